@@ -1,0 +1,91 @@
+"""What can go wrong with a user's input, said in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+__all__ = ["InputError", "MissingDependencyError", "PilarnetError", "ShardError"]
+
+
+class PilarnetError(Exception):
+    """An error with a remedy; the commands print it as one line and exit non-zero.
+
+    Parameters
+    ----------
+    problem : str
+        What is wrong, as a clause without a full stop.
+    file : path or str, optional
+        The file or folder it was found in.
+    entry : int, optional
+        The tree entry (event index in the file, from 0).
+    field : str, optional
+        The tree, branch, array or option concerned.
+    expected, found : object, optional
+        What should have been there, and what was.
+    advice : str, optional
+        What the user can do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: str | Path | None = None,
+        entry: int | None = None,
+        field: str | None = None,
+        expected: object = None,
+        found: object = None,
+        advice: str | None = None,
+    ) -> None:
+        self.problem = problem
+        self.details: dict[str, Any] = {
+            "file": None if file is None else str(file),
+            "entry": None if entry is None else int(entry),
+            "field": field,
+            "expected": None if expected is None else str(expected),
+            "found": None if found is None else str(found),
+            "advice": advice,
+        }
+        super().__init__(self._line())
+
+    def _line(self) -> str:
+        d = self.details
+        place = [
+            part
+            for part in (
+                d["file"],
+                None if d["entry"] is None else f"entry {d['entry']}",
+                d["field"],
+            )
+            if part
+        ]
+        line = ": ".join([*place, self.problem])
+        facts = [f"{name} {d[name]}" for name in ("expected", "found") if d[name] is not None]
+        if facts:
+            line += f" ({', '.join(facts)})"
+        if d["advice"]:
+            line += f"; {d['advice']}"
+        return " ".join(line.split())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Keyword-only arguments do not survive the default pickling between processes.
+        return (_rebuild, (type(self), self.problem, self.details))
+
+
+def _rebuild(kind: type[PilarnetError], problem: str, details: dict[str, Any]) -> PilarnetError:
+    return kind(problem, **details)
+
+
+class InputError(PilarnetError):
+    """A LArCV file, or a set of them, that cannot be converted."""
+
+
+class ShardError(PilarnetError):
+    """A shard directory that is missing, damaged, unfinished or of another format."""
+
+
+class MissingDependencyError(PilarnetError):
+    """An optional package that the chosen option needs is not installed."""
