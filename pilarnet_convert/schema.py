@@ -49,9 +49,9 @@ class ParticleClass:
 CLASSES: Final = (
     ParticleClass(label=0, name="electron", symbol="e", pdg_codes=(11, -11)),
     ParticleClass(label=1, name="proton", symbol="p", pdg_codes=(2212,)),
-    ParticleClass(label=2, name="gamma", symbol="γ", pdg_codes=(22,)),
-    ParticleClass(label=3, name="muon", symbol="μ", pdg_codes=(13, -13)),
-    ParticleClass(label=4, name="pion", symbol="π", pdg_codes=(211, -211)),
+    ParticleClass(label=2, name="gamma", symbol="gamma", pdg_codes=(22,)),
+    ParticleClass(label=3, name="muon", symbol="mu", pdg_codes=(13, -13)),
+    ParticleClass(label=4, name="pion", symbol="pi", pdg_codes=(211, -211)),
 )
 #: Label of a particle outside the five classes; never written to a shard.
 OTHER: Final = -1
@@ -109,6 +109,9 @@ PARTICLE_ARRAYS: Final = {
     ),
     "start": ArraySpec(dtype="float32", shape=(3,), unit="cm", meaning="first step in the volume"),
     "end": ArraySpec(dtype="float32", shape=(3,), unit="cm", meaning="last step in the volume"),
+    "origin": ArraySpec(
+        dtype="float32", shape=(3,), unit="cm", meaning="corner of the event's cube at voxel 0"
+    ),
     "track_id": ArraySpec(dtype="int64", meaning="Geant4 track"),
     "parent_track_id": ArraySpec(
         dtype="int64", meaning="track of the parent; a primary names itself"
@@ -164,7 +167,7 @@ def is_pdg_code(pdg: int) -> bool:
     code = abs(int(pdg))
     if code >= 1_000_000_000:
         protons, nucleons = code // 10_000 % 1000, code // 10 % 1000
-        return code < 1_100_000_000 and 0 < nucleons and protons <= nucleons
+        return code < 1_100_000_000 and protons <= nucleons and nucleons > 0
     if code <= 100:
         return code in _ELEMENTARY
     if code in (130, 310):  # K0_L and K0_S end in the digit 0 by convention
