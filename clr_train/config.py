@@ -1,0 +1,294 @@
+"""The options of a training run: one frozen record, its checks, and its TOML file.
+
+Each field of `TrainConfig` is one flag of ``clr-train`` (``batch_size`` is ``--batch-size``)
+and one key of a configuration file. The command is built from the fields' metadata, so that
+flag, key, default, limits and help text are said once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pilarnet_convert.errors import PilarnetError
+
+__all__ = ["ConfigError", "TrainConfig", "read_config", "write_config"]
+
+
+class ConfigError(PilarnetError):
+    """An option with a value that cannot be used."""
+
+
+def _option(
+    default: Any,
+    text: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    fixed: bool = False,
+) -> Any:
+    """Declare a field; `fixed` marks what a resumed run may not change."""
+    return dataclasses.field(
+        default=default,
+        metadata={
+            "help": text,
+            "choices": choices,
+            "least": least,
+            "above": above,
+            "most": most,
+            "fixed": fixed,
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything that fixes a training run, validated when made.
+
+    Every field has its meaning in its metadata; ``clr-train --help`` prints them.
+
+    Raises
+    ------
+    ConfigError
+        A value outside its limits, or values that do not go together.
+    """
+
+    # What to read.
+    shards: str = _option("", "Folder of shards written by pilarnet-convert.")
+    out: str = _option("runs/pretrain", "Folder of the run: configuration, metrics, checkpoints.")
+    split: str = _option("train", "Split to train on.", fixed=True)
+    val_split: str = _option("val", "Split to validate on.")
+    test_split: str = _option("test", "Split of the final probe.")
+    classes: tuple[str, ...] = _option(
+        (), "Classes to train on, comma-separated; all unless given.", fixed=True
+    )
+    min_voxels: int = _option(1, "Leave out particles of fewer voxels.", least=1, fixed=True)
+    max_voxels: int | None = _option(
+        None, "Leave out particles of more voxels.", least=1, fixed=True
+    )
+    voxel_budget: int | None = _option(
+        None,
+        "Most voxels a batch may hold on one process; particles beyond it are cut from the batch.",
+        least=1,
+        fixed=True,
+    )
+    balanced: bool = _option(False, "Draw all classes equally often.", fixed=True)
+    workers: int | None = _option(
+        None, "Processes that read shards; 0 on the CPU and 4 on a GPU unless given.", least=0
+    )
+    # What a view is.
+    augmentations: tuple[str, ...] = _option(
+        ("rotate", "translate", "shift_energy", "drop"),
+        "Augmentations to draw from, comma-separated.",
+        fixed=True,
+    )
+    num_augmentations: int = _option(
+        2, "How many augmentations each view draws.", least=0, fixed=True
+    )
+    energy_transform: str = _option(
+        "log",
+        "What the network sees of a voxel's energy. log tells a proton's end from a muon's "
+        "track; sqrt-clip is the original study's and saturates at 1 MeV.",
+        choices=("log", "sqrt-clip", "none"),
+        fixed=True,
+    )
+    # What is trained.
+    model: str = _option("nano", "Size of the encoder.", fixed=True)
+    pooling: str | None = _option(
+        None,
+        "How voxels become one vector, unless as the size says.",
+        choices=("max", "mean", "max+mean"),
+        fixed=True,
+    )
+    grn: str | None = _option(
+        None,
+        "Global response normalisation over each particle, or over the whole batch as published "
+        "(which leaks between particles), unless as the size says.",
+        choices=("particle", "batch"),
+        fixed=True,
+    )
+    drop_path: float | None = _option(
+        None,
+        "Rate at which residual branches are dropped, unless as the size says.",
+        least=0,
+        most=0.9,
+        fixed=True,
+    )
+    loss: str = _option(
+        "simclr",
+        "simclr pairs the two views; supervised takes all particles of a class as positives.",
+        choices=("simclr", "supervised"),
+        fixed=True,
+    )
+    temperature: float = _option(0.1, "Temperature of the loss.", above=0, fixed=True)
+    # How it is trained.
+    epochs: int = _option(20, "Passes over the training split.", least=1)
+    max_steps: int | None = _option(
+        None, "End after this many steps, if the epochs have not ended before.", least=1
+    )
+    batch_size: int = _option(
+        256, "Particles a step contrasts, over all processes together.", least=2, fixed=True
+    )
+    micro_batch_size: int | None = _option(
+        None,
+        "Particles a process has on its device at once. A larger batch goes through in pieces, "
+        "with the same gradients, at the cost of a second forward pass.",
+        least=1,
+    )
+    lr: float = _option(1e-3, "Peak learning rate of AdamW.", above=0, fixed=True)
+    weight_decay: float = _option(
+        0.05, "Decay of weights; never of biases and norms.", least=0, fixed=True
+    )
+    warmup: float = _option(
+        0.05, "Share of the steps in which the rate rises linearly.", least=0, most=1, fixed=True
+    )
+    final_lr: float = _option(
+        0.01, "Share of the peak rate at which the cosine ends.", least=0, most=1, fixed=True
+    )
+    clip_norm: float = _option(1.0, "Norm to which gradients are clipped.", above=0, fixed=True)
+    seed: int = _option(
+        0,
+        "Fixes initial weights, order, views and drop path.",
+        least=0,
+        most=2**31 - 1,
+        fixed=True,
+    )
+    # Where and how precisely.
+    device: str = _option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one.")
+    engine: str = _option("auto", "Sparse engine.", choices=("auto", "minkowski", "torch"))
+    precision: str = _option(
+        "auto", "auto is bf16 on a GPU and fp32 elsewhere.", choices=("auto", "fp32", "bf16")
+    )
+    # What is kept and said.
+    checkpoint_every: int = _option(500, "Steps between checkpoints.", least=1)
+    keep_last: int = _option(3, "Latest checkpoints to keep, beside the best.", least=1)
+    eval_every: int = _option(500, "Steps between evaluations on the validation split.", least=1)
+    eval_particles: int = _option(
+        4000, "Most particles of a split that an evaluation looks at.", least=10
+    )
+    final_probe: bool = _option(
+        True, "At the end, print what a linear probe reads on the test split beside baselines."
+    )
+    wandb: str | None = _option(None, "Log to this Weights & Biases project too.")
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            _check(field, getattr(self, field.name))
+        if self.num_augmentations > len(self.augmentations):
+            raise ConfigError(
+                "more augmentations to draw than to draw from",
+                field="--num-augmentations",
+                expected=f"at most {len(self.augmentations)}",
+                found=self.num_augmentations,
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options as numbers, strings, lists and None."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any]) -> TrainConfig:
+        """Make a configuration from what `to_dict` or `read_config` returns."""
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in options.items()
+        }
+        return cls(**fields)
+
+    def differences(self, other: TrainConfig) -> list[str]:
+        """Name the options that differ and may not change between a run and its continuation."""
+        return [
+            field.name
+            for field in dataclasses.fields(self)
+            if field.metadata["fixed"] and getattr(self, field.name) != getattr(other, field.name)
+        ]
+
+
+def _check(field: dataclasses.Field[Any], value: Any) -> None:
+    if value is None:
+        return
+    limit = field.metadata
+    wanted = None
+    if limit["choices"] is not None and value not in limit["choices"]:
+        wanted = "one of " + ", ".join(limit["choices"])
+    # Written so that NaN fails too.
+    elif limit["least"] is not None and not value >= limit["least"]:
+        wanted = f"at least {limit['least']}"
+    elif limit["above"] is not None and not value > limit["above"]:
+        wanted = f"above {limit['above']}"
+    elif limit["most"] is not None and not value <= limit["most"]:
+        wanted = f"at most {limit['most']}"
+    if wanted:
+        raise ConfigError("unusable value", field=flag(field.name), expected=wanted, found=value)
+
+
+def flag(name: str) -> str:
+    """Spell a field as its flag."""
+    return "--" + name.replace("_", "-")
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Read options from a TOML file.
+
+    Parameters
+    ----------
+    path : path
+        Keys are flags without their dashes in front; ``batch-size`` and ``batch_size`` are one.
+
+    Returns
+    -------
+    dict
+        Options by field name; not yet checked against their limits.
+
+    Raises
+    ------
+    ConfigError
+        No such file, not TOML, or a key that is no option.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError("no such file", file=path, field="--config") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("not a TOML file", file=path, found=error) from None
+    options = {key.replace("-", "_"): value for key, value in table.items()}
+    known = {field.name for field in dataclasses.fields(TrainConfig)}
+    for name in options:
+        if name not in known:
+            raise ConfigError(
+                "unknown option", file=path, field=name, advice="see clr-train --help for the names"
+            )
+    return options
+
+
+def write_config(path: str | Path, *, config: TrainConfig) -> None:
+    """Write the options as TOML, as `read_config` reads them; what is None is left out."""
+    lines = [
+        f"{name} = {_toml(value)}" for name, value in config.to_dict().items() if value is not None
+    ]
+    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, str):
+        escaped = "".join(
+            {"\\": "\\\\", '"': '\\"'}.get(c, c if c.isprintable() else f"\\U{ord(c):08x}")
+            for c in value
+        )
+        return f'"{escaped}"'
+    # A TOML float needs a digit on both sides of its point: 1e-05 is one, inf too.
+    return repr(value)
