@@ -1,0 +1,185 @@
+"""From the bytes of baskets to numpy arrays: pure functions, one a layout.
+
+Values are big-endian. Objects that ROOT streams start with a byte count (4 bytes, bit 30 set)
+and a version (2 bytes). A ``vector<larcv::Voxel>`` inside a split ``vector<larcv::VoxelSet>`` is
+streamed member-wise: the version has bit 14 set, a class version follows (2 bytes; if zero, a
+checksum of 4), and then for each set of voxels a count n (4 bytes), n ids (8 bytes each) and n
+values (4 bytes each).
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Basket", "ObjectWiseError", "flat", "jagged", "offsets_of", "strings", "voxel_sets"]
+
+_BYTE_COUNT: Final = 0x4000_0000
+_MEMBER_WISE: Final = 0x4000
+
+
+class Basket(NamedTuple):
+    """The contents of a basket: `data`, where each of its entries begins, and the end (or None)."""
+
+    data: bytes
+    starts: NDArray[np.int64] | None
+    first_entry: int
+
+
+class ObjectWiseError(Exception):
+    """The voxels are streamed object by object, which uproot reads itself."""
+
+
+def offsets_of(counts: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Turn counts [n] into offsets [n + 1] that begin at 0, int64."""
+    offsets = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    return offsets
+
+
+def flat(baskets: Iterable[Basket], dtype: str, start: int, stop: int) -> NDArray[Any]:
+    """Decode a branch of one value an entry: the entries ``start`` to ``stop``, native-endian."""
+    parts = []
+    for basket in baskets:
+        values = np.frombuffer(basket.data, dtype)
+        parts.append(values[max(start - basket.first_entry, 0) : stop - basket.first_entry])
+    return _join(parts, dtype)
+
+
+def jagged(
+    baskets: Iterable[Basket], dtype: str, start: int, stop: int
+) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Decode a branch of any number of values an entry.
+
+    Returns
+    -------
+    counts : int64 array [stop - start]
+        Values of each entry.
+    values : array
+        All of them, native-endian.
+    """
+    counts, parts = [], []
+    for basket, positions in _located(baskets, start, stop):
+        if np.any(positions % np.dtype(dtype).itemsize):
+            raise ValueError("an entry does not hold a whole number of values")
+        parts.append(np.frombuffer(basket.data[positions[0] : positions[-1]], dtype))
+        counts.append(np.diff(positions) // np.dtype(dtype).itemsize)
+    return _join(counts, "=i8"), _join(parts, dtype)
+
+
+def strings(baskets: Iterable[Basket], start: int, stop: int) -> list[str]:
+    """Decode a branch of any number of strings an entry, all entries in one list.
+
+    A string is a length of one byte, or 255 and a length of four, and its characters.
+    """
+    found: list[str] = []
+    for basket, positions in _located(baskets, start, stop):
+        data = basket.data
+        for position, end in _objects(data, positions):
+            position += 6
+            while position < end:
+                length = data[position]
+                position += 1
+                if length == 255:
+                    length = int.from_bytes(data[position : position + 4], "big")
+                    position += 4
+                found.append(data[position : position + length].decode())
+                position += length
+            if position != end:
+                raise ValueError("a string runs over the end of its entry")
+    return found
+
+
+def voxel_sets(
+    baskets: Iterable[Basket], start: int, stop: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Decode the member-wise voxels of the clusters of each event.
+
+    Returns
+    -------
+    clusters : int64 array [stop - start]
+        Clusters of each event.
+    voxels : int64 array [clusters.sum()]
+        Voxels of each cluster.
+    voxel_id : int64 array [voxels.sum()]
+        Ids.
+    energy : float32 array [voxels.sum()]
+        Values.
+
+    Raises
+    ------
+    ObjectWiseError
+        If the entries are streamed object-wise.
+    ValueError
+        If the bytes do not add up.
+    """
+    clusters: list[int] = []
+    voxels: list[int] = []
+    ids: list[NDArray[np.uint32]] = []
+    values: list[NDArray[np.uint32]] = []
+    for basket, positions in _located(baskets, start, stop):
+        if np.any(positions % 4):
+            raise ValueError("an entry does not hold a whole number of words")
+        # Everything is a multiple of four bytes long, so that the basket is an array of words.
+        words = np.frombuffer(basket.data, np.uint32, len(basket.data) // 4)
+        counts = words.byteswap()
+        for position, end in _objects(basket.data, positions):
+            at = (position + _header_bytes(basket.data, position)) // 4
+            last = end // 4
+            before = len(voxels)
+            while at < last:
+                count = int(counts[at])
+                ids.append(words[at + 1 : at + 1 + 2 * count])
+                values.append(words[at + 1 + 2 * count : at + 1 + 3 * count])
+                voxels.append(count)
+                at += 1 + 3 * count
+            if at != last:
+                raise ValueError("a set of voxels runs over the end of its entry")
+            clusters.append(len(voxels) - before)
+    return (
+        np.array(clusters, np.int64),
+        np.array(voxels, np.int64),
+        _join(ids, "=u4").view(">u8").astype(np.int64),
+        _join(values, "=u4").view(">f4").astype(np.float32),
+    )
+
+
+def _header_bytes(data: bytes, position: int) -> int:
+    version, class_version = struct.unpack_from(">HH", data, position + 4)
+    if not version & _MEMBER_WISE:
+        raise ObjectWiseError
+    return 8 if class_version else 12
+
+
+def _objects(data: bytes, positions: NDArray[np.int64]) -> Iterable[tuple[int, int]]:
+    """Yield where the object of each entry begins and ends; an entry of no bytes is empty."""
+    for position, end in itertools.pairwise(positions.tolist()):
+        if position < end:
+            count = int.from_bytes(data[position : position + 4], "big")
+            if count != (end - position - 4) | _BYTE_COUNT:
+                raise ValueError("the byte count of an entry does not match its place")
+        yield position, end
+
+
+def _located(
+    baskets: Iterable[Basket], start: int, stop: int
+) -> Iterable[tuple[Basket, NDArray[np.int64]]]:
+    """Yield each basket with the positions [n + 1] of its entries within ``start`` to ``stop``."""
+    for basket in baskets:
+        if basket.starts is None:
+            raise ValueError("a basket lacks the positions of its entries")
+        first = max(start - basket.first_entry, 0)
+        last = min(stop - basket.first_entry, len(basket.starts) - 1)
+        yield basket, basket.starts[first : last + 1]
+
+
+def _join(parts: Sequence[NDArray[Any]], dtype: str) -> NDArray[Any]:
+    native = np.dtype(dtype).newbyteorder("=")
+    if not parts:
+        return np.empty(0, native)
+    return np.concatenate(parts).astype(native, copy=False)
