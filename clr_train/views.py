@@ -213,12 +213,15 @@ def _choose(keys: Tensor, config: ViewConfig) -> Tensor:
 def _cloud(batch: ParticleBatch) -> Cloud:
     size = batch.offset.diff()
     number = torch.arange(batch.num_particles, device=batch.device)
+    owner = torch.repeat_interleave(number, size, output_size=batch.num_voxels)
+    place = torch.arange(batch.num_voxels, device=batch.device)
     return Cloud(
         position=batch.xyz.T.to(torch.float32, memory_format=torch.contiguous_format),
         energy=batch.energy,
         alive=torch.ones(batch.num_voxels, dtype=torch.bool, device=batch.device),
         offset=batch.offset,
-        owner=torch.repeat_interleave(number, size, output_size=batch.num_voxels),
+        owner=owner,
+        place=place.sub_(batch.offset.index_select(0, owner)),
     )
 
 
@@ -232,28 +235,9 @@ def _apply(
     """Apply an augmentation to the particles that drew it."""
     if augmentation.apply is None:
         return cloud
-    name = augmentation.field
-    old: Tensor = getattr(cloud, name)
-    if cloud.owner.is_cuda:
-        # All are computed and some kept: to know which rows to gather would wait for the device.
-        new = augmentation.apply(cloud, keys, parameters)
-        return replace(cloud, **{name: torch.where(chosen[cloud.owner], new, old)})
-    if not bool(chosen.any()):
-        return cloud
-    rows = chosen[cloud.owner].nonzero().squeeze(1)
-    new = augmentation.apply(_subset(cloud, chosen, rows), keys[chosen], parameters)
-    return replace(cloud, **{name: old.index_copy(old.dim() - 1, rows, new)})
-
-
-def _subset(cloud: Cloud, chosen: Tensor, rows: Tensor) -> Cloud:
-    size = cloud.offset.diff()[chosen]
-    return Cloud(
-        position=cloud.position[:, rows],
-        energy=cloud.energy[rows],
-        alive=cloud.alive[rows],
-        offset=torch.nn.functional.pad(size.cumsum(0), (1, 0)),
-        owner=torch.repeat_interleave(size),
-    )
+    old: Tensor = getattr(cloud, augmentation.field)
+    new = augmentation.apply(cloud, keys, parameters)
+    return replace(cloud, **{augmentation.field: torch.where(cloud.spread(chosen), new, old)})
 
 
 def _quantise(cloud: Cloud, num_particles: int, energy_transform: str) -> VoxelBatch:
@@ -265,10 +249,12 @@ def _quantise(cloud: Cloud, num_particles: int, energy_transform: str) -> VoxelB
     bits = (63 - max(1, (num_particles - 1).bit_length())) // 3
     half = 1 << (bits - 1)
     # Not round(): it takes halves to even, and two neighbours at a half would fall together.
-    site = (cloud.position + 0.5).floor_().long()
-    extent = site.abs().amax() if site.numel() else site.new_zeros(())
-    x, y, z = site + half
-    words = (((cloud.owner << bits | x) << bits | y) << bits) | z
+    site = (cloud.position + 0.5).floor_()
+    low, high = site.aminmax()
+    x, y, z = site.long().add_(half)
+    words = (cloud.owner << bits).bitwise_or_(x)
+    words = (words << bits).bitwise_or_(y)
+    words = (words << bits).bitwise_or_(z)
     words = torch.where(cloud.alive, words, torch.iinfo(torch.int64).max)
     words, order = words.sort(stable=True)
     first = torch.ones_like(cloud.alive)
@@ -276,7 +262,8 @@ def _quantise(cloud: Cloud, num_particles: int, energy_transform: str) -> VoxelB
     group = first.cumsum(0) - 1
     count = first.sum() - 1 + cloud.alive.all().long()
     # The one look at the device: how many sites there are, and whether they all fit.
-    num_sites, largest = torch.stack([count, extent]).tolist()
+    facts = torch.stack([count, torch.maximum(high, -low).long()])
+    num_sites, largest = facts.tolist()
     if largest >= half - 1:
         raise PilarnetError(
             "coordinates too large to sort so many particles at once",
@@ -285,12 +272,17 @@ def _quantise(cloud: Cloud, num_particles: int, energy_transform: str) -> VoxelB
             found=largest,
             advice="use a smaller batch",
         )
-    energy = torch.zeros_like(cloud.energy).index_add_(0, group, cloud.energy[order])[:num_sites]
-    site_words = torch.empty_like(words).index_copy_(0, group, words)[:num_sites]
-    axes = [site_words >> (2 * bits), site_words >> bits, site_words]
+    energy = torch.zeros_like(cloud.energy).scatter_add_(
+        0, group, cloud.energy.index_select(0, order)
+    )
+    site_words = torch.empty_like(words).scatter_(0, group, words)[:num_sites]
+    xyz = torch.empty((num_sites, 3), dtype=torch.int32, device=words.device)
+    for axis in range(3):
+        index = (site_words >> ((2 - axis) * bits)).bitwise_and_(2 * half - 1)
+        xyz[:, axis] = index.sub_(half)
     return VoxelBatch(
-        xyz=torch.stack([(a & (2 * half - 1)) - half for a in axes], 1).to(torch.int32),
+        xyz=xyz,
         batch=site_words >> (3 * bits),
-        features=transform_energy(energy, name=energy_transform)[:, None],
+        features=transform_energy(energy[:num_sites], name=energy_transform)[:, None],
         num_particles=num_particles,
     )
