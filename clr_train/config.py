@@ -84,7 +84,7 @@ class TrainConfig:
     )
     # What a view is.
     augmentations: tuple[str, ...] = _option(
-        ("rotate", "translate", "shift_energy", "drop"),
+        ("rotate", "translate", "shift-energy", "drop"),
         "Augmentations to draw from, comma-separated.",
         fixed=True,
     )

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -21,6 +22,8 @@ from torch import nn
 from clr_train.config import ConfigError
 
 __all__ = ["World", "join_world", "pick_device"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +50,13 @@ class World:
         for gradient, piece in zip(gradients, pieces, strict=True):
             gradient.copy_(piece.view_as(gradient))
 
-    def share_weights(self, module: nn.Module) -> None:
-        """Give every process the weights of the first."""
-        if self.size > 1:
-            for tensor in module.state_dict().values():
-                dist.broadcast(tensor, src=0)
+    def share(self, value: T) -> T:
+        """Give every process the first one's value: numbers, strings, tensors, or their like."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
 
     def largest(self, value: int) -> int:
         """Return the largest of the processes' values, on all of them."""
@@ -60,19 +65,6 @@ class World:
         shared = torch.tensor([value], device=self.device)
         dist.all_reduce(shared, op=dist.ReduceOp.MAX)
         return int(shared)
-
-    def total(self, value: int) -> int:
-        """Return the sum of the processes' values, on all of them."""
-        if self.size == 1:
-            return value
-        shared = torch.tensor([value], device=self.device)
-        dist.all_reduce(shared)
-        return int(shared)
-
-    def wait(self) -> None:
-        """Wait until every process is here."""
-        if self.size > 1:
-            dist.barrier()
 
 
 def pick_device(name: str, *, local_rank: int = 0) -> torch.device:

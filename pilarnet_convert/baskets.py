@@ -106,7 +106,7 @@ class BasketReader:
         decoder: Callable[[Iterator[Basket], str], _Result],
     ) -> _Result:
         try:
-            return decoder(self._baskets(name, start, stop), self.index.branches[name].dtype or "")
+            return decoder(self._baskets(name, start, stop), self.index.branches[name].dtype)
         except DAMAGE as error:
             raise damaged(self.index, name, start, error) from error
 

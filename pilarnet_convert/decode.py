@@ -122,23 +122,24 @@ def voxel_sets(
     voxels: list[int] = []
     ids: list[NDArray[np.uint32]] = []
     values: list[NDArray[np.uint32]] = []
+    read_count = struct.Struct(">I").unpack_from
     for basket, positions in _located(baskets, start, stop):
         if np.any(positions % 4):
             raise ValueError("an entry does not hold a whole number of words")
+        data = basket.data
         # Everything is a multiple of four bytes long, so that the basket is an array of words.
-        words = np.frombuffer(basket.data, np.uint32, len(basket.data) // 4)
-        counts = words.byteswap()
-        for position, end in _objects(basket.data, positions):
-            at = (position + _header_bytes(basket.data, position)) // 4
-            last = end // 4
+        words = np.frombuffer(data, np.uint32, len(data) // 4)
+        for position, end in _objects(data, positions):
+            at = position + _header_bytes(data, position) if position < end else end
             before = len(voxels)
-            while at < last:
-                count = int(counts[at])
-                ids.append(words[at + 1 : at + 1 + 2 * count])
-                values.append(words[at + 1 + 2 * count : at + 1 + 3 * count])
+            while at < end:
+                count = read_count(data, at)[0]
+                word = at // 4 + 1
+                ids.append(words[word : word + 2 * count])
+                values.append(words[word + 2 * count : word + 3 * count])
                 voxels.append(count)
-                at += 1 + 3 * count
-            if at != last:
+                at += 4 + 12 * count
+            if at != end:
                 raise ValueError("a set of voxels runs over the end of its entry")
             clusters.append(len(voxels) - before)
     return (

@@ -6,7 +6,7 @@ the particles. They may stand in one file or in two.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,7 @@ from pilarnet_convert.baskets import BasketReader
 from pilarnet_convert.columns import EventColumns
 from pilarnet_convert.decode import offsets_of
 from pilarnet_convert.errors import InputError
-from pilarnet_convert.rootfile import TreeIndex, index_trees
+from pilarnet_convert.rootfile import Layout, TreeIndex, index_trees
 
 __all__ = ["NativeReader", "SourceIndex", "index_source"]
 
@@ -43,14 +43,18 @@ _VECTORS: Final = {
     "start": tuple(f"_part_v._first_step._{axis}" for axis in "xyz"),
     "end": tuple(f"_part_v._last_step._{axis}" for axis in "xyz"),
 }
-_CLUSTER_BRANCHES: Final = (*_IDS, *_GRID, *_ORIGIN, *_SIZE, _VOXELS)
+_CLUSTER_BRANCHES: Final[Mapping[str, Layout]] = {
+    **dict.fromkeys((*_IDS, *_GRID, *_ORIGIN, *_SIZE), "flat"),
+    _VOXELS: "objects",
+}
+_PARTICLE_BRANCHES: Final[Mapping[str, Layout]] = {
+    **dict.fromkeys(_IDS, "flat"),
+    _PDG: "jagged",
+    _PROCESS: "objects",
+    **dict.fromkeys((branch for branch, _ in _SCALARS.values()), "jagged"),
+    **dict.fromkeys((branch for branches in _VECTORS.values() for branch in branches), "jagged"),
+}
 _PARTICLE_REQUIRED: Final = (*_IDS, _PDG)
-_PARTICLE_BRANCHES: Final = (
-    *_PARTICLE_REQUIRED,
-    _PROCESS,
-    *(branch for branch, _ in _SCALARS.values()),
-    *(branch for branches in _VECTORS.values() for branch in branches),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +131,7 @@ def index_source(name: str, files: Sequence[Path]) -> SourceIndex:
                 advice="put the file that holds it beside this one, in cluster/ or particle/ "
                 "as in the archive",
             )
-    _require_branches(found[CLUSTER_TREE], _CLUSTER_BRANCHES)
+    _require_branches(found[CLUSTER_TREE], tuple(_CLUSTER_BRANCHES))
     _require_branches(found[PARTICLE_TREE], _PARTICLE_REQUIRED)
     lengths = {tree: found[tree].num_entries for tree in wanted}
     if len(set(lengths.values())) > 1:

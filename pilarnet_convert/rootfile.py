@@ -10,10 +10,10 @@ from __future__ import annotations
 import lzma
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import awkward as ak
 import numpy as np
@@ -25,6 +25,7 @@ from pilarnet_convert.errors import InputError
 __all__ = [
     "DAMAGE",
     "BasketTable",
+    "Layout",
     "TreeIndex",
     "check_header",
     "damaged",
@@ -51,6 +52,10 @@ DAMAGE: Final = (
 )
 
 
+#: A branch holds one number an entry, any number of numbers, or objects.
+Layout = Literal["flat", "jagged", "objects"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class BasketTable:
     """Where the baskets of one branch lie, and how their contents are laid out.
@@ -59,10 +64,8 @@ class BasketTable:
     ----------
     name : str
         The leaf name of the branch.
-    dtype : str or None
-        The big-endian dtype of its values, or None where each entry is an object of its own.
-    jagged : bool
-        Whether an entry holds any number of values.
+    dtype : str
+        The big-endian dtype of its values; empty where each entry is an object of its own.
     entries : int64 array [num_baskets + 1]
         The first entry of each basket, then the end.
     seek, num_bytes : int64 arrays [num_baskets]
@@ -70,8 +73,7 @@ class BasketTable:
     """
 
     name: str
-    dtype: str | None
-    jagged: bool
+    dtype: str
     entries: NDArray[np.int64]
     seek: NDArray[np.int64]
     num_bytes: NDArray[np.int64]
@@ -92,7 +94,7 @@ class TreeIndex:
 
 
 def index_trees(
-    path: Path, trees: Mapping[str, Sequence[str]]
+    path: Path, trees: Mapping[str, Mapping[str, Layout]]
 ) -> tuple[str, dict[str, TreeIndex], tuple[str, ...]]:
     """Look into a ROOT file and locate the baskets of some of its trees.
 
@@ -100,9 +102,9 @@ def index_trees(
     ----------
     path : Path
         The file.
-    trees : mapping of str to sequence of str
-        Names of trees, each with the leaf names of the branches wanted. A tree that the file
-        lacks is left out of the answer; a branch that a tree lacks, too.
+    trees : mapping of str to mapping of str to Layout
+        Names of trees, each with the leaf names of the branches wanted and their layouts. A tree
+        that the file lacks is left out of the answer; a branch that a tree lacks, too.
 
     Returns
     -------
@@ -128,6 +130,8 @@ def index_trees(
                 if name in keys
             }
             return str(file.file.uuid), indices, keys
+    except InputError:
+        raise
     except DAMAGE as error:
         raise InputError(
             "cannot be read as a ROOT file", file=path, found=_brief(error), advice=_FETCH_AGAIN
@@ -189,35 +193,44 @@ def check_header(path: Path) -> None:
         )
 
 
-def _index_tree(path: Path, tree: Any, wanted: Sequence[str]) -> TreeIndex:
+def _index_tree(path: Path, tree: Any, wanted: Mapping[str, Layout]) -> TreeIndex:
     tables = {}
     for branch in tree.itervalues(recursive=True):
-        name = next((w for w in wanted if branch.name == w or branch.name.endswith(f".{w}")), None)
-        if name is not None and not branch.branches:
-            tables[name] = _table(branch)
+        if branch.name in wanted and not branch.branches:
+            tables[branch.name] = _table(path, branch, wanted[branch.name])
     return TreeIndex(
         file=str(path), tree=tree.name, num_entries=int(tree.num_entries), branches=tables
     )
 
 
-def _table(branch: Any) -> BasketTable:
-    interpretation = branch.interpretation
-    jagged = isinstance(interpretation, uproot.AsJagged) and interpretation.header_bytes == 0
-    content = interpretation.content if jagged else interpretation
-    plain = isinstance(content, uproot.AsDtype) and not content.from_dtype.shape
+def _table(path: Path, branch: Any, layout: Layout) -> BasketTable:
     embedded = len(branch.embedded_baskets)
     free = branch.num_baskets - embedded
-    outside = np.full(embedded, -1, np.int64)
+    inside = np.full(embedded, -1, np.int64)
     return BasketTable(
         name=branch.name,
-        dtype=content.from_dtype.str if plain else None,
-        jagged=jagged,
+        dtype="" if layout == "objects" else _dtype(path, branch, layout),
         entries=np.asarray(branch.entry_offsets, np.int64),
-        seek=np.concatenate([np.asarray(branch.member("fBasketSeek")[:free], np.int64), outside]),
+        seek=np.concatenate([np.asarray(branch.member("fBasketSeek")[:free], np.int64), inside]),
         num_bytes=np.concatenate(
-            [np.asarray(branch.member("fBasketBytes")[:free], np.int64), outside]
+            [np.asarray(branch.member("fBasketBytes")[:free], np.int64), inside]
         ),
     )
+
+
+def _dtype(path: Path, branch: Any, layout: Layout) -> str:
+    interpretation = branch.interpretation
+    content = interpretation.content if layout == "jagged" else interpretation
+    if not isinstance(content, uproot.AsDtype) or content.from_dtype.shape:
+        raise InputError(
+            "a branch is of another type than in LArCV2",
+            file=path,
+            field=branch.name,
+            expected=f"{layout} numbers",
+            found=branch.typename,
+            advice="name LArCV2 files of PILArNet",
+        )
+    return str(content.from_dtype.str)
 
 
 def read_objects(
