@@ -116,7 +116,10 @@ class RunFolder:
         return self
 
     def __exit__(
-        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
     ) -> None:
         if self._tensorboard is not None:
             self._tensorboard.close()
@@ -131,7 +134,7 @@ class RunFolder:
         ----------
         config : TrainConfig
         step : int
-            Steps done; later rows of an interrupted run are removed.
+            Steps done; later rows of an interrupted run are removed, and at 0 all of them.
 
         Raises
         ------
@@ -141,7 +144,7 @@ class RunFolder:
         write_config(self.path / "config.toml", config=config)
         self._cut_metrics(step)
         self._tensorboard = SummaryWriter(
-            str(self.path / "tensorboard"), purge_step=step + 1 if step else None
+            str(self.path / "tensorboard"), purge_step=step + 1 if step else 0
         )
         if config.wandb is not None:
             self._wandb = _start_wandb(config.wandb, folder=self.path, options=config.to_dict())
@@ -153,7 +156,7 @@ class RunFolder:
             with open(path, newline="", encoding="utf-8") as file:
                 rows = list(csv.reader(file))[1:]
         # A killed process may have left half a row behind the last checkpoint.
-        kept = [row for row in rows if len(row) == len(COLUMNS) and int(row[0]) <= step]
+        kept = [row for row in rows if step and len(row) == len(COLUMNS) and int(row[0]) <= step]
         temporary = path.with_suffix(".csv.tmp")
         with open(temporary, "w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([COLUMNS, *kept])

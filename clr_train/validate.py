@@ -49,21 +49,6 @@ class Validator:
     train: ParticleStream
     val: ParticleStream
 
-    def baselines(self, untrained: Learner) -> dict[str, float]:
-        """Score the majority class and the encoder before it learns.
-
-        Returns
-        -------
-        dict of str to float
-            Columns of metrics.csv.
-        """
-        train, val = self._features(untrained)
-        return {
-            **_columns("untrained_knn", nearest_neighbours(train, test=val)),
-            **_columns("untrained_linear", linear_probe(train, test=val)),
-            **_columns("majority", majority(train, test=val)),
-        }
-
     def measure(self, learner: Learner) -> dict[str, float]:
         """Measure the encoder as it is: loss, alignment, uniformity and probes.
 
@@ -77,6 +62,25 @@ class Validator:
             **self._contrast(learner),
             **_columns("knn", nearest_neighbours(train, test=val)),
             **_columns("linear", linear_probe(train, test=val)),
+        }
+
+    def baselines(self, untrained: Mapping[str, float], *, learner: Learner) -> dict[str, float]:
+        """Give what the probes are compared with, as columns of metrics.csv.
+
+        Parameters
+        ----------
+        untrained : mapping
+            What `measure` read before the first step.
+        learner : Learner
+        """
+        train, val = self._features(learner)
+        return {
+            **{
+                f"val_untrained_{name.removeprefix('val_')}": value
+                for name, value in untrained.items()
+                if name.endswith("accuracy")
+            },
+            **_columns("majority", majority(train, test=val)),
         }
 
     def _features(self, learner: Learner) -> tuple[Features, Features]:

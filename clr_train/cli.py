@@ -1,0 +1,153 @@
+"""The command ``clr-train``: its options are the fields of `TrainConfig`, and it only parses."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import click
+from click.core import ParameterSource
+
+from clr_train.config import TrainConfig, flag, read_config
+from pilarnet_convert.console import Command
+
+__all__ = ["train_command"]
+
+_HELP = """Pretrain a sparse network on particle shards by contrasting two views of each particle.
+
+The run's folder gets its configuration, metrics, checkpoints and, at the end, a probe of what the
+encoder has learnt. A run that was stopped goes on with --resume as if it had not been.
+"""
+
+_EPILOG = """\b
+Examples:
+  clr-train --shards shards/ --out runs/first
+  clr-train --shards shards/ --out runs/first --dry-run
+  clr-train --out runs/first --resume
+  clr-train --shards shards/ --model small --batch-size 4096 --micro-batch-size 256
+  clr-train --config runs/first/config.toml --out runs/second --seed 1
+  torchrun --nproc-per-node 4 -m clr_train --shards shards/ --batch-size 2048
+
+\b
+SIGTERM and Ctrl-C write a checkpoint and end the run after the step at hand.
+Exit codes: 0 done, 1 an error of input or training, 2 wrong usage, 70 an internal error,
+130 stopped by Ctrl-C, 143 stopped by SIGTERM; after the last two go on with --resume.
+"""
+
+
+class _Names(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
+    """Names separated by commas; a list in a configuration file."""
+
+    name = "NAME,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(",") if name.strip())
+        if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
+            return tuple(value)
+        return self.fail(f"{value!r} is not a list of names", param, ctx)
+
+
+def _make_option(field: dataclasses.Field[Any], hint: Any) -> click.Option:
+    """Make the flag of a field of the configuration."""
+    kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]
+    spelling = flag(field.name)
+    if hint is bool:
+        spelling += f"/--no-{spelling.removeprefix('--')}"
+    kind: Any
+    if hint == tuple[str, ...]:
+        kind = _Names()
+    elif field.metadata["choices"]:
+        kind = click.Choice(field.metadata["choices"])
+    else:
+        kind = {str: click.STRING, int: click.INT, float: click.FLOAT, bool: None}[kinds[0]]
+    default = field.default
+    if isinstance(default, tuple):
+        default = ",".join(default)
+    return click.Option(
+        [spelling, field.name],
+        type=kind,
+        default=default,
+        show_default=default not in ("", None),
+        help=field.metadata["help"],
+        is_flag=hint is bool,
+    )
+
+
+def _use_file(ctx: click.Context, _option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.default_map = read_config(value)
+
+
+def _options() -> list[click.Parameter]:
+    hints = get_type_hints(TrainConfig)
+    return [
+        *(_make_option(field, hints[field.name]) for field in dataclasses.fields(TrainConfig)),
+        click.Option(
+            ["--config"],
+            metavar="FILE.toml",
+            is_eager=True,
+            expose_value=False,
+            callback=_use_file,
+            help="Read options from a file, such as a run's config.toml. Flags win over it.",
+        ),
+        click.Option(
+            ["--resume"],
+            is_flag=True,
+            help="Continue the run in --out from its latest checkpoint, with its options; begin "
+            "it where there is none.",
+        ),
+        click.Option(["--overwrite"], is_flag=True, help="Replace an earlier run in --out."),
+        click.Option(
+            ["--dry-run"],
+            is_flag=True,
+            help="Print model, parameters, batches and an estimate of memory; train nothing.",
+        ),
+    ]
+
+
+def _run(*, resume: bool, overwrite: bool, dry_run: bool, **options: Any) -> None:
+    ctx = click.get_current_context()
+    if resume and overwrite:
+        raise click.UsageError("--resume and --overwrite exclude each other")
+    saved = Path(options["out"]) / "config.toml"
+    if resume and saved.exists():
+        options |= _not_given(ctx, read_config(saved))
+    if not options["shards"]:
+        raise click.UsageError("Missing option '--shards'.")
+    config = TrainConfig.from_dict(options)
+
+    # Late, so that --help and wrong usage do not wait for torch.
+    from clr_train.describe import describe
+    from clr_train.train import train
+
+    if dry_run:
+        click.echo(describe(config))
+        return
+    result = train(config, resume=resume, overwrite=overwrite, show_progress=True)
+    if result.stopped_by:
+        if result.checkpoint is not None:
+            click.echo(
+                f"stopped by {signal.Signals(result.stopped_by).name} after step {result.step} of "
+                f"{result.total_steps}; kept {result.checkpoint}; go on with --resume"
+            )
+        ctx.exit(128 + result.stopped_by)
+    if result.checkpoint is not None:
+        click.echo(f"done: {result.step} steps; the encoder is in {result.checkpoint}")
+
+
+def _not_given(ctx: click.Context, saved: dict[str, Any]) -> dict[str, Any]:
+    """Pick from a run's saved options those that neither a flag nor --config sets."""
+    params = {param.name: param for param in ctx.command.params}
+    return {
+        name: params[name].type_cast_value(ctx, value)
+        for name, value in saved.items()
+        if ctx.get_parameter_source(name) == ParameterSource.DEFAULT
+    }
+
+
+train_command = Command("clr-train", params=_options(), callback=_run, help=_HELP, epilog=_EPILOG)

@@ -1,0 +1,108 @@
+"""The parts of a step: pieces of batches, the schedule, which weights decay."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from clr_train.config import TrainConfig
+from clr_train.loss import nt_xent
+from clr_train.step import (
+    backpropagate,
+    join_views,
+    learning_rate,
+    parameter_groups,
+    split_batch,
+)
+from clr_train.voxels import ParticleBatch, VoxelBatch
+
+
+def _batch(counts: list[int]) -> ParticleBatch:
+    generator = torch.Generator().manual_seed(0)
+    offset = torch.tensor([0, *counts]).cumsum(0)
+    total = int(offset[-1])
+    return ParticleBatch(
+        xyz=torch.randint(0, 99, (total, 3), generator=generator, dtype=torch.int32),
+        energy=torch.rand(total, generator=generator),
+        offset=offset,
+        label=torch.arange(len(counts)),
+        particle=torch.arange(len(counts)) * 7,
+    )
+
+
+@given(counts=st.lists(st.integers(0, 5), min_size=1, max_size=9), size=st.integers(1, 10))
+def test_pieces_joined_are_the_batch(counts: list[int], size: int) -> None:
+    batch = _batch(counts)
+    pieces = list(split_batch(batch, size=size))
+    assert [piece.num_particles for piece in pieces[:-1]] == [size] * (len(pieces) - 1)
+    assert 1 <= pieces[-1].num_particles <= size
+    for name in ("xyz", "energy", "label", "particle"):
+        assert torch.equal(torch.cat([getattr(p, name) for p in pieces]), getattr(batch, name))
+    assert torch.equal(torch.cat([p.offset.diff() for p in pieces]), batch.offset.diff())
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 7])
+def test_cached_embeddings_give_the_gradients_of_the_whole_batch(size: int) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(2, 8), nn.GELU(), nn.Linear(8, 4)).double()
+    batch = _batch([1, 2, 3, 1, 2, 3, 4])
+
+    def project(piece: ParticleBatch) -> Tensor:
+        # Two "views" of a particle, keyed by its identity.
+        key = torch.stack([piece.particle, piece.offset.diff()], dim=1).double()
+        return torch.stack([network(key.sin()), network((key + 1).cos())])
+
+    def loss(first: Tensor, second: Tensor, _label: Tensor) -> Tensor:
+        return nt_xent(first, second, temperature=0.5)
+
+    results = []
+    for micro in (None, size):
+        network.zero_grad()
+        value = backpropagate(batch, project=project, loss=loss, micro_batch_size=micro)
+        results.append((value, [p.grad.clone() for p in network.parameters()]))
+    torch.testing.assert_close(results[1], results[0], rtol=1e-5, atol=1e-9)
+    assert max(float(g.abs().max()) for g in results[0][1]) > 1e-3
+
+
+def test_joined_views_keep_their_particles() -> None:
+    first = VoxelBatch(
+        xyz=torch.zeros(2, 3, dtype=torch.int32),
+        batch=torch.tensor([0, 2]),
+        features=torch.ones(2, 1),
+        num_particles=3,
+    )
+    joined = join_views(first, second=first)
+    assert joined.num_particles == 6
+    assert joined.batch.tolist() == [0, 2, 3, 5]
+
+
+def test_the_rate_rises_and_falls_as_said() -> None:
+    config = TrainConfig(lr=2.0, warmup=0.1, final_lr=0.25)
+    rates = [learning_rate(step, total_steps=100, config=config) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.2 * (i + 1) for i in range(10)])
+    assert rates[10] == pytest.approx(2.0)
+    assert rates[55] == pytest.approx((2.0 + 0.5) / 2)  # the middle of the cosine
+    assert rates[99] == pytest.approx(0.5 + 1.5 * (1 + math.cos(math.pi * 89 / 90)) / 2)
+    assert all(later < earlier for earlier, later in pairwise(rates[10:]))
+
+
+@pytest.mark.parametrize("warmup", [0.0, 1.0])
+def test_the_rate_of_a_single_step_is_the_peak(warmup: float) -> None:
+    config = TrainConfig(lr=0.3, warmup=warmup)
+    assert learning_rate(0, total_steps=1, config=config) == pytest.approx(0.3)
+
+
+def test_vectors_do_not_decay() -> None:
+    network = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))
+    scale = nn.Parameter(torch.zeros(1, 1, 4))
+    decayed, kept = parameter_groups([*network.parameters(), scale], weight_decay=0.1)
+    assert decayed["weight_decay"] == 0.1
+    assert kept["weight_decay"] == 0
+    assert decayed["params"] == [network[0].weight]
+    assert len(kept["params"]) == 4  # type: ignore[arg-type]
