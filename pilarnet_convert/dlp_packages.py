@@ -1,0 +1,113 @@
+"""ROOT, LArCV2 and dlp_opendata_api: found, imported, and kept from printing.
+
+Each of the three is had by hand, in its own way, and each fails in its own way; a user who asks
+for them is told which one is missing before any of them gets to speak.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pilarnet_convert.errors import MissingDependencyError
+
+__all__ = ["Packages", "load_packages", "quiet"]
+
+_NATIVE: Final = "or leave --reader dlp out: the native reader needs none of them"
+
+#: How each package is had, in the order in which they need each other.
+_PACKAGES: Final = {
+    "ROOT": "install ROOT with PyROOT (https://root.cern/install) and source its thisroot.sh",
+    "larcv": "build https://github.com/DeepLearnPhysics/larcv2 and source its configure.sh",
+    "osf": "clone https://github.com/DeepLearnPhysics/dlp_opendata_api and add the clone to "
+    "PYTHONPATH",
+}
+#: Files by which another package of the same name is told from the one that is meant.
+_STRANGERS: Final = {
+    "larcv": ("dataformat.*", "this is LArCV3, which reads HDF5, not LArCV2"),
+    "osf": ("!analysis_apis.py", "this is another package named osf, not dlp_opendata_api"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packages:
+    """The three packages: the modules ``ROOT`` and ``osf.analysis_apis``, the C++ ``larcv``."""
+
+    root: Any
+    larcv: Any
+    osf: Any
+
+
+def load_packages() -> Packages:
+    """Import ROOT, LArCV2 and dlp_opendata_api.
+
+    Raises
+    ------
+    MissingDependencyError
+        Naming those that are not installed, or the first that is another package or does not
+        import, and how to get them.
+    """
+    specs = {name: importlib.util.find_spec(name) for name in _PACKAGES}
+    missing = [name for name, spec in specs.items() if spec is None]
+    if missing:
+        are = "is" if len(missing) == 1 else "are"
+        raise MissingDependencyError(
+            f"--reader dlp needs {', '.join(_PACKAGES)}, of which {' and '.join(missing)} {are} "
+            "not on Python's path",
+            advice=f"{', '.join(_PACKAGES[name] for name in missing)}, {_NATIVE}",
+        )
+    for name, (pattern, problem) in _STRANGERS.items():
+        folders = [Path(p) for p in getattr(specs[name], "submodule_search_locations", None) or ()]
+        found = any(True for folder in folders for _ in folder.glob(pattern.removeprefix("!")))
+        if found != pattern.startswith("!"):
+            where = ", ".join(map(str, folders)) or getattr(specs[name], "origin", None)
+            raise MissingDependencyError(
+                problem, file=where, field=name, advice=f"{_PACKAGES[name]}, {_NATIVE}"
+            )
+    root = _import("ROOT")
+    # PyROOT would otherwise take the command's own options, and open a display.
+    root.PyConfig.IgnoreCommandLineOptions = True
+    root.gROOT.SetBatch(True)
+    larcv = getattr(_import("larcv"), "larcv", None)
+    if not hasattr(larcv, "as_flat_arrays"):
+        raise MissingDependencyError(
+            "this LArCV2 was built without numpy",
+            field="larcv.as_flat_arrays",
+            advice=f"build it again where numpy is installed, {_NATIVE}",
+        )
+    return Packages(root=root, larcv=larcv, osf=_import("osf.analysis_apis"))
+
+
+def _import(name: str) -> Any:
+    """Import a package that may print, raise anything, or end the interpreter."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        package = name.partition(".")[0]
+        reason = " ".join(f"{said.getvalue()} {error}".split())
+        raise MissingDependencyError(
+            "is on Python's path but does not import",
+            field=package,
+            found=f"{type(error).__name__}: {reason[:160]}",
+            advice=f"{_PACKAGES[package]}, {_NATIVE}",
+        ) from error
+
+
+@contextlib.contextmanager
+def quiet(root: Any) -> Iterator[None]:
+    """Keep what the packages print from the user: our errors say it in one line."""
+    before = root.gErrorIgnoreLevel
+    root.gErrorIgnoreLevel = root.kFatal
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        root.gErrorIgnoreLevel = before

@@ -1,0 +1,1 @@
+"""A client of the Open Science Framework, which is also called osf."""

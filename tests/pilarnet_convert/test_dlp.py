@@ -1,0 +1,242 @@
+"""The reader over ROOT, LArCV2 and dlp_opendata_api gives what the native reader gives."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pilarnet_convert.columns import EventColumns
+from pilarnet_convert.dlp import DlpReader, index_dlp_source
+from pilarnet_convert.errors import InputError, MissingDependencyError
+from pilarnet_convert.larcv import NativeReader, index_source
+from tests import damage
+from tests.sample import SAMPLE
+
+FAKES = Path(__file__).parents[1] / "fakes"
+ROOT_FOLDER = Path(__file__).parents[2]
+SHARED = ROOT_FOLDER.parent / "shared" / "data" / "larcv"
+PACKAGES = {"ROOT": "root", "larcv": "larcv2", "osf": "dlp"}
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Put the three packages on the path, as a user's set-up scripts do."""
+    for folder in PACKAGES.values():
+        monkeypatch.syspath_prepend(FAKES / folder)
+    monkeypatch.setenv("LARCV_BASEDIR", "/opt/larcv2")
+    monkeypatch.setenv("LARCV_NUMPY", "1")
+    yield
+    for name in [n for n in sys.modules if n.partition(".")[0] in PACKAGES]:
+        del sys.modules[name]
+
+
+def differences(ours: EventColumns, theirs: EventColumns) -> list[str]:
+    """Name the columns that differ in a bit, in type or in shape."""
+
+    def same(a: Any, b: Any) -> bool:
+        if isinstance(a, np.ndarray):
+            return (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
+        return bool(a == b)
+
+    names = [field.name for field in fields(EventColumns)]
+    return [name for name in names if not same(getattr(ours, name), getattr(theirs, name))]
+
+
+def read_both(files: list[Path], *span: int) -> tuple[EventColumns, EventColumns]:
+    native, dlp = index_source("a", files), index_dlp_source("a", files)
+    start, stop = span or (0, native.num_entries)
+    with NativeReader(native) as one, DlpReader(dlp) as other:
+        return one.read(start, stop), other.read(start, stop)
+
+
+@pytest.mark.parametrize("span", [(0, 20), (7, 12), (19, 20), (5, 5)])
+def test_columns_are_those_of_the_native_reader(installed, capfd, span):
+    native, dlp = read_both([SAMPLE], *span)
+    assert differences(native, dlp) == []
+    assert dlp.num_events == span[1] - span[0]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_ranges_in_any_order(installed):
+    native, dlp = index_source("a", [SAMPLE]), index_dlp_source("a", [SAMPLE])
+    with NativeReader(native) as one, DlpReader(dlp) as other:
+        for span in [(12, 15), (0, 3), (12, 15)]:
+            assert differences(one.read(*span), other.read(*span)) == []
+
+
+@pytest.mark.parametrize("name", ["modern_192px_00", "quirks_192px_00"])
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the larger test files are not here")
+def test_other_generations_of_the_schema(installed, name):
+    assert differences(*read_both([SHARED / f"{name}.root"])) == []
+
+
+def test_source_is_that_of_the_native_reader(installed):
+    native, dlp = index_source("a", [SAMPLE]), index_dlp_source("a", [SAMPLE])
+    assert (dlp.name, dlp.files, dlp.num_entries) == (native.name, native.files, 20)
+    for ours, theirs in zip(native.cheap_cuts(), dlp.cheap_cuts(), strict=True):
+        assert ours.tolist() == theirs.tolist()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_products_in_two_files(installed, capfd, tmp_path, first):
+    files = [
+        damage.without_product(SAMPLE, tmp_path / "c.root", tree=damage.PARTICLES),
+        damage.without_product(SAMPLE, tmp_path / "p.root", tree=damage.CLUSTERS),
+    ]
+    files = [files[first], files[1 - first]]
+    assert index_dlp_source("a", files).files == index_source("a", files).files
+    assert differences(*read_both(files, 0, 3)) == []
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("value", [2**31, 2**32 + 5, 2**40, 2**64 - 1])
+def test_ids_that_no_c_integer_holds(installed, tmp_path, value):
+    path = damage.with_voxel_id(
+        SAMPLE, tmp_path / "a.root", entry=6, cluster=2, voxel=4, value=value
+    )
+    native, dlp = read_both([path], 5, 8)
+    assert differences(native, dlp) == []
+    assert np.uint64(value).astype(np.int64) in dlp.voxel_id
+
+
+def test_unsorted_voxels_keep_their_order(installed, tmp_path):
+    path = damage.with_unsorted_voxels(SAMPLE, tmp_path / "a.root", entry=6, cluster=2)
+    assert differences(*read_both([path], 5, 8)) == []
+
+
+def faults(tmp_path: Path) -> list[Path]:
+    both = [damage.CLUSTERS, damage.PARTICLES]
+    return [
+        damage.not_root(tmp_path / "a.root"),
+        damage.truncated(SAMPLE, tmp_path / "b.root", size=-1000),
+        damage.not_closed(SAMPLE, tmp_path / "c.root"),
+        damage.without_product(SAMPLE, tmp_path / "d.root", tree=damage.PARTICLES),
+        damage.with_entries(SAMPLE, tmp_path / "e.root", count=7, trees=both[:1]),
+        damage.with_entries(SAMPLE, tmp_path / "f.root", count=0, trees=both),
+        damage.with_id(
+            *(SAMPLE, tmp_path / "g.root"), tree=both[1], entry=3, field="subrun", value=1
+        ),
+    ]
+
+
+def test_faults_are_told_in_the_words_of_the_native_reader(installed, capfd, tmp_path):
+    for path in faults(tmp_path):
+        with pytest.raises(InputError) as ours:
+            read_both([path])
+        with pytest.raises(InputError) as theirs:
+            DlpReader(index_dlp_source("a", [path])).read(0, 5)
+        assert str(theirs.value) == str(ours.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_broken_basket_is_not_the_event_before(installed, capfd, tmp_path):
+    path = damage.with_broken_basket(SAMPLE, tmp_path / "a.root", basket=3)
+    with DlpReader(index_dlp_source("a", [path])) as reader:
+        first = int(reader.source.cheap_cuts()[0][3])
+        assert reader.read(0, first).num_events == first
+        with pytest.raises(InputError, match=f"entry {first}: cluster3d_mcst_tree: .*damaged"):
+            reader.read(first - 1, first + 1)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("null", [True, False])
+def test_root_refuses_the_file(installed, monkeypatch, capfd, null):
+    import ROOT
+
+    def refuse(_file: Any, _path: str) -> None:
+        raise ValueError("unknown compression")
+
+    monkeypatch.setattr(ROOT.TFile, "__init__", refuse)
+    monkeypatch.setattr(ROOT.TFile, "null_on_failure", null)
+    with pytest.raises(InputError, match=r"px_00\.root: ROOT cannot read it; fetch or copy"):
+        index_dlp_source("a", [SAMPLE])
+    assert capfd.readouterr() == ("", "")
+
+
+TRY = """
+from pilarnet_convert.dlp_packages import load_packages
+from pilarnet_convert.errors import MissingDependencyError
+try:
+    print("found", load_packages().larcv.__name__)
+except MissingDependencyError as error:
+    print(error)
+"""
+
+
+def start(*folders: str, **environment: str) -> subprocess.Popen[str]:
+    path = os.pathsep.join([str(ROOT_FOLDER), *(str(FAKES / folder) for folder in folders)])
+    return subprocess.Popen(
+        [sys.executable, "-c", TRY],
+        env={**os.environ, "LARCV_BASEDIR": "/opt", "LARCV_NUMPY": "1", "PYTHONPATH": path}
+        | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_every_combination_of_missing_packages():
+    folders = PACKAGES.values()
+    tried = [
+        (here, start(*itertools.compress(folders, here)))
+        for here in itertools.product([True, False], repeat=3)
+    ]
+    for here, process in tried:
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert output.count("\n") == 1
+        missing = [name for name, is_here in zip(PACKAGES, here, strict=True) if not is_here]
+        if not missing:
+            assert output == "found larcv\n"
+            continue
+        assert f"of which {' and '.join(missing)} " in output
+        assert "the native reader needs none of them" in output
+        for name, remedy in [
+            ("ROOT", "thisroot.sh"),
+            ("larcv", "configure.sh"),
+            ("osf", "PYTHONPATH"),
+        ]:
+            assert (remedy in output) == (name in missing)
+
+
+@pytest.mark.parametrize(
+    ("folders", "environment", "said"),
+    [
+        (("root", "larcv3", "dlp"), {}, "larcv: this is LArCV3, which reads HDF5"),
+        (("root", "larcv2", "other"), {}, "osf: this is another package named osf"),
+        (("root", "larcv2", "dlp"), {"LARCV_NUMPY": "0"}, "LArCV2 was built without numpy"),
+    ],
+)
+def test_packages_that_are_not_the_ones_meant(folders, environment, said):
+    output, _ = start(*folders, **environment).communicate(timeout=60)
+    assert said in output
+    assert "the native reader needs none of them" in output
+    assert output.count("\n") == 1
+
+
+def test_a_package_that_ends_the_interpreter_does_not(installed, monkeypatch, capfd):
+    import ROOT
+
+    monkeypatch.delattr(ROOT, "TChain")
+    with pytest.raises(MissingDependencyError) as caught:
+        index_dlp_source("a", [SAMPLE])
+    assert str(caught.value).startswith("osf: is on Python's path but does not import")
+    assert "SystemExit: ROOT and larcv are required!" in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_package_without_its_environment(installed, monkeypatch, capfd):
+    monkeypatch.delenv("LARCV_BASEDIR")
+    with pytest.raises(MissingDependencyError) as caught:
+        index_dlp_source("a", [SAMPLE])
+    assert str(caught.value).startswith("larcv: is on Python's path but does not import")
+    assert "$LARCV_BASEDIR is not set" in str(caught.value)
+    assert capfd.readouterr() == ("", "")
