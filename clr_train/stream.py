@@ -215,7 +215,7 @@ class ParticleStream:
             cut=self._selection.cut,
             unbalanced=plan.left_out,
             remainder=plan.remainder,
-            over_budget=plan.numcut(),
+            over_budget=plan.num_cut(),
         )
 
     def batches(self, epoch: int, start_batch: int = 0) -> Iterator[ParticleBatch]:

@@ -1,61 +1,79 @@
-"""Small shards of made-up particles, whose classes differ in shape and energy."""
+"""Made-up particles: short random walks, as ragged batches and as shards on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from pilarnet_convert.schema import PARTICLE_ARRAYS, VOXEL_ARRAYS
+from clr_train.voxels import ParticleBatch
+from pilarnet_convert.schema import PARTICLE_ARRAYS, SPLITS
 from pilarnet_convert.shards import write_root, write_shard
 
-#: Energy of a voxel, MeV, and steps sideways, by label.
-_MEAN_ENERGY = (0.5, 4.0, 0.8, 0.6, 1.5)
-_WANDERING = (0.9, 0.05, 0.7, 0.0, 0.2)
+#: Particles of each made-up shard; the test split is empty.
+SHARD_SIZES = {"train": (330, 75, 200), "val": (90,), "test": ()}
 
 
-def make_particle(
-    label: int, rng: np.random.Generator
-) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
-    """Walk along a direction, more or less straight, and leave energy at each step."""
-    steps = int(rng.integers(12, 40))
-    direction = rng.normal(size=3)
-    direction /= np.linalg.norm(direction)
-    walk = np.cumsum(direction + _WANDERING[label] * rng.normal(size=(steps, 3)), axis=0)
-    start = rng.uniform(60, 120, size=3)
-    xyz = np.unique(np.clip(np.rint(start + walk), 0, 191).astype(np.uint16), axis=0)
-    energy = _MEAN_ENERGY[label] * rng.gamma(4, 0.25, size=len(xyz))
-    return xyz, energy.astype(np.float32)
+def make_clouds(
+    seed: int, num_particles: int, *, cube: int = 192, largest: int = 60
+) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
+    """Make clouds of 1 to about `largest` distinct voxels, in ascending order of voxel id."""
+    generator = np.random.default_rng(seed)
+    clouds = []
+    for _ in range(num_particles):
+        steps = generator.integers(-1, 2, (int(generator.integers(1, largest)), 3))
+        walk = np.clip(generator.integers(0, cube, 3) + steps.cumsum(0), 0, cube - 1)
+        xyz = np.unique(walk[:, ::-1], axis=0)[:, ::-1].astype(np.int32)
+        clouds.append((xyz, generator.exponential(0.7, len(xyz)).astype(np.float32)))
+    return clouds
 
 
-def make_shards(path: Path, counts: Mapping[str, int], *, seed: int = 0) -> Path:
-    """Write shards with this number of particles in each split, in two shards if it can be."""
-    path.mkdir(parents=True)
+def as_batch(
+    clouds: Sequence[tuple[NDArray[np.int32], NDArray[np.float32]]],
+    *,
+    particle: Sequence[int] | None = None,
+) -> ParticleBatch:
+    """Join clouds into a ragged batch."""
+    sizes = [len(energy) for _, energy in clouds]
+    return ParticleBatch(
+        xyz=torch.from_numpy(np.ascontiguousarray(np.concatenate([c[0] for c in clouds]))),
+        energy=torch.from_numpy(np.concatenate([c[1] for c in clouds])),
+        offset=torch.tensor([0, *np.cumsum(sizes).tolist()]),
+        label=torch.arange(len(clouds)) % 5,
+        particle=torch.tensor(range(len(clouds)) if particle is None else particle),
+    )
+
+
+def write_shards(path: Path, sizes: Mapping[str, Sequence[int]] = SHARD_SIZES) -> Path:
+    """Write made-up shards of so many particles."""
     names = []
-    for number, (split, count) in enumerate(counts.items()):
-        rng = np.random.default_rng([seed, number])
-        halves = [count - count // 2, count // 2]
-        for index, size in enumerate(size for size in halves if size):
-            names.append(f"{split}/{index:05d}")
-            columns = _columns(size, rng)
-            write_shard(path / names[-1], columns, process_names=["primary"], scratch=path)
+    for split in SPLITS:
+        first = 0
+        for number, size in enumerate(sizes[split]):
+            clouds = make_clouds(1000 * SPLITS.index(split) + number, size)
+            batch = as_batch(clouds)
+            index = np.arange(first, first + size)
+            columns: dict[str, NDArray[Any]] = {
+                name: np.zeros((size, *spec.shape), spec.dtype)
+                for name, spec in PARTICLE_ARRAYS.items()
+            }
+            columns |= {
+                "x": batch.xyz[:, 0].numpy(),
+                "y": batch.xyz[:, 1].numpy(),
+                "z": batch.xyz[:, 2].numpy(),
+                "energy": batch.energy.numpy(),
+                "offset": batch.offset.numpy(),
+                # One class in seven is rare, as in the data.
+                "label": np.where(index % 7 == 0, 4, index % 4),
+            }
+            name = f"{split}/{number:05d}"
+            names.append(name)
+            path.mkdir(parents=True, exist_ok=True)
+            write_shard(path / name, columns, process_names=("primary",), scratch=path / ".scratch")
+            first += size
     write_root(path, {"shards": names})
     return path
-
-
-def _columns(count: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
-    label = rng.integers(0, 5, size=count)
-    clouds = [make_particle(int(name), rng) for name in label]
-    columns: dict[str, NDArray[Any]] = {
-        name: np.zeros((count, *spec.shape), spec.dtype) for name, spec in PARTICLE_ARRAYS.items()
-    }
-    xyz = np.concatenate([cloud[0] for cloud in clouds])
-    columns |= dict(zip("xyz", xyz.T, strict=True))
-    columns["energy"] = np.concatenate([cloud[1] for cloud in clouds])
-    columns["label"] = label.astype(np.int8)
-    columns["offset"] = np.cumsum([0, *(len(cloud[1]) for cloud in clouds)])
-    assert set(columns) == {*PARTICLE_ARRAYS, *VOXEL_ARRAYS}
-    return columns

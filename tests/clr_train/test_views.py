@@ -1,0 +1,392 @@
+"""Views against a slow loop over particles and voxels, and what holds for any batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from clr_train.augmentations import AUGMENTATIONS, Parameters
+from clr_train.views import ViewConfig, drawn, plain, transform_energy, views
+from clr_train.voxels import ParticleBatch, VoxelBatch
+from pilarnet_convert.errors import PilarnetError
+from tests.clr_train.clouds import as_batch, make_clouds
+
+ALL = tuple(AUGMENTATIONS)
+# Keys of a view as the module defines them, spelled out for the slow loop.
+EFFECTS = 1024
+
+
+# --- a slow second writing, in plain Python integers and numpy, from the definitions
+
+
+def mix(word: int) -> int:
+    """SplitMix64's finaliser on unsigned words."""
+    word &= 2**64 - 1
+    word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9 & (2**64 - 1)
+    word = (word ^ (word >> 27)) * 0x94D049BB133111EB & (2**64 - 1)
+    return word ^ (word >> 31)
+
+
+def fold(key: int, value: int) -> int:
+    return mix(key + (value + 1) * 0x9E3779B97F4A7C15)
+
+
+def view_key(seed: int, epoch: int, view: int, particle: int) -> int:
+    key = 0
+    for part in (seed, epoch, view):
+        key = mix(fold(key, 0) ^ part)
+    return fold(key, particle)
+
+
+def uniform(word: int, field: int = 0) -> float:
+    return ((word >> (40 - 24 * field)) & 0xFFFFFF) / 2**24
+
+
+def normal(word: int, field: int = 0) -> float:
+    quantile = (((word >> (48 - 16 * field)) & 0xFFFF) + 0.5) / 2**16
+    return float(torch.special.ndtri(torch.tensor(quantile, dtype=torch.float64)))
+
+
+def rotation(key: int) -> NDArray[np.float64]:
+    """Shoemake's uniform quaternion, applied as q v q*."""
+    first, second = fold(key, 0), fold(key, 1)
+    u1, u2, u3 = uniform(first), uniform(first, 1), uniform(second)
+    x, y = (
+        math.sqrt(1 - u1) * math.sin(2 * math.pi * u2),
+        math.sqrt(1 - u1) * math.cos(2 * math.pi * u2),
+    )
+    z, w = math.sqrt(u1) * math.sin(2 * math.pi * u3), math.sqrt(u1) * math.cos(2 * math.pi * u3)
+    vector = np.array([x, y, z])
+    columns = [
+        v + 2 * w * np.cross(vector, v) + 2 * np.cross(vector, np.cross(vector, v))
+        for v in np.eye(3)
+    ]
+    return np.stack(columns, axis=1)
+
+
+def slow_view(
+    xyz: NDArray[np.int32], energy: NDArray[np.float32], key: int, config: ViewConfig
+) -> dict[tuple[int, int, int], float]:
+    """Augment one particle voxel by voxel; return energies by site."""
+    p = config.parameters
+    words = {n: fold(key, AUGMENTATIONS[n].number) for n in config.augmentations}
+    signed = {n: w - 2**64 if w >= 2**63 else w for n, w in words.items()}
+    chosen = sorted(signed, key=lambda n: signed[n])[: config.num_augmentations]
+    keys = {n: fold(key, EFFECTS + AUGMENTATIONS[n].number) for n in chosen}
+    position = [np.array(v, float) for v in xyz]
+    mev = [float(e) for e in energy]
+    alive = [True] * len(mev)
+    if "shift-energy" in keys:
+        u = uniform(fold(keys["shift-energy"], 0))
+        mev = [e * (1 - p.shift_energy * u) for e in mev]
+    if "scale-energy" in keys:
+        mev = [
+            e * max(0.0, 1 + p.scale_energy_sigma * normal(fold(keys["scale-energy"], i)))
+            for i, e in enumerate(mev)
+        ]
+    if "smear-energy" in keys:
+        mev = [
+            max(0.0, e + p.smear_energy_mev * normal(fold(keys["smear-energy"], i)))
+            for i, e in enumerate(mev)
+        ]
+    if "cutout" in keys:
+        word = fold(keys["cutout"], 0)
+        centre = position[int(uniform(word) * len(position))]
+        extent = max(max(v[a] for v in position) - min(v[a] for v in position) for a in range(3))
+        edge = p.cutout_fraction * uniform(word, 1) * extent
+        alive = [bool(max(abs(v - centre)) >= edge / 2) for v in position]
+    if "drop" in keys:
+        draws = {i: uniform(fold(keys["drop"], i)) for i, a in enumerate(alive) if a}
+        last = max(draws, key=lambda i: draws[i])
+        alive = [a and (i == last or draws[i] >= p.drop_probability) for i, a in enumerate(alive)]
+    if "rotate" in keys:
+        centre, turn = np.mean(position, axis=0), rotation(keys["rotate"])
+        position = [turn @ (v - centre) + centre for v in position]
+    if "jitter" in keys:
+        for i, v in enumerate(position):
+            word = fold(keys["jitter"], i)
+            position[i] = v + p.jitter_voxels * np.array([normal(word, a) for a in range(3)])
+    if "translate" in keys:
+        first, second = fold(keys["translate"], 0), fold(keys["translate"], 1)
+        us = (uniform(first), uniform(first, 1), uniform(second))
+        move = np.array([math.floor(u * p.translate_voxels * 1024) / 1024 for u in us])
+        position = [v + move for v in position]
+    sites: dict[tuple[int, int, int], float] = {}
+    for v, e, a in zip(position, mev, alive, strict=True):
+        if a:
+            site = tuple(math.floor(c + 0.5) for c in v)
+            sites[site] = sites.get(site, 0.0) + e  # type: ignore[index,arg-type]
+    return sites
+
+
+def sites_of(voxels: VoxelBatch, number: int) -> dict[tuple[int, int, int], float]:
+    rows = voxels.batch == number
+    pairs = zip(voxels.xyz[rows].tolist(), voxels.features[rows, 0].tolist(), strict=True)
+    return {tuple(site): e for site, e in pairs}
+
+
+def one(name: str) -> ViewConfig:
+    return ViewConfig(augmentations=(name,), num_augmentations=1, energy_transform="none")
+
+
+CONFIGS = {name: one(name) for name in ALL} | {
+    "two of the first four": ViewConfig(energy_transform="none"),
+    "three of all": ViewConfig(augmentations=ALL, num_augmentations=3, energy_transform="none"),
+    "all": ViewConfig(augmentations=ALL[::-1], num_augmentations=len(ALL), energy_transform="none"),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_views_are_those_of_a_slow_loop(name: str) -> None:
+    config = CONFIGS[name]
+    clouds = make_clouds(3, 12, largest=40)
+    particle = [7, 0, 123_456_789_012, *range(20, 29)]
+    voxels = views(as_batch(clouds, particle=particle), seed=5, epoch=2, view=1, config=config)
+    for number, (xyz, energy) in enumerate(clouds):
+        expected = slow_view(xyz, energy, view_key(5, 2, 1, particle[number]), config)
+        found = sites_of(voxels, number)
+        assert found.keys() == expected.keys()
+        for site, mev in expected.items():
+            assert found[site] == pytest.approx(mev, rel=1e-5, abs=1e-6)
+
+
+def test_rows_are_sorted_and_sites_unique() -> None:
+    batch = as_batch(make_clouds(1, 40))
+    for voxels in (
+        plain(batch, energy_transform="log"),
+        views(batch, seed=0, epoch=0, view=0, config=CONFIGS["three of all"]),
+    ):
+        rows = [
+            (b, *site) for b, site in zip(voxels.batch.tolist(), voxels.xyz.tolist(), strict=True)
+        ]
+        assert rows == sorted(set(rows))
+
+
+def test_plain_holds_what_is_stored() -> None:
+    clouds = make_clouds(2, 10)
+    voxels = plain(as_batch(clouds), energy_transform="none")
+    for number, (xyz, energy) in enumerate(clouds):
+        stored = zip(map(tuple, xyz.tolist()), energy.tolist(), strict=True)
+        assert sites_of(voxels, number) == dict(stored)
+
+
+def test_the_two_views_of_a_pair_differ_and_each_repeats() -> None:
+    batch, config = as_batch(make_clouds(4, 20)), ViewConfig()
+    first, again, second, later = (
+        views(batch, seed=1, epoch=epoch, view=view, config=config)
+        for epoch, view in ((0, 0), (0, 0), (0, 1), (1, 0))
+    )
+    assert torch.equal(first.xyz, again.xyz)
+    assert torch.equal(first.features, again.features)
+    assert not torch.equal(first.xyz, second.xyz)
+    assert not torch.equal(first.xyz, later.xyz)
+
+
+# --- what holds for any batch
+
+seeds = st.integers(0, 2**31 - 1)
+
+
+@st.composite
+def batches(draw: Callable[..., int]) -> ParticleBatch:
+    clouds = make_clouds(draw(seeds), draw(st.integers(1, 12)), largest=draw(st.integers(2, 40)))
+    first = draw(st.integers(0, 2**40))
+    return as_batch(clouds, particle=range(first, first + len(clouds)))
+
+
+def totals(voxels: VoxelBatch) -> torch.Tensor:
+    total = torch.zeros(voxels.num_particles, dtype=torch.float64)
+    return total.index_add_(0, voxels.batch, voxels.features[:, 0].double())
+
+
+@given(batch=batches(), seed=seeds, moves=st.sampled_from([1, 2, 3]))
+@settings(max_examples=30, deadline=None)
+def test_motions_keep_the_energy(batch: ParticleBatch, seed: int, moves: int) -> None:
+    config = ViewConfig(
+        augmentations=("rotate", "translate", "jitter"),
+        num_augmentations=moves,
+        energy_transform="none",
+    )
+    stored = totals(plain(batch, energy_transform="none"))
+    seen = totals(views(batch, seed=seed, epoch=0, view=0, config=config))
+    torch.testing.assert_close(seen, stored, rtol=1e-5, atol=1e-6)
+
+
+@given(batch=batches(), seed=seeds)
+@settings(max_examples=30, deadline=None)
+def test_no_view_is_empty_however_strong(batch: ParticleBatch, seed: int) -> None:
+    strong = Parameters(drop_probability=0.999, cutout_fraction=0.999, smear_energy_mev=100.0)
+    config = ViewConfig(
+        augmentations=ALL, num_augmentations=len(ALL), parameters=strong, energy_transform="log"
+    )
+    voxels = views(batch, seed=seed, epoch=0, view=0, config=config)
+    assert torch.unique(voxels.batch).numel() == batch.num_particles
+    assert bool((voxels.features >= 0).all())
+    assert bool(voxels.features.isfinite().all())
+
+
+@given(seed=seeds, number=st.integers(0, 39), count=st.integers(1, 40))
+@settings(max_examples=25, deadline=None)
+def test_a_view_is_the_same_in_any_company(seed: int, number: int, count: int) -> None:
+    clouds = make_clouds(11, 40, largest=200)
+    config = ViewConfig(augmentations=ALL, num_augmentations=4)
+    alone = views(
+        as_batch(clouds[number : number + 1], particle=[number]),
+        seed=seed,
+        epoch=3,
+        view=0,
+        config=config,
+    )
+    others = [(number + 1 + 7 * k) % 40 for k in range(count - 1)]
+    company = views(
+        as_batch([clouds[k] for k in (*others, number)], particle=[*others, number]),
+        seed=seed,
+        epoch=3,
+        view=0,
+        config=config,
+    )
+    rows = company.batch == count - 1
+    assert torch.equal(company.xyz[rows], alone.xyz)
+    assert torch.equal(company.features[rows], alone.features)
+
+
+def test_a_view_does_not_depend_on_the_number_of_threads() -> None:
+    # Enough voxels that torch shares its loops among threads.
+    batch = as_batch(make_clouds(12, 700, largest=400))
+    config = ViewConfig(augmentations=ALL, num_augmentations=4)
+    threads = torch.get_num_threads()
+    try:
+        seen = []
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            seen.append(views(batch, seed=0, epoch=0, view=0, config=config))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(seen[0].xyz, seen[1].xyz)
+    assert torch.equal(seen[0].features, seen[1].features)
+
+
+def test_the_order_in_which_augmentations_are_listed_is_of_no_consequence() -> None:
+    batch = as_batch(make_clouds(5, 20))
+    seen = [
+        views(
+            batch,
+            seed=0,
+            epoch=0,
+            view=0,
+            config=ViewConfig(augmentations=names, num_augmentations=3),
+        )
+        for names in (ALL, ALL[::-1])
+    ]
+    assert torch.equal(seen[0].xyz, seen[1].xyz)
+    assert torch.equal(seen[0].features, seen[1].features)
+
+
+def test_translation_alone_moves_a_particle_as_one_body() -> None:
+    clouds = make_clouds(6, 200, cube=768)
+    batch = as_batch(clouds)
+    moved = views(batch, seed=0, epoch=0, view=0, config=one("translate"))
+    still = plain(batch, energy_transform="none")
+    shift = moved.xyz - still.xyz
+    first = torch.searchsorted(still.batch, torch.arange(200))
+    assert torch.equal(shift, shift[first][still.batch])
+    assert torch.equal(moved.features, still.features)
+
+
+# --- what is drawn
+
+
+def test_drawn_names_what_views_do() -> None:
+    config = ViewConfig(augmentations=("identity", "drop", "translate"), num_augmentations=1)
+    clouds = make_clouds(7, 60)
+    batch = as_batch([c for c in clouds if len(c[1]) > 30])
+    names = drawn(batch.particle, seed=2, epoch=1, view=0, config=config)
+    voxels = views(batch, seed=2, epoch=1, view=0, config=config)
+    still = plain(batch, energy_transform="log")
+    assert {n for pair in names for n in pair} == set(config.augmentations)
+    for number, (name,) in enumerate(names):
+        before, after = sites_of(still, number), sites_of(voxels, number)
+        if name == "identity":
+            assert after == before
+        elif name == "drop":
+            assert after.keys() <= before.keys()
+        else:
+            assert len(after) == len(before)
+            assert after.keys() != before.keys()
+
+
+def test_each_pair_is_drawn_equally_often_and_none_twice() -> None:
+    config = ViewConfig(augmentations=ALL, num_augmentations=2)
+    names = drawn(torch.arange(18_000), seed=0, epoch=0, view=0, config=config)
+    assert all(len(set(pair)) == 2 for pair in names)
+    assert all(pair == tuple(sorted(pair, key=ALL.index)) for pair in names)
+    pairs, counts = np.unique(np.array(names), axis=0, return_counts=True)
+    assert len(pairs) == 36
+    # chi-square with 35 degrees of freedom: 75 is passed once in 10,000
+    assert ((counts - 500) ** 2 / 500).sum() < 75
+
+
+def test_none_is_drawn_if_none_is_asked_for() -> None:
+    batch = as_batch(make_clouds(8, 10))
+    voxels = views(batch, seed=0, epoch=0, view=0, config=ViewConfig(num_augmentations=0))
+    still = plain(batch, energy_transform="log")
+    assert torch.equal(voxels.xyz, still.xyz)
+    assert torch.equal(voxels.features, still.features)
+    assert drawn(
+        torch.arange(3), seed=0, epoch=0, view=0, config=ViewConfig(num_augmentations=0)
+    ) == [(), (), ()]
+
+
+# --- energies
+
+
+def test_the_log_tells_a_bragg_peak_from_a_track_and_sqrt_clip_does_not() -> None:
+    mev = torch.tensor([0.0, 0.63, 2.0, 10.0])
+    log = transform_energy(mev, name="log")
+    assert log[0] == 0
+    assert float(log[1]) == pytest.approx(1.0)
+    assert float(log[3]) == pytest.approx(math.log(101) / math.log(7.3))
+    assert transform_energy(mev, name="sqrt-clip").tolist() == pytest.approx(
+        [0, math.sqrt(0.63), 1, 1]
+    )
+    assert transform_energy(mev, name="none").tolist() == mev.tolist()
+
+
+# --- bad input
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"augmentations": ("rotate", "shear")}, "shear"),
+        ({"augmentations": ("rotate", "rotate")}, "twice"),
+        ({"num_augmentations": 5}, "--num-augmentations"),
+        ({"num_augmentations": -1}, "--num-augmentations"),
+        ({"energy_transform": "cube"}, "log, sqrt-clip, none"),
+    ],
+)
+def test_a_wrong_option_is_refused(options: dict[str, object], said: str) -> None:
+    with pytest.raises(PilarnetError, match=said):
+        ViewConfig(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"drop_probability": 1.0}, {"cutout_fraction": 1.0}, {"jitter_voxels": -1.0}],
+)
+def test_a_wrong_strength_is_refused(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        Parameters(**options)
+
+
+def test_coordinates_that_cannot_be_sorted_are_refused() -> None:
+    batch = as_batch([(np.array([[0, 0, 2**21]], np.int32), np.ones(1, np.float32))])
+    with pytest.raises(PilarnetError, match="smaller batch"):
+        plain(batch, energy_transform="none")
