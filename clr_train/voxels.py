@@ -1,4 +1,4 @@
-"""The two ragged batches of the training path: particles as stored, voxels as the network sees them.
+"""The two ragged batches of the training path: stored particles, and voxels for the network.
 
 Shapes: N particles, V voxels as stored, M voxels after quantisation.
 """

@@ -1,0 +1,224 @@
+"""Sites as sorted integer keys, and which of them a kernel joins.
+
+Legend: M sites, P pairs of neighbours, K kernel size.
+
+A site (batch, x, y, z) is packed into one int64, 15 + 16 + 16 + 16 bits, the coordinates shifted to
+be positive. Keys in ascending order are sites in lexicographic order, so a binary search finds a
+neighbour, and a plane (batch, x) and a stretch of y in it are one run of rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from clr_train.sparse.segments import Segments
+
+__all__ = ["MAX_COORDINATE", "MAX_KERNEL", "MAX_PARTICLES", "Chunk", "DepthwiseMap", "Sites"]
+
+_BITS = 16
+_MASK = (1 << _BITS) - 1
+_SHIFT = 1 << (_BITS - 1)
+#: A kernel reaches K // 2 sites beyond a coordinate, and must stay inside the 16 bits.
+MAX_KERNEL = 31
+#: Coordinates lie in [-MAX_COORDINATE, MAX_COORDINATE).
+MAX_COORDINATE = _SHIFT - MAX_KERNEL
+MAX_PARTICLES = 1 << (63 - 3 * _BITS)
+
+
+def pack(coords: Tensor) -> Tensor:
+    """Pack (batch, x, y, z), integers [M, 4], into keys, int64 [M]."""
+    b, x, y, z = coords.to(torch.int64).unbind(1)
+    high = (b << _BITS | x + _SHIFT) << _BITS | y + _SHIFT
+    return high << _BITS | z + _SHIFT
+
+
+def unpack(keys: Tensor) -> Tensor:
+    """Unpack keys, int64 [M], into (batch, x, y, z), int64 [M, 4]."""
+    fields = [(keys >> (axis * _BITS) & _MASK) - _SHIFT for axis in (2, 1, 0)]
+    return torch.stack([keys >> (3 * _BITS), *fields], dim=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """A stretch of pairs whose products fit the cache, and the rows that they sum to."""
+
+    rows: slice
+    pairs: slice
+    row_offset: Tensor
+    """int64 [rows + 1]: first pair of each row, counted from the stretch's first."""
+    by_offset: Tensor
+    """int64 [pairs]: the pairs of the stretch in the order of their kernel offsets."""
+    offset_start: Tensor
+    """int64 [K**3 + 1]: first element of `by_offset` of each kernel offset."""
+
+
+class DepthwiseMap:
+    """All pairs (site, neighbour) under a centred cubic kernel.
+
+    Pair p says that row `target`[p] receives row `source`[p] through kernel offset `kernel`[p].
+    Pairs ascend by (target, kernel); row i owns pairs row_offset[i] .. row_offset[i + 1]. The set is
+    symmetric: with (i, j, k) it holds (j, i, K**3 - 1 - k), so gradients need no second map.
+
+    Parameters
+    ----------
+    keys : Tensor, int64 [M]
+        Distinct sites in ascending order.
+    kernel_size : int
+        K, odd.
+    """
+
+    def __init__(self, keys: Tensor, *, kernel_size: int) -> None:
+        if kernel_size % 2 == 0 or not 1 <= kernel_size <= MAX_KERNEL:
+            raise ValueError(f"kernel_size: expected odd, 1 to {MAX_KERNEL}, found {kernel_size}")
+        self.kernel_size = kernel_size
+        self.target, self.source, self.kernel = _neighbours(keys, kernel_size=kernel_size)
+        rows = torch.arange(keys.shape[0] + 1, device=keys.device)
+        self.row_offset = torch.searchsorted(self.target, rows)
+        self._chunks: dict[int, list[Chunk]] = {}
+
+    @property
+    def volume(self) -> int:
+        """Number of kernel offsets, K**3."""
+        return self.kernel_size**3
+
+    @cached_property
+    def by_kernel(self) -> tuple[Tensor, Tensor]:
+        """Pairs in the order of their kernel offsets, int64 [P], and where each begins."""
+        ascending, order = torch.sort(self.kernel.to(torch.int16), stable=True)
+        return order, _starts(ascending, volume=self.volume)
+
+    def chunks(self, num_pairs: int) -> list[Chunk]:
+        """Cut the pairs between rows into stretches of about `num_pairs`."""
+        if num_pairs not in self._chunks:
+            self._chunks[num_pairs] = self._cut(num_pairs)
+        return self._chunks[num_pairs]
+
+    def _cut(self, num_pairs: int) -> list[Chunk]:
+        total, num_rows = self.target.shape[0], self.row_offset.shape[0] - 1
+        marks = torch.arange(1, -(-total // num_pairs), device=self.target.device) * num_pairs
+        cuts = torch.searchsorted(self.row_offset, marks).unique()
+        ends = torch.stack([cuts, self.row_offset[cuts]]).tolist()
+        row_ends, pair_ends = [0, *ends[0], num_rows], [0, *ends[1], total]
+        chunks = []
+        for r0, r1, p0, p1 in zip(
+            row_ends, row_ends[1:], pair_ends, pair_ends[1:], strict=False
+        ):
+            if r0 == r1:
+                continue
+            ascending, order = torch.sort(self.kernel[p0:p1].to(torch.int16), stable=True)
+            chunks.append(
+                Chunk(
+                    rows=slice(r0, r1),
+                    pairs=slice(p0, p1),
+                    row_offset=self.row_offset[r0 : r1 + 1] - p0,
+                    by_offset=order,
+                    offset_start=_starts(ascending, volume=self.volume),
+                )
+            )
+        return chunks
+
+
+def _starts(ascending: Tensor, *, volume: int) -> Tensor:
+    """First position of each value 0 .. volume in ascending int16 values: int64 [volume + 1]."""
+    values = torch.arange(volume + 1, device=ascending.device, dtype=torch.int16)
+    return torch.searchsorted(ascending, values)
+
+
+def _neighbours(keys: Tensor, *, kernel_size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return target, source and kernel offset of all pairs, each int64 [P].
+
+    For each site and each of the K planes x + dx, two searches give the run of rows with y + dy in
+    the kernel's reach: K * 2 searches a site where one for each offset would be K**3. The run's
+    few rows out of reach in z are then struck out.
+    """
+    reach = kernel_size // 2
+    planes = torch.arange(-reach, reach + 1, device=keys.device) << (2 * _BITS)
+    origin = (keys & ~_MASK)[:, None] + planes
+    first = torch.searchsorted(keys, origin - (reach << _BITS)).flatten()
+    last = torch.searchsorted(keys, origin + (reach + 1 << _BITS)).flatten()
+    count = last - first
+    run = torch.repeat_interleave(count)
+    source = torch.arange(run.shape[0], device=keys.device)
+    source += (first - (count.cumsum(0) - count))[run]
+    target = torch.div(run, kernel_size, rounding_mode="floor")
+    z = keys & _MASK
+    dz = z[source] - z[target]
+    near = (dz.abs() <= reach).nonzero().squeeze(1)
+    source, target, run, dz = source[near], target[near], run[near], dz[near]
+    y = keys >> _BITS & _MASK
+    dy = y[source] - y[target]
+    plane = run - target * kernel_size
+    return target, source, (plane * kernel_size + dy + reach) * kernel_size + dz + reach
+
+
+class Sites:
+    """The coordinate set of one level, and what was derived from it.
+
+    Parameters
+    ----------
+    keys : Tensor, int64 [M]
+        Distinct sites in ascending order.
+    stride : int
+        Voxels a site spans along each axis.
+    num_particles : int
+        N.
+    """
+
+    def __init__(self, keys: Tensor, *, stride: int, num_particles: int) -> None:
+        self.keys = keys
+        self.stride = stride
+        self.num_particles = num_particles
+        self._depthwise: dict[int, DepthwiseMap] = {}
+        self._coarser: dict[int, tuple[Sites, Tensor, Tensor]] = {}
+
+    def __len__(self) -> int:
+        return self.keys.shape[0]
+
+    @cached_property
+    def coords(self) -> Tensor:
+        """Particle and coordinates of each site, int32 [M, 4]."""
+        return unpack(self.keys).to(torch.int32)
+
+    @cached_property
+    def segments(self) -> Segments:
+        """Rows of each particle."""
+        return Segments.of(
+            self.keys >> (3 * _BITS), num_segments=self.num_particles, is_sorted=True
+        )
+
+    def depthwise_map(self, kernel_size: int) -> DepthwiseMap:
+        """Return the pairs under a centred kernel, built at the first call."""
+        if kernel_size not in self._depthwise:
+            self._depthwise[kernel_size] = DepthwiseMap(self.keys, kernel_size=kernel_size)
+        return self._depthwise[kernel_size]
+
+    def coarser(self, factor: int) -> tuple[Sites, Tensor, Tensor]:
+        """Return the level of `factor` times the stride, built at the first call.
+
+        Returns
+        -------
+        sites : Sites
+            The cubes of `factor` sites along each axis that hold any.
+        parent : Tensor, int64 [M]
+            Row of the cube in which each site lies.
+        child : Tensor, int64 [M]
+            Kernel offset of each site in its cube, 0 .. factor**3 - 1.
+        """
+        if factor not in self._coarser:
+            self._coarser[factor] = self._coarsen(factor)
+        return self._coarser[factor]
+
+    def _coarsen(self, factor: int) -> tuple[Sites, Tensor, Tensor]:
+        coords = unpack(self.keys)
+        xyz = coords[:, 1:]
+        cube = torch.div(xyz, factor, rounding_mode="floor")
+        dx, dy, dz = (xyz - cube * factor).unbind(1)
+        keys, parent = torch.unique(
+            pack(torch.cat([coords[:, :1], cube], dim=1)), return_inverse=True
+        )
+        sites = Sites(keys, stride=self.stride * factor, num_particles=self.num_particles)
+        return sites, parent, (dx * factor + dy) * factor + dz
