@@ -1,3 +1,55 @@
-"""PILArNet to particle shards."""
+"""From LArCV2 files of PILArNet to shards of labelled single-particle clouds.
+
+The data take this path, and imports run one way along it::
+
+    plan -> rootfile -> baskets -> decode -> larcv, dlp -> columns -> particles
+         -> spool -> encode -> shards
+
+========== =====================================================================
+plan       which files make up which source, and how the work is cut
+rootfile   uproot: the metadata of ROOT files
+baskets    fetching and decompressing what the metadata point at
+decode     from bytes to arrays
+larcv      the native reader of LArCV2 products
+dlp        the same columns through dlp_opendata_api, ROOT and LArCV2
+columns    what every reader delivers, and what must hold of it
+particles  clouds of single particles, their labels and splits
+spool      clouds on their way to a shard
+encode     the bytes of a Zarr array
+shards     writing, opening and reading shards
+convert    the conversion as a whole: outfolder, schedule and work serve it
+stats      what is in the shards; report shows it, verify checks it
+schema     classes, arrays and names; errors and console serve everything
+========== =====================================================================
+
+In a notebook::
+
+    from pilarnet_convert import convert, open_shards
+
+    shards = convert("dlprod_512px_*.root", "shards/", workers=4)
+    columns = shards.splits["train"][0].read(["x", "y", "z", "energy", "offset", "label"])
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "convert", "open_shards", "statistics", "verify"]
+
+if TYPE_CHECKING:
+    from pilarnet_convert.convert import convert
+    from pilarnet_convert.shards import open_shards
+    from pilarnet_convert.stats import statistics
+    from pilarnet_convert.verify import verify
+
+_HOMES = {"convert": "convert", "open_shards": "shards", "statistics": "stats", "verify": "verify"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public function at its first use, so that importing a part costs just that part."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

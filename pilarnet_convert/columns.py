@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.schema import is_pdg_code
 
-__all__ = ["EventColumns", "UnknownPdg", "check_columns"]
+__all__ = ["EventColumns", "Reader", "Source", "UnknownPdg", "check_columns"]
 
 #: What to do with a PDG code that names no particle.
 UnknownPdg = Literal["error", "other"]
@@ -92,6 +92,35 @@ class EventColumns:
     def num_clusters(self) -> int:
         """The number of clusters C."""
         return len(self.voxel_offset) - 1
+
+
+class Source(Protocol):
+    """What a reader's index of a source tells, whichever the reader; it is picklable."""
+
+    @property
+    def name(self) -> str:
+        """The name of the source, the same whichever of its files was named."""
+
+    @property
+    def files(self) -> tuple[tuple[str, int, str], ...]:
+        """Name, size in bytes and ROOT's UUID of the files that hold its products."""
+
+    @property
+    def num_entries(self) -> int:
+        """Its events."""
+
+    def cheap_cuts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Entries between which no basket is torn, and compressed bytes up to each."""
+
+
+class Reader(Protocol):
+    """Reads ranges of the events of a source."""
+
+    def read(self, start: int, stop: int) -> EventColumns:
+        """Read the events ``start`` to ``stop``, end excluded; `InputError` on damage."""
+
+    def close(self) -> None:
+        """Close the files."""
 
 
 def check_columns(columns: EventColumns, *, unknown_pdg: UnknownPdg = "error") -> None:

@@ -30,7 +30,14 @@ from pilarnet_convert.schema import (
     VOXEL_ARRAYS,
 )
 
-__all__ = ["Shard", "Shards", "open_shards", "write_root", "write_shard"]
+__all__ = [
+    "Shard",
+    "Shards",
+    "open_shard_attributes",
+    "open_shards",
+    "write_root",
+    "write_shard",
+]
 
 ARRAYS = MappingProxyType({**VOXEL_ARRAYS, **PARTICLE_ARRAYS})
 
@@ -184,6 +191,12 @@ class Shard:
                 columns[name] = self._rows(name, start, stop)
         return columns
 
+    def read_whole(self, name: str) -> NDArray[Any]:
+        """Read one array as it is stored, whatever its shape."""
+        with _damage_reported(self.path, field=name):
+            values: NDArray[Any] = self._group[name][...]  # type: ignore[index, assignment]
+        return values
+
     def _rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
         with _damage_reported(self.path, field=name):
             if name not in self._arrays:
@@ -257,6 +270,13 @@ def open_shards(path: str | Path) -> Shards:
         damaged metadata.
     """
     path = Path(path)
+    attributes = open_shard_attributes(path)
+    with _damage_reported(path, field="zarr.json"):
+        return Shards(path, attributes)
+
+
+def open_shard_attributes(path: Path) -> dict[str, Any]:
+    """Read the attributes of the root group alone; errors as in `open_shards`."""
     advice = "make shards with pilarnet-convert --input FILES --out shards/"
     if not path.is_dir():
         raise ShardError("no such folder", file=path, advice=advice)
@@ -269,7 +289,7 @@ def open_shards(path: str | Path) -> Shards:
             )
         raise ShardError("the folder holds no shards", file=path, advice=advice)
     with _damage_reported(path, field="zarr.json"):
-        attributes = dict(zarr.open_group(path, mode="r", zarr_format=3).attrs)
+        attributes: dict[str, Any] = dict(zarr.open_group(path, mode="r", zarr_format=3).attrs)
     found = (attributes.get("format"), attributes.get("version"))
     if found != (FORMAT_NAME, FORMAT_VERSION):
         raise ShardError(
@@ -279,8 +299,7 @@ def open_shards(path: str | Path) -> Shards:
             found=f"format {found[0]} version {found[1]}",
             advice=advice,
         )
-    with _damage_reported(path, field="zarr.json"):
-        return Shards(path, attributes)
+    return attributes
 
 
 class _damage_reported:

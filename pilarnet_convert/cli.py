@@ -1,0 +1,166 @@
+"""The commands ``pilarnet-convert`` and ``pilarnet-stats``: they parse, call and print."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pilarnet_convert.console import INTERRUPTED, Command
+from pilarnet_convert.convert import convert
+from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.report import plot, render
+from pilarnet_convert.shards import open_shards
+from pilarnet_convert.stats import statistics
+from pilarnet_convert.verify import verify
+
+__all__ = ["convert_command", "stats_command"]
+
+
+class _ConvertCommand(Command):
+    """Lets ``--input`` take every path that follows it, as a shell's glob leaves them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spread: list[str] = []
+        taking = False
+        for arg in args:
+            if arg.startswith("-"):
+                taking = arg == "--input"
+                spread.append(arg)
+                continue
+            if taking and spread[-1] != "--input":
+                spread.append("--input")
+            spread.append(arg)
+        return super().parse_args(ctx, spread)
+
+
+@click.command(
+    "pilarnet-convert",
+    cls=_ConvertCommand,
+    epilog="""\b
+Examples:
+  pilarnet-convert --input dlprod_512px_*.root --out shards/
+  pilarnet-convert --input /data/pilarnet --out shards/ --workers 16
+  pilarnet-convert --input /data/pilarnet --out shards/ --workers 16 --resume
+""",
+)
+@click.option(
+    "--input",
+    "inputs",
+    metavar="PATH [PATH ...]",
+    multiple=True,
+    required=True,
+    help="LArCV2 files, folders of them, or globs; may be repeated. Of the archive's three files "
+    "of a source (dlprod_*, cluster/dlprod_cluster_*, particle/dlprod_particle_*) any will do.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The folder to write shards to."
+)
+@click.option("--min-voxels", default=10, help="The least number of voxels of a particle.")
+@click.option(
+    "--splits",
+    default="train=0.8,val=0.1,test=0.1",
+    help="Fractions of the events; all particles of an event go to one split.",
+)
+@click.option("--primaries-only", is_flag=True, help="Keep only primary particles.")
+@click.option(
+    "--particles-per-shard", default=16_384, help="Particles of every shard but a split's last."
+)
+@click.option(
+    "--workers",
+    type=int,
+    show_default="all cores",
+    help="Processes; the shards are the same for any number.",
+)
+@click.option(
+    "--reader",
+    type=click.Choice(["native", "dlp"]),
+    default="native",
+    help="native needs no ROOT; dlp reads through dlp_opendata_api, ROOT and LArCV2.",
+)
+@click.option("--resume", is_flag=True, help="Go on with an unfinished conversion.")
+@click.option("--overwrite", is_flag=True, help="Replace the shards that are in the folder.")
+@click.option(
+    "--skip-bad-files",
+    is_flag=True,
+    help="Leave out what cannot be read; it is listed, and the exit code is 3.",
+)
+@click.option("--max-events", type=int, help="Take only the first of all events.")
+@click.option(
+    "--unknown-pdg",
+    type=click.Choice(["error", "other"]),
+    default="error",
+    help="What a PDG code that names no particle is: an error, or another species.",
+)
+def convert_command(inputs: tuple[str, ...], out: Path, **options: Any) -> None:
+    """Convert PILArNet's LArCV2 files into shards of labelled single-particle voxel clouds."""
+    # A batch system's warning; what is finished is kept, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        shards = convert(inputs, out, show_progress=True, **options)
+    except KeyboardInterrupt:
+        click.echo(
+            f"interrupted; go on with the same command and --resume ({out} keeps what is finished)",
+            err=True,
+        )
+        sys.exit(INTERRUPTED)
+    found = statistics(shards)
+    click.echo(render(found, brief=True))
+    if found.bad_files:
+        click.echo(f"error: {len(found.bad_files)} bad files were left out, see above", err=True)
+        sys.exit(3)
+
+
+@click.command(
+    "pilarnet-stats",
+    cls=Command,
+    epilog="""\b
+Examples:
+  pilarnet-stats shards/
+  pilarnet-stats shards/ --format markdown --plot shards.png
+  pilarnet-stats shards/ --verify
+""",
+)
+@click.argument("shards", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["table", "json", "csv", "markdown"]),
+    default="table",
+    help="How to print; csv holds the classes alone.",
+)
+@click.option(
+    "--plot",
+    "picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also draw counts, voxels and energy of each class into this picture (.png, .pdf, .svg).",
+)
+@click.option(
+    "--verify",
+    "check",
+    is_flag=True,
+    help="Read every shard again, check it against its checksums and the format, and report "
+    "every fault.",
+)
+def stats_command(shards: Path, style: Any, picture: Path | None, check: bool) -> None:
+    """Print the distribution of the particles in SHARDS, and what was rejected and why.
+
+    The column "published" holds the fractions of the original study: particles of at least 10
+    voxels from 100,000 events at 512 pixels.
+    """
+    if check:
+        faults = verify(shards, show_progress=True)
+        for fault in faults:
+            click.echo(fault)
+        if faults:
+            raise PilarnetError(
+                f"{len(faults)} faults", file=shards, advice="convert again with --overwrite"
+            )
+        click.echo(f"{shards}: every checksum holds")
+    opened = open_shards(shards)
+    click.echo(render(statistics(opened, show_progress=True), style=style))
+    if picture is not None:
+        plot(opened, picture)
