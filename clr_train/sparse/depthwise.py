@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (torch's own convention)
+import torch.nn.functional as F
 from torch import Tensor
 
 from clr_train.sparse.kernel_map import DepthwiseMap
@@ -43,7 +43,7 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, *, pairs: Depthwis
     Tensor, [M, C]
         In the type of `x`; sums are formed in float32 at least.
     """
-    out: Tensor = _Depthwise.apply(x, weight, bias, pairs)
+    out: Tensor = _Depthwise.apply(x, weight, bias, pairs)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -75,7 +75,7 @@ class _Depthwise(torch.autograd.Function):
         return out.to(x.dtype)
 
     @staticmethod
-    def backward(  # type: ignore[override]
+    def backward(
         ctx: Any, grad: Tensor
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors

@@ -60,8 +60,8 @@ class DepthwiseMap:
     """All pairs (site, neighbour) under a centred cubic kernel.
 
     Pair p says that row `target`[p] receives row `source`[p] through kernel offset `kernel`[p].
-    Pairs ascend by (target, kernel); row i owns pairs row_offset[i] .. row_offset[i + 1]. The set is
-    symmetric: with (i, j, k) it holds (j, i, K**3 - 1 - k), so gradients need no second map.
+    Pairs ascend by (target, kernel); row i owns pairs row_offset[i] .. row_offset[i + 1]. The set
+    is symmetric: with (i, j, k) it holds (j, i, K**3 - 1 - k), so gradients need no second map.
 
     Parameters
     ----------
@@ -100,13 +100,12 @@ class DepthwiseMap:
     def _cut(self, num_pairs: int) -> list[Chunk]:
         total, num_rows = self.target.shape[0], self.row_offset.shape[0] - 1
         marks = torch.arange(1, -(-total // num_pairs), device=self.target.device) * num_pairs
-        cuts = torch.searchsorted(self.row_offset, marks).unique()
+        cuts = torch.searchsorted(self.row_offset, marks)
+        cuts = cuts[cuts.diff(prepend=cuts.new_zeros(1)) > 0]
         ends = torch.stack([cuts, self.row_offset[cuts]]).tolist()
         row_ends, pair_ends = [0, *ends[0], num_rows], [0, *ends[1], total]
         chunks = []
-        for r0, r1, p0, p1 in zip(
-            row_ends, row_ends[1:], pair_ends, pair_ends[1:], strict=False
-        ):
+        for r0, r1, p0, p1 in zip(row_ends, row_ends[1:], pair_ends, pair_ends[1:], strict=False):
             if r0 == r1:
                 continue
             ascending, order = torch.sort(self.kernel[p0:p1].to(torch.int16), stable=True)

@@ -33,7 +33,7 @@ def _library() -> ModuleType:
         # Its modules import this name from where Python 3.10 removed it.
         collections.Sequence = collections.abc.Sequence  # type: ignore[attr-defined]
     try:
-        import MinkowskiEngine as Library  # noqa: N813 (a module with a class's name)
+        import MinkowskiEngine as Library
     except (ImportError, OSError) as error:
         raise MissingDependencyError(
             f"MinkowskiEngine does not import: {error}",
@@ -136,9 +136,7 @@ class MinkowskiSparseTensor:
         return self.segments.index
 
     def _with(self, raw: Any) -> MinkowskiSparseTensor:
-        return MinkowskiSparseTensor(
-            raw=raw, num_particles=self.num_particles, levels=self.levels
-        )
+        return MinkowskiSparseTensor(raw=raw, num_particles=self.num_particles, levels=self.levels)
 
     def replace(self, features: Tensor) -> MinkowskiSparseTensor:
         """Return other features [M, C'] on the same sites."""
@@ -170,7 +168,11 @@ class MinkowskiSparseTensor:
 
     def mean_pool(self) -> Tensor:
         """Mean feature of each particle, [N, C]; zeros if empty."""
-        return self._pool(_library().MinkowskiGlobalAvgPooling())
+        # Its default mode for the mean returns the rows in another order than the coordinates once
+        # there are more than a few particles (seen on the CPU); this one does not.
+        library = _library()
+        mode = library.PoolingMode.GLOBAL_AVG_POOLING_KERNEL
+        return self._pool(library.MinkowskiGlobalPooling(mode))
 
     def _pool(self, module: nn.Module) -> Tensor:
         pooled = module(self.raw)

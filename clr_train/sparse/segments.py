@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (torch's own convention)
+import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = ["Segments"]
@@ -56,12 +56,12 @@ class Segments:
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum `values` [M, C] over each segment: [N, C], zeros for an empty one."""
-        out: Tensor = _Sum.apply(values, self)
+        out: Tensor = _Sum.apply(values, self)  # type: ignore[no-untyped-call]
         return out
 
     def spread(self, values: Tensor) -> Tensor:
         """Give every row the value of its segment: [N, C] to [M, C]; the adjoint of `sum`."""
-        out: Tensor = _Spread.apply(values, self)
+        out: Tensor = _Spread.apply(values, self)  # type: ignore[no-untyped-call]
         return out
 
     def mean(self, values: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ class _Sum(torch.autograd.Function):
         return _sum(values, segments)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return ctx.segments.spread(grad), None
 
 
@@ -108,5 +108,5 @@ class _Spread(torch.autograd.Function):
         return values.index_select(0, segments.index)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return ctx.segments.sum(grad.contiguous()), None

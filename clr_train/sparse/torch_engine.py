@@ -161,6 +161,6 @@ def _grouped_product(
     """Multiply the sites of each kernel offset by its matrix, then sum those of each cube."""
     ascending, order = torch.sort(child, stable=True)
     counts = torch.bincount(ascending, minlength=weight.shape[0]).tolist()
-    groups = features.index_select(0, order).split(counts)
+    groups = torch.split(features.index_select(0, order), counts)
     products = torch.cat([group @ matrix for group, matrix in zip(groups, weight, strict=True)])
     return Segments.of(parent[order], num_segments=num_rows).sum(products)

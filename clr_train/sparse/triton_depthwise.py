@@ -5,6 +5,8 @@ Legend: M sites, P pairs of neighbours, C channels, V = K**3 kernel offsets.
 Features may be bfloat16 or float16; sums are formed in float32, and the gradients of the weights
 stay there. No kernel uses atomics, so a step gives the same bits each time.
 """
+# Triton's compiler reads annotations and refuses those of Python's type checkers.
+# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 
@@ -116,12 +118,12 @@ def _weight_gradient(
 
 def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, *, pairs: DepthwiseMap) -> Tensor:
     """Convolve each channel with its own kernel; see clr_train.sparse.depthwise.depthwise."""
-    out: Tensor = _Depthwise.apply(x, weight, bias, pairs)
+    out: Tensor = _Depthwise.apply(x, weight, bias, pairs)  # type: ignore[no-untyped-call]
     return out
 
 
 def _block(num_channels: int) -> int:
-    return min(triton.next_power_of_2(num_channels), 128)
+    return min(int(triton.next_power_of_2(num_channels)), 128)
 
 
 def _launch_convolve(
@@ -187,7 +189,7 @@ class _Depthwise(torch.autograd.Function):
         return _launch_convolve(x, weight, bias, pairs=pairs, opposite=False)
 
     @staticmethod
-    def backward(  # type: ignore[override]
+    def backward(
         ctx: Any, grad: Tensor
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
