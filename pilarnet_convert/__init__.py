@@ -17,8 +17,8 @@ particles  clouds of single particles, their labels and splits
 spool      clouds on their way to a shard
 encode     the bytes of a Zarr array
 shards     writing, opening and reading shards
-convert    the conversion as a whole: outfolder, schedule and work serve it
-stats      what is in the shards; report shows it, verify checks it
+conversion the conversion as a whole: outfolder, schedule and work serve it
+stats      what is in the shards; report shows it, verification checks it
 schema     classes, arrays and names; errors and console serve everything
 ========== =====================================================================
 
@@ -38,12 +38,17 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "convert", "open_shards", "statistics", "verify"]
 
 if TYPE_CHECKING:
-    from pilarnet_convert.convert import convert
+    from pilarnet_convert.conversion import convert
     from pilarnet_convert.shards import open_shards
     from pilarnet_convert.stats import statistics
-    from pilarnet_convert.verify import verify
+    from pilarnet_convert.verification import verify
 
-_HOMES = {"convert": "convert", "open_shards": "shards", "statistics": "stats", "verify": "verify"}
+_HOMES = {
+    "convert": "conversion",
+    "open_shards": "shards",
+    "statistics": "stats",
+    "verify": "verification",
+}
 
 
 def __getattr__(name: str) -> Any:
