@@ -1,7 +1,14 @@
-"""Where the bundled LArCV file lies: 20 events, 192 pixels, of the schema of 2018."""
+"""Where the LArCV files of the project lie: small, and written by LArCV2 itself."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-SAMPLE = Path(__file__).parent / "data" / "dlprod_192px_00.root"
+_PROJECT = Path(__file__).parents[1]
+
+#: The bundled sample: 20 events, 192 pixels, the schema of 2018.
+SAMPLE = _PROJECT / "data" / "sample" / "dlprod_192px_00.root"
+#: 20 events of a later LArCV2, whose particles have more fields.
+MODERN = _PROJECT / "tests" / "data" / "modern_192px_00.root"
+#: 24 events with kaons, neutrons, nuclei, and one that left nothing.
+QUIRKS = _PROJECT / "tests" / "data" / "quirks_192px_00.root"

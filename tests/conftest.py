@@ -1,0 +1,18 @@
+"""What the tests of both packages share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+#: Larger LArCV files and what LArCV2 reads from them; beside the project where they are at hand.
+SHARED = Path(__file__).parents[2] / "shared" / "data" / "larcv"
+
+
+@pytest.fixture(scope="session")
+def shared_larcv() -> Path:
+    """Give the folder of the larger LArCV files, or skip the test."""
+    if not SHARED.is_dir():
+        pytest.skip("the larger test files are not here")
+    return SHARED

@@ -1,0 +1,120 @@
+"""Looking at shards from outside: plain zarr-python, plain files, plain processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import zarr
+from click.testing import CliRunner, Result
+
+from pilarnet_convert.cli import convert_command, stats_command
+
+__all__ = [
+    "REPOSITORY",
+    "contents",
+    "convert_process",
+    "environment",
+    "in_small_units",
+    "read_particles",
+    "run_convert",
+    "run_stats",
+    "shard_groups",
+]
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def run_convert(*args: str | Path) -> Result:
+    """Run pilarnet-convert in this process."""
+    return CliRunner().invoke(convert_command, [str(arg) for arg in args])
+
+
+def run_stats(*args: str | Path) -> Result:
+    """Run pilarnet-stats in this process."""
+    return CliRunner().invoke(stats_command, [str(arg) for arg in args])
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """Give every file under a folder and its bytes; None for a folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def shard_groups(folder: Path) -> list[Any]:
+    """Open every shard with zarr-python alone, in the order of the root's list."""
+    root = zarr.open_group(folder, mode="r", zarr_format=3)
+    names: Any = root.attrs["shards"]
+    return [root[name] for name in names]
+
+
+def read_particles(folder: Path) -> list[dict[str, Any]]:
+    """Read every particle of a set of shards with zarr-python alone.
+
+    Each is a dict of its row in every array, with its voxels in ``x``, ``y``, ``z``, ``energy``,
+    the name of its creation process, and its ``split``.
+    """
+    particles = []
+    for group in shard_groups(folder):
+        columns = {name: array[...] for name, array in group.arrays()}
+        offset = columns.pop("offset")
+        voxels = {name: columns.pop(name) for name in ("x", "y", "z", "energy")}
+        for i, (start, stop) in enumerate(zip(offset[:-1], offset[1:], strict=True)):
+            row = {name: values[i] for name, values in columns.items()}
+            row |= {name: values[start:stop] for name, values in voxels.items()}
+            row["process"] = group.attrs["process_names"][row["process"]]
+            row["split"] = group.attrs["split"]
+            particles.append(row)
+    return particles
+
+
+def in_small_units(*, num_bytes: int = 20_000, delay: float = 0.0) -> list[str]:
+    """Give a command for pilarnet-convert that cuts small files into many units.
+
+    Parameters
+    ----------
+    num_bytes : int
+        Compressed bytes of a unit.
+    delay : float
+        Seconds to dawdle after every unit and shard, so that there is time to interrupt.
+    """
+    program = f"""
+import time
+from pilarnet_convert import convert, plan
+from pilarnet_convert.cli import convert_command
+plan.UNIT_BYTES = {num_bytes}
+submit = convert._submit
+def dawdle(*args):
+    time.sleep({delay})
+    return submit(*args)
+convert._submit = dawdle
+convert_command()
+"""
+    return [sys.executable, "-c", program]
+
+
+def environment() -> dict[str, str]:
+    """Give an environment in which child processes find the project and keep to one thread."""
+    paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+
+
+def convert_process(
+    command: Sequence[str], *args: str | Path, **kwargs: Any
+) -> subprocess.Popen[str]:
+    """Start a conversion in a process group of its own."""
+    return subprocess.Popen(
+        [*command, *map(str, args)],
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        **kwargs,
+    )
