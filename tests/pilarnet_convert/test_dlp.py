@@ -18,11 +18,10 @@ from pilarnet_convert.dlp import DlpReader, index_dlp_source
 from pilarnet_convert.errors import InputError, MissingDependencyError
 from pilarnet_convert.larcv import NativeReader, index_source
 from tests import damage
-from tests.sample import SAMPLE
+from tests.sample import MODERN, QUIRKS, SAMPLE
 
 FAKES = Path(__file__).parents[1] / "fakes"
 ROOT_FOLDER = Path(__file__).parents[2]
-SHARED = ROOT_FOLDER.parent / "shared" / "data" / "larcv"
 PACKAGES = {"ROOT": "root", "larcv": "larcv2", "osf": "dlp"}
 
 
@@ -72,10 +71,9 @@ def test_ranges_in_any_order(installed):
             assert differences(one.read(*span), other.read(*span)) == []
 
 
-@pytest.mark.parametrize("name", ["modern_192px_00", "quirks_192px_00"])
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the larger test files are not here")
-def test_other_generations_of_the_schema(installed, name):
-    assert differences(*read_both([SHARED / f"{name}.root"])) == []
+@pytest.mark.parametrize("path", [MODERN, QUIRKS], ids=["modern", "quirks"])
+def test_other_generations_of_the_schema(installed, path):
+    assert differences(*read_both([path])) == []
 
 
 def test_source_is_that_of_the_native_reader(installed):
