@@ -181,7 +181,10 @@ def decompress(data: memoryview, num_bytes: int) -> bytes:
             raise ValueError(f"unknown compression {header[:2]!r}")
         packed = int.from_bytes(header[3:6], "little")
         unpacked = int.from_bytes(header[6:9], "little")
-        part = algorithm(bytes(data[position + 9 : position + 9 + packed]), unpacked)
+        try:
+            part = algorithm(bytes(data[position + 9 : position + 9 + packed]), unpacked)
+        except Exception as error:  # each library has errors of its own
+            raise ValueError(f"a block cannot be decompressed: {error}") from error
         if len(part) != unpacked or not unpacked:
             raise ValueError(f"a block of {unpacked} bytes decompressed to {len(part)}")
         parts.append(part)

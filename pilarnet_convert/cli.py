@@ -28,7 +28,7 @@ class _ConvertCommand(Command):
         taking = False
         for arg in args:
             if arg.startswith("-"):
-                taking = arg == "--input"
+                taking = arg.partition("=")[0] == "--input"
                 spread.append(arg)
                 continue
             if taking and spread[-1] != "--input":

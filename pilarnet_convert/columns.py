@@ -140,6 +140,7 @@ def check_columns(columns: EventColumns, *, unknown_pdg: UnknownPdg = "error") -
     """
     _check_counts(columns)
     _check_voxels(columns)
+    _check_particle_energies(columns)
     if unknown_pdg == "error":
         _check_pdg(columns)
 
@@ -207,12 +208,31 @@ def _check_voxels(columns: EventColumns) -> None:
         )
 
 
+def _check_particle_energies(columns: EventColumns) -> None:
+    for name in ("energy_init", "energy_deposit"):
+        values = getattr(columns, name)
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if not len(wrong) or np.isnan(values).all():  # all NaN: the file does not say
+            continue
+        particle = int(wrong[0])
+        at = _event_of_particle(columns, particle)
+        raise _fault(
+            columns,
+            at,
+            "a particle has no finite energy",
+            field=f"particle_mcst, {name}",
+            expected="a number of MeV",
+            found=f"{values[particle]} at index {particle - columns.particle_offset[at]}",
+            advice="fetch the file again, or leave it out with --skip-bad-files",
+        )
+
+
 def _check_pdg(columns: EventColumns) -> None:
     codes, first = np.unique(columns.pdg, return_index=True)
     unknown = [at for code, at in zip(codes, first, strict=True) if not is_pdg_code(code)]
     if unknown:
         particle = int(min(unknown))
-        at = int(np.searchsorted(columns.particle_offset, particle, "right")) - 1
+        at = _event_of_particle(columns, particle)
         raise _fault(
             columns,
             at,
@@ -222,6 +242,10 @@ def _check_pdg(columns: EventColumns) -> None:
             found=f"{columns.pdg[particle]} at index {particle - columns.particle_offset[at]}",
             advice="count such particles as other species with --unknown-pdg other",
         )
+
+
+def _event_of_particle(columns: EventColumns, particle: int) -> int:
+    return int(np.searchsorted(columns.particle_offset, particle, "right")) - 1
 
 
 def _event_of_voxel(columns: EventColumns, voxel: int) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -141,7 +140,7 @@ def convert(
     )
     if resume and overwrite:
         raise PilarnetError("--resume and --overwrite exclude each other", advice="choose one")
-    num_workers = _at_least(workers or _num_cores(), 1, "--workers")
+    num_workers = _at_least(_num_cores() if workers is None else workers, 1, "--workers")
     folder = OutFolder(Path(out))
     folder.check(resume=resume, overwrite=overwrite)
     files = find_sources([inputs] if isinstance(inputs, str | Path) else inputs)
@@ -152,6 +151,8 @@ def convert(
         folder.finish()
         return open_shards(folder.path)
     with folder.locked():
+        if not (resume or overwrite):
+            folder.check_again()
         if resume and (record := folder.recorded()) is not None:
             _require_same(folder.path, record, plan)
         else:
@@ -174,7 +175,7 @@ def convert(
             whole_sources=skip_bad_files,
         )
         try:
-            _run(schedule, setting, num_workers, bad_files, show_progress)
+            bad_files += _run(schedule, setting, num_workers, show_progress)
         except InputError:
             if not schedule.has_shards:
                 folder.clear()
@@ -293,10 +294,10 @@ def _run(
     schedule: Schedule,
     setting: Setting,
     num_workers: int,
-    bad_files: list[dict[str, str]],
     show_progress: bool,
-) -> None:
-    """Keep the workers busy until every shard is there."""
+) -> list[dict[str, str]]:
+    """Keep the workers busy until every shard is there; give the sources left out."""
+    faults: dict[int, str] = {}
     with (
         Workers(num_workers, setting) as pool,
         progress_bar(
@@ -305,26 +306,24 @@ def _run(
     ):
         bar.update(schedule.num_events_done)
         running: dict[Future[Any], ShardPlan | int] = {}
-        try:
-            while True:
-                # Twice as many as workers, so that none waits for this loop.
-                while len(running) < 2 * num_workers and (work := schedule.next_work()) is not None:
-                    running[_submit(pool, work, schedule)] = work
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    work = running.pop(future)
-                    if isinstance(work, ShardPlan):
-                        future.result()
-                        schedule.shard_done(work)
-                    else:
-                        bar.update(_finish_unit(work, future, schedule, setting, bad_files))
-        except BrokenProcessPool as error:
-            raise PilarnetError(
-                "a worker process vanished",
-                found="killed from outside, or out of memory",
-                advice="go on with --resume, with fewer --workers if memory is short",
-            ) from error
+        while True:
+            # Twice as many as workers, so that none waits for this loop.
+            while len(running) < 2 * num_workers and (work := schedule.next_work()) is not None:
+                running[_submit(pool, work, schedule)] = work
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                work = running.pop(future)
+                if isinstance(work, ShardPlan):
+                    future.result()
+                    schedule.shard_done(work)
+                else:
+                    bar.update(_finish_unit(work, future, schedule, faults))
+    # Units are begun in order, so that the first fault of a source is always among those found.
+    first = {schedule.units[number].source: faults[number] for number in sorted(faults)[::-1]}
+    return [
+        {"name": setting.sources[source].name, "error": first[source]} for source in sorted(first)
+    ]
 
 
 def _submit(pool: Executor, work: ShardPlan | int, schedule: Schedule) -> Future[Any]:
@@ -334,11 +333,7 @@ def _submit(pool: Executor, work: ShardPlan | int, schedule: Schedule) -> Future
 
 
 def _finish_unit(
-    number: int,
-    future: Future[UnitReport],
-    schedule: Schedule,
-    setting: Setting,
-    bad_files: list[dict[str, str]],
+    number: int, future: Future[UnitReport], schedule: Schedule, faults: dict[int, str]
 ) -> int:
     """Take in a unit, or leave out its source if that is allowed; give the events done."""
     unit = schedule.units[number]
@@ -347,6 +342,6 @@ def _finish_unit(
     except InputError as error:
         if not schedule.whole_sources:
             raise
-        if schedule.source_failed(unit.source):
-            bad_files.append({"name": setting.sources[unit.source].name, "error": str(error)})
+        schedule.source_failed(unit.source)
+        faults[number] = str(error)
     return unit.stop - unit.start

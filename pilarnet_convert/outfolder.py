@@ -52,13 +52,7 @@ class OutFolder:
         begun = self.working.exists()
         if self._is_complete() or begun:
             if not (resume or overwrite):
-                what = "an unfinished conversion" if begun else "shards"
-                raise PilarnetError(
-                    f"the folder already holds {what}",
-                    file=self.path,
-                    advice="go on with --resume, replace it with --overwrite, or choose another "
-                    "--out",
-                )
+                self._refuse("an unfinished conversion" if begun else "shards")
             return
         foreign = [name for name in (*SPLITS, "zarr.json") if (self.path / name).exists()]
         if foreign:
@@ -68,6 +62,24 @@ class OutFolder:
                 found=", ".join(foreign),
                 advice="choose another --out",
             )
+
+    def check_again(self) -> None:
+        """Refuse, once locked, what another conversion made since `check` found nothing.
+
+        Raises
+        ------
+        PilarnetError
+            If the folder holds a finished or begun conversion.
+        """
+        if self._is_complete() or self._record.exists():
+            self._refuse("shards" if self._is_complete() else "an unfinished conversion")
+
+    def _refuse(self, what: str) -> None:
+        raise PilarnetError(
+            f"the folder already holds {what}",
+            file=self.path,
+            advice="go on with --resume, replace it with --overwrite, or choose another --out",
+        )
 
     def completed(self) -> Mapping[str, Any] | None:
         """Give the attributes of the shards that are here, or None if they are unfinished."""
@@ -113,18 +125,24 @@ class OutFolder:
 
     def clear(self) -> None:
         """Remove what a conversion wrote, and nothing else."""
+        # The record first and each shard at once, so that whoever is killed here leaves nothing
+        # that a later run takes for finished work.
+        self._record.unlink(missing_ok=True)
         (self.path / "zarr.json").unlink(missing_ok=True)
+        self.scratch.mkdir(parents=True, exist_ok=True)
         for split in SPLITS:
             folder = self.path / split
-            for shard in folder.glob("*"):
+            for shard in sorted(folder.glob("*")):
                 if _SHARD_NAME.fullmatch(shard.name) and (shard / "zarr.json").exists():
-                    shutil.rmtree(shard)
+                    removed = self.scratch / f"removed-{split}-{shard.name}"
+                    shutil.rmtree(removed, ignore_errors=True)
+                    os.replace(shard, removed)
+                    shutil.rmtree(removed)
             (folder / "zarr.json").unlink(missing_ok=True)
             if folder.exists() and not any(folder.iterdir()):
                 folder.rmdir()
         for folder in (self.segments, self.scratch):
             shutil.rmtree(folder, ignore_errors=True)
-        self._record.unlink(missing_ok=True)
 
     def _is_complete(self) -> bool:
         try:

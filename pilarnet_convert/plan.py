@@ -73,8 +73,11 @@ def find_sources(inputs: Sequence[str | Path]) -> list[SourceFiles]:
             named.setdefault(_identity(path), []).append(path)
     sources = []
     for (folder, name), paths in named.items():
-        files = tuple(dict.fromkeys([*paths, *_companions(folder, name)]))
-        times = max(Counter(paths).values())
+        places = [path.absolute() for path in paths]
+        spelled = dict(zip(reversed(places), reversed(paths), strict=True))
+        distinct = dict.fromkeys([*places, *_companions(folder, name)])
+        files = tuple(spelled.get(place, place) for place in distinct)
+        times = max(Counter(places).values())
         sources += [SourceFiles(name=name, files=files)] * times
     return sources
 

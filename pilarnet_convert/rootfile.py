@@ -49,6 +49,7 @@ DAMAGE: Final = (
     AssertionError,
     TypeError,
     NotImplementedError,
+    uproot.deserialization.DeserializationError,
 )
 
 

@@ -105,12 +105,10 @@ class Schedule:
         self._reports[number] = report
         self._advance()
 
-    def source_failed(self, source: int) -> bool:
-        """Leave out a source; tell whether this is news."""
-        news = source not in self._bad_sources
+    def source_failed(self, source: int) -> None:
+        """Leave out a source."""
         self._bad_sources.add(source)
         self._advance()
-        return news
 
     def shard_done(self, shard: ShardPlan) -> None:
         """Remove the segments that no other shard waits for."""

@@ -12,14 +12,17 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from pilarnet_convert.columns import Reader, Source, UnknownPdg, check_columns
 from pilarnet_convert.dlp import DlpReader, index_dlp_source
+from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.larcv import NativeReader, index_source
 from pilarnet_convert.particles import Selection, particle_clouds
 from pilarnet_convert.plan import SourceFiles, Unit
@@ -127,8 +130,7 @@ def _begin(setting: Setting | None) -> None:
 
 
 def _begin_process(setting: Setting | None) -> None:
-    # Ctrl-C reaches the whole process group; the parent decides what is finished first.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # should the server have run before
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _begin(setting)
 
@@ -169,10 +171,30 @@ def Workers(number: int, setting: Setting | None = None) -> Iterator[Executor]:
         return
     context: Any = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
+    _start_server()
     pool = ProcessPoolExecutor(
         number, mp_context=context, initializer=_begin_process, initargs=(setting,)
     )
     try:
         yield pool
+    except BrokenProcessPool as error:
+        raise PilarnetError(
+            "a worker process vanished",
+            found="killed from outside, or out of memory",
+            advice="go on with --resume, with fewer --workers if memory is short",
+        ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_server() -> None:
+    """Start the server that workers are forked from, deaf to Ctrl-C, as are its children.
+
+    Ctrl-C reaches the whole process group; the parent decides what is finished first.
+    """
+    resource_tracker.ensure_running()  # it unblocks the signal, so it comes before
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

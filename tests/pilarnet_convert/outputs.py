@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def read_particles(folder: Path) -> list[dict[str, Any]]:
         columns = {name: array[...] for name, array in group.arrays()}
         offset = columns.pop("offset")
         voxels = {name: columns.pop(name) for name in ("x", "y", "z", "energy")}
-        for i, (start, stop) in enumerate(zip(offset[:-1], offset[1:], strict=True)):
+        for i, (start, stop) in enumerate(itertools.pairwise(offset)):
             row = {name: values[i] for name, values in columns.items()}
             row |= {name: values[start:stop] for name, values in voxels.items()}
             row["process"] = group.attrs["process_names"][row["process"]]
@@ -86,14 +87,14 @@ def in_small_units(*, num_bytes: int = 20_000, delay: float = 0.0) -> list[str]:
     """
     program = f"""
 import time
-from pilarnet_convert import convert, plan
+from pilarnet_convert import conversion, plan
 from pilarnet_convert.cli import convert_command
 plan.UNIT_BYTES = {num_bytes}
-submit = convert._submit
+submit = conversion._submit
 def dawdle(*args):
     time.sleep({delay})
     return submit(*args)
-convert._submit = dawdle
+conversion._submit = dawdle
 convert_command()
 """
     return [sys.executable, "-c", program]
