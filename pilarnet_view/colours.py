@@ -1,0 +1,59 @@
+"""Colours that the colour-blind can tell apart, on white and on a dark ground.
+
+Qualitative colours are those of M. Okabe and K. Ito (jfly.uni-koeln.de/color); energies take
+viridis (S. van der Walt and N. Smith, SciPy 2015), cut where it would vanish into the ground.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final, Literal
+
+from pilarnet_convert.report import COLOURS
+from pilarnet_convert.schema import CLASSES
+
+__all__ = [
+    "COLOURINGS",
+    "NO_PARTICLE",
+    "OTHER_SPECIES",
+    "PARTICLE_COLOURS",
+    "SCALES",
+    "SPECIES_COLOURS",
+    "SYMBOLS",
+    "Colouring",
+    "species_name",
+]
+
+Colouring = Literal["class", "particle", "energy"]
+COLOURINGS: Final[tuple[Colouring, ...]] = ("class", "particle", "energy")
+
+OTHER_SPECIES: Final = "other species"
+NO_PARTICLE: Final = "no particle"
+
+#: A colour a species: the classes, whatever else has a PDG code, and clusters without a particle.
+SPECIES_COLOURS: Final = MappingProxyType(
+    {**COLOURS, OTHER_SPECIES: "#56B4E9", NO_PARTICLE: "#999999"}
+)
+
+#: Colours of particles that are neighbours in a list, by theme; they repeat.
+PARTICLE_COLOURS: Final = MappingProxyType(
+    {
+        "light": ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
+        "dark": ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442"),
+    }
+)
+
+#: Symbols that tell particles of the same colour apart: plotly's name, matplotlib's marker.
+SYMBOLS: Final = (("circle", "o"), ("square", "s"), ("diamond", "D"))
+
+_VIRIDIS: Final = (
+    *("#440154", "#482878", "#3e4989", "#31688e", "#26828e"),
+    *("#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"),
+)
+#: Colours from low to high energy, by theme.
+SCALES: Final = MappingProxyType({"light": _VIRIDIS[:9], "dark": _VIRIDIS[2:]})
+
+
+def species_name(label: int) -> str:
+    """Name the class of a label; any that is not a class is `OTHER_SPECIES`."""
+    return CLASSES[label].name if 0 <= label < len(CLASSES) else OTHER_SPECIES

@@ -1,0 +1,118 @@
+"""A scene of one event of a LArCV file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pilarnet_convert.columns import EventColumns, check_columns
+from pilarnet_convert.errors import InputError
+from pilarnet_convert.larcv import NativeReader, index_source
+from pilarnet_convert.plan import find_sources
+from pilarnet_convert.schema import label_of_pdg
+from pilarnet_view.colours import NO_PARTICLE, species_name
+from pilarnet_view.scene import Cloud, Panel, Pick, Scene, frame
+
+__all__ = ["event_scene"]
+
+
+def event_scene(file: str | Path, *, entry: int = 0) -> Scene:
+    """Read an event with all its particles.
+
+    Parameters
+    ----------
+    file : str or Path
+        A LArCV2 file of PILArNet, or one of the archive's three files of a source.
+    entry : int
+        The event's index in the file, from 0.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, there is no such entry, or the event left no voxels.
+    """
+    path = Path(file)
+    source = find_sources([path])[0]
+    index = index_source(source.name, source.files)
+    if not 0 <= entry < index.num_entries:
+        raise InputError(
+            "no such entry",
+            file=path,
+            field="--entry",
+            expected=f"0 to {index.num_entries - 1}",
+            found=entry,
+        )
+    with NativeReader(index) as reader:
+        columns = reader.read(entry, entry + 1)
+    check_columns(columns, unknown_pdg="other")
+    clouds = _clouds(columns)
+    if not clouds:
+        raise InputError("the event left no voxels", file=path, entry=entry)
+    low, high = frame(clouds)
+    num_voxels = sum(cloud.num_voxels for cloud in clouds)
+    deposit_mev = sum(cloud.deposit_mev for cloud in clouds)
+    size = f"{len(clouds)} clusters, {num_voxels:,} voxels, {deposit_mev:,.0f} MeV deposited"
+    run, subrun, event = (int(v[0]) for v in (columns.run, columns.subrun, columns.event))
+    cell = columns.voxel_size[0].tolist()
+    return Scene(
+        title=f"{path.name}, entry {entry}",
+        subtitle=f"run {run}, subrun {subrun}, event {event}: {size}",
+        panels=(
+            Panel(
+                title="",
+                caption="",
+                clouds=clouds,
+                low=low,
+                high=high,
+                origin_cm=columns.origin[0],
+            ),
+        ),
+        picks=tuple(
+            Pick(name=f"{cloud.name}: {cloud.species}, {cloud.size}", panels=(0,), cloud=number)
+            for number, cloud in enumerate(clouds)
+        ),
+        columns=1,
+        colouring="class",
+        voxel_cm=(cell[0], cell[1], cell[2]),
+    )
+
+
+def _clouds(columns: EventColumns) -> tuple[Cloud, ...]:
+    """Make a cloud of every cluster of the one event that has voxels."""
+    size = np.diff(columns.voxel_offset)
+    xyz = _positions(columns)
+    # The largest get the colours that are furthest apart.
+    rank = np.argsort(np.argsort(-size, kind="stable"))
+    label = label_of_pdg(columns.pdg)
+    clouds = []
+    for cluster in np.flatnonzero(size):
+        rows = slice(columns.voxel_offset[cluster], columns.voxel_offset[cluster + 1])
+        known: dict[str, Any] = {"species": NO_PARTICLE}
+        if cluster < len(columns.pdg):
+            known = {
+                "species": species_name(label[cluster]),
+                "pdg": int(columns.pdg[cluster]),
+                "process": columns.process_names[columns.process[cluster]],
+                "energy_init_mev": float(columns.energy_init[cluster]),
+            }
+        clouds.append(
+            Cloud.of(
+                xyz[rows],
+                columns.energy[rows],
+                name=f"cluster {cluster}",
+                number=int(rank[cluster]),
+                **known,
+            )
+        )
+    return tuple(clouds)
+
+
+def _positions(columns: EventColumns) -> NDArray[np.int64]:
+    """Turn the voxel ids of the one event into indices, int64 [V, 3]."""
+    nx, ny, _ = columns.grid[0]
+    row, x = np.divmod(columns.voxel_id, nx)
+    z, y = np.divmod(row, ny)
+    return np.stack([x, y, z], axis=1).astype(np.int64)

@@ -1,0 +1,129 @@
+"""A scene as one HTML file: plotly.js and the data are inside, and nothing is fetched."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from pilarnet_convert.errors import MissingDependencyError, PilarnetError
+from pilarnet_view.colours import COLOURINGS, PARTICLE_COLOURS, SCALES, SPECIES_COLOURS, SYMBOLS
+from pilarnet_view.scene import Cloud, Panel, Scene, energy_range
+
+__all__ = ["document", "page", "write_page"]
+
+
+def write_page(
+    scene: Scene, path: str | Path, *, colouring: str | None = None, axes: str | None = None
+) -> None:
+    """Write a scene as a page; see `page`."""
+    Path(path).write_text(page(scene, colouring=colouring, axes=axes), encoding="utf-8")
+
+
+def page(scene: Scene, *, colouring: str | None = None, axes: str | None = None) -> str:
+    """Lay out a scene as a page.
+
+    Parameters
+    ----------
+    scene : Scene
+        What to show.
+    colouring : str, optional
+        How it is coloured at first; one of `COLOURINGS`, that of the scene by default.
+    axes : {"cm", "voxels"}, optional
+        The unit of the axes at first; cm by default, where the scene has it.
+
+    Returns
+    -------
+    str
+        HTML; the same for the same scene.
+
+    Raises
+    ------
+    MissingDependencyError
+        If plotly is not installed.
+    PilarnetError
+        If there is no such colouring, or no cm.
+    """
+    try:
+        from plotly.offline import get_plotlyjs
+    except ImportError as error:
+        raise MissingDependencyError(
+            "pages are drawn by plotly, which is not installed",
+            advice="pip install 'pilarnet-clr[view]'",
+        ) from error
+    template = files("pilarnet_view") / "template"
+    parts = {name: (template / f"page.{name}").read_text("utf-8") for name in ("css", "js")}
+    data = json.dumps(document(scene, colouring=colouring, axes=axes), separators=(",", ":"))
+    return Template((template / "page.html").read_text("utf-8")).substitute(
+        title=html.escape(scene.title),
+        css=parts["css"],
+        plotly=get_plotlyjs(),
+        # No text of a file may end the element that holds the data.
+        data=data.replace("<", "\\u003c"),
+        js=parts["js"],
+    )
+
+
+def document(scene: Scene, *, colouring: str | None, axes: str | None) -> dict[str, Any]:
+    """Give all that the page needs to know of a scene, as JSON holds it."""
+    if axes not in (None, "cm", "voxels"):
+        raise PilarnetError("no such unit", field="--axes", expected="cm or voxels", found=axes)
+    if axes == "cm":
+        scene.require_cm()
+    if colouring not in (None, *COLOURINGS):
+        raise PilarnetError(
+            "no such colouring",
+            field="--colour",
+            expected=f"one of {', '.join(COLOURINGS)}",
+            found=colouring,
+        )
+    return {
+        "title": scene.title,
+        "subtitle": scene.subtitle,
+        "notes": scene.notes,
+        "colouring": colouring or scene.colouring,
+        "axes": axes or ("cm" if scene.voxel_cm else "voxels"),
+        "columns": scene.columns,
+        "voxel_cm": scene.voxel_cm,
+        "energy_mev": energy_range(scene.clouds),
+        "species": dict(SPECIES_COLOURS),
+        "palette": dict(PARTICLE_COLOURS),
+        "scale": dict(SCALES),
+        "symbols": [symbol for symbol, _ in SYMBOLS],
+        "panels": [_panel(panel) for panel in scene.panels],
+        "picks": [
+            {"name": pick.name, "panels": pick.panels, "cloud": pick.cloud} for pick in scene.picks
+        ],
+    }
+
+
+def _panel(panel: Panel) -> dict[str, Any]:
+    return {
+        "title": panel.title,
+        "caption": panel.caption,
+        "low": panel.low.tolist(),
+        "high": panel.high.tolist(),
+        "origin_cm": panel.origin_cm.tolist(),
+        "clouds": [_cloud(cloud) for cloud in panel.clouds],
+    }
+
+
+def _cloud(cloud: Cloud) -> dict[str, Any]:
+    return {
+        "name": cloud.name,
+        "species": cloud.species,
+        "number": cloud.number,
+        "facts": cloud.facts,
+        "xyz": _base64(cloud.xyz.T.astype("<i4")),
+        "energy_mev": _base64(cloud.energy_mev.astype("<f4")),
+    }
+
+
+def _base64(values: np.ndarray[Any, Any]) -> str:
+    return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode("ascii")

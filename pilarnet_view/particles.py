@@ -1,0 +1,231 @@
+"""Scenes of single particles from shards: which ones, and what is stored of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.schema import CLASSES, SPLITS
+from pilarnet_convert.shards import Shards, open_shards
+from pilarnet_view.colours import species_name
+from pilarnet_view.scene import Cloud, Panel, Pick, Scene, frame
+
+__all__ = ["Choice", "Stored", "gallery", "particle_scene", "read_particles", "voxel_edges"]
+
+_ARRAYS: Final = (
+    *("x", "y", "z", "energy", "label", "pdg", "process"),
+    *("energy_init", "origin", "run", "subrun", "event", "cluster"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which particles of the shards to show.
+
+    Attributes
+    ----------
+    split : str
+        ``train``, ``val`` or ``test``.
+    indices : tuple of int
+        Particles by their index in the split, in the order of the shards; empty to draw them.
+    label : str, optional
+        Draw from this class alone.
+    count : int
+        How many to draw; fewer where there are no more.
+    seed : int
+        What the draw depends on.
+    """
+
+    split: str = "train"
+    indices: tuple[int, ...] = ()
+    label: str | None = None
+    count: int = 12
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A particle of the shards: its index in the split, its label, its cloud and its geometry."""
+
+    index: int
+    label: int
+    cloud: Cloud
+    origin_cm: NDArray[np.float64]
+
+
+def particle_scene(path: str | Path, *, choice: Choice | None = None) -> Scene:
+    """Read some particles of shards, a panel each.
+
+    Parameters
+    ----------
+    path : str or Path
+        What ``pilarnet-convert`` wrote.
+    choice : Choice, optional
+        Which particles; 12 of the train split by default.
+
+    Raises
+    ------
+    ShardError
+        If these are no shards that can be read.
+    PilarnetError
+        If there are no such particles.
+    """
+    shards = open_shards(path)
+    choice = choice or Choice()
+    particles = read_particles(shards, choice=choice)
+    panels = []
+    for particle in particles:
+        low, high = frame([particle.cloud])
+        panels.append(
+            Panel(
+                title=f"{particle.cloud.species}, {particle.cloud.size}",
+                caption=caption(particle),
+                clouds=(particle.cloud,),
+                low=low,
+                high=high,
+                origin_cm=particle.origin_cm,
+            )
+        )
+    return gallery(shards, choice=choice, particles=particles, panels=panels)
+
+
+def gallery(
+    shards: Shards, *, choice: Choice, particles: Sequence[Stored], panels: Sequence[Panel]
+) -> Scene:
+    """Put panels of particles, as many of each, into a scene."""
+    each = len(panels) // len(particles)
+    what = f"{choice.label}s" if choice.label else "particles"
+    total = shards.num_particles(choice.split)
+    return Scene(
+        title=f"{shards.path.resolve().name}: {what} of the {choice.split} split",
+        subtitle=f"{len(particles)} of the split's {total:,} particles",
+        panels=tuple(panels),
+        picks=tuple(
+            Pick(
+                name=f"{p.cloud.name}: {p.cloud.species}, {p.cloud.size}",
+                panels=tuple(range(at * each, (at + 1) * each)),
+            )
+            for at, p in enumerate(particles)
+        ),
+        columns=each if each > 1 else min(4, len(panels)),
+        colouring="energy",
+        voxel_cm=voxel_edges(shards),
+    )
+
+
+def caption(particle: Stored) -> str:
+    """Say which particle it is, in a line."""
+    cloud = particle.cloud
+    return f"{cloud.name}, PDG {cloud.pdg}, {cloud.process or 'process not known'}"
+
+
+def voxel_edges(shards: Shards) -> tuple[float, float, float] | None:
+    """Give the edges of a voxel in cm, None if the events differ in them."""
+    sizes = np.array([geometry["voxel_size_cm"] for geometry in shards.attributes["geometry"]])
+    if not len(sizes) or not np.allclose(sizes, sizes[0], rtol=1e-6):
+        return None
+    return float(sizes[0, 0]), float(sizes[0, 1]), float(sizes[0, 2])
+
+
+def read_particles(shards: Shards, *, choice: Choice) -> list[Stored]:
+    """Choose particles and read them.
+
+    Raises
+    ------
+    PilarnetError
+        If the split or the class has no particles, or an index is out of range.
+    """
+    if choice.split not in SPLITS:
+        raise PilarnetError(
+            "no such split",
+            file=shards.path,
+            field="--split",
+            expected=f"one of {', '.join(SPLITS)}",
+            found=choice.split,
+        )
+    total = shards.num_particles(choice.split)
+    if not total:
+        raise PilarnetError(
+            "no particles in the split",
+            file=shards.path,
+            field=choice.split,
+            advice="choose another split, or convert more events or with other --splits",
+        )
+    indices = choice.indices or _draw(shards, choice)
+    for index in indices:
+        if not 0 <= index < total:
+            raise PilarnetError(
+                "no such particle",
+                file=shards.path,
+                field="--index",
+                expected=f"0 to {total - 1} in the {choice.split} split",
+                found=index,
+            )
+    return [
+        _read(shards, choice.split, index, number=number) for number, index in enumerate(indices)
+    ]
+
+
+def _draw(shards: Shards, choice: Choice) -> tuple[int, ...]:
+    """Draw particles without replacement, in the order of the shards."""
+    label = np.concatenate(
+        [shard.read(("label",))["label"] for shard in shards.splits[choice.split]]
+    )
+    names = [species.name for species in CLASSES]
+    if choice.label is None:
+        found = np.arange(len(label))
+    elif choice.label in names:
+        found = np.flatnonzero(label == names.index(choice.label))
+    else:
+        raise PilarnetError(
+            "no such class",
+            field="--label",
+            expected=f"one of {', '.join(names)}",
+            found=choice.label,
+        )
+    if not len(found):
+        counts = {n: int(np.count_nonzero(label == i)) for i, n in enumerate(names)}
+        raise PilarnetError(
+            f"no {choice.label} in the {choice.split} split",
+            file=shards.path,
+            field="--label",
+            found=", ".join(f"{name} {n}" for name, n in counts.items()),
+            advice="choose another class or split",
+        )
+    rng = np.random.default_rng(choice.seed)
+    drawn = rng.choice(found, size=min(choice.count, len(found)), replace=False)
+    return tuple(sorted(drawn.tolist()))
+
+
+def _read(shards: Shards, split: str, index: int, *, number: int) -> Stored:
+    first = 0
+    for shard in shards.splits[split]:
+        if index < first + shard.num_particles:
+            break
+        first += shard.num_particles
+    row: dict[str, Any] = shard.read(_ARRAYS, index - first, index - first + 1)
+    label = int(row["label"][0])
+    run, subrun, event, cluster = (int(row[n][0]) for n in ("run", "subrun", "event", "cluster"))
+    cloud = Cloud.of(
+        np.stack([row[axis] for axis in "xyz"], axis=1),
+        row["energy"],
+        name=f"{split} {index}",
+        species=species_name(label),
+        number=number,
+        pdg=int(row["pdg"][0]),
+        process=shard.process_names[int(row["process"][0])],
+        energy_init_mev=float(row["energy_init"][0]),
+        event=f"run {run}, subrun {subrun}, event {event}, cluster {cluster}",
+    )
+    return Stored(
+        index=index,
+        label=label,
+        cloud=cloud,
+        origin_cm=row["origin"][0].astype(np.float64),
+    )

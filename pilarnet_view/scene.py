@@ -1,0 +1,277 @@
+"""What is shown, as numbers: clouds of voxels in panels, whatever will draw them.
+
+Shapes: V voxels of a cloud, C clouds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pilarnet_convert.errors import PilarnetError
+
+__all__ = ["Cloud", "Panel", "Pick", "Scene", "allot", "energy_range", "frame", "thin"]
+
+#: Voxels that thinning leaves to a particle if it can: the least that a stored particle has.
+_LEAST_VOXELS: Final = 10
+#: Shortest edge of a frame, in voxels and relative to the longest: else ticks have no room.
+_LEAST_EDGE: Final = 8.0
+_LEAST_RELATIVE_EDGE: Final = 0.35
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cloud:
+    """The voxels of a particle and what is known of it.
+
+    Attributes
+    ----------
+    name : str
+        Which particle it is, e.g. ``"cluster 3"``.
+    species : str
+        A key of `SPECIES_COLOURS`.
+    number : int
+        Its place in the list of colours when particles are coloured one by one.
+    xyz : int32 array [V, 3]
+        Voxels.
+    energy_mev : float32 array [V]
+        Deposited energy.
+    num_voxels : int
+        Voxels before thinning.
+    deposit_mev : float
+        Energy of all of them.
+    pdg : int, optional
+        PDG code.
+    process : str
+        Geant4 creation process; empty where it is not known.
+    energy_init_mev : float
+        Total energy at creation, with the mass; NaN where it is not known.
+    event : str
+        The event it belongs to, where the scene does not say.
+    """
+
+    name: str
+    species: str
+    number: int
+    xyz: NDArray[np.int32]
+    energy_mev: NDArray[np.float32]
+    num_voxels: int
+    deposit_mev: float
+    pdg: int | None = None
+    process: str = ""
+    energy_init_mev: float = float("nan")
+    event: str = ""
+
+    @classmethod
+    def of(cls, xyz: NDArray[Any], energy_mev: NDArray[Any], **known: Any) -> Cloud:
+        """Make a cloud of all its voxels."""
+        return cls(
+            xyz=np.asarray(xyz, np.int32).reshape(-1, 3),
+            energy_mev=np.asarray(energy_mev, np.float32),
+            num_voxels=len(energy_mev),
+            deposit_mev=float(np.sum(energy_mev, dtype=np.float64)),
+            **known,
+        )
+
+    @property
+    def size(self) -> str:
+        """Voxels and energy, in words."""
+        voxels = "1 voxel" if self.num_voxels == 1 else f"{self.num_voxels:,} voxels"
+        return f"{voxels}, {self.deposit_mev:,.1f} MeV"
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """What is known of the particle, a line each, for a hover text."""
+        lines = [f"{self.name}: {self.species}"]
+        if self.pdg is not None:
+            lines.append(f"PDG {self.pdg}, process {self.process or 'not known'}")
+        if np.isfinite(self.energy_init_mev):
+            lines.append(f"total energy at creation {self.energy_init_mev:,.1f} MeV")
+        lines.append(f"{self.size} deposited")
+        if self.event:
+            lines.append(self.event)
+        return tuple(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One set of axes.
+
+    Attributes
+    ----------
+    title, caption : str
+        What stands above it, and in smaller letters below that.
+    clouds : tuple of Cloud
+        What it shows.
+    low, high : float64 arrays [3]
+        The corners of its frame, voxels.
+    origin_cm : float64 array [3]
+        Where voxel 0 begins.
+    """
+
+    title: str
+    caption: str
+    clouds: tuple[Cloud, ...]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    origin_cm: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pick:
+    """Something that the reader may choose to look at: some panels, or some clouds of a panel.
+
+    Attributes
+    ----------
+    name : str
+        What it is called in the list.
+    panels : tuple of int
+        The panels to show.
+    cloud : int, optional
+        The cloud of them to stand out; all by default.
+    """
+
+    name: str
+    panels: tuple[int, ...]
+    cloud: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """All that a page or a picture shows.
+
+    Attributes
+    ----------
+    title, subtitle : str
+        What it is.
+    panels : tuple of Panel
+        In order.
+    picks : tuple of Pick
+        What can be chosen.
+    columns : int
+        Panels in a row of a picture.
+    colouring : str
+        One of `COLOURINGS`, the one that suits it.
+    voxel_cm : tuple of three float, optional
+        Edges of a voxel; None where the events differ in it, and only voxels can be shown.
+    notes : tuple of str
+        What the reader should know.
+    """
+
+    title: str
+    subtitle: str
+    panels: tuple[Panel, ...]
+    picks: tuple[Pick, ...]
+    columns: int
+    colouring: str
+    voxel_cm: tuple[float, float, float] | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def clouds(self) -> list[Cloud]:
+        """The clouds of all panels."""
+        return [cloud for panel in self.panels for cloud in panel.clouds]
+
+    def require_cm(self) -> tuple[float, float, float]:
+        """Give the edges of a voxel, or say why there are none."""
+        if self.voxel_cm is None:
+            raise PilarnetError(
+                "the events differ in the size of a voxel",
+                field="--axes",
+                expected="voxels",
+                found="cm",
+            )
+        return self.voxel_cm
+
+
+def frame(clouds: Sequence[Cloud]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Find a box with room for clouds and for the ticks of its axes.
+
+    Returns
+    -------
+    low, high : float64 arrays [3]
+        Corners, voxels: all voxels lie inside, and no edge is much shorter than the longest.
+    """
+    xyz = np.concatenate([cloud.xyz for cloud in clouds])
+    low, high = xyz.min(axis=0) - 0.5, xyz.max(axis=0) + 0.5
+    edge = 1.04 * (high - low)
+    edge = np.maximum(edge, max(_LEAST_EDGE, _LEAST_RELATIVE_EDGE * edge.max()))
+    centre = (low + high) / 2
+    return centre - edge / 2, centre + edge / 2
+
+
+def energy_range(clouds: Sequence[Cloud]) -> tuple[float, float]:
+    """Find the energies between which colours run, MeV.
+
+    Returns
+    -------
+    low, high : float
+        The 2nd percentile of the energies above 0, and the largest; ``0 < low < high``.
+    """
+    energy = np.concatenate([cloud.energy_mev for cloud in clouds])
+    energy = energy[energy > 0]
+    if not len(energy):
+        return 0.1, 1.0
+    high = float(energy.max())
+    return min(float(np.percentile(energy, 2)), high / 2), high
+
+
+def allot(counts: NDArray[np.int64], *, budget: int) -> NDArray[np.int64]:
+    """Share out the voxels that may be shown.
+
+    Parameters
+    ----------
+    counts : int64 array [C]
+        Voxels of each cloud.
+    budget : int
+        How many may be shown.
+
+    Returns
+    -------
+    int64 array [C]
+        In proportion to the counts, but 10 to each cloud, or all that it has, where that takes
+        no more than half of the budget. They add up to the budget, or to all voxels if it is more.
+    """
+    if counts.sum() <= budget:
+        return counts.copy()
+    least = np.minimum(counts, _LEAST_VOXELS)
+    if 2 * least.sum() > budget:
+        least = np.zeros_like(counts)
+    rest = counts - least
+    shares = rest * ((budget - least.sum()) / rest.sum())
+    whole = np.floor(shares).astype(np.int64)
+    short = budget - int(least.sum() + whole.sum())
+    whole[np.argsort(whole - shares, kind="stable")[:short]] += 1
+    return np.add(least, whole)
+
+
+def thin(scene: Scene, *, max_voxels: int) -> Scene:
+    """Leave out voxels at random until no more than `max_voxels` are left, and say so.
+
+    The choice is the same each time. Voxel counts and energies of the clouds stay those of all
+    their voxels.
+    """
+    counts = np.array([len(cloud.energy_mev) for cloud in scene.clouds], np.int64)
+    shown = allot(counts, budget=max_voxels)
+    if shown.sum() == counts.sum():
+        return scene
+    number = iter(range(len(counts)))
+
+    def thinned(cloud: Cloud) -> Cloud:
+        at = next(number)
+        order = np.random.default_rng(at).permutation(counts[at])
+        kept = np.sort(order[: shown[at]])
+        return replace(cloud, xyz=cloud.xyz[kept], energy_mev=cloud.energy_mev[kept])
+
+    panels = tuple(
+        replace(panel, clouds=tuple(thinned(cloud) for cloud in panel.clouds))
+        for panel in scene.panels
+    )
+    note = (
+        f"{shown.sum():,} of {counts.sum():,} voxels are shown, drawn at random; "
+        "voxel counts and energies are those of all (--max-voxels)"
+    )
+    return replace(scene, panels=panels, notes=(note, *scene.notes))
