@@ -67,6 +67,8 @@ class EpochPlan:
         Particles of each batch, a row a rank.
     keep : array, bool [batches, W, B / W]
         False where the voxel budget cuts a particle; as many true on every rank.
+    bounds : array, int64 [spans + 1]
+        First batch of each span, and the number of batches.
     left_out : int
         Particles that balancing leaves out of this epoch.
     remainder : int
@@ -75,6 +77,7 @@ class EpochPlan:
 
     order: NDArray[np.int64]
     keep: NDArray[np.bool_]
+    bounds: NDArray[np.int64]
     left_out: int
     remainder: int
 
@@ -112,13 +115,13 @@ def plan_epoch(
     layout : Layout
         The split.
     particles : array, int64 [K]
-        Those to see, ascending; at least `batch_size`.
+        Those to see, ascending.
     seed, epoch : int
         What the order depends on, besides.
     batch_size : int
         Particles of a batch over all ranks; a multiple of `world_size`.
     span_batches : int
-        Batches among whose particles the order is random within an epoch.
+        Batches of a span, at the most; spans of an epoch differ by one batch at the most.
     world_size : int
         Ranks that share each batch; which batches there are does not depend on it.
     balanced : bool
@@ -135,11 +138,16 @@ def plan_epoch(
 
     num_batches = len(row) // batch_size
     row = row[: num_batches * batch_size]
-    span = np.arange(len(row)) // (span_batches * batch_size)
+    num_spans = -(-num_batches // span_batches)
+    # Even, for the rest in a span of its own would be one batch of few blocks, hardly mixed.
+    bounds = np.arange(num_spans + 1) * num_batches // max(1, num_spans)
+    span = np.repeat(np.arange(num_spans), np.diff(bounds) * batch_size)
     words = fold(key(seed, epoch, _SPANS), torch.from_numpy(row)).numpy()
-    order = row[np.lexsort((words, span))].reshape(num_batches, world_size, -1)
+    order = row[np.lexsort((words, span))]
+    order = order.reshape(num_batches, world_size, batch_size // world_size)
     return EpochPlan(
         order=order,
+        bounds=bounds,
         keep=keep_within(layout.num_voxels[order], budget=voxel_budget),
         left_out=len(particles) - len(chosen),
         remainder=len(chosen) - order.size,

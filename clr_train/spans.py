@@ -94,11 +94,10 @@ class Spans(Dataset[ParticleBatch | PilarnetError]):
 
     def requests(self, epoch: int, start_batch: int) -> list[Request]:
         """List what to ask for to have the batches of an epoch from `start_batch` on."""
-        size, total = self.options.span_batches, len(self.plan(epoch).order)
-        first_span = start_batch - start_batch % size
         return [
-            Request(epoch=epoch, first=max(first, start_batch), last=min(first + size, total))
-            for first in range(first_span, total, size)
+            Request(epoch=epoch, first=max(first, start_batch), last=last)
+            for first, last in pairwise(self.plan(epoch).bounds.tolist())
+            if last > start_batch
         ]
 
     def __getitem__(self, request: Request) -> ParticleBatch | PilarnetError:

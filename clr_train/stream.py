@@ -76,7 +76,7 @@ class StreamConfig:
     max_voxels: int | None = None
     voxel_budget: int | None = None
     balanced: bool = False
-    block_particles: int = 256
+    block_particles: int = 512
     shuffle_particles: int = 8192
     workers: int = 0
     pin_memory: bool = False

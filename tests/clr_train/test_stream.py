@@ -1,0 +1,229 @@
+"""The stream against the shards read whole, and what its batches must and must not depend on."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import signal
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from clr_train.stream import ParticleStream, StreamConfig
+from clr_train.voxels import ParticleBatch
+from pilarnet_convert.errors import PilarnetError, ShardError
+from pilarnet_convert.shards import open_shards
+from tests.clr_train.clouds import SHARD_SIZES, write_shards
+
+NUM_TRAIN = sum(SHARD_SIZES["train"])
+
+
+def config(shards: Path, **options: object) -> StreamConfig:
+    """Blocks and spans so small that the made-up shards hold many of both."""
+    small = {"batch_size": 32, "block_particles": 16, "shuffle_particles": 192}
+    return StreamConfig(shards=shards, **(small | options))  # type: ignore[arg-type]
+
+
+def particles(batches: Iterator[ParticleBatch]) -> list[list[int]]:
+    return [batch.particle.tolist() for batch in batches]
+
+
+@pytest.fixture(scope="module")
+def stored(shards: Path) -> list[tuple[list[list[int]], list[float], int]]:
+    """Every training particle as zarr reads it: voxels, energies, label."""
+    rows = []
+    for shard in open_shards(shards).splits["train"]:
+        columns = shard.read()
+        xyz = np.stack([columns[axis] for axis in "xyz"], axis=1)
+        for i, (a, b) in enumerate(zip(shard.offset[:-1], shard.offset[1:], strict=True)):
+            row = xyz[a:b].tolist(), columns["energy"][a:b].tolist(), int(columns["label"][i])
+            rows.append(row)
+    return rows
+
+
+def check(batch: ParticleBatch, stored: list[tuple[list[list[int]], list[float], int]]) -> None:
+    for i, particle in enumerate(batch.particle.tolist()):
+        rows = slice(int(batch.offset[i]), int(batch.offset[i + 1]))
+        found = batch.xyz[rows].tolist(), batch.energy[rows].tolist(), int(batch.label[i])
+        assert found == stored[particle]
+
+
+def test_batches_hold_what_the_shards_hold(
+    shards: Path, stored: list[tuple[list[list[int]], list[float], int]]
+) -> None:
+    stream = ParticleStream(config(shards))
+    for batch in stream.batches(0):
+        check(batch, stored)
+
+
+def test_seeking_gives_the_rest_of_the_epoch_and_reads_no_more(
+    shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = ParticleStream(config(shards))
+    whole = particles(stream.batches(0))
+    asked: list[int] = []
+    read = stream._reader.read
+    monkeypatch.setattr(stream._reader, "read", lambda p: asked.extend(p.tolist()) or read(p))
+    for start in (1, 3, 10, stream.num_batches):
+        asked.clear()
+        assert particles(stream.batches(0, start)) == whole[start:]
+        assert asked == [p for batch in whole[start:] for p in batch]
+    with pytest.raises(ValueError, match="start_batch"):
+        next(stream.batches(0, stream.num_batches + 1))
+
+
+def test_workers_change_nothing_and_leave_torchs_generator_alone(
+    shards: Path, stored: list[tuple[list[list[int]], list[float], int]]
+) -> None:
+    alone = ParticleStream(config(shards))
+    shared = ParticleStream(config(shards, workers=2))
+    state = torch.get_rng_state()
+    for epoch, start in ((0, 0), (1, 7)):
+        expected = particles(alone.batches(epoch, start))
+        found = list(shared.batches(epoch, start))
+        assert [batch.particle.tolist() for batch in found] == expected
+    for batch in found:
+        check(batch, stored)
+    # An iteration given up in its middle spoils nothing.
+    assert next(shared.batches(2)).particle.tolist() == next(alone.batches(2)).particle.tolist()
+    assert particles(shared.batches(3)) == particles(alone.batches(3))
+    assert torch.equal(torch.get_rng_state(), state)
+    shared.close()
+
+
+def test_a_vanished_worker_is_one_clear_line(shards: Path) -> None:
+    stream = ParticleStream(config(shards, workers=1, shuffle_particles=32))
+    batches = stream.batches(0)
+    next(batches)
+    assert stream._loader is not None
+    (worker,) = stream._loader._iterator._workers  # type: ignore[union-attr]
+    os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(PilarnetError, match="--workers") as caught:
+        list(batches)
+    assert "\n" not in str(caught.value)
+    assert stream._loader is None
+
+
+def test_sequential_gives_all_particles_in_order(
+    shards: Path, stored: list[tuple[list[list[int]], list[float], int]]
+) -> None:
+    stream = ParticleStream(config(shards, batch_size=4), rank=1, world_size=2)
+    for size in (50, 96, 1000):
+        batches = list(stream.sequential(size))
+        assert [*chain(*particles(iter(batches)))] == [*range(NUM_TRAIN)]
+        assert {b.num_particles for b in batches[:-1]} <= {size}
+        check(batches[-1], stored)
+
+
+def test_a_split_smaller_than_a_batch_can_be_evaluated(shards: Path) -> None:
+    stream = ParticleStream(config(shards, split="val", batch_size=512))
+    assert [b.num_particles for b in stream.sequential(64)] == [64, 26]
+    with pytest.raises(PilarnetError, match=r"expected at least --batch-size 512, found 90"):
+        next(stream.batches(0))
+
+
+# --- what is cut
+
+
+def test_filters_cut_and_count(
+    shards: Path, stored: list[tuple[list[list[int]], list[float], int]]
+) -> None:
+    sizes = np.array([len(row[1]) for row in stored])
+    labels = np.array([row[2] for row in stored])
+    stream = ParticleStream(
+        config(
+            shards,
+            classes=("proton", "pion"),
+            min_voxels=10,
+            max_voxels=40,
+            voxel_budget=35,
+            batch_size=1,
+        )
+    )
+    kept = np.isin(labels, [1, 4]) & (sizes >= 10) & (sizes <= 35)
+    seen = [*chain(*particles(stream.sequential(10_000)))]
+    assert seen == np.flatnonzero(kept).tolist()
+    report = stream.report
+    chosen = np.isin(labels, [1, 4])
+    assert report.cut == {
+        "classes": int((~chosen).sum()),
+        "min_voxels": int((chosen & (sizes < 10)).sum()),
+        "max_voxels": int((chosen & (sizes > 40)).sum()),
+        "voxel_budget": int((chosen & (sizes > 35) & (sizes <= 40)).sum()),
+    }
+    assert report.kept + sum(report.cut.values()) == report.total == NUM_TRAIN
+    said = "\n".join(report.lines())
+    assert f"{report.cut['classes']} cut: not of --classes" in said
+    assert f"{report.cut['voxel_budget']} cut: larger alone than --voxel-budget" in said
+
+
+def test_a_voxel_budget_is_met_by_what_is_read(shards: Path) -> None:
+    stream = ParticleStream(config(shards, voxel_budget=600))
+    batches = list(stream.batches(0))
+    assert all(0 < batch.num_voxels <= 600 for batch in batches)
+    kept = sum(batch.num_particles for batch in batches)
+    assert 0 < stream.report.over_budget == 32 * len(batches) - kept
+    assert all(batch.num_voxels <= 600 for batch in stream.sequential(64))
+
+
+# --- bad input
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"classes": ("kaon",)}, "--classes.*electron, proton, gamma, muon, pion.*kaon"),
+        ({"split": "training"}, "--split.*train, val, test.*training"),
+        ({"split": "test"}, "test: no particles in the split"),
+        ({"min_voxels": 1000}, "no particle passes the filters.*605 cut: fewer voxels"),
+        ({"min_voxels": 10, "max_voxels": 9}, "--max-voxels.*at least 10"),
+        ({"batch_size": 0}, "--batch-size"),
+        ({"workers": -1}, "--workers"),
+        ({"voxel_budget": 0}, "--voxel-budget"),
+    ],
+)
+def test_wrong_options_are_one_clear_line(
+    shards: Path, options: dict[str, object], said: str
+) -> None:
+    with pytest.raises(PilarnetError, match=said) as caught:
+        ParticleStream(config(shards, **options))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_batch_that_ranks_cannot_share_is_refused(shards: Path) -> None:
+    with pytest.raises(PilarnetError, match="multiple of 3"):
+        ParticleStream(config(shards), rank=0, world_size=3)
+
+
+def test_too_few_particles_to_balance_are_refused_with_the_reason(shards: Path) -> None:
+    stream = ParticleStream(config(shards, balanced=True, batch_size=500))
+    with pytest.raises(PilarnetError, match="do not balance classes"):
+        _ = stream.num_batches
+
+
+def test_no_shards_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ShardError, match="no such folder"):
+        ParticleStream(config(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_shard_is_named(tmp_path: Path, workers: int) -> None:
+    path = write_shards(tmp_path / "shards", {"train": (60, 60), "val": (), "test": ()})
+    (energy,) = (path / "train" / "00001" / "energy" / "c").rglob("0")
+    data = bytearray(energy.read_bytes())
+    data[len(data) // 3] ^= 0xFF
+    energy.write_bytes(data)
+    stream = ParticleStream(config(path, workers=workers))
+    with pytest.raises(ShardError, match=r"00001.*energy") as caught:
+        list(stream.batches(0))
+    assert "\n" not in str(caught.value)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    stream.close()
+    shutil.rmtree(path / "train" / "00001" / "x")
+    with pytest.raises(ShardError, match=r"00001.*x"):
+        list(ParticleStream(config(path)).sequential(200))
