@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from clr_train.voxels import ParticleBatch
+from pilarnet_convert.errors import PilarnetError
 
 __all__ = [
     "Features",
@@ -80,6 +81,11 @@ def collect(
     -------
     Features
         ``values`` is float32 where `features` returns tensors.
+
+    Raises
+    ------
+    PilarnetError
+        A feature that is not finite; the particles are named.
     """
     parts: list[tuple[NDArray[np.floating], NDArray[np.int64], NDArray[np.int64]]] = []
     seen = 0
@@ -95,6 +101,13 @@ def collect(
     values, label, particle = (
         np.concatenate([part[i] for part in parts])[:max_particles] for i in range(3)
     )
+    sick = particle[~np.isfinite(values).all(axis=1)]
+    if len(sick):
+        raise PilarnetError(
+            f"features that are not finite, of {len(sick)} of {len(particle)} particles",
+            found="particle " + ", ".join(map(str, sick[:8])) + (", ..." if len(sick) > 8 else ""),
+            advice="look at these particles with pilarnet-stats --verify, or use another checkpoint",
+        )
     return Features(values=values, label=label, particle=particle)
 
 

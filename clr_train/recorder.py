@@ -107,6 +107,8 @@ class Recorder:
         self.progress = progress
         self._folder.begin(self.config, step=progress.step)
         self._bar.initial = self._bar.n = progress.step
+        for line in self.stream.report.lines():
+            self.say(line)
         if progress.step == 0:
             row = self._validator.measure(self.learner)
             progress.baselines = self._validator.baselines(row, learner=self.learner)

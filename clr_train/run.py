@@ -99,7 +99,7 @@ class RunFolder:
                 shutil.rmtree(self.path / name, ignore_errors=True)
 
     def _take_lock(self) -> int:
-        descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT)
+        descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,0 +1,252 @@
+"""The network with what it needs around it: engine, device, precision, views, dropped paths."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from clr_train.checkpoint import CheckpointError, load_checkpoint
+from clr_train.config import ConfigError, TrainConfig
+from clr_train.distributed import World, pick_device
+from clr_train.encoder import MODELS, ContrastiveModel, EncoderConfig
+from clr_train.loss import nt_xent, supervised_contrastive
+from clr_train.rng import fold, key
+from clr_train.sparse import get_engine
+from clr_train.step import join_views
+from clr_train.stream import ParticleStream, StreamConfig
+from clr_train.views import ViewConfig, plain, views
+from clr_train.voxels import ParticleBatch
+
+__all__ = ["Learner", "load_learner", "open_stream"]
+
+#: Tells the keys of dropped paths from those of views.
+_PATHS: Final = 1 << 20
+_WORKERS_OF_A_GPU: Final = 4
+
+
+class Learner:
+    """An encoder that can be trained and asked for features.
+
+    Its initial weights depend on the seed alone.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        Model, views, loss, engine, precision, seed.
+    device : torch.device
+        Where the network is.
+
+    Attributes
+    ----------
+    model : ContrastiveModel
+    engine : Engine
+    precision : str
+        ``fp32`` or ``bf16``.
+
+    Raises
+    ------
+    PilarnetError
+        An unknown model, engine or augmentation, or an engine that is not installed.
+    """
+
+    def __init__(self, config: TrainConfig, *, device: torch.device) -> None:
+        self.config = config
+        self.device = device
+        self.engine = get_engine(config.engine, device)
+        self.precision = config.precision
+        if config.precision == "auto":
+            self.precision = "bf16" if device.type == "cuda" else "fp32"
+        self._views = ViewConfig(
+            augmentations=config.augmentations,
+            num_augmentations=config.num_augmentations,
+            energy_transform=config.energy_transform,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.model = ContrastiveModel(encoder_config(config))
+        self.model.to(device)
+
+    def project(self, batch: ParticleBatch, *, epoch: int) -> Tensor:
+        """Embed two views of each particle.
+
+        Views, and the paths that are dropped in training, are keyed by seed, epoch, particle and
+        view: the same call gives the same again, in any batch and on any process.
+
+        Parameters
+        ----------
+        batch : ParticleBatch
+            N particles.
+        epoch : int
+
+        Returns
+        -------
+        float tensor [2, N, D]
+            Not normalised.
+        """
+        batch = batch.to(self.device)
+        pair = [
+            views(batch, seed=self.config.seed, epoch=epoch, view=view, config=self._views)
+            for view in (0, 1)
+        ]
+        keys = [
+            fold(key(self.config.seed, epoch, _PATHS + view, device=self.device), batch.particle)
+            for view in (0, 1)
+        ]
+        with self._autocast():
+            _, projection = self.model(
+                join_views(pair[0], second=pair[1]), self.engine, torch.cat(keys)
+            )
+        halves: Tensor = projection.view(2, batch.num_particles, -1)
+        return halves
+
+    def represent(self, batch: ParticleBatch) -> Tensor:
+        """Give the frozen encoder's features of particles as they are, float32 [N, C]."""
+        voxels = plain(batch.to(self.device), energy_transform=self.config.energy_transform)
+        with torch.no_grad(), self.evaluating(), self._autocast():
+            features: Tensor = self.model.encoder(voxels, self.engine)
+        return features.float()
+
+    def loss(self, first: Tensor, second: Tensor, label: Tensor, *, gather: bool = True) -> Tensor:
+        """Contrast projections [N, D] of two views, by default over all processes."""
+        temperature = self.config.temperature
+        if self.config.loss == "supervised":
+            return supervised_contrastive(
+                first, second, labels=label, temperature=temperature, gather=gather
+            )
+        return nt_xent(first, second, temperature=temperature, gather=gather)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Keep all paths for a while."""
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            yield
+        finally:
+            self.model.train(was_training)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Give the sizes of the encoder, for a checkpoint."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(self.model.encoder.config).items()
+        }
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over the weights of a checkpoint."""
+        self.model.load_state_dict(weights)
+
+
+def encoder_config(config: TrainConfig) -> EncoderConfig:
+    """Find the sizes of a run's encoder.
+
+    Raises
+    ------
+    ConfigError
+        There is no model of this name.
+    """
+    if config.model not in MODELS:
+        raise ConfigError(
+            "unknown model",
+            field="--model",
+            expected="one of " + ", ".join(MODELS),
+            found=config.model,
+        )
+    chosen = {
+        name: value
+        for name in ("pooling", "grn", "drop_path")
+        if (value := getattr(config, name)) is not None
+    }
+    return dataclasses.replace(MODELS[config.model], **chosen)
+
+
+def load_learner(
+    path: str | Path, *, device: str = "auto", engine: str = "auto", precision: str = "auto"
+) -> Learner:
+    """Load a pretrained encoder; the engine and the device need not be those of its training.
+
+    Parameters
+    ----------
+    path : path
+        A checkpoint of ``clr-train``.
+    device, engine, precision : str
+        As the options of ``clr-train``.
+
+    Returns
+    -------
+    Learner
+        ``represent`` gives the features of particles; ``model.encoder`` is the network.
+
+    Raises
+    ------
+    CheckpointError
+        No checkpoint that can be read, or of a model that this version does not have.
+    """
+    state = load_checkpoint(path)
+    config = dataclasses.replace(
+        TrainConfig.from_dict(state["config"]), device=device, engine=engine, precision=precision
+    )
+    learner = Learner(config, device=pick_device(device))
+    if learner.describe() != state["encoder"]:
+        raise CheckpointError(
+            "checkpoint of another model",
+            file=path,
+            field="encoder",
+            expected=learner.describe(),
+            found=state["encoder"],
+            advice="use the release of pilarnet-clr that wrote it",
+        )
+    learner.load(state["model"])
+    learner.model.eval()
+    return learner
+
+
+def open_stream(config: TrainConfig, *, split: str, world: World | None = None) -> ParticleStream:
+    """Open the particles of a split that pass the run's filters.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run.
+    split : str
+        Which particles.
+    world : World, optional
+        The processes that share each batch, for training; left out for evaluation, which reads
+        in the calling process.
+
+    Returns
+    -------
+    ParticleStream
+    """
+    on_gpu = world is not None and world.device.type == "cuda"
+    workers = config.workers
+    if workers is None:
+        workers = _WORKERS_OF_A_GPU if on_gpu else 0
+    return ParticleStream(
+        StreamConfig(
+            shards=config.shards,
+            split=split,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            classes=config.classes,
+            min_voxels=config.min_voxels,
+            max_voxels=config.max_voxels,
+            voxel_budget=config.voxel_budget,
+            balanced=config.balanced and world is not None,
+            workers=workers if world is not None else 0,
+            pin_memory=on_gpu,
+        ),
+        rank=world.rank if world else 0,
+        world_size=world.size if world else 1,
+    )

@@ -1,0 +1,61 @@
+"""Small shards of made-up particles, whose classes differ in shape and energy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pilarnet_convert.schema import PARTICLE_ARRAYS, VOXEL_ARRAYS
+from pilarnet_convert.shards import write_root, write_shard
+
+#: Energy of a voxel, MeV, and steps sideways, by label.
+_MEAN_ENERGY = (0.5, 4.0, 0.8, 0.6, 1.5)
+_WANDERING = (0.9, 0.05, 0.7, 0.0, 0.2)
+
+
+def make_particle(
+    label: int, rng: np.random.Generator
+) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
+    """Walk along a direction, more or less straight, and leave energy at each step."""
+    steps = int(rng.integers(12, 40))
+    direction = rng.normal(size=3)
+    direction /= np.linalg.norm(direction)
+    walk = np.cumsum(direction + _WANDERING[label] * rng.normal(size=(steps, 3)), axis=0)
+    start = rng.uniform(60, 120, size=3)
+    xyz = np.unique(np.clip(np.rint(start + walk), 0, 191).astype(np.uint16), axis=0)
+    energy = _MEAN_ENERGY[label] * rng.gamma(4, 0.25, size=len(xyz))
+    return xyz, energy.astype(np.float32)
+
+
+def make_shards(path: Path, counts: Mapping[str, int], *, seed: int = 0) -> Path:
+    """Write shards with this number of particles in each split, in two shards if it can be."""
+    path.mkdir(parents=True)
+    names = []
+    for number, (split, count) in enumerate(counts.items()):
+        rng = np.random.default_rng([seed, number])
+        halves = [count - count // 2, count // 2]
+        for index, size in enumerate(size for size in halves if size):
+            names.append(f"{split}/{index:05d}")
+            columns = _columns(size, rng)
+            write_shard(path / names[-1], columns, process_names=["primary"], scratch=path)
+    write_root(path, {"shards": names})
+    return path
+
+
+def _columns(count: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    label = rng.integers(0, 5, size=count)
+    clouds = [make_particle(int(name), rng) for name in label]
+    columns: dict[str, NDArray[Any]] = {
+        name: np.zeros((count, *spec.shape), spec.dtype) for name, spec in PARTICLE_ARRAYS.items()
+    }
+    xyz = np.concatenate([cloud[0] for cloud in clouds])
+    columns |= dict(zip("xyz", xyz.T, strict=True))
+    columns["energy"] = np.concatenate([cloud[1] for cloud in clouds])
+    columns["label"] = label.astype(np.int8)
+    columns["offset"] = np.cumsum([0, *(len(cloud[1]) for cloud in clouds)])
+    assert set(columns) == {*PARTICLE_ARRAYS, *VOXEL_ARRAYS}
+    return columns

@@ -1,0 +1,140 @@
+"""The folder of a run: refused when in use, cut on resuming, and nothing else touched."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from clr_train.config import TrainConfig, read_config
+from clr_train.run import COLUMNS, RunFolder
+from clr_train.signals import StopRequest
+from pilarnet_convert.errors import MissingDependencyError, PilarnetError
+
+
+def _open(path: Path, *, resume: bool = False, overwrite: bool = False) -> RunFolder:
+    return RunFolder(path, resume=resume, overwrite=overwrite)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with open(path / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
+    with _open(tmp_path / "run") as folder:
+        folder.begin(TrainConfig(), step=0)
+    with pytest.raises(PilarnetError, match=r"run: --out: the output folder is in use; .*--resume"):
+        _open(tmp_path / "run")
+    with _open(tmp_path / "run", resume=True):
+        pass
+
+
+def test_a_folder_of_something_else_is_refused_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(PilarnetError, match="in use"):
+        _open(tmp_path)
+    with _open(tmp_path, overwrite=True) as folder:
+        folder.begin(TrainConfig(), step=0)
+        folder.checkpoints.mkdir()
+    with _open(tmp_path, overwrite=True):
+        assert not folder.checkpoints.exists()
+        assert not (tmp_path / "metrics.csv").exists()
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    with pytest.raises(PilarnetError, match="is not a folder"):
+        _open(tmp_path / "run")
+
+
+def test_what_failed_before_it_began_does_not_block_the_folder(tmp_path: Path) -> None:
+    with _open(tmp_path / "run"):
+        pass
+    with _open(tmp_path / "run"):
+        pass
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
+    with (
+        _open(tmp_path),
+        pytest.raises(PilarnetError, match="another process is training into this folder"),
+    ):
+        _open(tmp_path, resume=True)
+    with _open(tmp_path, resume=True):
+        pass
+
+
+def test_metrics_are_cut_to_the_checkpoint(tmp_path: Path) -> None:
+    with _open(tmp_path) as folder:
+        folder.begin(TrainConfig(), step=0)
+        for step in range(5):
+            folder.log({"step": step, "epoch": 0, "loss": 0.1 + step})
+    with open(tmp_path / "metrics.csv", "a") as file:
+        file.write("5,0,5.1")  # as a killed process leaves it
+    with _open(tmp_path, resume=True) as folder:
+        folder.begin(TrainConfig(), step=2)
+        folder.log({"step": 3, "epoch": 1, "loss": 7.0, "val_loss": 8.0})
+    rows = _rows(tmp_path)
+    assert tuple(rows[0]) == COLUMNS
+    assert [(r["step"], r["loss"], r["val_loss"]) for r in rows] == [
+        ("0", "0.1", ""),
+        ("1", "1.1", ""),
+        ("2", "2.1", ""),
+        ("3", "7", "8"),
+    ]
+    with _open(tmp_path, resume=True) as folder:
+        folder.begin(TrainConfig(), step=0)  # killed before the first checkpoint
+    assert _rows(tmp_path) == []
+
+
+def test_logs_and_configuration_agree(tmp_path: Path) -> None:
+    config = TrainConfig(shards="somewhere", seed=3)
+    with _open(tmp_path) as folder:
+        folder.begin(config, step=0)
+        folder.log({"step": 1, "epoch": 0, "loss": 2.5, "val_loss": 3.5})
+        with pytest.raises(ValueError, match="speed"):
+            folder.log({"step": 2, "speed": 1.0})
+    assert TrainConfig.from_dict(read_config(tmp_path / "config.toml")) == config
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(e.step, e.value) for e in events.Scalars("train/loss")] == [(1, 2.5)]
+    assert [(e.step, e.value) for e in events.Scalars("val/val_loss")] == [(1, 3.5)]
+
+
+def test_missing_wandb_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with (
+        _open(tmp_path) as folder,
+        pytest.raises(MissingDependencyError, match="wandb is not installed"),
+    ):
+        folder.begin(TrainConfig(wandb="project"), step=0)
+
+
+def test_a_signal_is_remembered_and_then_released() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.signal == signal.SIGTERM
+        assert signal.getsignal(signal.SIGTERM) == before  # the next one ends the process
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_second_signal_has_its_usual_effect() -> None:
+    script = (
+        "import os, signal\n"
+        "from clr_train.signals import StopRequest\n"
+        "with StopRequest():\n"
+        "    os.kill(os.getpid(), signal.SIGTERM); print('alive', flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM); print('still alive', flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGTERM
+    assert done.stdout == "alive\n"

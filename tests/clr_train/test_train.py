@@ -1,0 +1,311 @@
+"""Whole runs, small: resumed to the bit, the same over processes and pieces, stopped when sick."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as mp
+import zarr
+
+from clr_train.checkpoint import CheckpointError, load_checkpoint
+from clr_train.config import TrainConfig, read_config
+from clr_train.describe import describe, saved_bytes
+from clr_train.learner import Learner, load_learner, open_stream
+from clr_train.run import COLUMNS, TIMING_COLUMNS, RunFolder
+from clr_train.step import split_batch
+from clr_train.train import TrainingError, TrainResult, train
+from pilarnet_convert.errors import PilarnetError
+from tests.clr_train.species import make_shards
+
+#: Six steps over two epochs of four batches, with dropped paths and every kind of state.
+OPTIONS: dict[str, Any] = {
+    "model": "atto",
+    "drop_path": 0.2,
+    "batch_size": 24,
+    "epochs": 2,
+    "max_steps": 6,
+    "checkpoint_every": 2,
+    "eval_every": 3,
+    "device": "cpu",
+    "final_probe": False,
+    "lr": 1e-2,
+}
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("train") / "shards"
+    return make_shards(path, {"train": 100, "val": 40, "test": 40})
+
+
+def _config(shards: Path, out: Path, **options: Any) -> TrainConfig:
+    return TrainConfig(shards=str(shards), out=str(out), **(OPTIONS | options))
+
+
+def _train(config: TrainConfig, **options: Any) -> TrainResult:
+    return train(config, say=lambda _line: None, **options)
+
+
+@pytest.fixture(scope="module")
+def straight(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder of a run that was never stopped."""
+    out = tmp_path_factory.mktemp("straight") / "run"
+    result = _train(_config(shards, out))
+    assert (result.step, result.total_steps, result.stopped_by) == (6, 6, 0)
+    return out
+
+
+def read_metrics(out: Path) -> list[dict[str, str]]:
+    """Read what a run logged, without what tells of the machine's speed."""
+    with open(out / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{k: v for k, v in row.items() if k not in TIMING_COLUMNS} for row in rows]
+
+
+def assert_same_run(out: Path, straight: Path, *, step: int = 6) -> None:
+    """Compare weights, optimizer and metrics of two runs to the bit."""
+    found, expected = (
+        load_checkpoint(o / f"checkpoints/step-{step:08d}.pt") for o in (out, straight)
+    )
+    assert found["model"].keys() == expected["model"].keys()
+    for name, weight in expected["model"].items():
+        assert torch.equal(found["model"][name], weight), name
+    for i, moments in expected["optimizer"]["state"].items():
+        for name, value in moments.items():
+            assert torch.equal(found["optimizer"]["state"][i][name], value)
+    assert found["stream"] == expected["stream"]
+    assert torch.equal(found["random"]["cpu"], expected["random"]["cpu"])
+    assert read_metrics(out) == read_metrics(straight)
+
+
+def test_a_run_writes_what_it_says(straight: Path) -> None:
+    assert {path.name for path in straight.iterdir()} == {
+        ".lock",
+        "checkpoints",
+        "config.toml",
+        "metrics.csv",
+        "tensorboard",
+    }
+    kept = {path.name for path in (straight / "checkpoints").iterdir()}
+    losses = [float(row["val_loss"]) for row in read_metrics(straight) if row["val_loss"]]
+    # Due every second step and when the validation improves, which is looked at every third.
+    improved = {3} if losses[1] < losses[2] else {3, 6}
+    assert kept == {
+        "best.pt",
+        *(f"step-{step:08d}.pt" for step in sorted({2, 4, 6, *improved})[-3:]),
+    }
+    assert load_checkpoint(straight / "checkpoints/best.pt")["step"] == max(improved)
+    assert read_config(straight / "config.toml")["batch_size"] == 24
+    rows = read_metrics(straight)
+    assert [int(row["step"]) for row in rows] == list(range(7))
+    assert [row["epoch"] for row in rows] == ["0", "0", "0", "0", "0", "1", "1"]
+    judged = [name for name in COLUMNS if name.startswith("val_")]
+    for row in rows:
+        values = [row[name] for name in judged]
+        assert all(values) if int(row["step"]) % 3 == 0 else not any(values)
+    for row in (rows[3], rows[6]):  # the baselines are those of step 0
+        assert row["val_untrained_linear_accuracy"] == rows[0]["val_linear_accuracy"]
+        assert row["val_majority_accuracy"] == rows[0]["val_majority_accuracy"]
+
+
+def test_stopped_by_a_signal_in_mid_epoch_and_resumed_it_is_the_same_run(
+    shards: Path, straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _config(shards, tmp_path / "run")
+    log = RunFolder.log
+
+    def log_and_interrupt(self: RunFolder, row: dict[str, float]) -> None:
+        log(self, row)
+        if row["step"] == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(RunFolder, "log", log_and_interrupt)
+    result = _train(config)
+    assert (result.step, result.stopped_by) == (5, signal.SIGTERM)
+    assert result.checkpoint == tmp_path / "run/checkpoints/step-00000005.pt"
+    monkeypatch.setattr(RunFolder, "log", log)
+    torch.manual_seed(12345)  # whatever a new process begins with
+    assert _train(config, resume=True).step == 6
+    assert_same_run(tmp_path / "run", straight)
+
+
+def _distance(out: Path, other: Path, config: TrainConfig) -> float:
+    """Compare the weights that two runs end with, relative to how far they moved."""
+    step = config.max_steps or 0
+    ends = [load_checkpoint(o / f"checkpoints/step-{step:08d}.pt")["model"] for o in (out, other)]
+    first = Learner(config, device=torch.device("cpu")).model.state_dict()
+    apart, moved = (
+        sum(float((a[name] - b[name]).double().square().sum()) for name in first)
+        for a, b in ((ends[0], ends[1]), (ends[1], first))
+    )
+    assert moved > 1e-3
+    return float((apart / moved) ** 0.5)
+
+
+def test_pieces_and_whole_batches_give_the_same_weights(shards: Path, tmp_path: Path) -> None:
+    whole = _config(shards, tmp_path / "whole", max_steps=3)
+    _train(whole)
+    _train(dataclasses.replace(whole, out=str(tmp_path / "pieces"), micro_batch_size=7))
+    assert _distance(tmp_path / "pieces", tmp_path / "whole", whole) < 1e-3
+
+
+def test_supervised_training_uses_the_labels(shards: Path, tmp_path: Path) -> None:
+    config = _config(shards, tmp_path / "run", loss="supervised", max_steps=2)
+    _train(config)
+    paired = dataclasses.replace(config, out=str(tmp_path / "paired"), loss="simclr")
+    _train(paired)
+    assert _distance(tmp_path / "run", tmp_path / "paired", config) > 0.1
+
+
+def _on_a_rank(rank: int, config: TrainConfig, ports: list[int]) -> None:
+    torch.set_num_threads(1)
+    # The first run ends early, the second goes on from its checkpoint.
+    for steps, port in zip((2, config.max_steps), ports, strict=True):
+        os.environ |= {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": "2",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+        }
+        result = _train(dataclasses.replace(config, max_steps=steps), resume=True)
+        assert result.step == steps
+        assert (result.checkpoint is None) == (rank == 1)
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def test_two_processes_give_the_weights_of_one(shards: Path, tmp_path: Path) -> None:
+    # A constant rate: the schedule of a shorter run would be another.
+    config = _config(shards, tmp_path / "two", max_steps=5, warmup=0.0, final_lr=1.0)
+    mp.spawn(_on_a_rank, args=(config, _free_ports(2)), nprocs=2)
+    one = dataclasses.replace(config, out=str(tmp_path / "one"))
+    _train(one)
+    assert _distance(tmp_path / "two", tmp_path / "one", config) < 1e-3
+    for two_row, one_row in zip(
+        read_metrics(tmp_path / "two"), read_metrics(tmp_path / "one"), strict=True
+    ):
+        for name in ("step", "epoch", "particles"):
+            assert two_row[name] == one_row[name]
+        for name in ("loss", "gradient_norm") if two_row["loss"] else ():
+            assert float(two_row[name]) == pytest.approx(float(one_row[name]), rel=1e-3)
+
+
+def test_energy_that_is_not_finite_stops_the_run(shards: Path, tmp_path: Path) -> None:
+    sick = tmp_path / "shards"
+    shutil.copytree(shards, sick)
+    group = zarr.open_group(sick / "train/00000", mode="r+")
+    energy = np.asarray(group["energy"][:])
+    energy[int(group["offset"][20]) + 1] = np.inf  # one voxel of particle 20
+    group["energy"][:] = energy
+    config = _config(
+        sick, tmp_path / "run", checkpoint_every=1, augmentations=("identity",), num_augmentations=0
+    )
+    with pytest.raises(TrainingError) as caught:
+        _train(config)
+    noted = json.loads((tmp_path / "run/nonfinite.json").read_text())
+    assert 20 in noted["particles"]
+    assert len(noted["particles"]) == 24
+    message = str(caught.value)
+    assert f"step {noted['step']} is not finite" in message
+    assert str(noted["particles"][0]) in message
+    assert "nonfinite.json" in message
+    last = tmp_path / f"run/checkpoints/step-{noted['step'] - 1:08d}.pt"
+    if noted["step"] > 1:
+        assert str(last) in message
+        weights = load_checkpoint(last)["model"].values()
+        assert all(bool(weight.isfinite().all()) for weight in weights)
+    else:
+        assert "none was due yet" in message
+
+    everywhere = dataclasses.replace(config, out=str(tmp_path / "again"), eval_particles=50)
+    with pytest.raises(PilarnetError, match=r"features that are not finite.*particle 20"):
+        _train(everywhere)
+
+
+def test_a_checkpoint_of_another_run_is_refused(
+    shards: Path, straight: Path, tmp_path: Path
+) -> None:
+    other = make_shards(tmp_path / "other", {"train": 90, "val": 40, "test": 40})
+    for options, message in (
+        ({"model": "femto"}, r"--model: the checkpoint is of another model \(expected atto, found"),
+        ({"seed": 5}, r"--seed: the checkpoint is of another run \(expected 0, found 5\)"),
+        ({"shards": str(other)}, "--shards: the checkpoint was trained on other shards"),
+    ):
+        config = dataclasses.replace(_config(shards, straight), **options)
+        with pytest.raises(CheckpointError, match=message):
+            _train(config, resume=True)
+    assert_same_run(straight, straight)
+
+
+def test_a_finished_run_is_resumed_to_its_end(shards: Path, straight: Path) -> None:
+    before = read_metrics(straight)
+    assert _train(_config(shards, straight), resume=True).step == 6
+    assert read_metrics(straight) == before
+
+
+def test_an_encoder_is_loaded_from_its_checkpoint(shards: Path, straight: Path) -> None:
+    path = straight / "checkpoints/step-00000006.pt"
+    learner = load_learner(path, device="cpu", engine="torch")
+    stream = open_stream(_config(shards, straight), split="test")
+    batch = next(stream.sequential(16))
+    features = learner.represent(batch)
+    assert features.shape == (16, learner.model.encoder.out_features)
+    alone = next(split_batch(batch, size=1))
+    torch.testing.assert_close(learner.represent(alone), features[:1], rtol=1e-4, atol=1e-5)
+    untrained = Learner(_config(shards, straight), device=torch.device("cpu"))
+    assert not torch.allclose(untrained.represent(batch), features, rtol=1e-2)
+
+
+def test_training_lowers_the_loss_and_the_probe_is_kept(shards: Path, tmp_path: Path) -> None:
+    config = _config(
+        shards,
+        tmp_path / "run",
+        max_steps=None,
+        epochs=8,
+        eval_every=16,
+        final_probe=True,
+        lr=2e-3,
+        drop_path=0.0,
+    )
+    said: list[str] = []
+    result = train(config, say=said.append)
+    rows = read_metrics(tmp_path / "run")
+    assert float(rows[-1]["val_loss"]) < float(rows[0]["val_loss"]) - 0.1
+    losses = [float(row["loss"]) for row in rows[1:]]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.1
+    assert set(result.probe) == set(json.loads((tmp_path / "run/probe.json").read_text()))
+    # The species differ in energy and straightness, which hand-made features name.
+    assert result.probe["hand-made features, linear"].accuracy > 0.7
+    assert any(line.startswith("trained encoder, linear") for line in said[-1].splitlines())
+
+
+def test_memory_is_counted_by_what_is_kept(shards: Path, tmp_path: Path) -> None:
+    config = _config(shards, tmp_path / "run")
+    learner = Learner(config, device=torch.device("cpu"))
+    batch = next(open_stream(config, split="train").batches(0))
+    whole = saved_bytes(learner, batch)
+    pieces = [saved_bytes(learner, piece) for piece in split_batch(batch, size=6)]
+    assert whole == pytest.approx(sum(pieces), rel=0.2)
+    lines = describe(config).splitlines()
+    assert lines[0].startswith("model      atto: ")
+    assert any("4 of 24 particles an epoch, 6 steps in all" in line for line in lines)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,254 @@
+"""The command: killed and continued, stopped in order, and one clear line for what is wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import zarr
+from click.testing import CliRunner, Result
+
+from clr_train.checkpoint import load_checkpoint, save_checkpoint
+from clr_train.cli import train_command
+from clr_train.config import TrainConfig, read_config
+from tests.clr_train.species import make_shards
+from tests.clr_train.test_train import assert_same_run
+
+OPTIONS = [
+    "--model=atto",
+    "--batch-size=24",
+    "--epochs=3",
+    "--checkpoint-every=3",
+    "--eval-every=6",
+    "--device=cpu",
+    "--drop-path=0.2",
+    "--no-final-probe",
+]
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cli") / "shards"
+    return make_shards(path, {"train": 100, "val": 40, "test": 40})
+
+
+def _invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(train_command, [str(argument) for argument in arguments])
+
+
+def _start(*arguments: object, group: bool = False) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "clr_train", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        start_new_session=group,
+    )
+
+
+def _wait_for_step(out: Path, step: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        path = out / "metrics.csv"
+        if path.exists() and f"\n{step}," in path.read_text():
+            return
+        time.sleep(0.01)
+    raise TimeoutError(f"step {step} did not come")
+
+
+def test_killed_in_mid_epoch_and_resumed_it_is_the_same_run(shards: Path, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    straight = _invoke("--shards", shards, "--out", tmp_path / "straight", *OPTIONS)
+    assert straight.exit_code == 0, straight.output
+    out = tmp_path / "killed"
+    process = _start("--shards", shards, "--out", out, *OPTIONS)
+    try:
+        _wait_for_step(out, 4)
+    finally:
+        process.kill()
+        process.communicate()
+    assert not (out / "checkpoints/step-00000012.pt").exists()
+    # Nothing but the folder is said again: the rest is known from the run.
+    done = _invoke("--out", out, "--resume")
+    assert done.exit_code == 0, done.output
+    assert "continuing from" in done.stdout
+    assert_same_run(out, tmp_path / "straight", step=12)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "workers"), [(signal.SIGTERM, 143, 0), (signal.SIGINT, 130, 1)]
+)
+def test_a_signal_ends_the_run_with_a_checkpoint(
+    shards: Path, tmp_path: Path, number: signal.Signals, code: int, workers: int
+) -> None:
+    options = [*OPTIONS, "--epochs=500", f"--workers={workers}", "--out", tmp_path / "run"]
+    process = _start("--shards", shards, *options, group=True)
+    try:
+        _wait_for_step(tmp_path / "run", 4)
+        # To the whole group, as a terminal and a batch system do.
+        os.killpg(process.pid, number)
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == code, stderr
+    assert "Traceback" not in stderr
+    line = stdout.splitlines()[-1]
+    assert line.startswith(f"stopped by {number.name} after step ")
+    kept = max((tmp_path / "run/checkpoints").glob("step-*.pt"))
+    assert str(kept) in line
+    assert load_checkpoint(kept)["step"] >= 4
+
+
+def test_flags_win_over_the_file(shards: Path, tmp_path: Path) -> None:
+    file = tmp_path / "options.toml"
+    file.write_text(
+        f'shards = "{shards}"\nmodel = "atto"\nbatch-size = 50\nclasses = ["muon", "proton"]\n'
+        "max-steps = 1\nfinal-probe = false\nseed = 7\n"
+    )
+    done = _invoke("--config", file, "--out", tmp_path / "run", "--seed", "9", "--batch-size=20")
+    assert done.exit_code == 0, done.output
+    config = TrainConfig.from_dict(read_config(tmp_path / "run/config.toml"))
+    assert (config.seed, config.batch_size, config.classes) == (9, 20, ("muon", "proton"))
+    assert config.max_steps == 1
+    assert "train: 100 of 100" not in done.stdout  # the classes were filtered
+
+
+def test_a_dry_run_trains_nothing(shards: Path, tmp_path: Path) -> None:
+    done = _invoke("--shards", shards, "--out", tmp_path / "run", *OPTIONS, "--dry-run")
+    assert done.exit_code == 0, done.output
+    for word in ("parameters", "engine torch", "4 of 24 particles an epoch", "MiB"):
+        assert word in done.stdout
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_shows_every_option_and_examples() -> None:
+    text = _invoke("--help").output
+    for field in TrainConfig.__dataclass_fields__:
+        assert "--" + field.replace("_", "-") in text
+    assert "torchrun --nproc-per-node" in text
+    assert "143 stopped by SIGTERM" in text
+
+
+def _one_line(result: Result, *, code: int = 1) -> str:
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def test_shards_that_cannot_be_read(shards: Path, tmp_path: Path) -> None:
+    def line_of(path: Path) -> str:
+        return _one_line(_invoke("--shards", path, "--out", tmp_path / "run", *OPTIONS))
+
+    assert f"{tmp_path / 'none'}: no such folder" in line_of(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    assert "holds no shards" in line_of(tmp_path / "empty")
+
+    for attribute, value in (("format", "other"), ("version", 2)):
+        changed = tmp_path / attribute
+        shutil.copytree(shards, changed)
+        zarr.open_group(changed, mode="r+").attrs[attribute] = value
+        assert str(value) in line_of(changed)
+
+    damaged = tmp_path / "damaged"
+    shutil.copytree(shards, damaged)
+    for part in (damaged / "train/00000/energy").rglob("*"):
+        if part.is_file() and part.name != "zarr.json":
+            data = bytearray(part.read_bytes())
+            data[len(data) // 3] ^= 0xFF
+            part.write_bytes(data)
+    line = line_of(damaged)
+    assert "train/00000" in line
+    assert "energy" in line
+    assert not (tmp_path / "run/checkpoints").exists() or not os.listdir(
+        tmp_path / "run/checkpoints"
+    )
+
+
+def test_a_split_without_particles(tmp_path: Path) -> None:
+    shards = make_shards(tmp_path / "shards", {"train": 60, "val": 10})
+    line = _one_line(_invoke("--shards", shards, "--out", tmp_path / "run", "--model=atto"))
+    assert "test: no particles in the split" in line
+    line = _one_line(_invoke("--shards", shards, "--split=test", "--out", tmp_path / "run"))
+    assert "no particles in the split" in line
+    line = _one_line(_invoke("--shards", shards, "--val-split=dev", "--out", tmp_path / "run"))
+    assert "no such split" in line
+    line = _one_line(_invoke("--shards", shards, "--no-final-probe", "--out", tmp_path / "run"))
+    assert "too few particles for one batch" in line  # 60, and 256 are wanted
+
+
+def test_a_checkpoint_of_another_model_or_version(shards: Path, tmp_path: Path) -> None:
+    options = [*OPTIONS, "--shards", shards, "--out", tmp_path / "run", "--max-steps=1"]
+    assert _invoke(*options).exit_code == 0
+    line = _one_line(_invoke(*options, "--resume", "--model=femto"))
+    assert "the checkpoint is of another model (expected atto, found femto)" in line
+
+    path = tmp_path / "run/checkpoints/step-00000001.pt"
+    state: dict[str, Any] = load_checkpoint(path)
+    torch.save(state | {"version": 99}, path)
+    line = _one_line(_invoke(*options, "--resume"))
+    assert "another version (expected 1, found 99)" in line
+
+    del state["format"], state["version"]
+    save_checkpoint(path, state=state)
+    path.write_bytes(path.read_bytes()[:-100])
+    line = _one_line(_invoke(*options, "--resume"))
+    assert "cannot be read as a checkpoint" in line
+
+
+def test_an_output_folder_in_use(shards: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("")
+    line = _one_line(_invoke("--shards", shards, "--out", tmp_path, *OPTIONS))
+    assert "the output folder is in use" in line
+    assert os.listdir(tmp_path) == ["notes.txt"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
+def test_cuda_asked_for_and_absent(shards: Path, tmp_path: Path) -> None:
+    arguments = ["--shards", shards, "--out", tmp_path / "run", *OPTIONS, "--device=cuda"]
+    assert "CUDA is not available" in _one_line(_invoke(*arguments))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device=tpu"], "--device: unknown device (expected auto, cpu, cuda or cuda:N, found"),
+        (["--model=huge"], "--model: unknown model (expected one of small,"),
+        (["--augmentations=rotate,blur"], "no such augmentation"),
+        (["--classes=kaon"], "no such class"),
+        (["--batch-size=1"], "--batch-size: unusable value (expected at least 2, found 1)"),
+        (["--config=none.toml"], "none.toml: --config: no such file"),
+    ],
+)
+def test_options_that_cannot_be_used(
+    shards: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    out = ["--shards", shards, "--out", tmp_path / "run", "--num-augmentations=1"]
+    assert message in _one_line(_invoke(*out, *arguments))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Missing option '--shards'"),
+        (["--shards=s", "--engine=spconv"], "'spconv' is not one of 'auto', 'minkowski', 'torch'"),
+        (["--shards=s", "--batch-size=many"], "'many' is not a valid integer"),
+        (["--shards=s", "--resume", "--overwrite"], "exclude each other"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], message: str) -> None:
+    result = _invoke(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
