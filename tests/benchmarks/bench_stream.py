@@ -29,9 +29,10 @@ from clr_train.stream import ParticleStream, StreamConfig
 from clr_train.views import ViewConfig, transform_energy, views
 from pilarnet_convert.conversion import convert
 from pilarnet_convert.shards import open_shards
+from tests.sample import SAMPLE
 
 WORKERS = 2
-SAMPLE = Path(__file__).parents[1] / "data" / "dlprod_192px_00.root"
+
 STRENGTH = Parameters()
 
 Sites = tuple[NDArray[np.int32], NDArray[np.float32]]
