@@ -162,12 +162,13 @@ def _voxels(larcv: Any, event: Any) -> _Voxels:
     ends = offsets_of(counts)
     ids = np.empty(ends[-1], np.int64)
     energies = np.empty(ends[-1], np.float32)
+    meta = event.meta()
     narrow = np.empty(counts.max(initial=0), np.int32)  # LArCV2 writes ids as C integers
     for voxels, start, stop in zip(sets, ends[:-1], ends[1:], strict=True):
         if start == stop:
             continue
         part = narrow[: stop - start]
-        larcv.as_flat_arrays(voxels, event.meta(), part, energies[start:stop])
+        larcv.as_flat_arrays(voxels, meta, part, energies[start:stop])
         ids[start:stop] = part
         values = voxels.as_vector()
         # Ids ascend; where they do not, or do not fit, the cast above cannot be trusted.

@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import importlib.util
 import io
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ _PACKAGES: Final = {
 }
 #: Files by which another package of the same name is told from the one that is meant.
 _STRANGERS: Final = {
-    "larcv": ("dataformat.*", "this is LArCV3, which reads HDF5, not LArCV2"),
+    "larcv": ("queueloader.py", "this is LArCV3, which reads HDF5, not LArCV2"),
     "osf": ("!analysis_apis.py", "this is another package named osf, not dlp_opendata_api"),
 }
 
@@ -58,7 +59,7 @@ def load_packages() -> Packages:
     if missing:
         are = "is" if len(missing) == 1 else "are"
         raise MissingDependencyError(
-            f"--reader dlp needs {', '.join(_PACKAGES)}, of which {' and '.join(missing)} {are} "
+            f"--reader dlp needs {', '.join(_PACKAGES)}, of which {', '.join(missing)} {are} "
             "not on Python's path",
             advice=f"{', '.join(_PACKAGES[name] for name in missing)}, {_NATIVE}",
         )
@@ -75,10 +76,12 @@ def load_packages() -> Packages:
     root.PyConfig.IgnoreCommandLineOptions = True
     root.gROOT.SetBatch(True)
     larcv = getattr(_import("larcv"), "larcv", None)
-    if not hasattr(larcv, "as_flat_arrays"):
+    # Naming this class loads the functions over numpy; they stand beside older ones of the same
+    # names, so that one without a namesake tells whether they are there.
+    if not hasattr(larcv, "load_pyutil") or not hasattr(larcv, "fill_3d_voxels"):
         raise MissingDependencyError(
             "this LArCV2 was built without numpy",
-            field="larcv.as_flat_arrays",
+            field="larcv.fill_3d_voxels",
             advice=f"build it again where numpy is installed, {_NATIVE}",
         )
     return Packages(root=root, larcv=larcv, osf=_import("osf.analysis_apis"))
@@ -88,7 +91,8 @@ def _import(name: str) -> Any:
     """Import a package that may print, raise anything, or end the interpreter."""
     said = io.StringIO()
     try:
-        with contextlib.redirect_stdout(said):
+        with contextlib.redirect_stdout(said), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             return importlib.import_module(name)
     except (Exception, SystemExit) as error:
         package = name.partition(".")[0]

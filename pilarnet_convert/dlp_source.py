@@ -174,12 +174,18 @@ def open_reader(packages: Packages, product: str, path: str) -> Any:
 
         def read(self, entry: int) -> None:
             """Load an entry; ROOT would leave the event before in place of a damaged one."""
-            if self._chains[0].GetEntry(entry) <= 0:
+            found = None
+            try:
+                num_bytes = self._chains[0].GetEntry(entry)
+            except Exception as error:  # an exception of C++, which has no Python class to name
+                num_bytes, found = -1, type(error).__name__
+            if num_bytes <= 0:
                 raise InputError(
                     "the file is damaged here",
                     file=path,
                     entry=entry,
                     field=f"{product}_tree",
+                    found=found,
                     advice=_FETCH_AGAIN,
                 )
             self._ptrs[product] = getattr(self._chains[0], f"{product}_branch")

@@ -13,18 +13,18 @@ import uproot
 from tests import damage
 from tests.rootedit import RootFile, entries_of, keys_record
 from tests.sample import SAMPLE
-from tests.voxelcodec import decode
+from tests.voxelcodec import Voxels, decode
 
 VOXELS = "_voxel_vv._voxel_v"
 
 
 def contents(path: Path) -> dict[tuple[str, str], list[bytes]]:
-    """Return the serialised entries of every branch of a file."""
+    """Return the serialised entries of every branch of the two products that are read."""
     with uproot.open(path) as file:
         return {
-            (tree.name, branch.name): entries_of(branch)
-            for tree in file.values()
-            for branch in tree.itervalues(recursive=True)
+            (name, branch.name): entries_of(branch)
+            for name in (damage.CLUSTERS, damage.PARTICLES)
+            for branch in file[name].itervalues(recursive=True)
             if branch.num_baskets
         }
 
@@ -32,6 +32,12 @@ def contents(path: Path) -> dict[tuple[str, str], list[bytes]]:
 @pytest.fixture(scope="module")
 def good() -> dict[tuple[str, str], list[bytes]]:
     return contents(SAMPLE)
+
+
+def clusters_of(path: Path, entry: int) -> list[Voxels]:
+    """Return the voxels of the clusters of one event."""
+    with uproot.open(path) as file:
+        return decode(entries_of(file[damage.CLUSTERS][VOXELS])[entry])
 
 
 def changed(path: Path, good: dict[tuple[str, str], list[bytes]]) -> dict[str, list[int]]:
@@ -112,16 +118,15 @@ def test_voxels(tmp_path, good):
     old = decode(good[damage.CLUSTERS, VOXELS][6])
     path = damage.with_voxel_id(SAMPLE, tmp_path / "a.root", **where, value=2**40)
     assert changed(path, good) == {VOXELS: [6]}
-    assert decode(contents(path)[damage.CLUSTERS, VOXELS][6])[2][0][4] == 2**40
+    assert clusters_of(path, 6)[2][0][4] == 2**40
     path = damage.with_energy(SAMPLE, tmp_path / "b.root", **where, value=float("nan"))
-    energies = decode(contents(path)[damage.CLUSTERS, VOXELS][6])[2][1]
+    energies = clusters_of(path, 6)[2][1]
     assert np.flatnonzero(np.isnan(energies)).tolist() == [4]
     path = damage.with_unsorted_voxels(SAMPLE, tmp_path / "c.root", entry=6, cluster=2)
-    assert decode(contents(path)[damage.CLUSTERS, VOXELS][6])[2][0].tolist() == (
-        old[2][0][::-1].tolist()
-    )
+    assert clusters_of(path, 6)[2][0].tolist() == old[2][0][::-1].tolist()
     path = damage.with_voxel_count(SAMPLE, tmp_path / "d.root", entry=6, value=2**31)
-    raw = contents(path)[damage.CLUSTERS, VOXELS][6]
+    with uproot.open(path) as file:
+        raw = entries_of(file[damage.CLUSTERS][VOXELS])[6]
     assert struct.unpack_from(">I", raw, 12) == (2**31,)
 
 

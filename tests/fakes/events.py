@@ -64,13 +64,12 @@ class _Product:
     """The events of one tree; a basket that cannot be read fails when its entry is asked for."""
 
     def __init__(self, tree: Any) -> None:
-        self._tree = tree
         self.num_entries = tree.num_entries
-        self.value = cache(self._value)
+        self._branches = {b.name: b for b in tree.itervalues(recursive=True)}
+        self._values = cache(lambda name: self._branches[name].array(library="np"))
 
-    def _value(self, name: str, entry: int) -> Any:
-        found = next(b for b in self._tree.itervalues(recursive=True) if b.name == name)
-        return found.array(library="np", entry_start=entry, entry_stop=entry + 1)[0]
+    def value(self, name: str, entry: int) -> Any:
+        return self._values(name)[entry]
 
     def ids(self, entry: int) -> dict[str, int]:
         return {n: int(self.value(f"_{n}", entry)) for n in ("run", "subrun", "event")}
@@ -80,9 +79,7 @@ class Clusters(_Product):
     """EventClusterVoxel3D, entry by entry."""
 
     def load(self, entry: int) -> Methods:
-        branch = next(
-            b for b in self._tree.itervalues(recursive=True) if b.name == "_voxel_vv._voxel_v"
-        )
+        branch = self._branches["_voxel_vv._voxel_v"]
         number = int(np.searchsorted(branch.entry_offsets, entry, "right")) - 1
         basket = branch.basket(number)
         first = entry - branch.entry_offsets[number]

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from pilarnet_convert.columns import EventColumns
+from pilarnet_convert.conversion import convert
 from pilarnet_convert.dlp import DlpReader, index_dlp_source
 from pilarnet_convert.errors import InputError, MissingDependencyError
 from pilarnet_convert.larcv import NativeReader, index_source
@@ -95,6 +96,18 @@ def test_products_in_two_files(installed, capfd, tmp_path, first):
     assert capfd.readouterr() == ("", "")
 
 
+def test_shards_are_those_of_the_native_reader(installed, tmp_path):
+    for reader in ("native", "dlp"):
+        convert([SAMPLE, QUIRKS], tmp_path / reader, reader=reader, workers=1)
+    native, dlp = (
+        {p.relative_to(tmp_path / reader): p.read_bytes() for p in files if p.is_file()}
+        for reader in ("native", "dlp")
+        for files in [(tmp_path / reader).rglob("*")]
+    )
+    assert len(native) > 50
+    assert dlp == native
+
+
 @pytest.mark.parametrize("value", [2**31, 2**32 + 5, 2**40, 2**64 - 1])
 def test_ids_that_no_c_integer_holds(installed, tmp_path, value):
     path = damage.with_voxel_id(
@@ -143,6 +156,13 @@ def test_a_broken_basket_is_not_the_event_before(installed, capfd, tmp_path):
         with pytest.raises(InputError, match=f"entry {first}: cluster3d_mcst_tree: .*damaged"):
             reader.read(first - 1, first + 1)
     assert capfd.readouterr() == ("", "")
+
+
+def test_an_exception_of_cpp_is_a_damaged_entry(installed, tmp_path):
+    path = damage.with_voxel_count(SAMPLE, tmp_path / "a.root", entry=6, value=2**31)
+    reader = DlpReader(index_dlp_source("a", [path]))
+    with pytest.raises(InputError, match=r"entry 6: cluster3d_mcst_tree: .*found bad_alloc"):
+        reader.read(0, 20)
 
 
 @pytest.mark.parametrize("null", [True, False])
@@ -195,7 +215,7 @@ def test_every_combination_of_missing_packages():
         if not missing:
             assert output == "found larcv\n"
             continue
-        assert f"of which {' and '.join(missing)} " in output
+        assert f"of which {', '.join(missing)} " in output
         assert "the native reader needs none of them" in output
         for name, remedy in [
             ("ROOT", "thisroot.sh"),

@@ -23,6 +23,10 @@ def _report(text: str) -> None:
         os.write(2, f"Error in <ROOT>: {text}\n".encode())
 
 
+class bad_alloc(Exception):
+    """How an exception of C++ arrives in Python."""
+
+
 class TFile:
     """A file; since release 6.32, opening a bad one raises OSError, before it gave a null."""
 
@@ -104,6 +108,8 @@ class TChain:
             if entry < file.num_entries:
                 try:
                     self._event = file.load(entry)
+                except ValueError as error:  # a count that the bytes do not bear out
+                    raise bad_alloc("std::bad_alloc") from error
                 except Exception:
                     _report("a basket cannot be read")
                     return -1  # and the event before stays where it was

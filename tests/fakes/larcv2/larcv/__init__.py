@@ -34,4 +34,8 @@ def _as_flat_arrays(tensor, meta, index, value):
 
 
 if os.environ.get("LARCV_NUMPY") == "1":
+    larcv.load_pyutil = type("load_pyutil", (), {})
     larcv.as_flat_arrays = staticmethod(_as_flat_arrays)
+    larcv.fill_3d_voxels = larcv.fill_3d_pcloud = staticmethod(lambda *_: None)
+else:
+    larcv.as_flat_arrays = staticmethod(lambda *_: None)

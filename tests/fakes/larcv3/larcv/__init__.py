@@ -1,3 +1,3 @@
 """LArCV3, which the Python package index calls larcv."""
 
-from . import dataformat as dataformat
+from . import queueloader as queueloader

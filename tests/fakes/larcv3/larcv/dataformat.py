@@ -1,1 +1,0 @@
-"""The products of LArCV3."""
