@@ -6,7 +6,7 @@ VENV ?= $(ROOT)/.venv
 BIN := $(VENV)/bin
 DEMO := $(ROOT)/build/demo
 INSTALLED := $(VENV)/.installed
-EXTRAS := train,plot,dev
+EXTRAS := train,plot,view,eval,dev
 
 .PHONY: help demo test lint env minkowski test-minkowski test-gpu test-slow bench clean
 
