@@ -10,6 +10,7 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
@@ -67,47 +68,47 @@ class BasketReader:
 
     def flat(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Read a branch of one value an entry."""
-        return self._decode(
-            name, start, stop, lambda baskets, dtype: decode.flat(baskets, dtype, start, stop)
-        )
+        dtype = self.index.branches[name].dtype
+        return self._decode(partial(decode.flat, dtype=dtype), name, start, stop)
 
     def jagged(self, name: str, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Read a branch of any number of values an entry: their counts, and all of them."""
-        return self._decode(
-            name, start, stop, lambda baskets, dtype: decode.jagged(baskets, dtype, start, stop)
-        )
+        dtype = self.index.branches[name].dtype
+        return self._decode(partial(decode.jagged, dtype=dtype), name, start, stop)
 
     def strings(self, name: str, start: int, stop: int) -> list[str]:
         """Read a branch of any number of strings an entry."""
-        return self._decode(
-            name, start, stop, lambda baskets, _: decode.strings(baskets, start, stop)
-        )
+        return self._decode(decode.strings, name, start, stop)
 
     def voxel_sets(
         self, name: str, start: int, stop: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
         """Read clusters an entry, voxels a cluster, and the ids and energies (MeV) of all."""
         try:
-            return self._decode(
-                name, start, stop, lambda baskets, _: decode.voxel_sets(baskets, start, stop)
-            )
+            return self._decode(decode.voxel_sets, name, start, stop)
         except decode.ObjectWiseError:
-            return self._decode(name, start, stop, lambda *_: self._object_wise(name, start, stop))
+            return self._object_wise(name, start, stop)
 
     def _object_wise(self, name: str, start: int, stop: int) -> tuple[Any, ...]:
-        clusters, voxels, members = read_objects(self.index, name, start, stop)
+        try:
+            clusters, voxels, members = read_objects(self.index, name, start, stop)
+        except DAMAGE as error:
+            raise damaged(self.index, name, start, error) from error
         return clusters, voxels, members["_id"].astype(np.int64), members["_value"]
 
     def _decode(
         self,
+        decoder: Callable[[Iterator[Basket], int, int], _Result],
         name: str,
         start: int,
         stop: int,
-        decoder: Callable[[Iterator[Basket], str], _Result],
     ) -> _Result:
         try:
-            return decoder(self._baskets(name, start, stop), self.index.branches[name].dtype)
+            return decoder(self._baskets(name, start, stop), start, stop)
         except DAMAGE as error:
+            # One by one, the first entry that cannot be decoded is the one to name.
+            for entry in range(start, stop if stop - start > 1 else start):
+                self._decode(decoder, name, entry, entry + 1)
             raise damaged(self.index, name, start, error) from error
 
     def _baskets(self, name: str, start: int, stop: int) -> Iterator[Basket]:

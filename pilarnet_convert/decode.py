@@ -42,7 +42,7 @@ def offsets_of(counts: NDArray[np.integer]) -> NDArray[np.int64]:
     return offsets
 
 
-def flat(baskets: Iterable[Basket], dtype: str, start: int, stop: int) -> NDArray[Any]:
+def flat(baskets: Iterable[Basket], start: int, stop: int, *, dtype: str) -> NDArray[Any]:
     """Decode a branch of one value an entry: the entries ``start`` to ``stop``, native-endian."""
     parts = []
     for basket in baskets:
@@ -52,7 +52,7 @@ def flat(baskets: Iterable[Basket], dtype: str, start: int, stop: int) -> NDArra
 
 
 def jagged(
-    baskets: Iterable[Basket], dtype: str, start: int, stop: int
+    baskets: Iterable[Basket], start: int, stop: int, *, dtype: str
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """Decode a branch of any number of values an entry.
 

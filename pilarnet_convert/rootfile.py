@@ -180,8 +180,8 @@ def check_header(path: Path) -> None:
         seek_keys, *_ = struct.unpack_from(
             ">q" if wide else ">i", head, directory + 18 + (16 if wide else 8)
         )
-    except struct.error:
-        end, keys_bytes, seek_keys = size + 1, 1, 1
+    except struct.error as error:
+        raise _truncated(path, expected="a whole header", size=size) from error
     if keys_bytes <= 0 or seek_keys <= 0:
         raise InputError(
             "was not closed by its writer and has no list of its contents",
@@ -189,9 +189,13 @@ def check_header(path: Path) -> None:
             advice="wait until it is written, fetch it again, or let ROOT recover it",
         )
     if end > size or seek_keys + keys_bytes > size:
-        raise InputError(
-            "truncated", file=path, expected=f"{end} bytes", found=f"{size}", advice=_FETCH_AGAIN
-        )
+        raise _truncated(path, expected=f"{end} bytes", size=size)
+
+
+def _truncated(path: Path, *, expected: str, size: int) -> InputError:
+    return InputError(
+        "truncated", file=path, expected=expected, found=f"{size} bytes", advice=_FETCH_AGAIN
+    )
 
 
 def _index_tree(path: Path, tree: Any, wanted: Mapping[str, Layout]) -> TreeIndex:
