@@ -156,7 +156,7 @@ def _rotate(cloud: Cloud, keys: Tensor, _parameters: Parameters) -> Tensor:
     total = total.diff(dim=1, prepend=total.new_zeros((3, 1)))
     centre = cloud.spread((total / cloud.offset.diff()).float())
     x, y, z = cloud.position - centre
-    turn = cloud.spread(_rotations(keys).float().flatten(0, 1)).unflatten(0, (3, 3))
+    turn = cloud.spread(_rotations(keys).float().flatten(0, 1)).view(3, 3, -1)
     # Written out, not a matrix product, whose order of summation is the library's affair.
     return torch.stack([(a * x).add_(b * y).add_(c * z) for a, b, c in turn]).add_(centre)
 

@@ -45,6 +45,14 @@ def _mix(word: Tensor) -> Tensor:
     return word
 
 
+def _mix_int(word: int) -> int:
+    """Scramble one unsigned word as `_mix` does, without the cost of a tensor's operations."""
+    for shift, multiplier in ((30, _FIRST), (27, _SECOND), (31, 1)):
+        word %= 1 << 64
+        word = (word ^ (word >> shift)) * multiplier % (1 << 64)
+    return word
+
+
 def fold(keys: Tensor, value: Tensor | int) -> Tensor:
     """Derive a key from each key and a value; SplitMix64's output number `value`.
 
@@ -79,10 +87,10 @@ def key(*parts: int, device: torch.device | str = "cpu") -> Tensor:
     -------
     Tensor, int64 []
     """
-    keys = torch.zeros((), dtype=torch.int64)
+    word = 0
     for part in parts:
-        keys = _mix(fold(keys, 0) ^ part)
-    return keys.to(device)
+        word = _mix_int(_mix_int(word + _INCREMENT) ^ part)
+    return torch.full((), _signed(word), dtype=torch.int64, device=device)
 
 
 def uniform(bits: Tensor, field: int = 0) -> Tensor:

@@ -116,11 +116,12 @@ def views(
     """
     keys = _keys(batch.particle, seed=seed, epoch=epoch, view=view)
     chosen = _choose(keys, config)
+    effects = fold(keys, _numbers(keys) + _EFFECTS)
     cloud = _cloud(batch)
     for name, augmentation in AUGMENTATIONS.items():
         if name in config.augmentations:
             mask = chosen[config.augmentations.index(name)]
-            effect = fold(keys, _EFFECTS + augmentation.number)
+            effect = effects[augmentation.number]
             cloud = _apply(augmentation, cloud, mask, effect, config.parameters)
     return _quantise(cloud, batch.num_particles, config.energy_transform)
 
@@ -205,9 +206,15 @@ def _choose(keys: Tensor, config: ViewConfig) -> Tensor:
     if config.num_augmentations == 0:
         return keys.new_zeros((len(config.augmentations), len(keys)), dtype=torch.bool)
     # The names with the smallest random words win; words differ, up to one chance in 2**64.
-    words = torch.stack([fold(keys, AUGMENTATIONS[n].number) for n in config.augmentations])
+    every = fold(keys, _numbers(keys))
+    words = torch.stack([every[AUGMENTATIONS[name].number] for name in config.augmentations])
     last = words.kthvalue(config.num_augmentations, dim=0).values
     return words <= last
+
+
+def _numbers(keys: Tensor) -> Tensor:
+    """List the numbers of all augmentations, int64 [A, 1]; a hash of all at once costs as one."""
+    return torch.arange(len(AUGMENTATIONS), device=keys.device)[:, None]
 
 
 def _cloud(batch: ParticleBatch) -> Cloud:
@@ -253,8 +260,8 @@ def _quantise(cloud: Cloud, num_particles: int, energy_transform: str) -> VoxelB
     low, high = site.aminmax()
     x, y, z = site.long().add_(half)
     words = (cloud.owner << bits).bitwise_or_(x)
-    words = (words << bits).bitwise_or_(y)
-    words = (words << bits).bitwise_or_(z)
+    for axis in (y, z):
+        words.bitwise_left_shift_(bits).bitwise_or_(axis)
     words = torch.where(cloud.alive, words, torch.iinfo(torch.int64).max)
     words, order = words.sort(stable=True)
     first = torch.ones_like(cloud.alive)
@@ -277,9 +284,9 @@ def _quantise(cloud: Cloud, num_particles: int, energy_transform: str) -> VoxelB
     )
     site_words = torch.empty_like(words).scatter_(0, group, words)[:num_sites]
     xyz = torch.empty((num_sites, 3), dtype=torch.int32, device=words.device)
-    for axis in range(3):
-        index = (site_words >> ((2 - axis) * bits)).bitwise_and_(2 * half - 1)
-        xyz[:, axis] = index.sub_(half)
+    for column in range(3):
+        index = (site_words >> ((2 - column) * bits)).bitwise_and_(2 * half - 1)
+        xyz[:, column] = index.sub_(half)
     return VoxelBatch(
         xyz=xyz,
         batch=site_words >> (3 * bits),

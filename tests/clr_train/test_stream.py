@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from clr_train.stream import ParticleStream, StreamConfig
 from clr_train.voxels import ParticleBatch
@@ -68,7 +69,12 @@ def test_seeking_gives_the_rest_of_the_epoch_and_reads_no_more(
     whole = particles(stream.batches(0))
     asked: list[int] = []
     read = stream._reader.read
-    monkeypatch.setattr(stream._reader, "read", lambda p: asked.extend(p.tolist()) or read(p))
+
+    def noted(wanted: NDArray[np.int64]) -> ParticleBatch:
+        asked.extend(wanted.tolist())
+        return read(wanted)
+
+    monkeypatch.setattr(stream._reader, "read", noted)
     for start in (1, 3, 10, stream.num_batches):
         asked.clear()
         assert particles(stream.batches(0, start)) == whole[start:]

@@ -122,7 +122,7 @@ def slow_view(
     for v, e, a in zip(position, mev, alive, strict=True):
         if a:
             site = tuple(math.floor(c + 0.5) for c in v)
-            sites[site] = sites.get(site, 0.0) + e  # type: ignore[index,arg-type]
+            sites[site] = sites.get(site, 0.0) + e
     return sites
 
 
