@@ -99,7 +99,7 @@ class DepthwiseMap:
 
     def _cut(self, num_pairs: int) -> list[Chunk]:
         total, num_rows = self.target.shape[0], self.row_offset.shape[0] - 1
-        marks = torch.arange(1, -(-total // num_pairs), device=self.target.device) * num_pairs
+        marks = torch.arange(num_pairs, max(total, num_pairs), num_pairs, device=self.target.device)
         cuts = torch.searchsorted(self.row_offset, marks)
         cuts = cuts[cuts.diff(prepend=cuts.new_zeros(1)) > 0]
         ends = torch.stack([cuts, self.row_offset[cuts]]).tolist()

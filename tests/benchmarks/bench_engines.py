@@ -1,0 +1,129 @@
+"""A training step with the torch engine beside the same step with MinkowskiEngine.
+
+Both run the same network from the same weights on the same two views of the same particles:
+forward, backward and an optimizer step, in float32. They take turns, so that what else the machine
+does meets both; printed are the medians and the ratio within a turn.
+
+Run ``python -m tests.benchmarks.bench_engines [SHARDS]``; without shards, it converts the sample
+that comes with the project. ``--cuda`` measures on a GPU, where the installed MinkowskiEngine has
+CUDA, and the torch engine in bfloat16 too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from clr_train.encoder import MODELS, ContrastiveModel
+from clr_train.loss import nt_xent
+from clr_train.sparse import Engine, get_engine
+from clr_train.step import join_views
+from clr_train.views import ViewConfig, views
+from clr_train.voxels import ParticleBatch, VoxelBatch
+from pilarnet_convert.conversion import convert
+from pilarnet_convert.errors import MissingDependencyError
+from pilarnet_convert.shards import open_shards
+
+SAMPLE = Path(__file__).parents[1] / "data" / "dlprod_192px_00.root"
+
+
+def read_views(shards: Path, *, num_particles: int) -> VoxelBatch:
+    """Two views of the first particles of the training split, repeated where it has fewer."""
+    shard = open_shards(shards).splits["train"][0]
+    columns = shard.read(["x", "y", "z", "energy", "offset", "label"], 0, num_particles)
+    found = len(columns["label"])
+    once = ParticleBatch(
+        xyz=torch.from_numpy(np.stack([columns[a] for a in "xyz"], axis=1).astype(np.int32)),
+        energy=torch.from_numpy(columns["energy"]),
+        offset=torch.from_numpy(columns["offset"]),
+        label=torch.from_numpy(columns["label"].astype(np.int64)),
+        particle=torch.arange(found),
+    )
+    pair = [views(once, seed=0, epoch=0, view=view, config=ViewConfig()) for view in (0, 1)]
+    joined = join_views(pair[0], second=pair[1])
+    print(f"two views of {found} particles: {joined.num_voxels} voxels")
+    return joined
+
+
+def make_step(
+    model: ContrastiveModel, voxels: VoxelBatch, *, engine: Engine, bf16: bool = False
+) -> Callable[[], float]:
+    """Give a function that trains one step and returns the loss."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    half = voxels.num_particles // 2
+    kind = voxels.device.type
+
+    def step() -> float:
+        optimizer.zero_grad()
+        with torch.autocast(kind, dtype=torch.bfloat16, enabled=bf16):
+            _, projection = model(voxels, engine, torch.arange(2 * half, device=voxels.device))
+        loss = nt_xent(projection[:half], projection[half:], temperature=0.1)
+        loss.backward()
+        optimizer.step()
+        return float(loss)
+
+    return step
+
+
+def measure(steps: dict[str, Callable[[], float]], *, repeat: int) -> dict[str, list[float]]:
+    """Run the steps in turn; give the seconds of each."""
+    for name, step in steps.items():
+        print(f"{name}: first loss {step():.5f}")
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(repeat):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("shards", nargs="?", type=Path)
+    parser.add_argument("--model", choices=MODELS, default="atto")
+    parser.add_argument("--particles", type=int, default=256)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--cuda", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    device = torch.device("cuda" if args.cuda else "cpu")
+    with tempfile.TemporaryDirectory() as scratch:
+        shards = args.shards or Path(scratch) / "shards"
+        if args.shards is None:
+            convert([SAMPLE], shards)
+        voxels = read_views(shards, num_particles=args.particles).to(device)
+    torch.manual_seed(0)
+    model = ContrastiveModel(MODELS[args.model]).to(device)
+    steps = {"torch": make_step(copy.deepcopy(model), voxels, engine=get_engine("torch", device))}
+    if args.cuda:
+        steps["torch bf16"] = make_step(
+            copy.deepcopy(model), voxels, engine=get_engine("torch", device), bf16=True
+        )
+    try:
+        engine = get_engine("minkowski", device)
+        steps["minkowski"] = make_step(copy.deepcopy(model), voxels, engine=engine)
+    except MissingDependencyError as error:
+        print(error)
+    seconds = measure(steps, repeat=args.repeat)
+    for name, each in seconds.items():
+        ratios = [slow / fast for slow, fast in zip(each, seconds["torch"], strict=True)]
+        print(
+            f"{name:12s} {statistics.median(each):8.3f} s a step, "
+            f"{statistics.median(ratios):6.2f} times torch's "
+            f"({min(ratios):.2f} to {max(ratios):.2f} over {args.repeat} turns)"
+        )
+
+
+if __name__ == "__main__":
+    main()

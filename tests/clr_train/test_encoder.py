@@ -1,0 +1,204 @@
+"""The network: its size, its normalisation, and what it must not depend on."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from clr_train.encoder import MODELS, ContrastiveModel, EncoderConfig, SparseConvNeXt
+from clr_train.layers import GlobalResponseNorm
+from clr_train.sparse import TorchEngine, get_engine
+from clr_train.voxels import VoxelBatch
+from pilarnet_convert.errors import PilarnetError
+from tests.clr_train.sparse_reference import assert_close, permuted, random_clouds
+
+ENGINE = TorchEngine()
+LITTLE = EncoderConfig(name="little", dims=(4, 8), depths=(1, 1), kernel_size=3)
+
+
+def clouds(seed: int = 0, *, num_particles: int = 6) -> VoxelBatch:
+    return random_clouds(seed, channels=1, num_particles=num_particles)
+
+
+def make(config: EncoderConfig = LITTLE, **changes: object) -> SparseConvNeXt:
+    """A network whose normalisations do something, as they do not in a fresh one."""
+    torch.manual_seed(0)
+    network = SparseConvNeXt(dataclasses.replace(config, **changes))
+    for module in network.modules():
+        if isinstance(module, GlobalResponseNorm):
+            torch.nn.init.normal_(module.gamma)
+    return network
+
+
+def count_parameters(config: EncoderConfig) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in SparseConvNeXt(config).parameters())
+
+
+def only(voxels: VoxelBatch, particle: int) -> VoxelBatch:
+    chosen = permuted(voxels, (voxels.batch == particle).nonzero().squeeze(1))
+    return dataclasses.replace(chosen, batch=torch.zeros_like(chosen.batch), num_particles=1)
+
+
+def test_the_small_model_has_the_published_shape() -> None:
+    config = MODELS["small"]
+    assert (config.stem, config.dims, config.depths) == (4, (96, 192, 384, 768), (3, 3, 9, 3))
+    count = count_parameters(config)
+    dims, blocks = config.dims, 0
+    for channels, depth in zip(dims, config.depths, strict=True):
+        wide = 4 * channels
+        pointwise = 2 * channels * wide + wide + channels
+        blocks += depth * (344 * channels + 2 * channels + pointwise + 2 * wide)
+    down = sum(8 * a * b + b + 2 * a for a, b in itertools.pairwise(dims))
+    stem = 64 * 2 * dims[0] + dims[0] + 2 * dims[0]
+    assert count == blocks + down + stem + 2 * dims[-1]
+    assert round(count / 1e6) == 31
+
+
+def test_sizes_descend() -> None:
+    counts = [count_parameters(config) for config in MODELS.values()]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[-1] < 1e6
+
+
+def slow_response_norm(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+    """ConvNeXt V2, algorithm 1, for the sites of one sample [M, C]."""
+    norm = x.norm(p=2, dim=0)
+    response = norm / (norm.mean() + 1e-6)
+    return gamma * (x * response) + beta + x
+
+
+def test_response_norm_is_the_papers_for_each_particle() -> None:
+    tensor = ENGINE.tensor(clouds())
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(len(tensor.features), 8, generator=generator, requires_grad=True)
+    upper = torch.randn(len(tensor.features), 8, generator=generator)
+    module = GlobalResponseNorm(8, over="particle")
+    torch.nn.init.normal_(module.gamma, generator=generator)
+    torch.nn.init.normal_(module.beta, generator=generator)
+    leaves = [x, module.gamma, module.beta]
+    found = module(x, of=tensor)
+    expected = torch.zeros_like(found)
+    for particle in range(tensor.num_particles):
+        rows = (tensor.batch == particle).nonzero().squeeze(1)
+        part = slow_response_norm(x[rows], module.gamma, module.beta)
+        expected = expected.index_copy(0, rows, part)
+    assert_close(
+        [found, *torch.autograd.grad(found, leaves, upper)],
+        [expected, *torch.autograd.grad(expected, leaves, upper)],
+    )
+
+
+def test_response_norm_over_the_batch_is_the_published_form() -> None:
+    tensor = ENGINE.tensor(clouds())
+    x = torch.randn(len(tensor.features), 8, generator=torch.Generator().manual_seed(1))
+    module = GlobalResponseNorm(8, over="batch")
+    torch.nn.init.normal_(module.gamma)
+    expected = slow_response_norm(x, module.gamma, module.beta)
+    assert_close([module(x, of=tensor)], [expected])
+
+
+@pytest.mark.parametrize("pooling", ["max", "mean", "max+mean"])
+def test_a_particle_does_not_see_the_others(pooling: str) -> None:
+    network, voxels = make(pooling=pooling), clouds()
+    together = network(voxels, ENGINE)
+    assert together.shape == (voxels.num_particles, network.out_features)
+    alone = [network(only(voxels, i), ENGINE) for i in range(voxels.num_particles)]
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-5)
+
+
+def test_the_published_normalisation_lets_it_see_them() -> None:
+    network, voxels = make(grn="batch"), clouds()
+    difference = network(voxels, ENGINE)[:1] - network(only(voxels, 0), ENGINE)
+    assert float(difference.abs().max()) > 1e-3
+
+
+def test_the_order_of_rows_changes_no_bit() -> None:
+    network, voxels = make(), clouds()
+    order = torch.randperm(voxels.num_voxels)
+    assert torch.equal(network(voxels, ENGINE), network(permuted(voxels, order), ENGINE))
+
+
+@pytest.mark.parametrize("name", ["atto", "pico"])
+def test_lone_and_missing_voxels_give_finite_gradients(name: str) -> None:
+    torch.manual_seed(0)
+    model = ContrastiveModel(dataclasses.replace(MODELS[name], drop_path=0.0))
+    representation, projection = model(clouds(), ENGINE)
+    projection.square().sum().backward()
+    assert representation.isfinite().all()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_a_lone_voxel_keeps_its_energy() -> None:
+    voxels = VoxelBatch(
+        xyz=torch.zeros(2, 3, dtype=torch.int32),
+        batch=torch.arange(2),
+        features=torch.tensor([[0.2], [2.0]]),
+        num_particles=2,
+    )
+    faint, bright = make()(voxels, ENGINE)
+    assert float((faint - bright).abs().max()) > 1e-2
+    faint, bright = make(occupancy=False)(voxels, ENGINE)
+    torch.testing.assert_close(faint, bright, rtol=1e-2, atol=1e-2)
+
+
+def test_dropped_paths_depend_on_the_particles_keys_alone() -> None:
+    network, voxels = make(drop_path=0.5, depths=(2, 3)), clouds()
+    keys = torch.arange(voxels.num_particles) * 7919
+    whole = network(voxels, ENGINE, keys)
+    alone = [network(only(voxels, i), ENGINE, keys[i : i + 1]) for i in range(voxels.num_particles)]
+    torch.testing.assert_close(whole, torch.cat(alone), rtol=1e-4, atol=1e-5)
+    assert not torch.equal(whole, network(voxels, ENGINE, keys + 1))
+    network.eval()
+    assert torch.equal(network(voxels, ENGINE), network(voxels, ENGINE, keys))
+
+
+def test_dropped_paths_need_keys() -> None:
+    with pytest.raises(ValueError, match="keys"):
+        make(drop_path=0.5)(clouds(), ENGINE)
+
+
+def test_a_kept_path_is_scaled_by_what_was_dropped() -> None:
+    network, voxels = make(drop_path=0.4, depths=(1, 1)), clouds(num_particles=40)
+    block = network.stages[1][0]
+    tensor = ENGINE.tensor(dataclasses.replace(voxels, features=voxels.features.repeat(1, 8)))
+    dropped = block(tensor, keys=torch.arange(40)).features - tensor.features
+    block.eval()
+    ratio = (dropped / (block(tensor, keys=None).features - tensor.features)).mean(1)
+    kept = ratio > 0.5
+    torch.testing.assert_close(
+        ratio[kept], torch.full_like(ratio[kept], 1 / 0.6), rtol=1e-3, atol=0.0
+    )
+    assert torch.equal(ratio[~kept], torch.zeros_like(ratio[~kept]))
+    assert 0 < len(tensor.batch[~kept].unique()) < 40
+
+
+@pytest.mark.minkowski
+def test_a_state_moves_between_the_engines() -> None:
+    network, voxels = make(kernel_size=7), clouds(num_particles=30)
+    results = []
+    for engine in (get_engine("torch"), get_engine("minkowski")):
+        network.zero_grad()
+        out = network(voxels, engine)
+        out.square().sum().backward()
+        results.append([out.detach(), *(p.grad.clone() for p in network.parameters())])
+    assert_close(*results, tolerance=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"depths": (1,)}, "depths"),
+        ({"grn": "event"}, "grn.*expected particle or batch, found event"),
+        ({"pooling": "sum"}, "pooling.*found sum"),
+        ({"drop_path": 1.0}, "drop_path"),
+        ({"kernel_size": 4}, "kernel_size"),
+    ],
+)
+def test_a_shape_that_cannot_be_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(PilarnetError, match=message):
+        dataclasses.replace(LITTLE, **change)
