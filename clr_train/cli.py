@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 import click
 from click.core import ParameterSource
 
-from clr_train.config import TrainConfig, flag, read_config
+from clr_train.config import ConfigError, TrainConfig, flag, read_config
 from pilarnet_convert.console import Command
 
 __all__ = ["train_command"]
@@ -79,8 +79,13 @@ def _make_option(field: dataclasses.Field[Any], hint: Any) -> click.Option:
 
 
 def _use_file(ctx: click.Context, _option: click.Parameter, value: str | None) -> None:
-    if value is not None:
+    if value is None:
+        return
+    try:
         ctx.default_map = read_config(value)
+    except ConfigError as error:  # while parsing, the command does not catch it yet
+        click.echo(f"error: {error}", err=True)
+        ctx.exit(error.exit_code)
 
 
 def _options() -> list[click.Parameter]:

@@ -106,7 +106,7 @@ def collect(
         raise PilarnetError(
             f"features that are not finite, of {len(sick)} of {len(particle)} particles",
             found="particle " + ", ".join(map(str, sick[:8])) + (", ..." if len(sick) > 8 else ""),
-            advice="look at these particles with pilarnet-stats --verify, or use another checkpoint",
+            advice="check the shards with pilarnet-stats --verify, or use another checkpoint",
         )
     return Features(values=values, label=label, particle=particle)
 

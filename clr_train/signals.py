@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType
 from typing import Any, Final
 
-__all__ = ["StopRequest"]
+__all__ = ["StopRequest", "hold_signals"]
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -42,3 +45,20 @@ class StopRequest:
     def _remember(self, number: int, _frame: FrameType | None) -> None:
         self.signal = number
         self.release()
+
+
+@contextmanager
+def hold_signals() -> Iterator[None]:
+    """Start processes that a signal to the whole group passes by.
+
+    Signals are held back, and delivered at the end; processes that are started meanwhile hold
+    them back for good. A terminal and a batch system signal all processes of a job: those that
+    read would die before the run that reads from them can end in order.
+    """
+    # It starts with the first process that is spawned, and releases the signals when it does.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

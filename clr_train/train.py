@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from clr_train.distributed import join_world
 from clr_train.evaluate import Scores
 from clr_train.learner import Learner, open_stream
 from clr_train.recorder import Recorder
-from clr_train.signals import StopRequest
+from clr_train.signals import StopRequest, hold_signals
 from clr_train.state import Progress, restore
 from clr_train.step import backpropagate, learning_rate, parameter_groups
 from clr_train.stream import ParticleStream
@@ -122,6 +123,8 @@ def train(
             )
             state = recorder.load()
         state = world.share(state)
+        # Nothing here draws from it; what a checkpoint says of it is the run's own all the same.
+        torch.manual_seed(config.seed)
         progress = Progress()
         if state is not None:
             progress = restore(state, learner=learner, optimizer=optimizer)
@@ -194,11 +197,13 @@ def _batches(
     step = begin
     while step < end:
         epoch, start = divmod(step, stream.num_batches)
-        for batch in stream.batches(epoch, start_batch=start):
+        batches = stream.batches(epoch, start_batch=start)
+        # Reading processes, if there are any, start with the first batch.
+        with hold_signals() if stream.config.workers else nullcontext():
+            first = list(islice(batches, 1))
+        for batch in islice(chain(first, batches), end - step):
             yield epoch, batch
             step += 1
-            if step == end:
-                return
 
 
 def _require_finite(

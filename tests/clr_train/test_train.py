@@ -150,7 +150,7 @@ def _distance(out: Path, other: Path, config: TrainConfig) -> float:
         sum(float((a[name] - b[name]).double().square().sum()) for name in first)
         for a, b in ((ends[0], ends[1]), (ends[1], first))
     )
-    assert moved > 1e-3
+    assert moved > 0
     return float((apart / moved) ** 0.5)
 
 
@@ -172,7 +172,7 @@ def test_supervised_training_uses_the_labels(shards: Path, tmp_path: Path) -> No
 def _on_a_rank(rank: int, config: TrainConfig, ports: list[int]) -> None:
     torch.set_num_threads(1)
     # The first run ends early, the second goes on from its checkpoint.
-    for steps, port in zip((2, config.max_steps), ports, strict=True):
+    for steps, port in zip((1, config.max_steps), ports, strict=True):
         os.environ |= {
             "RANK": str(rank),
             "LOCAL_RANK": str(rank),
@@ -193,13 +193,24 @@ def _free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
+def _first_gradient(out: Path) -> torch.Tensor:
+    """Give the gradient of the first step, up to a factor: AdamW's first moment then."""
+    state = load_checkpoint(out / "checkpoints/step-00000001.pt")["optimizer"]["state"]
+    return torch.cat([moments["exp_avg"].flatten() for moments in state.values()])
+
+
 def test_two_processes_give_the_weights_of_one(shards: Path, tmp_path: Path) -> None:
     # A constant rate: the schedule of a shorter run would be another.
-    config = _config(shards, tmp_path / "two", max_steps=5, warmup=0.0, final_lr=1.0)
+    config = _config(
+        shards, tmp_path / "two", max_steps=3, lr=1e-4, warmup=0.0, final_lr=1.0, checkpoint_every=1
+    )
     mp.spawn(_on_a_rank, args=(config, _free_ports(2)), nprocs=2)
     one = dataclasses.replace(config, out=str(tmp_path / "one"))
     _train(one)
-    assert _distance(tmp_path / "two", tmp_path / "one", config) < 1e-3
+    found, expected = _first_gradient(tmp_path / "two"), _first_gradient(tmp_path / "one")
+    assert float((found - expected).norm() / expected.norm()) < 1e-5
+    # AdamW divides by the gradient's size: rounding moves weights that hardly matter by a step.
+    assert _distance(tmp_path / "two", tmp_path / "one", config) < 0.02
     for two_row, one_row in zip(
         read_metrics(tmp_path / "two"), read_metrics(tmp_path / "one"), strict=True
     ):
@@ -217,7 +228,12 @@ def test_energy_that_is_not_finite_stops_the_run(shards: Path, tmp_path: Path) -
     energy[int(group["offset"][20]) + 1] = np.inf  # one voxel of particle 20
     group["energy"][:] = energy
     config = _config(
-        sick, tmp_path / "run", checkpoint_every=1, augmentations=("identity",), num_augmentations=0
+        sick,
+        tmp_path / "run",
+        checkpoint_every=1,
+        augmentations=("identity",),
+        num_augmentations=0,
+        eval_particles=10,  # the evaluation before the first step does not look at it
     )
     with pytest.raises(TrainingError) as caught:
         _train(config)

@@ -177,14 +177,15 @@ def test_shards_that_cannot_be_read(shards: Path, tmp_path: Path) -> None:
 
 def test_a_split_without_particles(tmp_path: Path) -> None:
     shards = make_shards(tmp_path / "shards", {"train": 60, "val": 10})
-    line = _one_line(_invoke("--shards", shards, "--out", tmp_path / "run", "--model=atto"))
+    options = ["--shards", shards, "--out", tmp_path / "run", "--model=atto", "--batch-size=24"]
+    line = _one_line(_invoke(*options))
     assert "test: no particles in the split" in line
-    line = _one_line(_invoke("--shards", shards, "--split=test", "--out", tmp_path / "run"))
+    line = _one_line(_invoke(*options, "--split=test"))
     assert "no particles in the split" in line
-    line = _one_line(_invoke("--shards", shards, "--val-split=dev", "--out", tmp_path / "run"))
+    line = _one_line(_invoke(*options, "--val-split=dev"))
     assert "no such split" in line
-    line = _one_line(_invoke("--shards", shards, "--no-final-probe", "--out", tmp_path / "run"))
-    assert "too few particles for one batch" in line  # 60, and 256 are wanted
+    line = _one_line(_invoke(*options, "--batch-size=256"))
+    assert "too few particles for one batch" in line
 
 
 def test_a_checkpoint_of_another_model_or_version(shards: Path, tmp_path: Path) -> None:
@@ -235,7 +236,7 @@ def test_options_that_cannot_be_used(
     shards: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     out = ["--shards", shards, "--out", tmp_path / "run", "--num-augmentations=1"]
-    assert message in _one_line(_invoke(*out, *arguments))
+    assert message in _one_line(_invoke(*out, "--batch-size=24", *arguments))
     assert not (tmp_path / "run").exists()
 
 
