@@ -1,0 +1,85 @@
+"""Contrastive pretraining of a sparse network on the particle shards of ``pilarnet_convert``.
+
+The path of the data, and the module of each stretch:
+
+============  ================================================================================
+stream        shards to ragged batches; planned by ``sampling``, filtered by ``selection``, read
+              by ``reader`` and ``spans``
+views         batches to augmented voxels; the list is in ``augmentations``, draws are in ``rng``
+voxels        the two batches that pass between these and the network
+sparse        sparse convolutions, one interface with two engines
+encoder       sparse ConvNeXt V2 and projection head; its parts are in ``layers``
+loss          NT-Xent and its supervised form, over blocks and processes
+============  ================================================================================
+
+A run, from the outside in:
+
+============  ================================================================================
+cli           the command ``clr-train``
+config        its options, checked, and their TOML file
+train         the loop, to be read from top to bottom
+step          gradients of a batch, in pieces if need be; learning rate; what decays
+learner       the network with engine, device, precision, views; loading a pretrained one
+recorder      metrics, evaluations and checkpoints as they fall due, in the folder of ``run``
+state         what a checkpoint takes from a run and gives back; the file is ``checkpoint``'s
+validate      figures of the validation split; the probe of the test split
+evaluate      probes, alignment and uniformity of any features; ``handmade`` ones to compare
+describe      what a run would be, for ``--dry-run``
+distributed   one process or many; ``signals`` ends them in order
+============  ================================================================================
+
+To pretrain from Python, and to use what came of it::
+
+    from clr_train import TrainConfig, collect, load_learner, open_stream, pretrain
+
+    config = TrainConfig(shards="shards/", out="runs/first", epochs=5)
+    result = pretrain(config)
+    learner = load_learner(result.checkpoint)
+    features = collect(
+        open_stream(config, split="test").sequential(256), features=learner.represent
+    )
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clr_train.checkpoint import load_checkpoint as load_checkpoint
+    from clr_train.config import TrainConfig as TrainConfig
+    from clr_train.evaluate import Features as Features
+    from clr_train.evaluate import collect as collect
+    from clr_train.evaluate import linear_probe as linear_probe
+    from clr_train.evaluate import nearest_neighbours as nearest_neighbours
+    from clr_train.handmade import handmade_features as handmade_features
+    from clr_train.learner import Learner as Learner
+    from clr_train.learner import load_learner as load_learner
+    from clr_train.learner import open_stream as open_stream
+    from clr_train.train import TrainResult as TrainResult
+    from clr_train.train import pretrain as pretrain
+
+_HOMES = {
+    "Features": "evaluate",
+    "Learner": "learner",
+    "TrainConfig": "config",
+    "TrainResult": "train",
+    "collect": "evaluate",
+    "handmade_features": "handmade",
+    "linear_probe": "evaluate",
+    "load_checkpoint": "checkpoint",
+    "load_learner": "learner",
+    "nearest_neighbours": "evaluate",
+    "open_stream": "learner",
+    "pretrain": "train",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for: the command's --help does not wait for torch and scikit-learn.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

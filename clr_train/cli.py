@@ -128,12 +128,12 @@ def _run(*, resume: bool, overwrite: bool, dry_run: bool, **options: Any) -> Non
 
     # Late, so that --help and wrong usage do not wait for torch.
     from clr_train.describe import describe
-    from clr_train.train import train
+    from clr_train.train import pretrain
 
     if dry_run:
         click.echo(describe(config))
         return
-    result = train(config, resume=resume, overwrite=overwrite, show_progress=True)
+    result = pretrain(config, resume=resume, overwrite=overwrite, show_progress=True)
     if result.stopped_by:
         if result.checkpoint is not None:
             click.echo(

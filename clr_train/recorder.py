@@ -35,7 +35,7 @@ class Recorder:
         Of the training split.
     total_steps : int
     resume, overwrite, show_progress, say
-        As for `clr_train.train.train`.
+        As for `clr_train.train.pretrain`.
 
     Raises
     ------

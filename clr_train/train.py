@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from clr_train.stream import ParticleStream
 from clr_train.voxels import ParticleBatch
 from pilarnet_convert.errors import PilarnetError
 
-__all__ = ["TrainResult", "TrainingError", "count_steps", "train"]
+__all__ = ["TrainResult", "TrainingError", "count_steps", "pretrain"]
 
 _NAMED_PARTICLES = 8
 
@@ -62,7 +63,7 @@ class TrainResult:
     probe: dict[str, Scores]
 
 
-def train(
+def pretrain(
     config: TrainConfig,
     *,
     resume: bool = False,
@@ -144,7 +145,7 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             loss = backpropagate(
                 batch.to(world.device, non_blocking=True),
-                project=lambda piece, epoch=epoch: learner.project(piece, epoch=epoch),
+                project=partial(learner.project, epoch=epoch),
                 loss=learner.loss,
                 micro_batch_size=config.micro_batch_size,
             )

@@ -25,7 +25,7 @@ from clr_train.describe import describe, saved_bytes
 from clr_train.learner import Learner, load_learner, open_stream
 from clr_train.run import COLUMNS, TIMING_COLUMNS, RunFolder
 from clr_train.step import split_batch
-from clr_train.train import TrainingError, TrainResult, train
+from clr_train.train import TrainingError, TrainResult, pretrain
 from pilarnet_convert.errors import PilarnetError
 from tests.clr_train.species import make_shards
 
@@ -55,7 +55,7 @@ def _config(shards: Path, out: Path, **options: Any) -> TrainConfig:
 
 
 def _train(config: TrainConfig, **options: Any) -> TrainResult:
-    return train(config, say=lambda _line: None, **options)
+    return pretrain(config, say=lambda _line: None, **options)
 
 
 @pytest.fixture(scope="module")
@@ -303,7 +303,7 @@ def test_training_lowers_the_loss_and_the_probe_is_kept(shards: Path, tmp_path: 
         drop_path=0.0,
     )
     said: list[str] = []
-    result = train(config, say=said.append)
+    result = pretrain(config, say=said.append)
     rows = read_metrics(tmp_path / "run")
     assert float(rows[-1]["val_loss"]) < float(rows[0]["val_loss"]) - 0.1
     losses = [float(row["loss"]) for row in rows[1:]]
