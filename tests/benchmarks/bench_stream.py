@@ -129,6 +129,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--most-files", type=int, default=2048, help="of one particle each")
     options = parser.parse_args()
+    # As in the workers: threads of the views would fight the workers for the cores.
+    torch.set_num_threads(1)
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
