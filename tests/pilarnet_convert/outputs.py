@@ -83,17 +83,20 @@ def in_small_units(*, num_bytes: int = 20_000, delay: float = 0.0) -> list[str]:
     num_bytes : int
         Compressed bytes of a unit.
     delay : float
-        Seconds to dawdle after every unit and shard, so that there is time to interrupt.
+        Seconds to dawdle before every piece of work after the first shard, so that there is time
+        to interrupt.
     """
     program = f"""
 import time
 from pilarnet_convert import conversion, plan
 from pilarnet_convert.cli import convert_command
 plan.UNIT_BYTES = {num_bytes}
-submit = conversion._submit
-def dawdle(*args):
-    time.sleep({delay})
-    return submit(*args)
+submit, shards = conversion._submit, []
+def dawdle(pool, work, schedule):
+    time.sleep({delay} if shards else 0)
+    if not isinstance(work, int):
+        shards.append(work)
+    return submit(pool, work, schedule)
 conversion._submit = dawdle
 convert_command()
 """

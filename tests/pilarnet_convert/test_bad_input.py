@@ -1,0 +1,368 @@
+"""Damaged input: one line that says what is wrong and what to do, and no shard of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from pilarnet_convert import plan
+from pilarnet_convert.errors import InputError
+from pilarnet_convert.larcv import NativeReader, index_source
+from tests import damage
+from tests.pilarnet_convert.inputs import QUIRKS, SPLIT
+from tests.pilarnet_convert.outputs import (
+    contents,
+    run_convert,
+    run_stats,
+    shard_groups,
+)
+from tests.sample import SAMPLE
+
+BOTH = (damage.CLUSTERS, damage.PARTICLES)
+LAST = 19  # the last event of the sample; its last cluster with a particle is 1
+
+
+class Fault(NamedTuple):
+    """A kind of damage, and what the line about it must hold, in this order."""
+
+    make: Callable[[Path], Path]
+    says: tuple[str, ...]
+
+
+def fault(function: Callable[..., Path], *says: str, **kwargs: object) -> Fault:
+    return Fault(lambda target: function(SAMPLE, target, **kwargs), says)
+
+
+FAULTS = {
+    "not-a-root-file": Fault(
+        damage.not_root, ("not a ROOT file", "expected", "'root'", "found", "<!DO", "name LArCV2")
+    ),
+    "no-bytes": Fault(damage.empty, ("not a ROOT file", "found 0 bytes")),
+    "truncated-by-a-byte": fault(
+        damage.truncated, "truncated", "expected 472833 bytes", "found 472832", "again", size=-1
+    ),
+    "truncated-in-the-middle": fault(
+        damage.truncated, "truncated", "expected 472833 bytes", "found 200000", size=200_000
+    ),
+    "truncated-in-the-header": fault(damage.truncated, "", size=40),
+    "not-closed": fault(damage.not_closed, "was not closed by its writer", "let ROOT recover it"),
+    "no-clusters": fault(
+        damage.without_product,
+        *("cluster3d_mcst_tree", "a product is missing", "particle_mcst_tree", "put the file"),
+        tree=damage.CLUSTERS,
+    ),
+    "no-particles": fault(
+        damage.without_product,
+        *("particle_mcst_tree", "a product is missing", "cluster3d_mcst_tree", "put the file"),
+        tree=damage.PARTICLES,
+    ),
+    "shorter-clusters": fault(
+        damage.with_entries,
+        *("the products differ in length", "expected as many", "found", "7", "20", "the same prod"),
+        count=7,
+        trees=BOTH[:1],
+    ),
+    "shorter-particles": fault(
+        damage.with_entries, "the products differ in length", "20", "7", count=7, trees=BOTH[1:]
+    ),
+    "no-events": fault(damage.with_entries, "no events", "leave the file out", count=0, trees=BOTH),
+    **{
+        f"other-{field}": fault(
+            damage.with_id,
+            *("entry 19", "hold different events", "expected run, subrun, event", "found", "77"),
+            tree=damage.PARTICLES,
+            entry=LAST,
+            field=field,
+            value=77,
+        )
+        for field in ("subrun", "event")
+    },
+    "a-cluster-too-few": fault(
+        damage.without_clusters,
+        *("entry 19", "clusters and particles do not match", "expected", "or one more", "found"),
+        entry=LAST,
+        clusters=[0, 1],
+    ),
+    "a-particle-too-few": fault(
+        damage.without_particles,
+        *("entry 19", "clusters and particles do not match", "expected", "or one more", "found"),
+        entry=LAST,
+        particles=[0],
+    ),
+    "voxel-beyond-the-cube": fault(
+        damage.with_voxel_id,
+        *("entry 19", "outside its cube", "expected an id below 192 x 192 x 192 = 7077888"),
+        *("found 7077888", "--skip-bad-files"),
+        entry=LAST,
+        cluster=0,
+        voxel=0,
+        value=192**3,
+    ),
+    "voxel-beyond-all-cubes": fault(
+        damage.with_voxel_id,
+        *("entry 19", "outside its cube"),
+        entry=LAST,
+        cluster=0,
+        voxel=0,
+        value=2**64 - 1,
+    ),
+    **{
+        f"{value}-in-a-voxel": fault(
+            damage.with_energy,
+            *("entry 19", "no finite energy", "expected a number of MeV", f"found {value}"),
+            "--skip-bad-files",
+            entry=LAST,
+            cluster=0,
+            voxel=0,
+            value=value,
+        )
+        for value in (np.nan, -np.inf)
+    },
+    **{
+        f"{value}-in-{field}": fault(
+            damage.with_field,
+            *("entry 19", field[1:], "no finite energy", "expected a number", f"found {value}"),
+            "--skip-bad-files",
+            entry=LAST,
+            particle=0,
+            field=field,
+            code="d",
+            value=value,
+        )
+        for field, value in (("_energy_deposit", np.nan), ("_energy_init", np.inf))
+    },
+    **{
+        f"pdg-{code}": fault(
+            damage.with_pdg,
+            *("entry 19", "PDG code that names no particle", "expected a code of the PDG"),
+            *(f"found {code} at index 0", "--unknown-pdg other"),
+            entry=LAST,
+            particle=0,
+            value=code,
+        )
+        for code in (0, 12345678)
+    },
+    "broken-voxels": fault(
+        damage.with_broken_basket, "cluster3d_mcst_tree/_voxel_vv._voxel_v", "damaged", basket=10
+    ),
+    "broken-pdg": fault(
+        damage.with_broken_basket,
+        *("particle_mcst_tree/_part_v._pdg", "damaged here", "found", "again"),
+        tree=damage.PARTICLES,
+        branch="_part_v._pdg",
+    ),
+    "a-count-that-runs-over": fault(
+        damage.with_voxel_count, "_voxel_vv._voxel_v", "damaged here", entry=LAST, value=2**31
+    ),
+    "a-cube-too-large": fault(
+        damage.with_meta,
+        *("entry 19", "too large for the shard format", "at most 65535", "found 70000"),
+        entry=LAST,
+        field="_xnum",
+        value=70_000,
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def _small_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the damage in the last event be found after others are converted and packed."""
+    monkeypatch.setattr(plan, "UNIT_BYTES", 100_000)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder with a good file and, in ``shards``, what is made of it."""
+    folder = tmp_path_factory.mktemp("good")
+    (folder / "good.root").write_bytes(SAMPLE.read_bytes())
+    arguments = ("--input", folder / "good.root", "--out", folder / "shards", "--workers", 1)
+    assert run_convert(*arguments, "--particles-per-shard", 60).exit_code == 0
+    return folder
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_one_line_and_the_rest_on_request(tmp_path: Path, good: Path, fault: Fault):
+    bad = fault.make(tmp_path / "bad file.root")
+    out = tmp_path / "shards"
+    result = run_convert("--input", bad, "--out", out, "--workers", 1)
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"error: {bad}: ")
+    position = 0
+    for text in fault.says:
+        assert text in line[position:]
+        position = line.index(text, position)
+    assert not out.exists() or contents(out) == {}
+
+    result = run_convert(
+        *("--input", bad, good / "good.root", "--out", out, "--workers", 1, "--skip-bad-files"),
+        *("--particles-per-shard", 60),
+    )
+    assert result.exit_code == 3
+    assert result.stderr == "error: 1 bad files were left out, see above\n"
+    assert line.replace("error: ", "left out: ") in result.stdout.splitlines()
+    ours, theirs = contents(out), contents(good / "shards")
+    assert ours.keys() == theirs.keys()
+    differing = {name for name in ours if ours[name] != theirs[name]}
+    assert {"source" if "/source/" in name else name for name in differing} <= {
+        *("source", "zarr.json")  # the bad file may have been given the first index
+    }
+    root = json.loads((out / "zarr.json").read_text())["attributes"]
+    sources = {i for group in shard_groups(out) for i in group["source"][...].tolist()}
+    assert [root["sources"][i]["name"] for i in sources] == ["good.root"]
+    assert root["bad_files"] == [{"name": bad.name, "error": line.removeprefix("error: ")}]
+    assert root["statistics"]["clusters_seen"] == 254
+    report = json.loads(run_stats(out, "--format", "json").stdout)
+    assert report["bad_files"] == root["bad_files"]
+
+
+def test_what_is_left_is_valid(tmp_path: Path):
+    bad = FAULTS["nan-in-a-voxel"].make(tmp_path / "a.root")
+    out = tmp_path / "shards"
+    result = run_convert("--input", bad, SAMPLE, "--out", out, "--skip-bad-files", "--workers", 1)
+    assert result.exit_code == 3
+    result = run_stats(out, "--verify")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.count(f"left out: {bad}: entry 19") == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_bad_files_stand_in_the_order_of_the_inputs(tmp_path: Path, workers: int):
+    """Whichever worker meets which fault first, the report is the same, to its first fault."""
+    late = FAULTS["nan-in-a-voxel"].make(tmp_path / "late.root")
+    twice = damage.with_energy(
+        late, tmp_path / "twice.root", entry=2, cluster=0, voxel=0, value=np.inf
+    )
+    nothing = damage.empty(tmp_path / "nothing.root")
+    out = tmp_path / "shards"
+    result = run_convert(
+        *("--input", late, nothing, SAMPLE, twice, "--out", out, "--skip-bad-files"),
+        *("--workers", workers),
+    )
+    assert result.exit_code == 3
+    found = json.loads((out / "zarr.json").read_text())["attributes"]["bad_files"]
+    assert [bad["name"] for bad in found] == ["nothing.root", "late.root", "twice.root"]
+    assert "entry 19" in found[1]["error"]
+    assert "entry 2:" in found[2]["error"]
+
+
+def test_all_bad(tmp_path: Path):
+    bad = damage.not_root(tmp_path / "a.root"), damage.empty(tmp_path / "b.root")
+    out = tmp_path / "shards"
+    result = run_convert("--input", *bad, "--out", out, "--skip-bad-files", "--workers", 1)
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert "no input can be converted" in line
+    assert all(str(path) in line for path in bad)
+    assert not out.exists()
+
+
+def test_bad_only_in_its_events(tmp_path: Path):
+    """A source that is the only one and turns out bad late leaves an empty, valid set."""
+    bad = FAULTS["-inf-in-a-voxel"].make(tmp_path / "a.root")
+    out = tmp_path / "shards"
+    result = run_convert("--input", bad, "--out", out, "--skip-bad-files", "--workers", 1)
+    assert result.exit_code in (1, 3)
+    assert all("error: " in line for line in result.stderr.splitlines())
+    assert not any(path.name == "energy" for path in out.rglob("*"))
+
+
+def test_finished_shards_stay_when_a_later_file_is_bad(tmp_path: Path):
+    bad = FAULTS["-inf-in-a-voxel"].make(tmp_path / "bad.root")
+    out = tmp_path / "shards"
+    arguments = ("--input", SAMPLE, bad, "--out", out, "--particles-per-shard", 30)
+    result = run_convert(*arguments, "--workers", 1)
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert (out / "train" / "00000" / "zarr.json").exists()
+    result = run_stats(out)
+    assert result.exit_code == 1
+    assert "unfinished" in result.stderr
+    arguments = ("--input", SAMPLE, "--out", out, "--workers", 1, "--overwrite")
+    assert run_convert(*arguments).exit_code == 0
+    assert run_stats(out, "--verify").exit_code == 0
+
+
+def test_an_unknown_pdg_code_as_another_species(tmp_path: Path):
+    bad = FAULTS["pdg-12345678"].make(tmp_path / "a.root")
+    out = tmp_path / "shards"
+    arguments = ("--input", bad, "--out", out, "--workers", 1)
+    assert run_convert(*arguments, "--unknown-pdg", "other").exit_code == 0
+    tally = json.loads((out / "zarr.json").read_text())["attributes"]["statistics"]
+    assert tally["other_species"]["12345678"] == 1
+
+
+@pytest.mark.parametrize("missing", ["cluster", "particle"])
+def test_a_missing_companion(tmp_path: Path, missing: str):
+    names = {
+        "cluster": "cluster/dlprod_cluster_512px_00.root",
+        "particle": "particle/dlprod_particle_512px_00.root",
+        "image": "dlprod_512px_00.root",
+    }
+    for product, name in names.items():
+        if product != missing:
+            target = tmp_path / name
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes((SPLIT.parent / name).read_bytes())
+    (other,) = {"cluster", "particle"} - {missing}
+    for named in (names["image"], names[other]):
+        result = run_convert(
+            *("--input", tmp_path / named, "--out", tmp_path / "shards", "--workers", 1)
+        )
+        assert result.exit_code == 1
+        (line,) = result.stderr.splitlines()
+        assert str(tmp_path / named) in line
+        assert "a product is missing" in line
+        assert "in cluster/ or particle/" in line
+        assert line.count("sparse3d_data_tree") == 1  # each file is looked into once
+
+
+def test_companions_of_another_production(tmp_path: Path):
+    for name in ("cluster", "particle"):
+        (tmp_path / name).mkdir()
+    clusters = SPLIT.parent / "cluster" / "dlprod_cluster_512px_00.root"
+    particles = SPLIT.parent / "particle" / "dlprod_particle_512px_00.root"
+    (tmp_path / "cluster" / clusters.name).write_bytes(clusters.read_bytes())
+    damage.with_id(
+        particles,
+        tmp_path / "particle" / particles.name,
+        tree=damage.PARTICLES,
+        entry=14,
+        field="event",
+        value=3,
+    )
+    out = tmp_path / "shards"
+    result = run_convert(
+        *("--input", tmp_path / "cluster", "--out", out, "--workers", 1),
+    )
+    assert result.exit_code == 1
+    assert "particle/dlprod_particle_512px_00.root: entry 14" in result.stderr
+    assert "different events" in result.stderr
+    assert contents(out) == {}
+
+
+def test_bytes_broken_anywhere_are_an_input_error_or_harmless(tmp_path: Path):
+    """Whatever eight bytes a bad disk changes, nothing but `InputError` comes out."""
+    whole = QUIRKS.read_bytes()
+    random = np.random.default_rng(20)
+    path = tmp_path / "a.root"
+    errors = []
+    tail = np.flatnonzero(np.frombuffer(whole, np.uint8))[-30_000:]  # the metadata of the trees
+    for number in range(24):
+        data = bytearray(whole)
+        at = int(random.choice(tail)) if number % 2 else int(random.integers(0, len(data) - 8))
+        data[at : at + 8] = random.bytes(8)
+        path.write_bytes(data)
+        try:
+            index = index_source("a", [path])
+            with NativeReader(index) as reader:
+                reader.read(0, index.num_entries)
+        except InputError as error:
+            errors.append(str(error))
+    assert len(errors) > 3
+    assert all(str(path) in error for error in errors)

@@ -1,0 +1,245 @@
+"""What the commands say, and to whom: help, version, one-line errors, tracebacks on request."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from pilarnet_convert import __version__, cli
+from pilarnet_convert.console import Command
+from pilarnet_convert.errors import InputError, PilarnetError
+from tests.pilarnet_convert.outputs import contents, run_convert, run_stats
+from tests.sample import SAMPLE
+
+
+@click.command("trial", cls=Command)
+@click.argument("kind")
+def trial(kind: str) -> None:
+    """Fail."""
+    raise {
+        "pilarnet": InputError(
+            "a\nproblem", file="f.root", entry=3, field="b", expected=1, found=2
+        ),
+        "disk": OSError(errno.ENOSPC, "No space left on device", "/there"),
+        "io": PermissionError(errno.EACCES, "Permission denied", "/there"),
+        "bug": ZeroDivisionError("oh\ndear"),
+        "interrupt": KeyboardInterrupt(),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "line"),
+    [
+        ("pilarnet", 1, "error: f.root: entry 3: b: a problem (expected 1, found 2)"),
+        ("disk", 1, "error: /there: no space left on the device; free some and run again"),
+        ("io", 1, "error: /there: Permission denied"),
+        (
+            "bug",
+            70,
+            "error: internal error: ZeroDivisionError: oh dear; run again with --debug for the "
+            "traceback and report it",
+        ),
+        ("interrupt", 130, "error: interrupted; what was finished is kept"),
+    ],
+)
+def test_errors_are_one_line(kind: str, code: int, line: str):
+    result = CliRunner().invoke(trial, [kind])
+    assert (result.exit_code, result.stdout, result.stderr) == (code, "", line + "\n")
+    result = CliRunner().invoke(trial, [kind, "--debug"])
+    assert result.exit_code == code
+    assert result.stderr.startswith("Traceback (most recent call last)")
+    assert result.stderr.splitlines()[-1] == line
+
+
+@pytest.mark.parametrize("run", [run_convert, run_stats])
+def test_help_and_version(run):
+    for flag in ("--help", "-h"):
+        result = run(flag)
+        assert result.exit_code == 0
+        assert "Examples:" in result.stdout
+        assert "--debug" in result.stdout
+    result = run("--version")
+    assert (result.exit_code, result.stdout.split()[-1]) == (0, __version__)
+
+
+def test_help_names_every_option_with_its_default():
+    text = " ".join(run_convert("--help").stdout.split())
+    for option, default in {
+        "--min-voxels": "10",
+        "--splits": "train=0.8,val=0.1,test=0.1",
+        "--particles-per-shard": "16384",
+        "--workers": "(all cores)",
+        "--reader": "native",
+        "--unknown-pdg": "error",
+    }.items():
+        assert option in text
+        assert default in text.partition(option)[2]
+    for option in ("--primaries-only", "--resume", "--overwrite", "--skip-bad-files"):
+        assert option in text
+
+
+def test_a_file_that_vanishes_is_told(tmp_path: Path):
+    result = run_convert("--input", SAMPLE, "--out", tmp_path / "a", "--debug", "--min-voxels", 0)
+    assert result.exit_code == 1
+    assert "Traceback" in result.stderr
+    assert result.stderr.splitlines()[-1] == (
+        "error: --min-voxels: too small (expected at least 1, found 0)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--min-voxels", "0"], 1),
+        (["--particles-per-shard", "0"], 1),
+        (["--workers", "0"], 1),
+        (["--max-events", "0"], 1),
+        (["--splits", "train=2"], 1),
+        (["--resume", "--overwrite"], 1),
+        (["--reader", "root"], 2),
+        (["--min-voxels", "many"], 2),
+        (["--unknown-option"], 2),
+    ],
+)
+def test_options_that_do_not_fit(tmp_path: Path, arguments: list[str], code: int):
+    result = run_convert("--input", SAMPLE, "--out", tmp_path / "out", *arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert arguments[0] in result.stderr
+    assert len(result.stderr.splitlines()) == 1 or code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_conversion_prints(tmp_path: Path):
+    result = run_convert("--input", SAMPLE, "--out", tmp_path / "out", "--workers", 1)
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == "20 events of 1 sources, 3 shards"
+    assert [line.split()[0] for line in lines[2:9]] == (
+        ["class", "electron", "proton", "gamma", "muon", "pion", "all"]
+    )
+    assert lines[-1].split()[:2] == ["seen", "254"]
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(*_args: object, **_kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "convert", interrupted)
+    result = run_convert("--input", SAMPLE, "--out", tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert result.stderr == (
+        "interrupted; go on with the same command and --resume "
+        f"({tmp_path / 'out'} keeps what is finished)\n"
+    )
+
+
+def test_errors_survive_the_way_between_processes():
+    import pickle
+
+    error = InputError("p", file="f", entry=1, field="x", expected="a", found="b", advice="c")
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), copy.details) == (InputError, str(error), error.details)
+    assert str(error) == "f: entry 1: x: p (expected a, found b); c"
+
+
+# The folder to write.
+
+
+def first(out: Path) -> dict[str, bytes | None]:
+    assert run_convert("--input", SAMPLE, "--out", out, "--workers", 1).exit_code == 0
+    return contents(out)
+
+
+def test_shards_are_not_replaced_by_accident(tmp_path: Path):
+    out = tmp_path / "out"
+    before = first(out)
+    result = run_convert("--input", SAMPLE, "--out", out, "--workers", 1)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"error: {out}: the folder already holds shards; go on with --resume, replace it with "
+        "--overwrite, or choose another --out\n"
+    )
+    assert contents(out) == before
+
+
+def test_overwrite_removes_what_a_conversion_wrote_and_nothing_else(tmp_path: Path):
+    out = tmp_path / "out"
+    before = first(out)
+    own = {
+        "notes.txt": b"mine",
+        "train/notes.txt": b"mine",
+        "val/old/zarr.json": b"{}",
+        "runs/1/best.pt": b"mine",
+    }
+    for name, data in own.items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_bytes(data)
+    arguments = ("--input", SAMPLE, "--out", out, "--workers", 1, "--overwrite")
+    result = run_convert(*arguments, "--splits", "test=1", "--particles-per-shard", 60)
+    assert (result.exit_code, result.stderr) == (0, "")
+    files = {name: data for name, data in contents(out).items() if data is not None}
+    assert {name: files[name] for name in own} == own
+    assert not any(name.startswith(("train/0", "val/0")) for name in files)
+    assert "test/00002/x/zarr.json" in files
+    assert run_convert(*arguments).exit_code == 0
+    for name in own:
+        (out / name).unlink()
+    (out / "val" / "old").rmdir()
+    for folder in ("runs/1", "runs"):
+        (out / folder).rmdir()
+    assert contents(out) == before
+
+
+@pytest.mark.parametrize("name", ["train/a.txt", "val/00000/zarr.json", "zarr.json"])
+def test_folders_of_others_are_refused(tmp_path: Path, name: str):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text('{"attributes": {}}')
+    before = contents(tmp_path)
+    for how in ([], ["--overwrite"], ["--resume"]):
+        result = run_convert("--input", SAMPLE, "--out", tmp_path, "--workers", 1, *how)
+        assert result.exit_code == 1
+        assert "holds something that no conversion wrote" in result.stderr
+        assert f"found {name.split('/')[0]}" in result.stderr
+        assert contents(tmp_path) == before
+
+
+def test_folders_with_other_things_are_used(tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert "train/00000/x/zarr.json" in first(tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be(tmp_path: Path):
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "deep", Path("/proc/nothing")):
+        result = run_convert("--input", SAMPLE, "--out", out, "--workers", 1)
+        assert (result.exit_code, result.stdout) == (1, "")
+        (line,) = result.stderr.splitlines()
+        assert str(out) in line
+        assert "internal" not in line
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_second_conversion_that_was_looking_while_the_first_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What another conversion finishes after the folder was found free is not removed."""
+    from pilarnet_convert import conversion
+
+    out = tmp_path / "out"
+    index = conversion._index
+    done: dict[str, bytes | None] = {}
+
+    def overtaken(*args):
+        monkeypatch.setattr(conversion, "_index", index)
+        done.update(first(out))
+        return index(*args)
+
+    monkeypatch.setattr(conversion, "_index", overtaken)
+    with pytest.raises(PilarnetError, match="already holds shards"):
+        conversion.convert(SAMPLE, out, workers=1, min_voxels=3)
+    assert {n: d for n, d in contents(out).items() if not n.startswith(".conversion")} == done

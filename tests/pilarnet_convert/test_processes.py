@@ -1,0 +1,250 @@
+"""Real processes, really ended: by a signal, by a full disk, by the loss of a worker."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pilarnet_convert import convert, plan
+from tests.pilarnet_convert.inputs import QUIRKS
+from tests.pilarnet_convert.outputs import (
+    contents,
+    convert_process,
+    environment,
+    in_small_units,
+    read_particles,
+    run_convert,
+)
+from tests.sample import SAMPLE
+
+UNIT_BYTES = 60_000
+PATIENCE = 120  # seconds; on a busy machine a process takes its time to start
+ARGUMENTS = ("--input", SAMPLE, QUIRKS, "--particles-per-shard", 25)
+SLOW = in_small_units(num_bytes=UNIT_BYTES, delay=3)
+
+
+@pytest.fixture(autouse=True)
+def _small_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "UNIT_BYTES", UNIT_BYTES)
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes | None]:
+    out = tmp_path_factory.mktemp("wanted") / "shards"
+    convert([SAMPLE, QUIRKS], out, workers=1, particles_per_shard=25)
+    return contents(out)
+
+
+@contextmanager
+def running(out: Path, *, workers: int) -> Iterator[subprocess.Popen[str]]:
+    """Start a conversion that dawdles; when a shard is there, it is in the middle of its work."""
+    process = convert_process(SLOW, *ARGUMENTS, "--out", out, "--workers", workers)
+    try:
+        wait_until(lambda: (out / "train" / "00000").exists() or process.poll() is not None)
+        assert process.poll() is None, process.communicate()
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def processes_of(session: int) -> dict[int, tuple[int, str]]:
+    """Give the parent and the command line of every process of a session."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            command = (folder / "cmdline").read_text()
+        except OSError:
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found[int(folder.name)] = int(fields[1]), command
+    return found
+
+
+def resume(out: Path) -> dict[str, bytes | None]:
+    """Go on in this process, and give what there is in the end."""
+    result = run_convert(*ARGUMENTS, "--out", out, "--workers", 1, "--resume")
+    assert (result.exit_code, result.stderr) == (0, "")
+    return contents(out)
+
+
+def test_killed_outright(tmp_path: Path, wanted: dict[str, Any]):
+    out = tmp_path / "shards"
+    with running(out, workers=2) as process:
+        process.kill()  # the parent alone: its workers end by themselves
+        assert process.wait() == -signal.SIGKILL
+        wait_until(lambda: not processes_of(process.pid))
+    assert not (out / "zarr.json").exists()
+    result = run_convert(*ARGUMENTS, "--out", out, "--workers", 1)
+    assert result.exit_code == 1
+    assert "already holds an unfinished conversion; go on with --resume" in result.stderr
+    assert resume(out) == wanted
+
+
+def test_a_worker_vanishes(tmp_path: Path, wanted: dict[str, Any]):
+    out = tmp_path / "shards"
+    with running(out, workers=2) as process:
+        family = processes_of(process.pid)
+        (server,) = [
+            pid
+            for pid, (parent, command) in family.items()
+            if parent == process.pid and "forkserver" in command
+        ]
+        worker = next(pid for pid, (parent, _) in family.items() if parent == server)
+        os.kill(worker, signal.SIGKILL)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, stdout) == (1, "")
+        (line,) = stderr.splitlines()
+        assert line.startswith("error: a worker process vanished (found killed from outside")
+        assert "go on with --resume" in line
+    assert (out / "train" / "00000" / "zarr.json").exists()
+    assert resume(out) == wanted
+
+
+@pytest.mark.parametrize(
+    ("workers", "number", "whole_group"),
+    [(2, signal.SIGINT, True), (1, signal.SIGTERM, False)],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_ended_by_a_signal(
+    tmp_path: Path, wanted: dict[str, Any], workers: int, number: int, whole_group: bool
+):
+    out = tmp_path / "shards"
+    with running(out, workers=workers) as process:
+        for how in ("--resume", "--overwrite"):
+            result = run_convert(*ARGUMENTS, "--out", out, "--workers", 1, how)
+            assert result.exit_code == 1
+            assert result.stderr == (
+                f"error: {out}: another conversion is writing here; wait for it, or choose "
+                "another --out\n"
+            )
+        (os.killpg if whole_group else os.kill)(process.pid, number)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, stdout) == (130, "")
+        (line,) = stderr.splitlines()
+        assert line.startswith("interrupted; go on with the same command and --resume")
+        wait_until(lambda: not processes_of(process.pid))
+    assert resume(out) == wanted
+
+
+def test_interrupted_while_workers_start(tmp_path: Path):
+    """Ctrl-C before anything is done: a line at most, and no traceback of any process."""
+    program = (
+        "import os, signal, threading\n"
+        "from pilarnet_convert import work\n"
+        "from pilarnet_convert.cli import convert_command\n"
+        "start = work._start_server\n"
+        "def interrupted():\n"
+        "    start()\n"
+        "    threading.Timer(0.1, os.killpg, (os.getpid(), signal.SIGINT)).start()\n"
+        "work._start_server = interrupted\n"
+        "convert_command()\n"
+    )
+    out = tmp_path / "shards"
+    process = convert_process(
+        [sys.executable, "-c", program], *ARGUMENTS, "--out", out, "--workers", 2
+    )
+    stdout, stderr = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, stdout) == (130, "")
+    assert len(stderr.splitlines()) == 1
+    assert stderr.startswith("interrupted; ")
+
+
+def test_no_room_for_a_file(tmp_path: Path, wanted: dict[str, Any]):
+    """A limit on the size of files stands for a full disk: some shards fit, one does not."""
+    out = tmp_path / "shards"
+    sizes = sorted(len(data) for name, data in wanted.items() if data and "energy/c" in name)
+    limit = sizes[len(sizes) * 9 // 10]
+    process = convert_process(
+        # Segments of a basket or two are smaller than the largest shard.
+        in_small_units(num_bytes=1),
+        *(*ARGUMENTS, "--out", out, "--workers", 1),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    stdout, stderr = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, stdout) == (1, "")
+    (line,) = stderr.splitlines()
+    assert "File too large" in line
+    finished = {
+        name: data
+        for name, data in contents(out).items()
+        if not name.startswith(".conversion") and "/" in name and data
+    }
+    assert finished.items() <= wanted.items()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a file system of 1.5 MB, where that is allowed."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk(small_disk: Path, wanted: dict[str, Any]):
+    out = small_disk / "shards"
+    for workers in (1, 2):
+        how = ("--out", out, "--workers", workers, "--resume")
+        result = run_convert(*ARGUMENTS, *how)
+        assert result.exit_code == 1
+        (line,) = result.stderr.splitlines()
+        assert "no space left on the device; free some and run again" in line
+    finished = {
+        name: data
+        for name, data in contents(out).items()
+        if not name.startswith(".conversion") and data
+    }
+    assert any(name.endswith("energy/c/0") for name in finished)
+    assert finished.items() <= wanted.items()
+    subprocess.run(["mount", "-o", "remount,size=50m", str(small_disk)], check=True)
+    assert resume(out) == wanted
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_input(tmp_path: Path):
+    """Ten times the events, the same peak, under 1.5 GB for parent and worker each."""
+    peaks = []
+    for times in (20, 200):
+        program = (
+            "import resource, sys\n"
+            "from pilarnet_convert import convert\n"
+            "convert(sys.argv[3:], sys.argv[1], workers=int(sys.argv[2]))\n"
+            "for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):\n"
+            "    print(resource.getrusage(who).ru_maxrss)\n"
+        )
+        result = subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path / str(times)), "2"]
+            + [str(QUIRKS)] * times,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        peaks.append([int(kilobytes) / 1024 for kilobytes in result.stdout.split()])
+        assert len(read_particles(tmp_path / str(times))) > 100 * times
+    for small, large in zip(*peaks, strict=True):
+        assert large < 1.25 * small + 20
+        assert large < 1500

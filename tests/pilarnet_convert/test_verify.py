@@ -1,0 +1,158 @@
+"""Every change to a set of shards is found and named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pilarnet_convert import convert, verify
+from pilarnet_convert.encode import write_array
+from pilarnet_convert.errors import PilarnetError
+from tests.pilarnet_convert.outputs import run_stats
+from tests.sample import SAMPLE
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("verify") / "shards"
+    convert(SAMPLE, out, particles_per_shard=80, workers=1)
+    return out
+
+
+@pytest.fixture
+def shards(original: Path, tmp_path: Path) -> Path:
+    shutil.copytree(original, tmp_path / "shards")
+    return tmp_path / "shards"
+
+
+def flip(path: Path, position: int, bit: int = 0) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1 << bit
+    path.write_bytes(data)
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def test_nothing_is_wrong(shards: Path):
+    assert verify(shards) == []
+    result = run_stats(shards, "--verify")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"{shards}: every checksum holds\n")
+
+
+def test_a_flipped_bit_in_every_data_file(shards: Path):
+    """All at once, in the middle of each file: a line for each."""
+    files = sorted((shards / "val").rglob("c/**/0"))
+    files = [path for path in files if path.is_file()]
+    assert len(files) == 22
+    for number, path in enumerate(files):
+        flip(path, path.stat().st_size * (number % 5) // 5, number % 8)
+    faults = verify(shards)
+    for path in files:
+        name = path.relative_to(shards / "val" / "00000").parts[0]
+        assert [f for f in faults if f.startswith(f"{shards / 'val' / '00000'}: {name}: ")]
+    result = run_stats(shards, "--verify")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == faults
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"error: {shards}: {len(faults)} faults; convert again")
+
+
+@pytest.mark.parametrize(
+    "name", ["zarr.json", "val/zarr.json", "val/00000/zarr.json", "val/00000/energy/zarr.json"]
+)
+def test_a_flipped_bit_in_every_kind_of_metadata(shards: Path, name: str):
+    path = shards / name
+    whole = path.read_bytes()
+    meaning = json.loads(whole)
+    random = np.random.default_rng(len(name))
+    for position in random.choice(len(whole), 12, replace=False):
+        flip(path, int(position), int(random.integers(8)))
+        try:
+            same = json.loads(path.read_bytes()) == meaning
+        except ValueError:
+            same = False
+        try:
+            faults = verify(shards)
+        except PilarnetError as error:
+            faults = [str(error)]
+        assert faults or same
+        assert all(str(shards) in fault and len(fault.splitlines()) == 1 for fault in faults)
+        path.write_bytes(whole)
+    assert verify(shards) == []
+
+
+def test_missing_and_extra_shards(shards: Path):
+    shutil.copytree(shards / "val" / "00000", shards / "val" / "00001")
+    shutil.rmtree(shards / "train" / "00001")
+    faults = verify(shards)
+    assert any("val/00001: a shard that the root does not list" in fault for fault in faults)
+    assert any(str(shards / "train" / "00001") in fault for fault in faults)
+    assert any("statistics: expected" in fault for fault in faults)
+
+
+@pytest.mark.parametrize("gone", ["x", "offset", "momentum/zarr.json", "label/c", "zarr.json"])
+def test_missing_parts(shards: Path, gone: str):
+    path = shards / "test" / "00000" / gone
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    faults = verify(shards)
+    assert any(str(shards / "test" / "00000") in fault for fault in faults)
+    assert run_stats(shards, "--verify").exit_code == 1
+
+
+def test_truncated_data(shards: Path):
+    path = shards / "train" / "00000" / "energy" / "c" / "0"
+    path.write_bytes(path.read_bytes()[:-7])
+    (fault,) = verify(shards)
+    assert fault.startswith(f"{shards / 'train' / '00000'}: energy: ")
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "train/00000/zarr.json"])
+def test_wrong_attributes(shards: Path, name: str):
+    def change(document: dict[str, Any]) -> None:
+        attributes = document["attributes"]
+        key = "num_particles" if "num_particles" in attributes else "geometry"
+        attributes[key] = attributes[key][:0] if key == "geometry" else attributes[key] + 1
+
+    edit(shards / name, change)
+    (fault, *_) = verify(shards)
+    assert "checksum" in fault
+    assert str(shards) in fault
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "says"),
+    [
+        ("label", lambda v: (v + 1) % 5, "label: expected counts"),
+        ("x", lambda v: v + 500, "x: expected indices below 192"),
+        ("energy", lambda v: v * np.nan, "energy: not all finite"),
+        ("offset", lambda v: v[::-1].copy(), "offset: does not ascend"),
+        ("source", lambda v: v + 1, "source: expected indices below 1"),
+        ("process", lambda v: v + 200, "process: expected indices below"),
+        ("pdg", lambda v: v * 0 + 2212, "label: PDG code 2212 has the label"),
+        ("pdg", lambda v: v[:-1], "pdg: metadata shape: expected"),
+        ("pdg", lambda v: v.astype(np.int64), "pdg: metadata data_type: expected int32"),
+    ],
+)
+def test_wrong_values_under_right_checksums(
+    shards: Path, name: str, change: Callable[[Any], Any], says: str
+):
+    import zarr
+
+    folder = shards / "train" / "00000" / name
+    array = zarr.open_array(folder, mode="r")
+    values, attributes = np.asarray(array[...]), dict(array.attrs)
+    shutil.rmtree(folder)
+    write_array(folder, change(values), attributes=attributes)
+    faults = verify(shards)
+    assert any(f"{folder.parent}: {says}" in fault for fault in faults)
