@@ -159,7 +159,8 @@ def stats_command(shards: Path, style: Any, picture: Path | None, check: bool) -
             raise PilarnetError(
                 f"{len(faults)} faults", file=shards, advice="convert again with --overwrite"
             )
-        click.echo(f"{shards}: every checksum holds")
+        # What json and csv print is for a program to read.
+        click.echo(f"{shards}: every checksum holds", err=style in ("json", "csv"))
     opened = open_shards(shards)
     click.echo(render(statistics(opened, show_progress=True), style=style))
     if picture is not None:

@@ -181,7 +181,7 @@ def convert(
                 folder.clear()
                 folder.finish()
             raise
-        write_root(folder.path, _attributes(plan, schedule, bad_files))
+        write_root(folder.path, _attributes(plan, schedule, bad_files), scratch=folder.scratch)
         folder.finish()
     return open_shards(folder.path)
 

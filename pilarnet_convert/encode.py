@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ import numpy as np
 from numcodecs import blosc
 from numpy.typing import NDArray
 
-__all__ = ["CHUNK_ROWS", "write_array", "write_group"]
+__all__ = ["CHUNK_ROWS", "array_metadata", "write_array", "write_group"]
 
 #: Rows of an inner chunk: what a reader decompresses at the least.
 CHUNK_ROWS: Final = 65_536
@@ -58,7 +59,7 @@ def write_array(path: Path, values: NDArray[Any], *, attributes: dict[str, Any])
     data_file = path.joinpath("c", *["0"] * values.ndim)
     data_file.parent.mkdir(parents=True, exist_ok=True)
     data_file.write_bytes(_encode(values, chunk_rows, num_chunks))
-    _write_json(path / "zarr.json", _metadata(values, chunk_rows, num_chunks, attributes))
+    _write_json(path / "zarr.json", array_metadata(values.shape, values.dtype, attributes))
 
 
 def _encode(values: NDArray[Any], chunk_rows: int, num_chunks: int) -> bytes:
@@ -85,16 +86,19 @@ def _crc32c(data: bytes) -> bytes:
     return struct.pack("<I", google_crc32c.value(data))
 
 
-def _metadata(
-    values: NDArray[Any], chunk_rows: int, num_chunks: int, attributes: dict[str, Any]
+def array_metadata(
+    shape: Sequence[int], dtype: np.dtype[Any], attributes: dict[str, Any]
 ) -> dict[str, Any]:
-    tail = list(values.shape[1:])
+    """Give the metadata document of an array that `write_array` writes."""
+    rows, *tail = shape
+    chunk_rows = min(CHUNK_ROWS, rows)
+    num_chunks = -(-rows // chunk_rows)
     checksum = {"name": "crc32c"}
     little_endian = {"name": "bytes", "configuration": {"endian": "little"}}
     packing = {
         "name": "blosc",
         "configuration": {
-            "typesize": values.dtype.itemsize,
+            "typesize": dtype.itemsize,
             "cname": "zstd",
             "clevel": _ZSTD_LEVEL,
             "shuffle": "bitshuffle",
@@ -104,8 +108,8 @@ def _metadata(
     return {
         "zarr_format": 3,
         "node_type": "array",
-        "shape": list(values.shape),
-        "data_type": values.dtype.name,
+        "shape": list(shape),
+        "data_type": dtype.name,
         "chunk_grid": {
             "name": "regular",
             "configuration": {"chunk_shape": [chunk_rows * num_chunks, *tail]},

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from pilarnet_convert.errors import MissingDependencyError
+from pilarnet_convert.errors import MissingDependencyError, PilarnetError
 from pilarnet_convert.schema import CLASSES, PUBLISHED_COUNTS, SPLITS
 from pilarnet_convert.shards import Shards
 from pilarnet_convert.stats import PERCENTILES, Statistics, particle_columns
@@ -163,6 +163,8 @@ def plot(shards: Shards, path: Path) -> None:
     ------
     MissingDependencyError
         If matplotlib is not installed.
+    PilarnetError
+        If there is no such kind of picture.
     """
     try:
         from matplotlib.figure import Figure
@@ -219,4 +221,14 @@ def plot(shards: Shards, path: Path) -> None:
         axes.set(xlabel=label, ylabel="particles a bin", title=title)
     for axes in (counts, voxels, energy):
         axes.spines[["top", "right"]].set_visible(False)
+    ending = path.suffix.lstrip(".").lower()
+    kinds = figure.canvas.get_supported_filetypes()
+    if ending not in kinds:
+        raise PilarnetError(
+            "no such kind of picture",
+            file=path,
+            field="--plot",
+            expected=f"one of {', '.join('.' + kind for kind in sorted(kinds))}",
+            found=path.suffix or "no ending",
+        )
     figure.savefig(path, dpi=150)

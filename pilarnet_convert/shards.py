@@ -6,6 +6,7 @@ group a split, a group a shard. This is the only module that knows zarr-python.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import google_crc32c
 import numpy as np
 import zarr
 from numpy.typing import NDArray
@@ -28,13 +30,17 @@ from pilarnet_convert.schema import (
     PARTICLE_ARRAYS,
     SPLITS,
     VOXEL_ARRAYS,
+    ArraySpec,
 )
 
 __all__ = [
     "Shard",
     "Shards",
+    "array_attributes",
     "open_shard_attributes",
     "open_shards",
+    "root_checksum",
+    "shard_checksum",
     "write_root",
     "write_shard",
 ]
@@ -78,13 +84,32 @@ def write_shard(
     )
     for name, spec in ARRAYS.items():
         values = np.asarray(columns[name]).astype(spec.dtype, copy=False)
-        attributes = {"meaning": spec.meaning} | ({"unit": spec.unit} if spec.unit else {})
-        write_array(building / name, values, attributes=attributes)
+        write_array(building / name, values, attributes=array_attributes(spec))
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(building, target)
 
 
-def write_root(path: Path, attributes: Mapping[str, Any]) -> None:
+def array_attributes(spec: ArraySpec) -> dict[str, Any]:
+    """Give the attributes of an array: what it means, and its unit if it has one."""
+    return {"meaning": spec.meaning} | ({"unit": spec.unit} if spec.unit else {})
+
+
+def shard_checksum(path: Path) -> str:
+    """Give the CRC-32C of the metadata of a shard, in hexadecimal."""
+    return _crc32c((path / "zarr.json").read_bytes())
+
+
+def root_checksum(attributes: Mapping[str, Any]) -> str:
+    """Give the CRC-32C of the root's attributes but for this one, as compact sorted JSON."""
+    others = {name: value for name, value in attributes.items() if name != "checksum"}
+    return _crc32c(json.dumps(others, sort_keys=True, separators=(",", ":")).encode())
+
+
+def _crc32c(data: bytes) -> str:
+    return f"{google_crc32c.value(data):08x}"
+
+
+def write_root(path: Path, attributes: Mapping[str, Any], *, scratch: Path | None = None) -> None:
     """Write the root group and the groups of the splits; this makes the set readable.
 
     The root's metadata are replaced by a rename, after everything they speak of is in place.
@@ -92,19 +117,18 @@ def write_root(path: Path, attributes: Mapping[str, Any]) -> None:
     for split in SPLITS:
         (path / split).mkdir(exist_ok=True)
         write_group(path / split, {})
-    staging = path / ".root"
-    staging.mkdir(exist_ok=True)
-    write_group(
-        staging,
-        {
-            "format": FORMAT_NAME,
-            "version": FORMAT_VERSION,
-            "classes": [
-                {"label": c.label, "name": c.name, "pdg_codes": list(c.pdg_codes)} for c in CLASSES
-            ],
-            **attributes,
-        },
-    )
+    staging = (scratch or path) / ".root"
+    staging.mkdir(parents=True, exist_ok=True)
+    document = {
+        "format": FORMAT_NAME,
+        "version": FORMAT_VERSION,
+        "classes": [
+            {"label": c.label, "name": c.name, "pdg_codes": list(c.pdg_codes)} for c in CLASSES
+        ],
+        **attributes,
+        "shard_checksums": [shard_checksum(path / name) for name in attributes["shards"]],
+    }
+    write_group(staging, {**document, "checksum": root_checksum(document)})
     os.replace(staging / "zarr.json", path / "zarr.json")
     staging.rmdir()
 

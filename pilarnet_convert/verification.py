@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.console import progress_bar
+from pilarnet_convert.encode import array_metadata
 from pilarnet_convert.errors import ShardError
 from pilarnet_convert.schema import CLASSES, PARTICLE_ARRAYS, SPLITS, VOXEL_ARRAYS
-from pilarnet_convert.shards import Shard, open_shard_attributes
+from pilarnet_convert.shards import (
+    Shard,
+    array_attributes,
+    open_shard_attributes,
+    root_checksum,
+    shard_checksum,
+)
 
 __all__ = ["verify"]
 
@@ -39,14 +47,25 @@ def verify(path: str | Path, *, show_progress: bool = False) -> list[str]:
     """
     path = Path(path)
     attributes = open_shard_attributes(path)
+    if attributes.get("checksum") != root_checksum(attributes):
+        # Nothing that the root says can be relied on, so nothing is measured against it.
+        return [
+            f"{path / 'zarr.json'}: the checksum of the attributes does not hold (expected "
+            f"{attributes.get('checksum')}, found {root_checksum(attributes)})"
+        ]
     names: list[str] = list(attributes["shards"])
-    faults = [
+    checksums = dict(zip(names, attributes["shard_checksums"], strict=True))
+    faults = list(_split_faults(path))
+    faults += [
         f"{path / extra}: a shard that the root does not list" for extra in _extra(path, names)
     ]
     counts = {split: dict.fromkeys((c.name for c in CLASSES), 0) for split in SPLITS}
     for name in progress_bar(names, unit="shard", description="verifying", show=show_progress):
         try:
             shard = Shard(path, name)
+            if shard_checksum(shard.path) != checksums[name]:
+                faults.append(f"{shard.path}: the checksum of its metadata does not hold")
+                continue
             faults += [f"{shard.path}: {fault}" for fault in _shard_faults(shard, attributes)]
             for species, count in shard.counts.items():
                 counts[name.split("/")[0]][species] += count
@@ -62,16 +81,41 @@ def _extra(path: Path, names: list[str]) -> Iterator[str]:
                 yield f"{split}/{folder.name}"
 
 
+def _split_faults(path: Path) -> Iterator[str]:
+    expected = {"zarr_format": 3, "node_type": "group", "attributes": {}}
+    for split in SPLITS:
+        if fault := _metadata_fault(path / split, expected):
+            yield f"{path / split}: {fault}"
+
+
+def _metadata_fault(folder: Path, expected: dict[str, Any]) -> str | None:
+    """Compare the metadata of a node with what the format asks for."""
+    try:
+        found = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        return f"the metadata are missing or damaged ({type(error).__name__}: {error})"
+    if found == expected:
+        return None
+    if not isinstance(found, dict):
+        return "the metadata are no JSON object"
+    key = next(k for k in {**expected, **found} if found.get(k) != expected.get(k))
+    return f"metadata {key}: expected {expected.get(key)}, found {found.get(key)}"
+
+
 def _shard_faults(shard: Shard, attributes: dict[str, Any]) -> Iterator[str]:
     columns: dict[str, NDArray[Any]] = {}
     for name, spec in {**VOXEL_ARRAYS, **PARTICLE_ARRAYS}.items():
+        rows = shard.num_voxels if name in VOXEL_ARRAYS else shard.num_particles
+        shape = (rows + (name == "offset"), *spec.shape)
+        expected = array_metadata(shape, np.dtype(spec.dtype), array_attributes(spec))
+        if fault := _metadata_fault(shard.path / name, expected):
+            yield f"{name}: {fault}"
+            continue
         try:
             columns[name] = shard.read_whole(name)
         except ShardError as error:
             yield f"{name}: {error.problem} ({error.details['found']})"
             continue
-        rows = shard.num_voxels if name in VOXEL_ARRAYS else shard.num_particles
-        shape = (rows + (name == "offset"), *spec.shape)
         if columns[name].shape != shape or columns[name].dtype != np.dtype(spec.dtype):
             yield (
                 f"{name}: expected {spec.dtype} {shape}, "

@@ -131,6 +131,8 @@ def _begin(setting: Setting | None) -> None:
 
 def _begin_process(setting: Setting | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # should the server have run before
+    # Blosc makes a lock of the default kind; this kind leaves nothing behind if it is killed.
+    multiprocessing.set_start_method("fork", force=True)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _begin(setting)
 
@@ -155,6 +157,34 @@ class _InProcess(Executor):
         return future
 
 
+class _Pool(ProcessPoolExecutor):
+    """Starts workers undisturbed: who is half started when this process ends has nobody to tell."""
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        with _signals_held(signal.SIGINT, signal.SIGTERM):
+            return super().submit(fn, *args, **kwargs)
+
+
+@contextmanager
+def _signals_held(*numbers: signal.Signals) -> Iterator[None]:
+    """Let signals wait. Only the main thread ever handles them, so only there are they held.
+
+    Blocking them would not do: another thread takes them, and the main thread handles them still.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+    before = {n: signal.signal(n, lambda number, _: waiting.append(number)) for n in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for came in waiting:
+            signal.raise_signal(came)
+
+
 @contextmanager
 def Workers(number: int, setting: Setting | None = None) -> Iterator[Executor]:
     """Start worker processes, or with one worker work in this process.
@@ -172,9 +202,7 @@ def Workers(number: int, setting: Setting | None = None) -> Iterator[Executor]:
     context: Any = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     _start_server()
-    pool = ProcessPoolExecutor(
-        number, mp_context=context, initializer=_begin_process, initargs=(setting,)
-    )
+    pool = _Pool(number, mp_context=context, initializer=_begin_process, initargs=(setting,))
     try:
         yield pool
     except BrokenProcessPool as error:
