@@ -148,7 +148,8 @@ class SparseConvNeXt(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        rates = torch.linspace(0.0, config.drop_path, sum(config.depths)).tolist()
+        last = max(sum(config.depths) - 1, 1)
+        rates = [config.drop_path * index / last for index in range(last + 1)]
         in_channels = config.in_channels + config.occupancy
         self.down = nn.ModuleList()
         self.down_norms = nn.ModuleList()

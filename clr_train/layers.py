@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from clr_train.response import EPSILON, TINY, particle_response_norm
 from clr_train.rng import fold, uniform
 from clr_train.sparse import SparseTensor
 
@@ -74,15 +75,9 @@ class GlobalResponseNorm(nn.Module):
     def forward(self, x: Tensor, *, of: SparseTensor) -> Tensor:
         """Normalise features [M, C] that lie on the sites of `of`."""
         if self.over == "particle":
-            energy = of.segments.sum(x.float().square())
-        else:
-            energy = x.float().square().sum(0, keepdim=True)
-        # The root has no gradient at zero, where an empty particle or a dead channel lies.
-        norm = (energy + 1e-12).sqrt()
-        response = norm / (norm.mean(1, keepdim=True) + 1e-6)
-        scale = 1.0 + self.gamma * response
-        if self.over == "particle":
-            scale = of.segments.spread(scale.to(x.dtype))
+            return particle_response_norm(x, self.gamma, self.beta, segments=of.segments)
+        norm = (x.float().square().sum(0, keepdim=True) + TINY).sqrt()
+        scale = 1.0 + self.gamma * norm / (norm.mean(1, keepdim=True) + EPSILON)
         return torch.addcmul(self.beta.to(x.dtype), x, scale.to(x.dtype))
 
 

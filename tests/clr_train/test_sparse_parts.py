@@ -127,7 +127,7 @@ def compare_triton(
     """Compare the Triton path with the plain one, outputs and gradients."""
     from clr_train.sparse import triton_depthwise
 
-    keys = random_keys(7, num_sites=150, reach=4).to(device)
+    keys = random_keys(7, num_sites=num_sites, reach=4).to(device)
     pairs = DepthwiseMap(keys, kernel_size=kernel_size)
     generator = torch.Generator().manual_seed(0)
     shapes = [(len(keys), channels), (kernel_size**3, channels), (channels,), (len(keys), channels)]
@@ -149,8 +149,8 @@ def test_triton_kernels_in_its_interpreter() -> None:
     # Triton reads the variable when it is imported: another process.
     code = (
         "import torch; from tests.clr_train.test_sparse_parts import compare_triton as c\n"
-        "c(device='cpu', dtype=torch.float32, tolerance=1e-5, channels=5, kernel_size=3)\n"
-        "c(device='cpu', dtype=torch.bfloat16, tolerance=2**-7, channels=16, kernel_size=3)"
+        "c(device='cpu', dtype=torch.float32, tolerance=1e-5, channels=5, kernel_size=3, num_sites=40)\n"
+        "c(device='cpu', dtype=torch.bfloat16, tolerance=2**-7, channels=16, kernel_size=3, num_sites=40)"
     )
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     done = subprocess.run(
@@ -164,5 +164,10 @@ def test_triton_kernels_in_its_interpreter() -> None:
 @pytest.mark.parametrize("channels", [5, 96, 384])
 def test_triton_kernels_on_a_gpu(dtype: torch.dtype, tolerance: float, channels: int) -> None:
     compare_triton(
-        device="cuda", dtype=dtype, tolerance=tolerance, channels=channels, kernel_size=7
+        device="cuda",
+        dtype=dtype,
+        tolerance=tolerance,
+        channels=channels,
+        kernel_size=7,
+        num_sites=2000,
     )
