@@ -8,7 +8,7 @@ DEMO := $(ROOT)/build/demo
 INSTALLED := $(VENV)/.installed
 EXTRAS := train,plot,view,eval,dev
 
-.PHONY: help demo test lint env minkowski test-minkowski test-gpu test-slow bench clean
+.PHONY: help demo test lint env minkowski test-minkowski test-gpu test-slow clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(ROOT)/Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -21,15 +21,28 @@ $(INSTALLED): $(ROOT)/setup.cfg $(ROOT)/pyproject.toml $(ROOT)/constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c $(ROOT)/constraints.txt -e '$(ROOT)[$(EXTRAS)]'
 	@touch $@
 
-demo: $(INSTALLED)  ## convert the bundled sample and print its table
+demo: $(INSTALLED)  ## convert the bundled sample, print its table, train a few steps on it
 	$(BIN)/pilarnet-convert --input $(ROOT)/data/sample/dlprod_192px_00.root --out $(DEMO)/shards --overwrite
 	$(BIN)/pilarnet-stats $(DEMO)/shards --verify
+	$(BIN)/clr-train --shards $(DEMO)/shards --out $(DEMO)/run --overwrite --model atto --batch-size 32 --epochs 5
 
 lint: $(INSTALLED)
 	cd $(ROOT) && $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 test: lint  ## check style and types, run the tests
 	cd $(ROOT) && $(BIN)/pytest
+
+minkowski: $(INSTALLED)  ## build MinkowskiEngine (10 minutes, once) and install it beside
+	$(ROOT)/tools/build_minkowski.sh $(VENV)
+
+test-minkowski: $(INSTALLED)  ## compare the engines (after make minkowski)
+	cd $(ROOT) && $(BIN)/pytest -m minkowski
+
+test-gpu: $(INSTALLED)  ## the tests that need a CUDA device
+	cd $(ROOT) && $(BIN)/pytest -m gpu
+
+test-slow: $(INSTALLED)  ## the tests that take minutes
+	cd $(ROOT) && $(BIN)/pytest -m slow
 
 clean:  ## remove what was made here
 	rm -rf $(ROOT)/build $(VENV)
