@@ -1,0 +1,103 @@
+"""What a report has computed, kept under a key of all that it depends on.
+
+An interrupted report goes on with what is there; changed options, another checkpoint or other
+shards have other keys, and so never meet a result that is not theirs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["PartCache", "file_digest"]
+
+#: Changes whenever the same options would compute something else.
+_GENERATION: Final = 1
+_KEY_LENGTH: Final = 16
+_BLOCK: Final = 1 << 20
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class PartCache:
+    """A folder of computed parts, one ``.npz`` each.
+
+    Parameters
+    ----------
+    folder : path
+        Made when the first part is kept.
+    identity : mapping
+        What all parts depend on: JSON values.
+    """
+
+    def __init__(self, folder: Path, *, identity: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self._identity = dict(identity)
+
+    def get(
+        self, name: str, *, depends_on: Mapping[str, Any], make: Callable[[], Arrays]
+    ) -> Arrays:
+        """Give a part: read it if it is there, else make and keep it.
+
+        Parameters
+        ----------
+        name : str
+            What it is, for people: the beginning of the file's name.
+        depends_on : mapping
+            JSON values; with `identity` and `name`, all that the result depends on.
+        make : callable
+            Computes the part.
+
+        Returns
+        -------
+        dict of str to array
+        """
+        path = self.folder / f"{name}-{self._key(name, depends_on)}.npz"
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except FileNotFoundError:
+            pass
+        except (zipfile.BadZipFile, ValueError, EOFError):
+            path.unlink()  # damaged on disk: it is made again
+        part = make()
+        self._keep(path, part)
+        return part
+
+    def _key(self, name: str, depends_on: Mapping[str, Any]) -> str:
+        facts = {
+            "generation": _GENERATION,
+            "name": name,
+            "identity": self._identity,
+            "of": dict(depends_on),
+        }
+        text = json.dumps(facts, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:_KEY_LENGTH]
+
+    def _keep(self, path: Path, part: Arrays) -> None:
+        """Write a part so that it is there whole or not at all."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with open(temporary, "wb") as file:
+                np.savez(file, **part)  # type: ignore[arg-type]  # numpy: a name may not be a flag
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def file_digest(path: Path) -> str:
+    """Give the SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
