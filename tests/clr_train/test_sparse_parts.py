@@ -122,7 +122,13 @@ def test_gradients_of_reductions_pass_gradcheck() -> None:
 
 
 def compare_triton(
-    *, device: str, dtype: torch.dtype, tolerance: float, channels: int, kernel_size: int
+    *,
+    device: str,
+    dtype: torch.dtype,
+    tolerance: float,
+    channels: int,
+    kernel_size: int,
+    num_sites: int,
 ) -> None:
     """Compare the Triton path with the plain one, outputs and gradients."""
     from clr_train.sparse import triton_depthwise
@@ -149,8 +155,9 @@ def test_triton_kernels_in_its_interpreter() -> None:
     # Triton reads the variable when it is imported: another process.
     code = (
         "import torch; from tests.clr_train.test_sparse_parts import compare_triton as c\n"
-        "c(device='cpu', dtype=torch.float32, tolerance=1e-5, channels=5, kernel_size=3, num_sites=40)\n"
-        "c(device='cpu', dtype=torch.bfloat16, tolerance=2**-7, channels=16, kernel_size=3, num_sites=40)"
+        "size = {'device': 'cpu', 'kernel_size': 3, 'num_sites': 40}\n"
+        "c(**size, dtype=torch.float32, tolerance=1e-5, channels=5)\n"
+        "c(**size, dtype=torch.bfloat16, tolerance=2**-7, channels=16)"
     )
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     done = subprocess.run(
