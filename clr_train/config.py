@@ -74,7 +74,7 @@ class TrainConfig:
     )
     voxel_budget: int | None = _option(
         None,
-        "Most voxels a batch may hold on one process; particles beyond it are cut from the batch.",
+        "Most voxels of a batch on one process; the largest particles are cut.",
         least=1,
         fixed=True,
     )
@@ -93,13 +93,23 @@ class TrainConfig:
     )
     energy_transform: str = _option(
         "log",
-        "What the network sees of a voxel's energy. log tells a proton's end from a muon's "
-        "track; sqrt-clip is the original study's and saturates at 1 MeV.",
+        "What the network sees of a voxel's energy. log tells a proton's end from a muon's track; "
+        "sqrt-clip is the original study's and saturates at 1 MeV.",
         choices=("log", "sqrt-clip", "none"),
         fixed=True,
     )
     # What is trained.
     model: str = _option("nano", "Size of the encoder.", fixed=True)
+    stem: int | None = _option(
+        None,
+        "Voxels along an edge of the cubes that the first layer joins, unless as the size says: "
+        "fewer keep more detail, and take more time.",
+        least=1,
+        fixed=True,
+    )
+    kernel_size: int | None = _option(
+        None, "Edge of the depth-wise kernels, odd, unless as the size says.", least=1, fixed=True
+    )
     pooling: str | None = _option(
         None,
         "How voxels become one vector, unless as the size says.",
@@ -114,11 +124,7 @@ class TrainConfig:
         fixed=True,
     )
     drop_path: float | None = _option(
-        None,
-        "Rate at which residual branches are dropped, unless as the size says.",
-        least=0,
-        most=0.9,
-        fixed=True,
+        None, "Rate of dropped branches, unless as the size says.", least=0, most=0.9, fixed=True
     )
     loss: str = _option(
         "simclr",
@@ -153,11 +159,7 @@ class TrainConfig:
     )
     clip_norm: float = _option(1.0, "Norm to which gradients are clipped.", above=0, fixed=True)
     seed: int = _option(
-        0,
-        "Fixes initial weights, order, views and drop path.",
-        least=0,
-        most=2**31 - 1,
-        fixed=True,
+        0, "Fixes weights, order, views, drop path.", least=0, most=2**31 - 1, fixed=True
     )
     # Where and how precisely.
     device: str = _option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one.")

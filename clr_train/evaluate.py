@@ -114,6 +114,9 @@ def collect(
 def linear_probe(train: Features, *, test: Features) -> Scores:
     """Fit a logistic regression on standardised features and score it on other particles.
 
+    Each class weighs the same in the fit, however many particles it has: what is aimed at is the
+    balanced accuracy.
+
     Parameters
     ----------
     train, test : Features
@@ -123,7 +126,9 @@ def linear_probe(train: Features, *, test: Features) -> Scores:
     -------
     Scores
     """
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    classifier = make_pipeline(
+        StandardScaler(), LogisticRegression(max_iter=2000, class_weight="balanced")
+    )
     with warnings.catch_warnings():
         # An untrained encoder's features may be nearly degenerate; the score is what it is.
         warnings.simplefilter("ignore", ConvergenceWarning)

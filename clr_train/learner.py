@@ -165,7 +165,7 @@ def encoder_config(config: TrainConfig) -> EncoderConfig:
         )
     chosen = {
         name: value
-        for name in ("pooling", "grn", "drop_path")
+        for name in ("stem", "kernel_size", "pooling", "grn", "drop_path")
         if (value := getattr(config, name)) is not None
     }
     return dataclasses.replace(MODELS[config.model], **chosen)
