@@ -94,7 +94,7 @@ def write_picture(
         *(0.5, 1 - 0.4 / total, "; ".join(about)),
         ha="center",
         va="top",
-        fontsize=8,
+        fontsize=9,
         color="0.35",
     )
     if colouring == "energy":
@@ -126,7 +126,7 @@ def _panel(
                 *place(np.concatenate([c.xyz for c in clouds])).T,
                 c=_colours(clouds, colouring=colouring, limits=limits),
                 marker=marker,
-                s=_dot_size(panel, inches=2.2 if small else 4.4) ** 2,
+                s=_dot_size(panel, inches=2.2 if small else 4.4, least=1.5 if small else 1.8) ** 2,
                 linewidths=0,
                 depthshade=False,
                 rasterized=True,
@@ -136,7 +136,7 @@ def _panel(
     edges = panel.high - panel.low
     axes.set_box_aspect(edges, zoom=0.88 if small else 0.95)
     unit = "voxel" if cell is None else "cm"
-    size = 7 if small else 8
+    size = 8 if small else 9
     for name in "xyz":
         axis = getattr(axes, f"{name}axis")
         axis.set_label_text(f"{name} [{unit}]", fontsize=size + 1)
@@ -147,13 +147,13 @@ def _panel(
         axis.pane.set(facecolor="white", edgecolor="0.8")
         axis._axinfo["grid"].update(color="0.88", linewidth=0.5)
     if panel.title:
-        axes.set_title(panel.title, fontsize=9, pad=12, weight="bold")
+        axes.set_title(panel.title, fontsize=10, pad=14, weight="bold")
         axes.text2D(
             *(0.5, 1.0, panel.caption),
             transform=axes.transAxes,
             ha="center",
             va="bottom",
-            fontsize=7,
+            fontsize=8,
             color="0.35",
         )
 
@@ -164,9 +164,9 @@ def _few_ticks(number: int) -> Any:
     return MaxNLocator(nbins=max(2, number), steps=[1, 2, 5, 10], integer=True, prune="both")
 
 
-def _dot_size(panel: Panel, *, inches: float) -> float:
-    """Give the edge of a voxel in points, where the longest axis is so long; 1 at least."""
-    return max(1.0, min(6.0, 0.9 * 72 * inches / float((panel.high - panel.low).max())))
+def _dot_size(panel: Panel, *, inches: float, least: float) -> float:
+    """Give the edge of a voxel in points, where the longest axis is so long."""
+    return max(least, min(6.0, 0.9 * 72 * inches / float((panel.high - panel.low).max())))
 
 
 def _round(cloud: Cloud, colouring: str) -> int:
@@ -212,8 +212,8 @@ def _colour_bar(figure: Any, *, limits: tuple[float, float], inch: float) -> Non
         format=FuncFormatter(lambda value, _: f"{value:g}"),
     )
     bar.ax.minorticks_off()
-    bar.ax.tick_params(labelsize=7)
-    bar.set_label("energy of a voxel [MeV]", fontsize=8, labelpad=1)
+    bar.ax.tick_params(labelsize=8)
+    bar.set_label("energy of a voxel [MeV]", fontsize=9, labelpad=3)
 
 
 def _legend(figure: Any, clouds: list[Cloud], *, colouring: str) -> None:
@@ -235,13 +235,13 @@ def _legend(figure: Any, clouds: list[Cloud], *, colouring: str) -> None:
         for cloud in list(first.values())[:_LEGEND]
     ]
     if len(first) > _LEGEND:
-        more = f"and {len(first) - _LEGEND} smaller ones"
+        more = f"and {len(first) - _LEGEND} more"
         handles.append(Line2D([], [], linestyle="none", label=more))
     figure.legend(
         handles=handles,
         loc="lower center",
         ncols=len(SPECIES_COLOURS) if colouring == "class" else 4,
         frameon=False,
-        fontsize=8 if colouring == "class" else 7,
+        fontsize=9 if colouring == "class" else 7.5,
         handletextpad=0.2,
     )

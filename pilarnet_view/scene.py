@@ -245,7 +245,8 @@ def allot(counts: NDArray[np.int64], *, budget: int) -> NDArray[np.int64]:
     whole = np.floor(shares).astype(np.int64)
     short = budget - int(least.sum() + whole.sum())
     whole[np.argsort(whole - shares, kind="stable")[:short]] += 1
-    return np.add(least, whole)
+    shown: NDArray[np.int64] = least + whole
+    return shown
 
 
 def thin(scene: Scene, *, max_voxels: int) -> Scene:

@@ -119,7 +119,7 @@
         tickfont: { size: many ? 10 : 12 },
       };
     });
-    const away = many ? 1.65 : 1.5;
+    const away = many ? 1.55 : 1.4;
     box.camera = { eye: { x: away, y: away, z: 0.6 * away }, center: { x: 0, y: 0, z: -0.08 } };
     return {
       scene: box, margin: { l: 0, r: 0, t: 0, b: 0 }, paper_bgcolor: "rgba(0,0,0,0)",
@@ -175,8 +175,9 @@
       const size = dotSize(panel, clouds, plot.div);
       const traces = clouds.map((cloud) => trace(
         panel, cloud, picked !== null && cloud !== panel.clouds[picked], size));
-      const config = { displaylogo: false, responsive: true,
-                       modeBarButtonsToRemove: ["resetCameraLastSave3d", "tableRotation"] };
+      // Named one by one: plotly's own choice has a button that sends the data away.
+      const config = { displaylogo: false, responsive: true, modeBarButtons: [
+        ["toImage"], ["zoom3d", "pan3d", "orbitRotation"], ["resetCameraDefault3d"]] };
       await Plotly.react(plot.div, traces, layout(panel, clouds, many), config);
       if (!plot.linked) {
         plot.linked = true;
@@ -220,7 +221,7 @@
         items.push(chip(`${cloud.name}: ${cloud.species}`, colourOf(cloud),
                         symbolOf(cloud.number)));
       }
-      if (first.length > 14) items.push(`and ${first.length - 14} smaller ones: hover to see which`);
+      if (first.length > 14) items.push(`and ${first.length - 14} more: hover to see which`);
     } else {
       items.push(bar());
     }

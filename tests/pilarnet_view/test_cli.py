@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.pilarnet_view.conftest import Run
+from tests.pilarnet_view.test_page import data_of
+from tests.sample import SAMPLE
+
+pytest.importorskip("plotly")
+
+
+def one_line(run: Run, *args: str | Path) -> str:
+    """Run what must fail, and give the one line that it says."""
+    result = run(*args)
+    assert result.exit_code == 1, result.output
+    assert result.output.startswith("error: ")
+    assert result.output.count("\n") == 1
+    assert not list(Path().iterdir()), "nothing is left behind"
+    return result.output
+
+
+def test_an_event(run: Run):
+    result = run(SAMPLE, "--entry", 9)
+    assert result.exit_code == 0, result.output
+    assert result.output == (
+        "dlprod_192px_00-entry9.html: dlprod_192px_00.root, entry 9, run 1, subrun 110, event 9: "
+        "16 clusters, 2,077 voxels, 1,270 MeV deposited\n"
+    )
+    data = data_of(Path("dlprod_192px_00-entry9.html").read_text("utf-8"))
+    assert len(data["picks"]) == 16  # type: ignore[arg-type]
+    assert data["notes"] == []
+
+
+def test_a_gallery(run: Run, shards: Path):
+    result = run(shards, "--label", "muon", "--count", 5, "--axes", "voxels", "--colour", "class")
+    assert result.exit_code == 0, result.output
+    data = data_of(Path("shards-train-muon.html").read_text("utf-8"))
+    species = [panel["clouds"][0]["species"] for panel in data["panels"]]  # type: ignore[attr-defined]
+    assert species == ["muon"] * 5
+    assert (data["axes"], data["colouring"]) == ("voxels", "class")
+
+
+def test_a_gallery_of_twelve_by_default(run: Run, shards: Path):
+    assert run(shards, "--out", "g.html").exit_code == 0
+    assert len(data_of(Path("g.html").read_text("utf-8"))["panels"]) == 12  # type: ignore[arg-type]
+
+
+def test_views(run: Run, shards: Path):
+    pytest.importorskip("torch")
+    args = ["--views", "--index", "4", "--num-views", 3, "--augmentations", "rotate, drop"]
+    result = run(shards, *args, "--epoch", 1, "--seed", 2)
+    assert result.exit_code == 0, result.output
+    data = data_of(Path("shards-train-4-views.html").read_text("utf-8"))
+    titles = [panel["title"] for panel in data["panels"]]  # type: ignore[attr-defined]
+    assert titles[1:] == [f"view {n}: drop + rotate" for n in (1, 2, 3)]
+    assert data["columns"] == 4
+
+
+def test_one_particle_with_views_by_default(run: Run, shards: Path):
+    pytest.importorskip("torch")
+    assert run(shards, "--views", "--label", "pion").exit_code == 0
+    data = data_of(Path("shards-train-pion-views.html").read_text("utf-8"))
+    assert len(data["panels"]) == 3  # type: ignore[arg-type]
+
+
+def test_a_picture_alone_or_beside_the_page(run: Run):
+    assert run(SAMPLE, "--png", "event.png").exit_code == 0
+    assert [path.name for path in Path().iterdir()] == ["event.png"]
+    result = run(SAMPLE, "--png", "event.png", "--out", "event.html")
+    assert [line.split(":")[0] for line in result.output.splitlines()] == [
+        "event.png",
+        "event.html",
+    ]
+    assert Path("event.html").stat().st_size > 1_000_000
+
+
+def test_large_events_are_thinned_and_say_so(run: Run):
+    assert run(SAMPLE, "--entry", 9, "--max-voxels", 700, "--out", "e.html").exit_code == 0
+    notes = data_of(Path("e.html").read_text("utf-8"))["notes"]
+    assert notes[0].startswith("700 of 2,077 voxels are shown")  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["no.root"], "no.root: no such file or folder"),
+        ([SAMPLE, "--entry", "99"], "no such entry (expected 0 to 19, found 99)"),
+        ([SAMPLE, "--label", "muon"], "--label: PATH is a file, and this speaks of shards"),
+        ([SAMPLE, "--views"], "--views: PATH is a file"),
+        ([Path(__file__)], "test_cli.py"),
+        (["SHARDS", "--entry", "0"], "--entry: PATH is a folder of shards"),
+        (["SHARDS", "--split", "test"], "no particles in the split"),
+        (["SHARDS", "--index", "7", "--count", "2"], "--count: with --index nothing is drawn"),
+        (["SHARDS", "--index", "70000"], "--index: no such particle"),
+        (["SHARDS", "--num-views", "3"], "--num-views: this speaks of --views"),
+        (["SHARDS/train"], "not shards that this version reads"),
+        (["SHARDS/train/00000/x/c"], "the folder holds no shards"),
+        (["SHARDS", "--png", "a.gif"], "a.gif: --png: not a kind of picture"),
+        (["SHARDS", "--out", "nowhere/a.html"], "nowhere/a.html: No such file or directory"),
+    ],
+)
+def test_bad_input_is_one_clear_line(run: Run, shards: Path, args: list[str | Path], message: str):
+    line = one_line(run, *(str(arg).replace("SHARDS", str(shards)) for arg in args))
+    assert message in line
+
+
+def test_options_that_cannot_be(run: Run, shards: Path):
+    for args in (["--label", "kaon"], ["--max-voxels", "0"], ["--axes", "mm"], ["--count", "0"]):
+        result = run(shards, *args)
+        assert result.exit_code == 2
+        assert "Invalid value" in result.output

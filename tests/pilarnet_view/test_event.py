@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pilarnet_convert.errors import InputError
+from pilarnet_convert.larcv import NativeReader, index_source
+from pilarnet_view import event_scene
+from tests.sample import MODERN, QUIRKS, SAMPLE
+
+
+def expected(file: Path) -> Iterator[tuple[int, list[dict[str, str]]]]:
+    """What LArCV2 itself reads: the clusters with voxels of each entry."""
+    with file.with_suffix(".csv").open(newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if int(row["n_voxels"])]
+    for entry in sorted({int(row["entry"]) for row in rows}):
+        yield entry, [row for row in rows if int(row["entry"]) == entry]
+
+
+@pytest.mark.parametrize("file", [SAMPLE, MODERN, QUIRKS], ids=lambda file: file.stem)
+def test_clusters_are_those_that_larcv_reads(file: Path):
+    for entry, rows in islice(expected(file), 8):
+        clouds = event_scene(file, entry=entry).clouds
+        assert [c.name for c in clouds] == [f"cluster {row['cluster']}" for row in rows]
+        for cloud, row in zip(clouds, rows, strict=True):
+            voxels = cloud.xyz.astype("<i4").tobytes() + cloud.energy_mev.astype("<f4").tobytes()
+            assert hashlib.sha1(voxels).hexdigest() == row["sha1_xyz_int32_energy_float32"]
+            assert cloud.num_voxels == int(row["n_voxels"])
+            assert cloud.deposit_mev == pytest.approx(float(row["sum_energy"]), rel=1e-6)
+            assert (cloud.pdg, cloud.process) == (
+                (int(row["pdg"]), row["process"]) if row["pdg"] else (None, "")
+            )
+
+
+def test_what_is_outside_the_classes_is_named_too():
+    # An antiproton and two deuterons; a cluster of an event that belongs to no particle.
+    clouds = event_scene(QUIRKS, entry=10).clouds
+    other = [c.pdg for c in clouds if c.species == "other species"]
+    assert sorted(filter(None, other)) == [-2212, 1000010020, 1000010020]
+    last = event_scene(SAMPLE, entry=9).clouds[-1]
+    assert (last.species, last.pdg) == ("no particle", None)
+
+
+def test_geometry_is_the_file_s_own():
+    scene = event_scene(SAMPLE, entry=3)
+    source = index_source("sample", [SAMPLE])
+    with NativeReader(source) as reader:
+        columns = reader.read(3, 4)
+    assert scene.voxel_cm == pytest.approx(columns.voxel_size[0])
+    assert scene.panels[0].origin_cm == pytest.approx(columns.origin[0])
+    # A primary starts where its first voxel is: file, axes and units agree.
+    muon = next(c for c in scene.clouds if c.process == "primary")
+    start = columns.start[int(muon.name.split()[1])]
+    cm = scene.panels[0].origin_cm + (muon.xyz + 0.5) * scene.require_cm()
+    assert np.linalg.norm(cm - start, axis=1).min() < 1.0
+
+
+def test_colours_go_by_size():
+    clouds = event_scene(SAMPLE, entry=9).clouds
+    by_number = sorted(clouds, key=lambda cloud: cloud.number)
+    sizes = [cloud.num_voxels for cloud in by_number]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len({cloud.number for cloud in clouds}) == len(clouds)
+
+
+@pytest.mark.parametrize("entry", [-1, 20])
+def test_an_entry_that_is_not_there(entry: int):
+    with pytest.raises(
+        InputError, match=rf"--entry: no such entry \(expected 0 to 19, found {entry}\)"
+    ):
+        event_scene(SAMPLE, entry=entry)
+
+
+def test_an_event_that_left_nothing():
+    entries = {entry for entry, _ in expected(QUIRKS)}
+    empty = min(set(range(24)) - entries)
+    with pytest.raises(InputError, match=f"entry {empty}: the event left no voxels"):
+        event_scene(QUIRKS, entry=empty)
+
+
+def test_products_in_three_files(shared_larcv: Path):
+    (file,) = shared_larcv.glob("split/*.root")
+    (cluster,) = shared_larcv.glob("split/cluster/*.root")
+    from_one, from_other = event_scene(file, entry=2), event_scene(cluster, entry=2)
+    assert [c.facts for c in from_one.clouds] == [c.facts for c in from_other.clouds]
