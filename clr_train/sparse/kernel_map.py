@@ -142,16 +142,18 @@ def _neighbours(keys: Tensor, *, kernel_size: int) -> tuple[Tensor, Tensor, Tens
     count = last - first
     run = torch.repeat_interleave(count)
     source = torch.arange(run.shape[0], device=keys.device)
-    source += (first - (count.cumsum(0) - count))[run]
+    source += (first - (count.cumsum(0) - count)).index_select(0, run)
     target = torch.div(run, kernel_size, rounding_mode="floor")
-    z = keys & _MASK
-    dz = z[source] - z[target]
+    dz = _difference(keys & _MASK, source, target)
     near = (dz.abs() <= reach).nonzero().squeeze(1)
-    source, target, run, dz = source[near], target[near], run[near], dz[near]
-    y = keys >> _BITS & _MASK
-    dy = y[source] - y[target]
+    source, target, run, dz = (t.index_select(0, near) for t in (source, target, run, dz))
+    dy = _difference(keys >> _BITS & _MASK, source, target)
     plane = run - target * kernel_size
     return target, source, (plane * kernel_size + dy + reach) * kernel_size + dz + reach
+
+
+def _difference(values: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    return values.index_select(0, source) - values.index_select(0, target)
 
 
 class Sites:
