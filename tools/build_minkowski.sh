@@ -22,8 +22,7 @@ fail() {
 [ -x "$python" ] || fail "no Python at $python; make the environment first (python3.11 -m venv $venv)"
 
 found=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-# The build needs distutils and numpy.distutils, which Python 3.12 removed; the compiled code needs
-# nothing older than 3.11 to be tried here.
+# The build needs distutils and numpy.distutils, which are gone in Python 3.12.
 [ "$found" = 3.11 ] || fail "MinkowskiEngine $version builds on Python 3.11, found $found at $python"
 
 "$python" -c 'import torch' 2>/dev/null ||
@@ -35,7 +34,8 @@ wheels=${XDG_CACHE_HOME:-$HOME/.cache}/pilarnet-clr/wheels/torch-$torch-cp311-$(
 wheel=$(find "$wheels" -maxdepth 1 -name "minkowskiengine-$version-*.whl" -print -quit 2>/dev/null ||
     true)
 
-if ! ldconfig -p | grep -q 'libopenblas\.so'; then
+# Read to the end: a pipe that grep closes early would fail under pipefail.
+if ! ldconfig -p | grep 'libopenblas\.so ' >/dev/null; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         echo "build_minkowski: installing Debian's libopenblas-dev"
         apt-get update -qq
@@ -65,10 +65,8 @@ PYTHON
         "two cores; log: $log)"
     # The standard library's distutils: the one that setuptools brings lacks what numpy.distutils
     # calls.
-    SETUPTOOLS_USE_DISTUTILS=stdlib CPU_ONLY=$("$python" -c \
-        'import torch; print(int(torch.version.cuda is None))') TMPDIR=$scratch \
-        "$python" -m pip wheel --no-build-isolation --no-deps --no-cache-dir \
-        --wheel-dir "$scratch" "MinkowskiEngine==$version" >"$log" 2>&1 ||
+    SETUPTOOLS_USE_DISTUTILS=stdlib TMPDIR=$scratch "$python" -m pip wheel \
+        --no-build-isolation --no-deps --no-cache-dir --wheel-dir "$scratch" "MinkowskiEngine==$version" >"$log" 2>&1 ||
         { tail -n 20 "$log" >&2; fail "the build failed; see $log"; }
     built=$(find "$scratch" -maxdepth 1 -iname 'minkowskiengine-*.whl' -print -quit)
     # Renamed within the file system: an interrupted build leaves no half wheel behind.
