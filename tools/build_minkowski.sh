@@ -66,7 +66,8 @@ PYTHON
     # The standard library's distutils: the one that setuptools brings lacks what numpy.distutils
     # calls.
     SETUPTOOLS_USE_DISTUTILS=stdlib TMPDIR=$scratch "$python" -m pip wheel \
-        --no-build-isolation --no-deps --no-cache-dir --wheel-dir "$scratch" "MinkowskiEngine==$version" >"$log" 2>&1 ||
+        --no-build-isolation --no-deps --no-cache-dir \
+        --wheel-dir "$scratch" "MinkowskiEngine==$version" >"$log" 2>&1 ||
         { tail -n 20 "$log" >&2; fail "the build failed; see $log"; }
     built=$(find "$scratch" -maxdepth 1 -iname 'minkowskiengine-*.whl' -print -quit)
     # Renamed within the file system: an interrupted build leaves no half wheel behind.
