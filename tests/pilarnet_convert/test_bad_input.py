@@ -181,7 +181,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("good")
     (folder / "good.root").write_bytes(SAMPLE.read_bytes())
     arguments = ("--input", folder / "good.root", "--out", folder / "shards", "--workers", 1)
-    assert run_convert(*arguments, "--particles-per-shard", 60).exit_code == 0
+    assert run_convert(*arguments).exit_code == 0
     return folder
 
 
@@ -201,7 +201,6 @@ def test_one_line_and_the_rest_on_request(tmp_path: Path, good: Path, fault: Fau
 
     result = run_convert(
         *("--input", bad, good / "good.root", "--out", out, "--workers", 1, "--skip-bad-files"),
-        *("--particles-per-shard", 60),
     )
     assert result.exit_code == 3
     assert result.stderr == "error: 1 bad files were left out, see above\n"
@@ -353,7 +352,7 @@ def test_bytes_broken_anywhere_are_an_input_error_or_harmless(tmp_path: Path):
     path = tmp_path / "a.root"
     errors = []
     tail = np.flatnonzero(np.frombuffer(whole, np.uint8))[-30_000:]  # the metadata of the trees
-    for number in range(24):
+    for number in range(12):
         data = bytearray(whole)
         at = int(random.choice(tail)) if number % 2 else int(random.integers(0, len(data) - 8))
         data[at : at + 8] = random.bytes(8)
@@ -364,5 +363,5 @@ def test_bytes_broken_anywhere_are_an_input_error_or_harmless(tmp_path: Path):
                 reader.read(0, index.num_entries)
         except InputError as error:
             errors.append(str(error))
-    assert len(errors) > 3
+    assert len(errors) > 1
     assert all(str(path) in error for error in errors)

@@ -143,7 +143,7 @@ dtypes = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data(), dtypes, st.integers(1, 40), st.sampled_from([(), (1,), (3,), (2, 2)]))
 def test_zarr_reads_what_is_encoded(
     tmp_path_factory: pytest.TempPathFactory,

@@ -71,7 +71,7 @@ def columns_of(events: Sequence[Any], grids: Sequence[tuple[int, int, int]]) -> 
     )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(
     events,
     st.lists(st.sampled_from([(5, 6, 7), (7, 6, 5), (70000, 3, 1)]), min_size=5, max_size=5),
@@ -146,7 +146,7 @@ def test_clouds_and_tally(
         assert seen[a:b] == sorted(seen[a:b])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(events, min_size=1, max_size=4), st.data())
 def test_segments_join_to_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, batches: list[Any], data: st.DataObject
@@ -353,8 +353,8 @@ def test_a_split_of_no_fraction_gets_nothing(tmp_path: Path, splits: str):
 
 def test_a_particle_a_shard(tmp_path: Path):
     out = tmp_path / "shards"
-    shards = convert(SAMPLE, out, particles_per_shard=1, max_events=5, workers=1)
-    whole = convert(SAMPLE, tmp_path / "whole", max_events=5, workers=1)
+    shards = convert(SAMPLE, out, particles_per_shard=1, max_events=2, workers=1)
+    whole = convert(SAMPLE, tmp_path / "whole", max_events=2, workers=1)
     assert {s.num_particles for split in shards.splits.values() for s in split} == {1}
     ours, theirs = read_particles(out), read_particles(whole.path)
     assert len(ours) == len(theirs) == shards.num_particles()

@@ -19,7 +19,7 @@ from tests.pilarnet_convert.inputs import QUIRKS
 from tests.pilarnet_convert.outputs import contents
 from tests.sample import SAMPLE
 
-OPTIONS: dict[str, Any] = {"particles_per_shard": 25, "min_voxels": 5}
+OPTIONS: dict[str, Any] = {"particles_per_shard": 40, "min_voxels": 5, "max_events": 27}
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def wanted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes | None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "UNIT_BYTES", 60_000)
         convert([SAMPLE, QUIRKS], out, workers=1, **OPTIONS)
-    assert len(list((out / "train").glob("*/"))) > 10
+    assert len(list((out / "train").glob("*/"))) > 3
     return contents(out)
 
 
@@ -53,7 +53,7 @@ def test_any_size_of_units(
     assert contents(tmp_path / "shards") == wanted
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("skip_bad_files", [False, True])
 def test_any_order_of_completion(
     tmp_path: Path,
@@ -106,12 +106,12 @@ def num_steps(tmp_path_factory: pytest.TempPathFactory) -> int:
     with pytest.MonkeyPatch.context() as patch, dying(out) as steps:
         patch.setattr(plan, "UNIT_BYTES", 60_000)
         convert([SAMPLE, QUIRKS], out, workers=1, **OPTIONS)
-    assert steps.done > 1000
+    assert steps.done > 300
     return steps.done
 
 
 #: Parts of the whole, and single steps at both ends, where the folder begins and is finished.
-MOMENTS = [0, 1, 4, 6, 0.004, 0.03, 0.17, 0.36, 0.61, 0.83, 0.97, -20, -5, -2, -1]
+MOMENTS = [0, 3, 6, 0.02, 0.17, 0.43, 0.75, -20, -5, -2, -1]
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -128,7 +128,7 @@ def test_killed_again_and_again(tmp_path: Path, wanted: dict[str, Any], num_step
     out = tmp_path / "shards"
     for _ in range(20):
         try:
-            with dying(out, after=num_steps // 7):
+            with dying(out, after=num_steps // 5):
                 convert([SAMPLE, QUIRKS], out, workers=1, resume=True, **OPTIONS)
         except Death:
             continue
@@ -136,7 +136,7 @@ def test_killed_again_and_again(tmp_path: Path, wanted: dict[str, Any], num_step
     assert contents(out) == wanted
 
 
-@pytest.mark.parametrize("after", [0, 3, 9, 40, 400])
+@pytest.mark.parametrize("after", [0, 3, 9, 200])
 def test_killed_while_it_replaces_other_shards(tmp_path: Path, wanted: dict[str, Any], after: int):
     out = tmp_path / "shards"
     convert(SAMPLE, out, workers=1, particles_per_shard=40, min_voxels=12, splits="train=1")
@@ -159,7 +159,7 @@ def test_resume_of_what_is_complete_changes_nothing(tmp_path: Path):
     ("inputs", "options", "says"),
     [
         ([SAMPLE], {**OPTIONS, "min_voxels": 6}, "other options (expected {'selection'"),
-        ([SAMPLE], {**OPTIONS, "particles_per_shard": 26}, "{'particles_per_shard': 25}"),
+        ([SAMPLE], {**OPTIONS, "particles_per_shard": 41}, "{'particles_per_shard': 40}"),
         ([QUIRKS], OPTIONS, "other sources"),
         ([SAMPLE, SAMPLE], OPTIONS, "other sources"),
     ],

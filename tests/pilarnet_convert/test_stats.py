@@ -148,23 +148,22 @@ def test_table_holds_what_markdown_holds(shards: Path):
     assert render(statistics(open_shards(shards))) == run_stats(shards).stdout.rstrip("\n")
 
 
-@pytest.mark.parametrize("name", ["a.png", "a picture.pdf", "a.svg"])
+@pytest.mark.parametrize("name", ["a picture.png", "a.svg"])
 def test_plot(tmp_path: Path, shards: Path, name: str):
     result = run_stats(shards, "--plot", tmp_path / name)
     assert (result.exit_code, result.stderr) == (0, "")
     content = (tmp_path / name).read_bytes()
-    assert content.startswith((b"\x89PNG", b"%PDF", b"<?xml"))
+    assert content.startswith((b"\x89PNG", b"<?xml"))
     if name == "a.svg":
         for text in (b"particles of each class", b"deposited energy [MeV]", b"proton"):
             assert text in content
-    if name == "a.png":
+    if name == "a picture.png":
         from matplotlib.image import imread
 
         picture: Any = imread(tmp_path / name)[..., :3]
         assert picture.shape[1] > 1500
-        shown = {tuple(c) for c in np.unique((picture * 255).round().reshape(-1, 3), axis=0)}
-        for colour in ("#0072B2", "#D55E00", "#E69F00", "#009E73", "#CC79A7"):
-            assert tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5)) in shown
+        shown = set(np.unique((picture * 255).round().astype(int) @ [65536, 256, 1]).tolist())
+        assert shown >= {0x0072B2, 0xD55E00, 0xE69F00, 0x009E73, 0xCC79A7}
 
 
 @pytest.mark.parametrize("name", ["a.nothing", "missing/a.png"])
