@@ -312,7 +312,8 @@ def _run(
                 running[_submit(pool, work, schedule)] = work
             if not running:
                 break
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            done = wait(running, return_when=FIRST_COMPLETED).done
+            for future in [f for f in running if f in done]:  # the first fault is told
                 work = running.pop(future)
                 if isinstance(work, ShardPlan):
                     future.result()

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from pilarnet_convert import __version__, cli
 from pilarnet_convert.console import Command
-from pilarnet_convert.errors import InputError, PilarnetError
-from tests.pilarnet_convert.outputs import contents, run_convert, run_stats
+from pilarnet_convert.errors import InputError
+from tests.pilarnet_convert.outputs import run_convert, run_stats
 from tests.sample import SAMPLE
 
 
@@ -144,102 +144,3 @@ def test_errors_survive_the_way_between_processes():
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), copy.details) == (InputError, str(error), error.details)
     assert str(error) == "f: entry 1: x: p (expected a, found b); c"
-
-
-# The folder to write.
-
-
-def first(out: Path) -> dict[str, bytes | None]:
-    assert run_convert("--input", SAMPLE, "--out", out, "--workers", 1).exit_code == 0
-    return contents(out)
-
-
-def test_shards_are_not_replaced_by_accident(tmp_path: Path):
-    out = tmp_path / "out"
-    before = first(out)
-    result = run_convert("--input", SAMPLE, "--out", out, "--workers", 1)
-    assert result.exit_code == 1
-    assert result.stderr == (
-        f"error: {out}: the folder already holds shards; go on with --resume, replace it with "
-        "--overwrite, or choose another --out\n"
-    )
-    assert contents(out) == before
-
-
-def test_overwrite_removes_what_a_conversion_wrote_and_nothing_else(tmp_path: Path):
-    out = tmp_path / "out"
-    before = first(out)
-    own = {
-        "notes.txt": b"mine",
-        "train/notes.txt": b"mine",
-        "val/old/zarr.json": b"{}",
-        "runs/1/best.pt": b"mine",
-    }
-    for name, data in own.items():
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        (out / name).write_bytes(data)
-    arguments = ("--input", SAMPLE, "--out", out, "--workers", 1, "--overwrite")
-    result = run_convert(*arguments, "--splits", "test=1", "--particles-per-shard", 60)
-    assert (result.exit_code, result.stderr) == (0, "")
-    files = {name: data for name, data in contents(out).items() if data is not None}
-    assert {name: files[name] for name in own} == own
-    assert not any(name.startswith(("train/0", "val/0")) for name in files)
-    assert "test/00002/x/zarr.json" in files
-    assert run_convert(*arguments).exit_code == 0
-    for name in own:
-        (out / name).unlink()
-    (out / "val" / "old").rmdir()
-    for folder in ("runs/1", "runs"):
-        (out / folder).rmdir()
-    assert contents(out) == before
-
-
-@pytest.mark.parametrize("name", ["train/a.txt", "val/00000/zarr.json", "zarr.json"])
-def test_folders_of_others_are_refused(tmp_path: Path, name: str):
-    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / name).write_text('{"attributes": {}}')
-    before = contents(tmp_path)
-    for how in ([], ["--overwrite"], ["--resume"]):
-        result = run_convert("--input", SAMPLE, "--out", tmp_path, "--workers", 1, *how)
-        assert result.exit_code == 1
-        assert "holds something that no conversion wrote" in result.stderr
-        assert f"found {name.split('/')[0]}" in result.stderr
-        assert contents(tmp_path) == before
-
-
-def test_folders_with_other_things_are_used(tmp_path: Path):
-    (tmp_path / "notes.txt").write_text("mine")
-    assert "train/00000/x/zarr.json" in first(tmp_path)
-    assert (tmp_path / "notes.txt").read_text() == "mine"
-
-
-def test_a_folder_that_cannot_be(tmp_path: Path):
-    (tmp_path / "file").write_text("mine")
-    for out in (tmp_path / "file", tmp_path / "file" / "deep", Path("/proc/nothing")):
-        result = run_convert("--input", SAMPLE, "--out", out, "--workers", 1)
-        assert (result.exit_code, result.stdout) == (1, "")
-        (line,) = result.stderr.splitlines()
-        assert str(out) in line
-        assert "internal" not in line
-    assert (tmp_path / "file").read_text() == "mine"
-
-
-def test_a_second_conversion_that_was_looking_while_the_first_finished(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """What another conversion finishes after the folder was found free is not removed."""
-    from pilarnet_convert import conversion
-
-    out = tmp_path / "out"
-    index = conversion._index
-    done: dict[str, bytes | None] = {}
-
-    def overtaken(*args):
-        monkeypatch.setattr(conversion, "_index", index)
-        done.update(first(out))
-        return index(*args)
-
-    monkeypatch.setattr(conversion, "_index", overtaken)
-    with pytest.raises(PilarnetError, match="already holds shards"):
-        conversion.convert(SAMPLE, out, workers=1, min_voxels=3)
-    assert {n: d for n, d in contents(out).items() if not n.startswith(".conversion")} == done

@@ -6,7 +6,6 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,15 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilarnet_convert import convert
 from pilarnet_convert.columns import EventColumns
 from pilarnet_convert.decode import offsets_of
 from pilarnet_convert.particles import Selection, Tally, particle_clouds
 from pilarnet_convert.schema import OTHER, SPLITS, is_pdg_code, label_of_pdg
 from pilarnet_convert.spool import join_segments, read_report, remove_segment, write_segment
-from tests.pilarnet_convert.inputs import BUNDLED, QUIRKS, SPLIT, expected_rows
-from tests.pilarnet_convert.outputs import contents, read_particles, run_convert, run_stats
-from tests.sample import SAMPLE
 
 LABELS = {11: 0, -11: 0, 2212: 1, 22: 2, 13: 3, -13: 3, 211: 4, -211: 4}
 CODES = [*LABELS, 321, -2212, 2112, 1000010020]
@@ -241,123 +236,3 @@ def test_known_codes():
 def test_codes_that_name_no_particle(code: int):
     assert not is_pdg_code(code)
     assert not is_pdg_code(-code)
-
-
-@pytest.fixture(scope="module")
-def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder of the shards of all bundled files under several options."""
-    folder = tmp_path_factory.mktemp("converted")
-    files = [example.file for example in BUNDLED]
-    convert(files, folder / "plain", workers=1)
-    convert(files[::-1], folder / "reversed", workers=1)
-    convert(files, folder / "primaries", workers=1, primaries_only=True, min_voxels=1)
-    convert(files[:1], folder / "first", workers=1, splits={"train": 0.5, "test": 0.5})
-    return folder
-
-
-def event_splits(folder: Path) -> dict[tuple[str, int], str]:
-    """Give the split of each event that has a particle; fail if it has two."""
-    sources = json.loads((folder / "zarr.json").read_text())["attributes"]["sources"]
-    found: dict[tuple[str, int], str] = {}
-    for particle in read_particles(folder):
-        key = sources[particle["source"]]["name"], int(particle["entry"])
-        assert found.setdefault(key, particle["split"]) == particle["split"]
-    return found
-
-
-def test_splits_hold_whole_events_whatever_the_order(converted: Path):
-    plain, back = event_splits(converted / "plain"), event_splits(converted / "reversed")
-    assert plain == back
-    assert len(plain) > 70
-    counts = Counter(plain.values())
-    assert counts["train"] / len(plain) == pytest.approx(0.8, abs=0.12)
-    assert min(counts["val"], counts["test"]) > 0
-    halves = Counter(event_splits(converted / "first").values())
-    assert set(halves) == {"train", "test"}
-
-
-def test_the_order_of_the_inputs_moves_particles_and_changes_none(converted: Path):
-    def rows(folder: Path) -> dict[Any, Any]:
-        sources = json.loads((folder / "zarr.json").read_text())["attributes"]["sources"]
-        found = {}
-        for p in read_particles(folder):
-            name = sources[p.pop("source")]["name"]
-            found[name, int(p["entry"]), int(p["cluster"])] = {
-                key: np.asarray(value).tolist() for key, value in p.items()
-            }
-        return found
-
-    assert rows(converted / "plain") == rows(converted / "reversed")
-
-
-@pytest.mark.parametrize(("name", "min_voxels"), [("plain", 10), ("primaries", 1)])
-def test_every_cluster_is_accounted_for(converted: Path, name: str, min_voxels: int):
-    wanted: Counter[str] = Counter()
-    kept: Counter[str] = Counter()
-    for row in (row for example in BUNDLED for row in expected_rows(example.table)):
-        if not row["pdg"]:
-            wanted["no_particle"] += 1
-        elif int(row["pdg"]) not in LABELS:
-            wanted["other_species"] += 1
-            kept[row["pdg"]] += 1
-        elif name == "primaries" and row["track_id"] != row["parent_track_id"]:
-            wanted["not_primary"] += 1
-        elif int(row["n_voxels"]) < min_voxels:
-            wanted["below_min_voxels"] += 1
-        else:
-            wanted["written"] += 1
-    statistics = json.loads((converted / name / "zarr.json").read_text())["attributes"][
-        "statistics"
-    ]
-    written = sum(sum(row.values()) for row in statistics["particles_written"].values())
-    found = Counter(statistics["clusters_rejected"]) + Counter({"written": written})
-    assert found == wanted
-    assert statistics["clusters_seen"] == wanted.total()
-    assert statistics["other_species"] == dict(kept)
-    assert len(read_particles(converted / name)) == wanted["written"]
-
-
-@pytest.mark.parametrize("max_events", [1, 3, 20, 21, 1000])
-def test_max_events_takes_the_first_of_all(tmp_path: Path, max_events: int):
-    out = tmp_path / "shards"
-    shards = convert([SPLIT, SAMPLE], out, max_events=max_events, min_voxels=1, workers=1)
-    assert shards.attributes["statistics"]["events"] == min(max_events, 35)
-    order = [(0, entry) for entry in range(15)] + [(1, entry) for entry in range(20)]
-    found = {(int(p["source"]), int(p["entry"])) for p in read_particles(out)}
-    assert found <= set(order[:max_events])
-    assert len(found) > 0.8 * min(max_events, 35)
-
-
-def test_nothing_is_left_to_write(tmp_path: Path):
-    """Every cluster rejected: an empty set, which opens, counts and verifies."""
-    out = tmp_path / "shards"
-    result = run_convert(
-        *("--input", QUIRKS, "--out", out, "--workers", 1, "--min-voxels", 1_000_000)
-    )
-    assert (result.exit_code, result.stderr) == (0, "")
-    assert "written" in result.stdout
-    for arguments in ((), ("--verify",), ("--format", "json"), ("--plot", tmp_path / "a.png")):
-        result = run_stats(out, *arguments)
-        assert (result.exit_code, result.stderr) == (0, "")
-    assert (tmp_path / "a.png").stat().st_size > 5000
-
-
-@pytest.mark.parametrize("splits", ["train=1", "val=1", "train=0.5,test=0.5"])
-def test_a_split_of_no_fraction_gets_nothing(tmp_path: Path, splits: str):
-    out = tmp_path / "shards"
-    convert(SAMPLE, out, splits=splits, workers=1)
-    asked = {part.split("=")[0] for part in splits.split(",")}
-    assert {p["split"] for p in read_particles(out)} == asked
-    assert {p.name for p in out.iterdir()} == {"train", "val", "test", "zarr.json"}
-
-
-def test_a_particle_a_shard(tmp_path: Path):
-    out = tmp_path / "shards"
-    shards = convert(SAMPLE, out, particles_per_shard=1, max_events=2, workers=1)
-    whole = convert(SAMPLE, tmp_path / "whole", max_events=2, workers=1)
-    assert {s.num_particles for split in shards.splits.values() for s in split} == {1}
-    ours, theirs = read_particles(out), read_particles(whole.path)
-    assert len(ours) == len(theirs) == shards.num_particles()
-    for one, other in zip(ours, theirs, strict=True):
-        assert all(np.array_equal(one[name], other[name]) for name in one)
-    assert set(contents(out)) - set(contents(whole.path))
