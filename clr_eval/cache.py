@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PartCache", "file_digest"]
+__all__ = ["PartCache", "file_digest", "json_digest"]
 
 #: Changes whenever the same options would compute something else.
 _GENERATION: Final = 1
@@ -79,8 +79,7 @@ class PartCache:
             "identity": self._identity,
             "of": dict(depends_on),
         }
-        text = json.dumps(facts, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:_KEY_LENGTH]
+        return json_digest(facts)[:_KEY_LENGTH]
 
     def _keep(self, path: Path, part: Arrays) -> None:
         """Write a part so that it is there whole or not at all."""
@@ -92,6 +91,11 @@ class PartCache:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def json_digest(facts: Any) -> str:
+    """Give the SHA-256 of JSON values, in hexadecimal; the order of keys does not matter."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:

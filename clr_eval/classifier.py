@@ -131,10 +131,10 @@ class Classifier:
             paths = fold(key(self.seed, epoch, _PATHS, device=self.device), batch.particle)
             logits = self._logits(self._view(batch, epoch, options), paths)
             loss = nn.functional.cross_entropy(logits, batch.label)
-            if not math.isfinite(float(loss)):
+            if not math.isfinite(loss.item()):
                 raise PilarnetError(
                     f"the loss of step {step + 1} of training a classifier is not finite",
-                    found=float(loss),
+                    found=loss.item(),
                     advice="try a lower --lr or --finetune-lr, or --precision fp32",
                 )
             loss.backward()  # type: ignore[no-untyped-call]

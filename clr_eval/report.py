@@ -142,7 +142,7 @@ def _describe(subject: Subject) -> dict[str, Any]:
         },
         "shards": {
             "path": config.shards,
-            "checksum": subject.identity["shards"],
+            "sha256_of_attributes": subject.identity["shards"],
             "train": {"counts": _counts(subject.train)},
             "test": {"counts": _counts(subject.test)},
         },

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clr_eval.disturb import DISTURBANCES, disturb
 from clr_eval.names import METHODS
 from clr_eval.scores import rates
-from clr_eval.subject import Subject
+from clr_eval.subject import Predict, Subject
 from clr_train.step import split_batch
 
 __all__ = ["answers_when_disturbed", "robustness"]
@@ -86,17 +86,14 @@ def answers_when_disturbed(subject: Subject, method: str, *, seed: int) -> dict[
 
     def make() -> dict[str, NDArray[Any]]:
         predict = subject.predictor(method, fraction=fraction, seed=seed)
+        untouched = subject.probabilities(method, fraction=fraction, seed=seed).argmax(axis=1)
         found = {}
         for name, disturbance in DISTURBANCES.items():
             rows = []
             for level in disturbance.levels:
                 subject.say(f"{METHODS[method].title}, seed {seed}: {disturbance.title} {level:g}")
-                guesses = [
-                    predict(_made_worse(piece, name, level)).argmax(axis=1)
-                    for piece in split_batch(subject.test.batch, size=_BATCH)
-                ]
-                rows.append(np.concatenate(guesses).astype(np.int8))
-            found[name] = np.stack(rows)
+                rows.append(untouched if level == 0 else _answers(subject, predict, name, level))
+            found[name] = np.stack(rows).astype(np.int8)
         return found
 
     # What the prediction without disturbance depends on is what this depends on, and the levels.
@@ -107,5 +104,10 @@ def answers_when_disturbed(subject: Subject, method: str, *, seed: int) -> dict[
     return subject.cache.get(f"robustness-{method}", depends_on=facts, make=make)
 
 
-def _made_worse(piece: Any, name: str, level: float) -> Any:
-    return piece if level == 0 else disturb(piece, name=name, level=level, seed=_SEED)
+def _answers(subject: Subject, predict: Predict, name: str, level: float) -> NDArray[np.int64]:
+    """Classify the test split at one level of one disturbance."""
+    guesses = [
+        predict(disturb(piece, name=name, level=level, seed=_SEED)).argmax(axis=1)
+        for piece in split_batch(subject.test.batch, size=_BATCH)
+    ]
+    return np.concatenate(guesses)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clr_eval.cache import PartCache, file_digest
+from clr_eval.cache import PartCache, file_digest, json_digest
 from clr_eval.classifier import Classifier, FitOptions, num_steps
 from clr_eval.config import EvalConfig
 from clr_eval.data import Particles, labelled_subset, read_split
@@ -25,7 +25,7 @@ from clr_train.step import split_batch
 from clr_train.voxels import ParticleBatch
 from pilarnet_convert.shards import open_shard_attributes
 
-__all__ = ["Subject"]
+__all__ = ["Predict", "Subject"]
 
 _BATCH: Final = 256
 _WEIGHTS: Final = "weights/"
@@ -67,7 +67,7 @@ class Subject:
         )
         self.identity = {
             "checkpoint": file_digest(Path(config.checkpoint)),
-            "shards": open_shard_attributes(Path(config.shards))["checksum"],
+            "shards": json_digest(open_shard_attributes(Path(config.shards))),
             "splits": [config.train_split, config.test_split],
             "particles": [len(self.train), len(self.test)],
             "precision": self.learner.precision,
