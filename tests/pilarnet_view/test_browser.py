@@ -168,12 +168,18 @@ def test_colouring_axes_and_theme(browser: Browser, tmp_path: Path):
 
 
 def test_the_theme_follows_the_system(browser: Browser, tmp_path: Path):
-    _, path = event(tmp_path)
-    for scheme in ("light", "dark"):
+    def prefer(scheme: str) -> None:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-        browser.open(path)
-        assert browser.ask("document.documentElement.dataset.theme") == scheme
+
+    theme = "document.documentElement.dataset.theme"
+    _, path = event(tmp_path)
+    prefer("dark")
+    browser.open(path)
+    assert browser.ask(theme) == "dark"
+    prefer("light")
+    browser.wait()
+    assert browser.ask(theme) == "light"
     browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
