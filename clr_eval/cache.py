@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 __all__ = ["PartCache", "file_digest", "json_digest"]
 
 #: Changes whenever the same options would compute something else.
-_GENERATION: Final = 1
+_GENERATION: Final = 2
 _KEY_LENGTH: Final = 16
 _BLOCK: Final = 1 << 20
 

@@ -97,6 +97,8 @@ class Classifier:
     ) -> None:
         """Minimise the cross entropy of labelled particles: AdamW, a rise and half a cosine.
 
+        Each class weighs the same, however many particles it has.
+
         Parameters
         ----------
         train : ParticleBatch
@@ -118,6 +120,9 @@ class Classifier:
         optimizer = torch.optim.AdamW(
             parameter_groups(weights, weight_decay=schedule.weight_decay), lr=options.lr
         )
+        shares = torch.bincount(train.label, minlength=len(CLASSES)) / train.num_particles
+        seen = torch.count_nonzero(shares)
+        class_weights = torch.where(shares > 0, 1 / (seen * shares), 0.0).to(self.device)
         self.module.train()
         for step in range(total):
             epoch, place = divmod(step, per_epoch)
@@ -130,7 +135,12 @@ class Classifier:
             optimizer.zero_grad(set_to_none=True)
             paths = fold(key(self.seed, epoch, _PATHS, device=self.device), batch.particle)
             logits = self._logits(self._view(batch, epoch, options), paths)
-            loss = nn.functional.cross_entropy(logits, batch.label)
+            # The mean of weighted losses: divided by the batch's weights, rare classes would weigh
+            # less in a batch that holds more of them.
+            losses = nn.functional.cross_entropy(
+                logits, batch.label, weight=class_weights, reduction="none"
+            )
+            loss = losses.mean()
             if not math.isfinite(loss.item()):
                 raise PilarnetError(
                     f"the loss of step {step + 1} of training a classifier is not finite",

@@ -1,7 +1,8 @@
 """Classifiers on vectors: probes of frozen features, and baselines.
 
 The linear and the nearest-neighbour probe are those by which a training run judges itself (see
-`clr_train.evaluate`), here with the probability of each class, which ROC curves need.
+`clr_train.evaluate`), here with the probability of each class, which ROC curves need. What is fitted weighs the classes
+alike, as the networks do (see `clr_eval.classifier`): the aim is balanced accuracy.
 """
 
 from __future__ import annotations
@@ -35,12 +36,14 @@ _MAJORITY: Final = "majority"
 CLASSIFIERS: Final[Mapping[str, Callable[[int, int], Any]]] = MappingProxyType(
     {
         "linear": lambda _count, _seed: make_pipeline(
-            StandardScaler(), LogisticRegression(max_iter=2000)
+            StandardScaler(), LogisticRegression(max_iter=2000, class_weight="balanced")
         ),
         "knn": lambda count, _seed: KNeighborsClassifier(
             min(NUM_NEIGHBOURS, count), metric="cosine", algorithm="brute"
         ),
-        "trees": lambda _count, seed: HistGradientBoostingClassifier(random_state=seed),
+        "trees": lambda _count, seed: HistGradientBoostingClassifier(
+            class_weight="balanced", random_state=seed
+        ),
         _MAJORITY: lambda _count, _seed: DummyClassifier(strategy="prior"),
     }
 )

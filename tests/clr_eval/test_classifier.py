@@ -1,0 +1,169 @@
+"""Networks that classify, the probes they are compared with, and the labels that these may see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clr_eval.classifier import Classifier, FitOptions, num_steps
+from clr_eval.data import Particles, labelled_subset, read_split
+from clr_eval.probes import CLASSIFIERS, fit_probe
+from clr_train import Learner, load_learner
+from clr_train.evaluate import Features, linear_probe, majority, nearest_neighbours
+from clr_train.handmade import handmade_features
+from clr_train.step import split_batch
+from pilarnet_convert.errors import PilarnetError
+
+OPTIONS = FitOptions(epochs=1, min_steps=3, batch_size=20, lr=1e-3, augment=True)
+
+
+@pytest.fixture(scope="module")
+def learner(checkpoint: Path) -> Learner:
+    return load_learner(checkpoint, device="cpu", engine="torch", precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def train(shards: Path) -> Particles:
+    return read_split(shards, split="train")
+
+
+@pytest.fixture(scope="module")
+def test(shards: Path) -> Particles:
+    return read_split(shards, split="test")
+
+
+def _fitted(learner: Learner, train: Particles, *, pretrained: bool, seed: int = 0) -> Classifier:
+    network = Classifier(learner, pretrained=pretrained, seed=seed)
+    network.fit(train.pick(np.arange(40)), options=OPTIONS)
+    return network
+
+
+def test_fine_tuning_begins_at_the_checkpoint_and_leaves_it_alone(
+    learner: Learner, train: Particles
+) -> None:
+    before = {name: value.clone() for name, value in learner.model.state_dict().items()}
+    network = Classifier(learner, pretrained=True, seed=0)
+    batch = train.pick(np.arange(12))
+    pieces: Iterator[torch.Tensor] = (
+        network.encoder(network._plain(piece), network.engine)
+        for piece in split_batch(batch, size=12)
+    )
+    with torch.no_grad():
+        network.module.eval()
+        torch.testing.assert_close(next(pieces), learner.represent(batch))
+    network.fit(batch, options=OPTIONS)
+    assert all(torch.equal(before[n], v) for n, v in learner.model.state_dict().items())
+    moved = network.encoder.state_dict()
+    assert any(not torch.equal(before[f"encoder.{n}"], v) for n, v in moved.items())
+
+
+def test_from_scratch_begins_where_the_seed_says(learner: Learner, train: Particles) -> None:
+    batch = train.pick(np.arange(12))
+    first, again, other = (
+        Classifier(learner, pretrained=False, seed=seed).predict(batch) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other)
+    assert not np.allclose(first, Classifier(learner, pretrained=True, seed=1).predict(batch))
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_training_repeats_bit_for_bit(
+    learner: Learner, train: Particles, test: Particles, pretrained: bool
+) -> None:
+    first = _fitted(learner, train, pretrained=pretrained).predict(test.batch)
+    again = _fitted(learner, train, pretrained=pretrained)
+    np.testing.assert_array_equal(first, again.predict(test.batch))
+    np.testing.assert_allclose(first.sum(axis=1), 1, atol=1e-5)
+    fresh = Classifier(learner, pretrained=pretrained, seed=0)
+    fresh.load(again.weights())
+    np.testing.assert_array_equal(first, fresh.predict(test.batch))
+
+
+def test_it_learns(learner: Learner, train: Particles) -> None:
+    batch = train.pick(np.arange(60))
+    network = Classifier(learner, pretrained=True, seed=0)
+    options = FitOptions(epochs=1, min_steps=45, batch_size=30, lr=3e-3, augment=False)
+    steps = []
+    network.fit(batch, options=options, advance=steps.append)
+    assert sum(steps) == num_steps(60, options=options) == 45
+    answers = network.predict(batch).argmax(axis=1)
+    assert (answers == batch.label.numpy()).mean() > 0.7  # one in five by chance
+
+
+def test_steps_are_epochs_or_the_least() -> None:
+    options = FitOptions(epochs=4, min_steps=10, batch_size=20, lr=1e-3, augment=True)
+    assert num_steps(100, options=options) == 20
+    assert num_steps(45, options=options) == 10
+    assert num_steps(7, options=options) == 10
+
+
+def test_a_loss_that_is_not_finite_stops_it(learner: Learner, train: Particles) -> None:
+    network = Classifier(learner, pretrained=True, seed=0)
+    with torch.no_grad():
+        network.head.bias.fill_(float("nan"))
+    with pytest.raises(PilarnetError, match="loss of step 1 of training a classifier"):
+        network.fit(train.pick(np.arange(12)), options=OPTIONS)
+
+
+def _features(particles: Particles) -> Features:
+    return Features(
+        values=handmade_features(particles.batch),
+        label=particles.label,
+        particle=particles.batch.particle.numpy(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "judge"),
+    [("linear", linear_probe), ("knn", nearest_neighbours), ("majority", majority)],
+)
+def test_probes_answer_as_those_of_a_training_run(
+    name: str, judge: object, train: Particles, test: Particles
+) -> None:
+    seen, unseen = _features(train), _features(test)
+    answers = fit_probe(seen, classifier=name, seed=0)(unseen.values).argmax(axis=1)
+    expected = judge(seen, test=unseen)  # type: ignore[operator]
+    assert (answers == unseen.label).mean() == pytest.approx(expected.accuracy)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_probes_know_nothing_of_classes_they_have_not_seen(name: str, train: Particles) -> None:
+    everything = _features(train)
+    for known in ([0, 3], [2]):
+        rows = np.flatnonzero(np.isin(everything.label, known))
+        seen = Features(values=everything.values[rows], label=everything.label[rows], particle=rows)
+        found = fit_probe(seen, classifier=name, seed=0)(everything.values)
+        assert found.shape == (len(train), 5)
+        np.testing.assert_allclose(found[:, known].sum(axis=1), 1)
+        assert not np.delete(found, known, axis=1).any()
+
+
+@given(
+    label=st.lists(st.integers(0, 4), min_size=1, max_size=80).map(np.array),
+    fractions=st.tuples(st.floats(0.001, 1), st.floats(0.001, 1)).map(sorted),
+    seed=st.integers(0, 100),
+)
+def test_labelled_subsets_are_stratified_and_nested(
+    label: np.ndarray, fractions: list[float], seed: int
+) -> None:
+    few, many = (labelled_subset(label, fraction=f, seed=seed) for f in fractions)
+    assert set(few) <= set(many)
+    assert (np.diff(many) > 0).all()
+    for species, count in zip(*np.unique(label, return_counts=True), strict=True):
+        share = np.count_nonzero(label[many] == species)
+        assert share == max(1, round(fractions[1] * count))
+    whole = labelled_subset(label, fraction=1.0, seed=seed)
+    np.testing.assert_array_equal(whole, np.arange(len(label)))
+
+
+def test_the_seed_chooses_the_labels(train: Particles) -> None:
+    first, again, other = (labelled_subset(train.label, fraction=0.5, seed=s) for s in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert set(first) != set(other)

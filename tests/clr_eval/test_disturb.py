@@ -1,0 +1,116 @@
+"""Disturbed particles: what must hold, and slow loops that do the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from clr_eval.disturb import DISTURBANCES, NOISE_MARGIN, NOISE_MEV, disturb
+from clr_eval.ragged import take
+from clr_train.step import split_batch
+from clr_train.voxels import ParticleBatch
+from tests.clr_train.clouds import as_batch, make_clouds
+
+
+def _batch(count: int = 40, largest: int = 60) -> ParticleBatch:
+    return as_batch(make_clouds(5, count, largest=largest))
+
+
+def _clouds(batch: ParticleBatch) -> list[dict[tuple[int, ...], float]]:
+    """Give each particle as its energies by voxel."""
+    xyz, energy, offset = batch.xyz.tolist(), batch.energy.tolist(), batch.offset.tolist()
+    return [
+        {tuple(xyz[i]): energy[i] for i in range(low, high)}
+        for low, high in zip(offset[:-1], offset[1:], strict=True)
+    ]
+
+
+@pytest.mark.parametrize("name", DISTURBANCES)
+def test_a_level_keeps_every_particle_and_depends_on_it_alone(name: str) -> None:
+    batch = _batch()
+    for level in DISTURBANCES[name].levels:
+        whole = disturb(batch, name=name, level=level, seed=4)
+        assert torch.equal(whole.particle, batch.particle)
+        assert torch.equal(whole.label, batch.label)
+        assert (whole.offset.diff() > 0).all()
+        assert (whole.energy >= 0).all()
+        pieces = [
+            disturb(piece, name=name, level=level, seed=4) for piece in split_batch(batch, size=7)
+        ]
+        assert torch.equal(torch.cat([piece.xyz for piece in pieces]), whole.xyz)
+        assert torch.equal(torch.cat([piece.energy for piece in pieces]), whole.energy)
+
+
+@pytest.mark.parametrize("name", DISTURBANCES)
+def test_level_zero_changes_nothing(name: str) -> None:
+    batch = _batch()
+    assert _clouds(disturb(batch, name=name, level=0.0, seed=1)) == _clouds(batch)
+
+
+@pytest.mark.parametrize("name", ["smear-energy", "jitter", "drop", "noise"])
+def test_the_seed_decides(name: str) -> None:
+    batch, level = _batch(), DISTURBANCES[name].levels[-1]
+    first, again, other = (disturb(batch, name=name, level=level, seed=s) for s in (1, 1, 2))
+    assert _clouds(first) == _clouds(again)
+    assert _clouds(first) != _clouds(other)
+
+
+def test_the_energy_scale_multiplies() -> None:
+    batch = _batch()
+    found = disturb(batch, name="energy-scale", level=-0.3, seed=0)
+    np.testing.assert_allclose(found.energy, 0.7 * batch.energy, rtol=1e-6)
+    assert torch.equal(found.xyz, batch.xyz)
+
+
+def test_faint_voxels_are_lost_and_the_brightest_stays() -> None:
+    batch = _batch()
+    expected = []
+    for cloud in _clouds(batch):
+        kept = {voxel: energy for voxel, energy in cloud.items() if energy >= 0.9}
+        brightest = max(cloud, key=cloud.__getitem__)
+        expected.append(kept or {brightest: cloud[brightest]})
+    threshold = float(torch.tensor(0.9))
+    assert _clouds(disturb(batch, name="threshold", level=threshold, seed=0)) == expected
+
+
+def test_dropped_voxels_are_the_share_that_was_asked_for() -> None:
+    batch = _batch(400)
+    left = disturb(batch, name="drop", level=0.3, seed=0).num_voxels
+    assert left == pytest.approx(0.7 * batch.num_voxels, rel=0.03)
+    for before, after in zip(_clouds(batch), _clouds(disturb(batch, name="drop", level=0.3, seed=0)), strict=True):  # fmt: skip
+        assert after.items() <= before.items()
+
+
+def test_noise_is_added_around_what_is_there() -> None:
+    batch = _batch(600)
+    noisy = disturb(batch, name="noise", level=0.5, seed=0)
+    # On average half as many, but for those that fall on another voxel.
+    assert noisy.num_voxels == pytest.approx(1.5 * batch.num_voxels, rel=0.03)
+    added = float(noisy.energy.sum() - batch.energy.sum())
+    assert added == pytest.approx(0.5 * batch.num_voxels * NOISE_MEV, rel=0.05)
+    for before, after in zip(_clouds(batch), _clouds(noisy), strict=True):
+        assert set(before) <= set(after)
+        assert all(after[v] >= before[v] - 1e-6 for v in before)
+        low, high = np.min(list(before), axis=0), np.max(list(before), axis=0)
+        voxels = np.array(list(after))
+        assert (voxels >= low - NOISE_MARGIN).all()
+        assert (voxels <= high + NOISE_MARGIN).all()
+
+
+def test_jitter_moves_and_sums_and_loses_no_energy() -> None:
+    batch = _batch()
+    moved = disturb(batch, name="jitter", level=1.0, seed=0)
+    for before, after in zip(_clouds(batch), _clouds(moved), strict=True):
+        assert sum(after.values()) == pytest.approx(sum(before.values()), rel=1e-5)
+    assert _clouds(moved) != _clouds(batch)
+
+
+def test_take_picks_particles_as_a_loop_does() -> None:
+    batch = _batch()
+    rows = [7, 0, 39, 7]
+    found = take(batch, torch.tensor(rows))
+    clouds = _clouds(batch)
+    assert _clouds(found) == [clouds[row] for row in rows]
+    assert found.particle.tolist() == batch.particle[rows].tolist()
+    assert found.label.tolist() == batch.label[rows].tolist()

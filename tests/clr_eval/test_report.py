@@ -1,0 +1,256 @@
+"""The command end to end: the report, what it computes once, and one line for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from clr_eval import EvalConfig, embed, evaluate
+from clr_eval.cli import eval_command
+from clr_eval.disturb import DISTURBANCES, Disturbance
+from clr_eval.failures import profile
+from clr_eval.names import METHODS
+from clr_train.evaluate import Features, linear_probe
+from clr_train.reader import SplitReader
+
+OPTIONS = (
+    "--device=cpu",
+    "--fractions=0.4,1.0",
+    "--seeds=0,1",
+    "--epochs=1",
+    "--min-steps=2",
+    "--batch-size=30",
+    "--resamples=20",
+)
+PICTURES = ("label_fractions", "confusion", "robustness", "failures", "map", "neighbours")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_levels() -> Any:
+    """Try two levels of each disturbance: the network is slow."""
+    patch = pytest.MonkeyPatch()
+    few = {
+        name: Disturbance(title=d.title, axis=d.axis, levels=(0.0, d.levels[-1]), apply=d.apply)
+        for name, d in DISTURBANCES.items()
+    }
+    patch.setattr("clr_eval.robustness.DISTURBANCES", few)
+    yield
+    patch.undo()
+
+
+def _invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(eval_command, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def folder(checkpoint: Path, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("report") / "report"
+    done = _invoke("--checkpoint", checkpoint, "--shards", shards, "--out", out, *OPTIONS)
+    assert done.exit_code == 0, done.output
+    assert done.stdout == f"wrote {out / 'report.md'}\n"
+    return out
+
+
+@pytest.fixture(scope="module")
+def report(folder: Path) -> dict[str, Any]:
+    text = (folder / "report.json").read_text()
+    found: dict[str, Any] = json.loads(text, parse_constant=pytest.fail)  # no NaN: strict JSON
+    return found
+
+
+def test_every_method_is_judged_at_every_fraction(report: dict[str, Any]) -> None:
+    judged = [(r["method"], r["fraction"], tuple(r["seeds"])) for r in report["results"]]
+    expected = []
+    for name, method in METHODS.items():
+        drawn_at_all = (0, 1) if method.features is None else (0,)
+        expected += [(name, 0.4, (0, 1)), (name, 1.0, drawn_at_all)]
+    assert judged == expected
+    labelled = {r["fraction"]: r["num_labelled"] for r in report["results"]}
+    assert labelled[1.0] == 90
+    assert labelled[0.4] == pytest.approx(36, abs=2)
+    for result in report["results"]:
+        assert np.sum(result["confusion"]) == pytest.approx(60)
+        for figure in ("accuracy", "balanced_accuracy", "auc"):
+            found = result[figure]
+            assert 0 <= found["low"] <= found["high"] <= 1
+            assert found["value"] == pytest.approx(np.mean(found["seeds"]))
+
+
+def test_the_linear_probe_is_that_of_the_embeddings(
+    report: dict[str, Any], checkpoint: Path, shards: Path
+) -> None:
+    train, test = (
+        Features(
+            values=e.features, label=e.label.astype(np.int64), particle=np.arange(len(e.label))
+        )
+        for e in (embed(checkpoint, shards, split=s, device="cpu") for s in ("train", "test"))
+    )
+    expected = linear_probe(train, test=test)
+    (found,) = (r for r in report["results"] if (r["method"], r["fraction"]) == ("linear", 1.0))
+    assert found["accuracy"]["value"] == pytest.approx(expected.accuracy)
+    assert found["balanced_accuracy"]["value"] == pytest.approx(expected.balanced_accuracy)
+
+
+def test_robustness_begins_at_the_undisturbed_result(report: dict[str, Any]) -> None:
+    assert list(report["robustness"]) == list(DISTURBANCES)
+    undisturbed = {
+        r["method"]: r["accuracy"]["value"] for r in report["results"] if r["fraction"] == 1.0
+    }
+    for disturbance in report["robustness"].values():
+        assert list(disturbance["methods"]) == ["finetuned", "linear", "scratch", "handmade-trees"]
+        for name, curves in disturbance["methods"].items():
+            assert len(curves["accuracy"]) == len(disturbance["levels"]) == 2
+            assert curves["accuracy"][0]["value"] == pytest.approx(undisturbed[name])
+
+
+def test_failures_add_up(report: dict[str, Any]) -> None:
+    for methods in report["failures"].values():
+        for name, bins in methods.items():
+            assert sum(b["count"] for b in bins) == 60
+            total = sum(b["count"] * b["accuracy"]["value"] for b in bins)
+            (whole,) = (r for r in report["results"] if (r["method"], r["fraction"]) == (name, 1.0))
+            assert total / 60 == pytest.approx(whole["accuracy"]["value"])
+
+
+def test_neighbours_are_the_nearest(report: dict[str, Any], checkpoint: Path, shards: Path) -> None:
+    train, test = (embed(checkpoint, shards, split=s, device="cpu") for s in ("train", "test"))
+    unit = [e.features / np.linalg.norm(e.features, axis=1)[:, None] for e in (train, test)]
+    found = report["map"]["neighbours"]
+    assert test.label[found["query"]].tolist() == [0, 1, 2, 3, 4]
+    for query, rows, cosine in zip(*found.values(), strict=True):
+        every = unit[0] @ unit[1][query]
+        np.testing.assert_allclose(np.sort(every)[::-1][:5], cosine, atol=1e-4)
+        np.testing.assert_allclose(every[rows], cosine, atol=1e-4)
+
+
+def test_the_text_has_every_part_and_shows_every_picture(folder: Path) -> None:
+    text = (folder / "report.md").read_text()
+    for method in METHODS.values():
+        assert f"| {method.title} |" in text
+    for picture in PICTURES:
+        assert f"({picture}.png)" in text
+        assert (folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+    assert "90 particles: " in text
+    assert "nan" not in text
+
+
+def test_nothing_is_computed_twice_and_the_result_is_the_same(
+    folder: Path, checkpoint: Path, shards: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(folder, again)
+    parts = sorted((again / "parts").iterdir())
+    # As if interrupted: the last of what it computes is missing, another is damaged.
+    (missing,) = (p for p in parts if p.name.startswith("neighbours-"))
+    missing.unlink()
+    damaged = next(p for p in parts if p.name.startswith("probe-knn-"))
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    (again / "report.json").unlink()
+    monkeypatch.setattr("clr_eval.classifier.Classifier.fit", _must_not)
+    monkeypatch.setattr("clr_eval.subject.collect", _must_not)
+    done = _invoke("--checkpoint", checkpoint, "--shards", shards, "--out", again, *OPTIONS)
+    assert done.exit_code == 0, done.output
+    first, second = (json.loads((f / "report.json").read_text()) for f in (folder, again))
+    assert first == second
+    assert sorted((again / "parts").iterdir()) == parts
+
+
+def _must_not(*_args: Any, **_options: Any) -> None:
+    raise AssertionError("this was computed before")
+
+
+def test_other_options_compute_what_they_change(
+    folder: Path, checkpoint: Path, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(folder, again)
+    before = {p.name for p in (again / "parts").iterdir()}
+    monkeypatch.setattr("clr_eval.subject.collect", _must_not)
+    config = EvalConfig(
+        checkpoint=str(checkpoint), shards=str(shards), out=str(again), device="cpu",
+        fractions=(1.0,), seeds=(0,), parts=("finetune",), min_steps=3, epochs=1, resamples=0,
+    )  # fmt: skip
+    report = evaluate(config)
+    assert {r["method"] for r in report["results"]} == {"finetuned"}
+    assert "robustness" not in report
+    added = {p.name for p in (again / "parts").iterdir()} - before
+    assert len(added) == 1
+    assert next(iter(added)).startswith("network-finetuned-")
+
+
+def test_bins_hold_equally_many_and_every_particle() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 5, 400)
+    answers = np.where(rng.random(400) < 0.8, truth, 0)[None]
+    values = rng.lognormal(size=400)
+    bins = profile(values, truth=truth, answers=answers, resamples=0, seed=0)
+    assert [b["count"] for b in bins] == [50] * 8
+    for b in bins:
+        rows = (values >= b["low"]) & ((values < b["high"]) | (values == values.max()))
+        there = rows & (values <= b["high"])
+        right = (truth == answers[0])[there].mean()
+        assert b["accuracy"]["value"] == pytest.approx(right)
+    (alone,) = profile(np.zeros(400), truth=truth, answers=answers, resamples=0, seed=0)
+    assert alone["count"] == 400
+
+
+def _line(result: Result) -> str:
+    assert result.exit_code == 1, result.output
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def test_a_folder_that_holds_something_else(checkpoint: Path, shards: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("")
+    options = ["--checkpoint", checkpoint, "--shards", shards, "--out", tmp_path]
+    assert "the output folder is in use" in _line(_invoke(*options))
+    assert os.listdir(tmp_path) == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--checkpoint=none.pt"], "none.pt: no such checkpoint"),
+        (["--shards=none"], "none: no such folder"),
+        (["--fractions=0,1"], "--fractions: unusable value (expected numbers above 0 to 1"),
+        (["--seeds=-1"], "--seeds: unusable value"),
+        (["--seeds=1,1"], "--seeds: unusable value (expected each named once, found 1,1)"),
+        (["--parts=probe,magic"], "expected some of probe, finetune, scratch, robustness,"),
+        (["--parts=robustness"], "expected with robustness one of probe, finetune, scratch"),
+        (["--epochs=0"], "--epochs: unusable value (expected at least 1, found 0)"),
+        (["--lr=0"], "--lr: unusable value (expected above 0"),
+        (["--device=tpu"], "--device: unknown device"),
+        (["--max-particles=3"], "--max-particles: unusable value (expected at least 10, found 3)"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line(
+    checkpoint: Path, shards: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    options = ["--checkpoint", checkpoint, "--shards", shards, "--out", tmp_path / "report"]
+    assert message in _line(_invoke(*options, *arguments))
+    assert not (tmp_path / "report" / "report.json").exists()
+
+
+def test_wrong_usage() -> None:
+    for arguments, message in (
+        (["--shards=s"], "Missing option '--checkpoint'"),
+        (["--checkpoint=c", "--shards=s", "--seeds=few"], "'few' is not a list such as 0,1,2"),
+    ):
+        result = _invoke(*arguments)
+        assert result.exit_code == 2
+        assert message in result.stderr
+
+
+def test_a_split_that_is_empty(checkpoint: Path, sample_shards: Path, tmp_path: Path) -> None:
+    options = ["--checkpoint", checkpoint, "--shards", sample_shards, "--out", tmp_path / "report"]
+    assert "no particles in the split" in _line(_invoke(*options))
+    reader = SplitReader(sample_shards, split="test", block_particles=512)
+    assert len(reader.layout.label) > 20
