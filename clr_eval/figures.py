@@ -128,7 +128,7 @@ def draw_robustness(robustness: Mapping[str, Any], *, path: Path) -> None:
 
 def draw_failures(failures: Mapping[str, Any], *, path: Path) -> None:
     """Draw accuracy in bins of energy and size: by method above, by class of the first below."""
-    figure = Figure(figsize=(11.5, 8), layout="constrained")
+    figure = Figure(figsize=(13.5, 8), layout="constrained")
     panels = figure.subplots(2, len(QUANTITIES), sharey="row", squeeze=False)
     for column, (quantity, label) in enumerate(QUANTITIES.items()):
         methods = failures[quantity]
@@ -150,8 +150,8 @@ def draw_failures(failures: Mapping[str, Any], *, path: Path) -> None:
             axes.grid(alpha=0.3)
     panels[0, 0].set_ylabel("accuracy [%]")
     panels[1, 0].set_ylabel("efficiency of the class [%]")
-    panels[0, -1].legend(frameon=False, fontsize=9)
-    panels[1, -1].legend(frameon=False, fontsize=9)
+    for axes in panels[:, -1]:
+        axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.suptitle("where it fails (bins of equally many particles, at their median)")
     _save(figure, path)
 

@@ -1,8 +1,9 @@
 """Classifiers on vectors: probes of frozen features, and baselines.
 
 The linear and the nearest-neighbour probe are those by which a training run judges itself (see
-`clr_train.evaluate`), here with the probability of each class, which ROC curves need. What is fitted weighs the classes
-alike, as the networks do (see `clr_eval.classifier`): the aim is balanced accuracy.
+`clr_train.evaluate`), here with the probability of each class, which ROC curves need. What is
+fitted weighs the classes alike, as the networks do (see `clr_eval.classifier`): the aim is
+balanced accuracy.
 """
 
 from __future__ import annotations

@@ -69,9 +69,9 @@ def _results(report: Mapping[str, Any]) -> str:
     labels = {r["fraction"]: r["num_labelled"] for r in results}
     head = [
         "method",
-        *(f"{f:.4g} of the labels ({labels[f]:,})" for f in fractions),
-        f"accuracy at {fractions[-1]:.4g}",
-        f"ROC AUC at {fractions[-1]:.4g}",
+        *(f"{100 * f:.4g} % of the labels ({labels[f]:,})" for f in fractions),
+        f"accuracy at {100 * fractions[-1]:.4g} %",
+        f"ROC AUC at {100 * fractions[-1]:.4g} %",
     ]
     return "\n\n".join(
         [
@@ -101,8 +101,8 @@ def _classes(report: Mapping[str, Any]) -> str:
     return "\n\n".join(
         [
             "## Classes",
-            f"Efficiency / purity / ROC AUC against the rest, per cent, at {largest:.4g} of the "
-            "labels. Intervals and every seed are in report.json.",
+            "Efficiency / purity / ROC AUC against the rest, per cent, at "
+            f"{100 * largest:.4g} % of the labels. Intervals and every seed are in report.json.",
             _table(["method", *_NAMES], rows),
             "![confusion matrices](confusion.png)",
         ]

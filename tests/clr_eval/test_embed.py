@@ -43,7 +43,7 @@ def test_rows_are_those_of_the_shards_in_their_order(found: Any, sample_shards: 
     assert set(found.columns) == set(COLUMNS)
     assert found.features.shape == (len(sizes), 192)
     assert found.features.dtype == np.float32
-    assert len(found.label) == 161
+    assert len(found.label) == len(sizes) > 40
     assert found.attributes["sources"] == ["dlprod_192px_00.root"]
     assert found.attributes["classes"][3] == "muon"
 
@@ -53,13 +53,13 @@ def test_features_are_the_encoder_s_of_each_particle_alone(
 ) -> None:
     learner = load_learner(checkpoint, device="cpu", engine="torch", precision="fp32")
     reader = SplitReader(sample_shards, split="test", block_particles=512)
-    for row in (0, 77, 160):
+    for row in (0, 17, len(found.label) - 1):
         alone = learner.represent(reader.read(np.array([row]))).numpy()[0]
         np.testing.assert_allclose(found.features[row], alone, atol=1e-5)
 
 
 def test_the_batch_size_does_not_matter(found: Any, checkpoint: Path, sample_shards: Path) -> None:
-    for size in (7, 161):
+    for size in (7, 161):  # the second holds them all
         other = embed(checkpoint, sample_shards, batch_size=size, **ON_CPU)
         scale = np.abs(found.features).max()
         np.testing.assert_allclose(other.features, found.features, atol=1e-5 * scale)
