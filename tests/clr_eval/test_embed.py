@@ -41,7 +41,7 @@ def test_rows_are_those_of_the_shards_in_their_order(found: Any, sample_shards: 
     sizes = np.concatenate([np.diff(table["offset"]) for table in tables])
     np.testing.assert_array_equal(found.columns["num_voxels"], sizes)
     assert set(found.columns) == set(COLUMNS)
-    assert found.features.shape == (len(sizes), 192)
+    assert found.features.shape[0] == len(sizes)
     assert found.features.dtype == np.float32
     assert len(found.label) == len(sizes) > 40
     assert found.attributes["sources"] == ["dlprod_192px_00.root"]
