@@ -99,7 +99,12 @@ class TrainConfig:
         fixed=True,
     )
     # What is trained.
-    model: str = _option("nano", "Size of the encoder.", fixed=True)
+    model: str = _option(
+        "atto",
+        "Size of the encoder: small is the original study's, for a GPU; tiny, nano, pico, femto "
+        "and atto are smaller, the last for a laptop.",
+        fixed=True,
+    )
     stem: int | None = _option(
         None,
         "Voxels along an edge of the cubes that the first layer joins, unless as the size says: "
