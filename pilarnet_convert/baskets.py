@@ -122,7 +122,7 @@ class BasketReader:
                 self._kept[name] = (number, basket)
             yield basket
 
-    def _read(self, name: str, number: int) -> tuple[bytes, NDArray[np.int64] | None]:
+    def _read(self, name: str, number: int) -> tuple[bytes | bytearray, NDArray[np.int64] | None]:
         table = self.index.branches[name]
         if table.seek[number] < 0:
             return read_embedded(self.index, table.name, number)
@@ -130,7 +130,9 @@ class BasketReader:
         return _unpack_basket(raw, table.num_entries(number))
 
 
-def _unpack_basket(raw: bytes, num_entries: int) -> tuple[bytes, NDArray[np.int64] | None]:
+def _unpack_basket(
+    raw: bytes, num_entries: int
+) -> tuple[bytes | bytearray, NDArray[np.int64] | None]:
     """Decompress a basket and split off the positions of its entries.
 
     The key of a basket is a ``TKey`` (sizes, then names) that ends with the ``TBasket`` members
@@ -143,21 +145,19 @@ def _unpack_basket(raw: bytes, num_entries: int) -> tuple[bytes, NDArray[np.int6
     _, _, _, found, last, _ = struct.unpack_from(">hiiiib", raw, key_bytes - 19)
     if found != num_entries:
         raise ValueError(f"a basket of {num_entries} entries holds {found}")
-    if num_bytes - key_bytes == object_bytes:
-        data = raw[key_bytes:]
-    else:
-        data = decompress(memoryview(raw)[key_bytes:], object_bytes)
+    stored = num_bytes - key_bytes == object_bytes
+    data = raw[key_bytes:] if stored else decompress(memoryview(raw)[key_bytes:], object_bytes)
     border = last - key_bytes
     if border == object_bytes:
         return data, None
     positions = np.frombuffer(data, ">i4", offset=border)[1:].astype(np.int64) - key_bytes
     positions[-1] = border
-    if len(positions) != num_entries + 1 or np.any(np.diff(positions) < 0):
+    if len(positions) != num_entries + 1 or (positions[1:] < positions[:-1]).any():
         raise ValueError("the positions of the entries do not ascend")
-    return data[:border], positions
+    return data, positions
 
 
-def decompress(data: memoryview, num_bytes: int) -> bytes:
+def decompress(data: memoryview, num_bytes: int) -> bytes | bytearray:
     """Decompress the blocks of a ROOT record.
 
     Parameters
@@ -173,7 +173,7 @@ def decompress(data: memoryview, num_bytes: int) -> bytes:
     ValueError
         If the algorithm is unknown or the sizes do not agree.
     """
-    parts: list[bytes] = []
+    parts: list[bytes | bytearray] = []
     missing, position = num_bytes, 0
     while missing > 0:
         header = bytes(data[position : position + 9])
@@ -194,13 +194,13 @@ def decompress(data: memoryview, num_bytes: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _inflate(data: bytes, num_bytes: int) -> bytes:
+def _inflate(data: bytes, num_bytes: int) -> bytes | bytearray:
     if deflate is None:
         return zlib.decompress(data, bufsize=num_bytes)
-    return bytes(deflate.zlib_decompress(data, num_bytes))
+    return deflate.zlib_decompress(data, num_bytes)
 
 
-_ALGORITHMS: Final[Mapping[bytes, Callable[[bytes, int], bytes]]] = {
+_ALGORITHMS: Final[Mapping[bytes, Callable[[bytes, int], bytes | bytearray]]] = {
     b"ZL": _inflate,
     b"XZ": lambda data, num_bytes: lzma.decompress(data),  # noqa: ARG005 - sizes itself
     # Eight bytes of checksum precede the LZ4 block.

@@ -26,7 +26,7 @@ _MEMBER_WISE: Final = 0x4000
 class Basket(NamedTuple):
     """The contents of a basket: `data`, where each of its entries begins, and the end (or None)."""
 
-    data: bytes
+    data: bytes | bytearray
     starts: NDArray[np.int64] | None
     first_entry: int
 
@@ -64,11 +64,14 @@ def jagged(
         All of them, native-endian.
     """
     counts, parts = [], []
+    size = np.dtype(dtype).itemsize
     for basket, positions in _located(baskets, start, stop):
-        if np.any(positions % np.dtype(dtype).itemsize):
+        num_bytes = positions[1:] - positions[:-1]
+        if (num_bytes % size).any():
             raise ValueError("an entry does not hold a whole number of values")
-        parts.append(np.frombuffer(basket.data[positions[0] : positions[-1]], dtype))
-        counts.append(np.diff(positions) // np.dtype(dtype).itemsize)
+        counts.append(num_bytes // size)
+        first, num_values = int(positions[0]), int(counts[-1].sum())
+        parts.append(np.frombuffer(basket.data, dtype, num_values, first))
     return _join(counts, "=i8"), _join(parts, dtype)
 
 
@@ -78,8 +81,10 @@ def strings(baskets: Iterable[Basket], start: int, stop: int) -> list[str]:
     A string is a length of one byte, or 255 and a length of four, and its characters.
     """
     found: list[str] = []
+    add = found.append
+    known: dict[bytes, str] = {}  # few differ, and decoding costs more than looking up
     for basket, positions in _located(baskets, start, stop):
-        data = basket.data
+        data = bytes(basket.data)
         for position, end in _objects(data, positions):
             position += 6
             while position < end:
@@ -88,9 +93,13 @@ def strings(baskets: Iterable[Basket], start: int, stop: int) -> list[str]:
                 if length == 255:
                     length = int.from_bytes(data[position : position + 4], "big")
                     position += 4
-                found.append(data[position : position + length].decode())
+                raw = data[position : position + length]
                 position += length
-            if position != end:
+                text = known.get(raw)
+                if text is None:
+                    text = known[raw] = raw.decode()
+                add(text)
+            if position > end:
                 raise ValueError("a string runs over the end of its entry")
     return found
 
@@ -119,45 +128,59 @@ def voxel_sets(
         If the bytes do not add up.
     """
     clusters: list[int] = []
-    voxels: list[int] = []
-    ids: list[NDArray[np.uint32]] = []
-    values: list[NDArray[np.uint32]] = []
+    first: list[int] = []  # where the ids of each set begin, in words of four bytes
+    counts: list[int] = []
+    parts: list[NDArray[np.uint32]] = []
+    before = 0
     read_count = struct.Struct(">I").unpack_from
     for basket, positions in _located(baskets, start, stop):
-        if np.any(positions % 4):
+        if (positions & 3).any():
             raise ValueError("an entry does not hold a whole number of words")
         data = basket.data
         # Everything is a multiple of four bytes long, so that the basket is an array of words.
-        words = np.frombuffer(data, np.uint32, len(data) // 4)
+        parts.append(np.frombuffer(data, np.uint32, int(positions[-1]) >> 2))
         for position, end in _objects(data, positions):
             at = position + _header_bytes(data, position) if position < end else end
-            before = len(voxels)
+            sets_before = len(counts)
             while at < end:
-                count = read_count(data, at)[0]
-                word = at // 4 + 1
-                ids.append(words[word : word + 2 * count])
-                values.append(words[word + 2 * count : word + 3 * count])
-                voxels.append(count)
+                (count,) = read_count(data, at)
+                counts.append(count)
+                first.append(before + (at >> 2) + 1)
                 at += 4 + 12 * count
             if at != end:
                 raise ValueError("a set of voxels runs over the end of its entry")
-            clusters.append(len(voxels) - before)
+            clusters.append(len(counts) - sets_before)
+        before += len(parts[-1])
+    voxels = np.array(counts, np.int64)
+    ids, values = _split_words(_join(parts, "=u4"), np.array(first, np.int64), voxels)
     return (
         np.array(clusters, np.int64),
-        np.array(voxels, np.int64),
-        _join(ids, "=u4").view(">u8").astype(np.int64),
-        _join(values, "=u4").view(">f4").astype(np.float32),
+        voxels,
+        ids.view(">u8").astype(np.int64),
+        values.view(">f4").astype(np.float32),
     )
 
 
-def _header_bytes(data: bytes, position: int) -> int:
+def _split_words(
+    words: NDArray[np.uint32], first: NDArray[np.int64], voxels: NDArray[np.int64]
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Take the ids (two words a voxel, from `first` on) and the values behind them, set by set."""
+    end = first + 3 * voxels
+    between = first - np.concatenate([[0], end[:-1]])[: len(first)]
+    lengths = np.stack([between, 2 * voxels, voxels], axis=1).ravel()
+    kind = np.repeat(np.tile(np.array([0, 1, 2], np.uint8), len(first)), lengths)
+    words = words[: len(kind)]
+    return words[kind == 1], words[kind == 2]
+
+
+def _header_bytes(data: bytes | bytearray, position: int) -> int:
     version, class_version = struct.unpack_from(">HH", data, position + 4)
     if not version & _MEMBER_WISE:
         raise ObjectWiseError
     return 8 if class_version else 12
 
 
-def _objects(data: bytes, positions: NDArray[np.int64]) -> Iterable[tuple[int, int]]:
+def _objects(data: bytes | bytearray, positions: NDArray[np.int64]) -> Iterable[tuple[int, int]]:
     """Yield where the object of each entry begins and ends; an entry of no bytes is empty."""
     for position, end in itertools.pairwise(positions.tolist()):
         if position < end:

@@ -257,29 +257,28 @@ def _voxels(
     counts = num_voxels[kept]
     offset = offsets_of(counts)
     take = np.repeat(columns.voxel_offset[kept] - offset[:-1], counts) + np.arange(offset[-1])
-    voxel_id = columns.voxel_id[take].astype(np.uint64)
-    nx, ny = (
-        _scalar_if_same(columns.grid[:, 0], event, counts),
-        _scalar_if_same(columns.grid[:, 1], event, counts),
-    )
     # Below 2**32, which the largest cube of PILArNet is, division takes half the time.
-    if voxel_id.size and voxel_id.max() < 2**32:
-        voxel_id, nx, ny = voxel_id.astype(np.uint32), nx.astype(np.uint32), ny.astype(np.uint32)
-    row, x = voxel_id // nx, voxel_id % nx
+    small = columns.grid.prod(axis=1).max(initial=0) < 2**32
+    voxel_id = columns.voxel_id.astype(np.uint32 if small else np.uint64)[take]
+    nx, ny = (
+        _scalar_if_same(columns.grid[:, axis].astype(voxel_id.dtype), event, counts)
+        for axis in (0, 1)
+    )
+    row = voxel_id // nx
+    z = row // ny
     return {
-        "x": x.astype(np.uint16),
-        "y": (row % ny).astype(np.uint16),
-        "z": (row // ny).astype(np.uint16),
+        "x": (voxel_id - row * nx).astype(np.uint16),
+        "y": (row - z * ny).astype(np.uint16),
+        "z": z.astype(np.uint16),
         "energy": columns.energy[take],
         "offset": offset,
     }
 
 
 def _scalar_if_same(
-    values: NDArray[np.int64], event: NDArray[np.int64], counts: NDArray[np.int64]
+    values: NDArray[np.unsignedinteger], event: NDArray[np.int64], counts: NDArray[np.int64]
 ) -> Any:
     """Give a value of each event to its voxels, as a scalar where all events agree."""
-    unsigned = values.astype(np.uint64)
-    if len(np.unique(unsigned)) == 1:
-        return unsigned[0]
-    return np.repeat(unsigned[event], counts)
+    if len(np.unique(values)) == 1:
+        return values[0]
+    return np.repeat(values[event], counts)

@@ -22,8 +22,8 @@ from pilarnet_convert.schema import SPLITS
 
 __all__ = ["ShardCutter", "SourceFiles", "Unit", "cut_units", "find_sources", "parse_splits"]
 
-#: Compressed bytes of voxels in a unit: some 50 events of 512 pixels, tens of milliseconds.
-UNIT_BYTES: Final = 1_000_000
+#: Compressed bytes of voxels in a unit: some 100 events of 512 pixels, tens of milliseconds.
+UNIT_BYTES: Final = 2_000_000
 #: The archive's layout: products beside the images, in folders and under names of their own.
 _PRODUCTS: Final = ("cluster", "particle")
 _PRODUCT_NAME: Final = re.compile(r"(?:(?<=^)|(?<=_))(cluster|particle)_")

@@ -33,7 +33,7 @@ from pilarnet_convert.conversion import convert
 from pilarnet_convert.errors import MissingDependencyError
 from pilarnet_convert.shards import open_shards
 
-SAMPLE = Path(__file__).parents[1] / "data" / "dlprod_192px_00.root"
+SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "dlprod_192px_00.root"
 
 
 def read_views(shards: Path, *, num_particles: int) -> VoxelBatch:
