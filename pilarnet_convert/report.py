@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError
@@ -39,7 +40,7 @@ def render(statistics: Statistics, *, style: Format = "table", brief: bool = Fal
     tables += [_cluster_table(statistics)]
     lay_out = _markdown if style == "markdown" else _plain
     head = (
-        f"{_count(statistics.num_events)} events of {statistics.num_sources} sources, "
+        f"{_count(statistics.num_events)} events of {_sources(statistics.num_sources)}, "
         f"{statistics.num_shards} shards"
     )
     parts = [head, *(lay_out(table) for table in tables)]
@@ -127,6 +128,10 @@ def _is_text(name: str) -> bool:
     return name in ("split", "class", "clusters", "meaning")
 
 
+def _sources(number: int) -> str:
+    return "1 source" if number == 1 else f"{_count(number)} sources"
+
+
 def _count(value: Any) -> str:
     return f"{int(value):,}"
 
@@ -173,8 +178,6 @@ def plot(shards: Shards, path: Path) -> None:
         raise MissingDependencyError(
             "pictures need matplotlib", field="--plot", advice="pip install 'pilarnet-clr[plot]'"
         ) from error
-    import numpy as np
-
     columns = particle_columns(shards)
     every = {
         name: np.concatenate([split[name] for split in columns.values()])
@@ -206,7 +209,8 @@ def plot(shards: Shards, path: Path) -> None:
         values = every[column]
         positive = values[np.isfinite(values) & (values > 0)]
         if len(positive):
-            bins = np.geomspace(positive.min(), positive.max() * 1.001, 41)
+            num_bins = int(np.clip(np.sqrt(len(positive)), 8, 40))
+            bins = np.geomspace(positive.min(), positive.max() * 1.001, num_bins + 1)
             for species in CLASSES:
                 axes.hist(
                     values[every["label"] == species.label],
@@ -217,8 +221,10 @@ def plot(shards: Shards, path: Path) -> None:
                     label=species.name,
                 )
             axes.set_xscale("log")
-            axes.legend(frameon=False)
         axes.set(xlabel=label, ylabel="particles a bin", title=title)
+    handles, labels = voxels.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     for axes in (counts, voxels, energy):
         axes.spines[["top", "right"]].set_visible(False)
     ending = path.suffix.lstrip(".").lower()

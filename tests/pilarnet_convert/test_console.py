@@ -117,7 +117,7 @@ def test_what_conversion_prints(tmp_path: Path):
     result = run_convert("--input", SAMPLE, "--out", tmp_path / "out", "--workers", 1)
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert lines[0] == "20 events of 1 sources, 3 shards"
+    assert lines[0] == "20 events of 1 source, 3 shards"
     assert [line.split()[0] for line in lines[2:9]] == (
         ["class", "electron", "proton", "gamma", "muon", "pion", "all"]
     )
