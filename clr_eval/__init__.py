@@ -2,26 +2,27 @@
 
 Imports run one way: this package uses `clr_train` and `pilarnet_convert`, and neither knows it::
 
-    ragged, cache, names -> data -> embed, output
-    names -> probes, scores, classifier, disturb -> subject -> results -> robustness, atlas
-                                                      -> figures, text -> report -> cli
+    ragged, cache, output -> data -> embedding -> cli
+    names -> config, probes, classifier, disturb -> subject -> robustness, atlas
+    scores -> failures -> figures, portraits, text -> report -> cli
 
 ========== =====================================================================
 names      the methods that are compared, their names and colours
+config     the options of a report
 ragged     picking particles out of a ragged batch
 data       a split in memory: voxels, labels, provenance; the subsets that are labelled
 output     embeddings as .zarr, .parquet, .npz or .h5
-embed      features of a split, in the order of the shards
+embedding  features of a split, in the order of the shards
 probes     classifiers on frozen features
 classifier the whole network with a linear head: fine-tuned, or trained from scratch
-scores     what predictions are worth, with intervals
 disturb    test data made worse: energy scale, lost voxels, noise, ...
 cache      what a report has computed, by a key of what it depends on
-subject    an encoder, the particles it is judged on, and what was computed of them
-results    predictions of every method at every label fraction and seed
+subject    an encoder, the particles it is judged on, and every method's predictions of them
 robustness predictions for test data made worse
 atlas      a map of the embedding in two dimensions, and nearest neighbours
-figures    pictures
+scores     what predictions are worth, with intervals
+failures   the same in bins of energy and size
+figures    pictures of curves and tables; portraits those of particles
 text       report.md
 report     the report as a whole: report.json
 ========== =====================================================================

@@ -73,8 +73,9 @@ def embed(
         ``train``, ``val`` or ``test``.
     batch_size : int
         Particles embedded at once: it sets memory and speed. A particle's features depend on no
-        other particle; between batch sizes they differ at most in the last bits, where the matrix
-        products of the machine round differently (below 1e-5 of the largest feature in fp32).
+        other particle. On the CPU with one thread, batches of 7 and more were seen to give the
+        same bits; a batch of one, or other numbers of threads, take other paths through the
+        matrix products and differ in the last bit (3e-7 of the largest feature; tested to 1e-5).
     device, engine, precision : str
         As the options of ``clr-train``; ``fp32`` unless told otherwise.
     show_progress : bool

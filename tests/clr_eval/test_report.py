@@ -27,20 +27,22 @@ OPTIONS = (
     "--epochs=1",
     "--min-steps=2",
     "--batch-size=30",
-    "--resamples=20",
+    "--resamples=8",
 )
 PICTURES = ("label_fractions", "confusion", "robustness", "failures", "map", "neighbours")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _few_levels() -> Any:
-    """Try two levels of each disturbance: the network is slow."""
+def _small() -> Any:
+    """Try two levels of each disturbance, and draw coarsely: both take time."""
     patch = pytest.MonkeyPatch()
     few = {
         name: Disturbance(title=d.title, axis=d.axis, levels=(0.0, d.levels[-1]), apply=d.apply)
         for name, d in DISTURBANCES.items()
     }
     patch.setattr("clr_eval.robustness.DISTURBANCES", few)
+    for module in ("figures", "portraits"):
+        patch.setattr(f"clr_eval.{module}._DPI", 40)
     yield
     patch.undo()
 
