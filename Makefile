@@ -30,13 +30,13 @@ lint: $(INSTALLED)
 	cd $(ROOT) && $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 test: lint  ## check style and types, run the tests
-	cd $(ROOT) && $(BIN)/pytest
+	cd $(ROOT) && OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 minkowski: $(INSTALLED)  ## build MinkowskiEngine (10 minutes, once) and install it beside
 	$(ROOT)/tools/build_minkowski.sh $(VENV)
 
 test-minkowski: $(INSTALLED)  ## compare the engines (after make minkowski)
-	cd $(ROOT) && $(BIN)/pytest -m minkowski
+	cd $(ROOT) && $(BIN)/pytest -m minkowski tests/clr_train
 
 test-gpu: $(INSTALLED)  ## the tests that need a CUDA device
 	cd $(ROOT) && $(BIN)/pytest -m gpu
