@@ -107,9 +107,7 @@ MODELS: dict[str, EncoderConfig] = {
         EncoderConfig(name="nano", dims=(64, 128, 256, 512), depths=(2, 2, 6, 2)),
         EncoderConfig(name="pico", dims=(40, 80, 160, 320), depths=(2, 2, 6, 2)),
         EncoderConfig(name="femto", dims=(32, 64, 128, 256), depths=(2, 2, 2, 2), stem=2),
-        EncoderConfig(
-            name="atto", dims=(24, 48, 96), depths=(1, 1, 1), stem=2, pooling="max+mean"
-        ),
+        EncoderConfig(name="atto", dims=(24, 48, 96), depths=(1, 1, 1), stem=2, pooling="max+mean"),
     )
 }
 

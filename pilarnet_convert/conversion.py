@@ -22,7 +22,8 @@ from pilarnet_convert.outfolder import OutFolder
 from pilarnet_convert.particles import Selection
 from pilarnet_convert.plan import SourceFiles, cut_units, find_sources, parse_splits
 from pilarnet_convert.schedule import Schedule, ShardPlan
-from pilarnet_convert.shards import Shards, open_shards, write_root
+from pilarnet_convert.shards import Shards, open_shards
+from pilarnet_convert.shardwriter import write_root
 from pilarnet_convert.spool import UnitReport
 from pilarnet_convert.work import (
     ReaderName,

@@ -14,13 +14,8 @@ from pilarnet_convert.console import progress_bar
 from pilarnet_convert.encode import array_metadata
 from pilarnet_convert.errors import ShardError
 from pilarnet_convert.schema import CLASSES, PARTICLE_ARRAYS, SPLITS, VOXEL_ARRAYS
-from pilarnet_convert.shards import (
-    Shard,
-    array_attributes,
-    open_shard_attributes,
-    root_checksum,
-    shard_checksum,
-)
+from pilarnet_convert.shards import Shard, open_shard_attributes
+from pilarnet_convert.shardwriter import array_attributes, root_checksum, shard_checksum
 
 __all__ = ["verify"]
 

@@ -26,7 +26,7 @@ from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.larcv import NativeReader, index_source
 from pilarnet_convert.particles import Selection, particle_clouds
 from pilarnet_convert.plan import SourceFiles, Unit
-from pilarnet_convert.shards import write_shard
+from pilarnet_convert.shardwriter import write_shard
 from pilarnet_convert.spool import UnitReport, join_segments, write_segment
 
 __all__ = ["ReaderName", "Setting", "Workers", "convert_unit", "index_files", "pack_shard"]

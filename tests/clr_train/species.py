@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.schema import PARTICLE_ARRAYS, VOXEL_ARRAYS
-from pilarnet_convert.shards import write_root, write_shard
+from pilarnet_convert.shardwriter import write_root, write_shard
 
 #: Energy of a voxel, MeV, and steps sideways, by label.
 _MEAN_ENERGY = (0.5, 4.0, 0.8, 0.6, 1.5)
