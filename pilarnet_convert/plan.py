@@ -22,8 +22,9 @@ from pilarnet_convert.schema import SPLITS
 
 __all__ = ["ShardCutter", "SourceFiles", "Unit", "cut_units", "find_sources", "parse_splits"]
 
-#: Compressed bytes of voxels in a unit: some 100 events of 512 pixels, tens of milliseconds.
-UNIT_BYTES: Final = 2_000_000
+#: Compressed bytes of voxels in a unit: some 200 events of 512 pixels, a tenth of a second. The
+#: smaller baskets of particles hold about as many events, and each unit decompresses its own.
+UNIT_BYTES: Final = 4_000_000
 #: The archive's layout: products beside the images, in folders and under names of their own.
 _PRODUCTS: Final = ("cluster", "particle")
 _PRODUCT_NAME: Final = re.compile(r"(?:(?<=^)|(?<=_))(cluster|particle)_")
@@ -162,10 +163,11 @@ def cut_units(sources: Mapping[int, Source], *, max_events: int | None = None) -
     left = np.inf if max_events is None else max_events
     for number, source in sources.items():
         entries, num_bytes = source.cheap_cuts()
-        numbers = num_bytes[1:] // UNIT_BYTES
-        last_of_unit = np.append(np.flatnonzero(np.diff(numbers)) + 1, len(entries) - 1)
+        # Equal shares, so that none is a remainder that costs its overhead for a few events.
+        num_units = max(1, round(int(num_bytes[-1]) / UNIT_BYTES))
+        shares = np.linspace(0, num_bytes[-1], num_units + 1)[1:]
         start = 0
-        for stop in np.unique(entries[last_of_unit]):
+        for stop in np.unique(entries[np.searchsorted(num_bytes, shares)]):
             stop = int(min(stop, start + left))
             if stop > start:
                 units.append(Unit(source=number, start=start, stop=stop))
