@@ -7,6 +7,7 @@ makes is on disk when it returns.
 from __future__ import annotations
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -136,6 +137,7 @@ def _begin_process(setting: Setting | None) -> None:
     multiprocessing.set_start_method("fork", force=True)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _keep_freed_memory()
+    gc.freeze()  # what was imported is shared with the server until a collection touches it
     _begin(setting)
 
 
