@@ -165,9 +165,9 @@ def cut_units(sources: Mapping[int, Source], *, max_events: int | None = None) -
         entries, num_bytes = source.cheap_cuts()
         # Equal shares, so that none is a remainder that costs its overhead for a few events.
         num_units = max(1, round(int(num_bytes[-1]) / UNIT_BYTES))
-        shares = np.linspace(0, num_bytes[-1], num_units + 1)[1:]
+        shares = np.linspace(0, num_bytes[-1], num_units + 1)[1:-1]
         start = 0
-        for stop in np.unique(entries[np.searchsorted(num_bytes, shares)]):
+        for stop in np.unique([*entries[np.searchsorted(num_bytes, shares)], entries[-1]]):
             stop = int(min(stop, start + left))
             if stop > start:
                 units.append(Unit(source=number, start=start, stop=stop))
