@@ -1,0 +1,37 @@
+"""Kills a reading worker of a stream and prints the error that comes of it.
+
+    python -m tests.clr_train.vanishing SHARDS
+
+A process of its own: torch raises the news of a dead child wherever the main thread happens to be.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from clr_train.stream import ParticleStream, StreamConfig
+from pilarnet_convert.errors import PilarnetError
+
+
+def main() -> None:
+    stream = ParticleStream(
+        StreamConfig(
+            shards=sys.argv[1], split="train", batch_size=8, workers=1, shuffle_particles=32
+        )
+    )
+    batches = stream.batches(0)
+    next(batches)
+    assert stream._loader is not None
+    (worker,) = stream._loader._iterator._workers  # type: ignore[union-attr]
+    os.kill(worker.pid, signal.SIGKILL)
+    try:
+        list(batches)
+    except PilarnetError as error:
+        print(error)
+        assert stream._loader is None
+
+
+if __name__ == "__main__":
+    main()
