@@ -283,14 +283,15 @@ class ParticleStream:
             )
         try:
             yield from self._loader
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            # The connections are those over which a process hands its tensors over.
+            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
             self.close()
             raise PilarnetError(
                 "a process that reads shards died",
                 file=self.config.shards,
-                found=str(error).splitlines()[0],
+                found=(str(error) or type(error).__name__).splitlines()[0],
                 advice="it may have run out of memory: try fewer --workers, or none",
             ) from error
 
