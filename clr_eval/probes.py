@@ -18,12 +18,8 @@ from numpy.typing import NDArray
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from clr_train.evaluate import NUM_NEIGHBOURS, Features
+from clr_train.evaluate import Features, linear_classifier, neighbour_classifier
 from pilarnet_convert.schema import CLASSES
 
 __all__ = ["CLASSIFIERS", "fit_probe"]
@@ -36,12 +32,8 @@ _MAJORITY: Final = "majority"
 #: What makes an unfitted classifier, given the number of particles it is fitted on and a seed.
 CLASSIFIERS: Final[Mapping[str, Callable[[int, int], Any]]] = MappingProxyType(
     {
-        "linear": lambda _count, _seed: make_pipeline(
-            StandardScaler(), LogisticRegression(max_iter=2000, class_weight="balanced")
-        ),
-        "knn": lambda count, _seed: KNeighborsClassifier(
-            min(NUM_NEIGHBOURS, count), metric="cosine", algorithm="brute"
-        ),
+        "linear": lambda _count, _seed: linear_classifier(),
+        "knn": lambda count, _seed: neighbour_classifier(count),
         "trees": lambda _count, seed: HistGradientBoostingClassifier(
             class_weight="balanced", random_state=seed
         ),

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, recall_score
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
@@ -25,9 +25,11 @@ __all__ = [
     "Scores",
     "alignment",
     "collect",
+    "linear_classifier",
     "linear_probe",
     "majority",
     "nearest_neighbours",
+    "neighbour_classifier",
     "uniformity",
 ]
 
@@ -126,9 +128,7 @@ def linear_probe(train: Features, *, test: Features) -> Scores:
     -------
     Scores
     """
-    classifier = make_pipeline(
-        StandardScaler(), LogisticRegression(max_iter=2000, class_weight="balanced")
-    )
+    classifier = linear_classifier()
     with warnings.catch_warnings():
         # An untrained encoder's features may be nearly degenerate; the score is what it is.
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -147,9 +147,20 @@ def nearest_neighbours(train: Features, *, test: Features) -> Scores:
     -------
     Scores
     """
-    neighbours = min(NUM_NEIGHBOURS, len(train.label))
-    classifier = KNeighborsClassifier(neighbours, metric="cosine", algorithm="brute")
-    return _fit_and_score(classifier, train, test)
+    return _fit_and_score(neighbour_classifier(len(train.label)), train, test)
+
+
+def linear_classifier() -> Pipeline:
+    """Make what `linear_probe` fits: a regression on standardised features."""
+    return make_pipeline(
+        StandardScaler(), LogisticRegression(max_iter=2000, class_weight="balanced")
+    )
+
+
+def neighbour_classifier(num_particles: int) -> KNeighborsClassifier:
+    """Make what `nearest_neighbours` fits on so many particles."""
+    neighbours = min(NUM_NEIGHBOURS, num_particles)
+    return KNeighborsClassifier(neighbours, metric="cosine", algorithm="brute")
 
 
 def majority(train: Features, *, test: Features) -> Scores:

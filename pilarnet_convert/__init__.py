@@ -12,6 +12,7 @@ baskets    fetching and decompressing what the metadata point at
 decode     from bytes to arrays
 larcv      the native reader of LArCV2 products
 dlp        the same columns through dlp_opendata_api, ROOT and LArCV2
+products   what must hold of the products of a source
 columns    what every reader delivers, and what must hold of it
 particles  clouds of single particles, their labels and splits
 spool      clouds on their way to a shard

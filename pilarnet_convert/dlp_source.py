@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.dlp_packages import Packages, load_packages, quiet
 from pilarnet_convert.errors import InputError
+from pilarnet_convert.products import common_length, refuse_missing
 from pilarnet_convert.rootfile import check_header
 
 __all__ = ["PRODUCTS", "DlpSource", "index_dlp_source", "open_reader"]
@@ -82,29 +83,13 @@ def index_dlp_source(name: str, files: Sequence[Path]) -> DlpSource:
             for product in set(PRODUCTS) & set(names) - set(found):
                 found[product] = path
                 used[product] = (path.name, path.stat().st_size, uuid)
-    for product in PRODUCTS:
-        if product not in found:
-            raise InputError(
-                "a product is missing",
-                file=files[0],
-                field=f"{product}_tree",
-                found=", ".join(present) or "an empty file",
-                advice="put the file that holds it beside this one, in cluster/ or particle/ "
-                "as in the archive",
-            )
-    lengths = {product: _num_entries(packages, product, found[product]) for product in PRODUCTS}
-    if len(set(lengths.values())) > 1:
-        raise InputError(
-            "the products differ in length",
-            file=files[0],
-            expected="as many entries in each tree",
-            found=", ".join(f"{product}_tree {n}" for product, n in lengths.items()),
-            advice="take both products from the same production",
-        )
+    missing = [f"{product}_tree" for product in PRODUCTS if product not in found]
+    refuse_missing(missing, file=files[0], present=present)
+    lengths = {
+        f"{product}_tree": _num_entries(packages, product, found[product]) for product in PRODUCTS
+    }
+    num_entries = common_length(lengths, file=files[0])
     clusters, particles = (found[product] for product in PRODUCTS)
-    num_entries = lengths[PRODUCTS[0]]
-    if not num_entries:
-        raise InputError("there are no events", file=files[0], advice="leave the file out")
     entries, num_bytes = _baskets(packages, clusters, num_entries)
     return DlpSource(
         name=name,

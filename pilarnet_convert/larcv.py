@@ -19,6 +19,7 @@ from pilarnet_convert.baskets import BasketReader
 from pilarnet_convert.columns import EventColumns
 from pilarnet_convert.decode import offsets_of
 from pilarnet_convert.errors import InputError
+from pilarnet_convert.products import common_length, refuse_missing
 from pilarnet_convert.rootfile import Layout, TreeIndex, index_trees
 
 __all__ = ["NativeReader", "SourceIndex", "index_source"]
@@ -121,33 +122,15 @@ def index_source(name: str, files: Sequence[Path]) -> SourceIndex:
         for tree, index in indices.items():
             found[tree] = index
             used[tree] = (file.name, file.stat().st_size, uuid)
-    for tree in wanted:
-        if tree not in found:
-            raise InputError(
-                "a product is missing",
-                file=files[0],
-                field=tree,
-                found=", ".join(present) or "an empty file",
-                advice="put the file that holds it beside this one, in cluster/ or particle/ "
-                "as in the archive",
-            )
+    refuse_missing([tree for tree in wanted if tree not in found], file=files[0], present=present)
     _require_branches(found[CLUSTER_TREE], tuple(_CLUSTER_BRANCHES))
     _require_branches(found[PARTICLE_TREE], _PARTICLE_REQUIRED)
     lengths = {tree: found[tree].num_entries for tree in wanted}
-    if len(set(lengths.values())) > 1:
-        raise InputError(
-            "the products differ in length",
-            file=files[0],
-            expected="as many entries in each tree",
-            found=", ".join(f"{tree} {entries}" for tree, entries in lengths.items()),
-            advice="take both products from the same production",
-        )
-    if not lengths[CLUSTER_TREE]:
-        raise InputError("there are no events", file=files[0], advice="leave the file out")
+    num_entries = common_length(lengths, file=files[0])
     return SourceIndex(
         name=name,
         files=tuple(dict.fromkeys(used[tree] for tree in wanted)),
-        num_entries=lengths[CLUSTER_TREE],
+        num_entries=num_entries,
         clusters=found[CLUSTER_TREE],
         particles=found[PARTICLE_TREE],
     )
