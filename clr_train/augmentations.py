@@ -1,30 +1,32 @@
 """What a view may do to a particle: a registry of small functions on a ragged batch.
 
-Each takes a cloud whose particles own a voxel or more, one key a particle, and the parameters, and
-returns the new value of the one field that it changes, as if all particles had drawn it: to apply
-it to all and keep some needs no look at the device. None loops over particles.
+Each takes a cloud whose particles own a voxel or more, which particles drew it, one key a particle,
+and the parameters, and returns the cloud changed. Particles that did not draw it take part with a
+strength of nothing, so that nothing needs a look at the device. None loops over particles.
 
 V voxels, N particles. ``AUGMENTATIONS`` stands in the order of application: energies first, on
 the voxels that the detector read; then what is removed, on the axes of the detector; then the
-motions, which end off the grid: rotation, jitter, translation. So a cutout is aligned with the
-axes whether or not the particle is rotated, and the order in which names are listed is of no
-consequence.
+motions: rotation, jitter, translation. So a cutout is aligned with the axes whether or not the
+particle is rotated, and the order in which names are listed is of no consequence. Motions of whole
+particles are collected and move the voxels once, at the end.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from clr_train.rng import fold, normals, uniform
 
-__all__ = ["AUGMENTATIONS", "Augmentation", "Cloud", "Parameters"]
+__all__ = ["AUGMENTATIONS", "Augmentation", "Cloud", "Parameters", "spread"]
 
 _TRANSLATION_STEP: Final = 1.0 / 1024
 
@@ -77,25 +79,40 @@ class Cloud:
     Parameters
     ----------
     position : Tensor, float32 [3, V]
-        Voxels; whole numbers until something moves them.
+        Voxels as stored, whole numbers.
     energy : Tensor, float32 [V]
         MeV.
-    alive : Tensor, bool [V]
-        False where a voxel was removed; its row stays, so that shapes need no look at the device.
+    centroid : Tensor, float64 [3, N]
+        Mean position of each particle's voxels.
     offset : Tensor, int64 [N + 1]
         First row of each particle.
-    owner : Tensor, int64 [V]
-        Particle of each row.
     place : Tensor, int64 [V]
         Place of each row in its particle, from 0.
+    alive : Tensor, bool [V], optional
+        False where a voxel was removed; its row stays, so that shapes need no look at the device.
+        None: all are there.
+    turn : Tensor, float32 [3, 3, N], optional
+        Rotation of each particle about the origin; None turns nothing.
+    shift : Tensor, float32 [3, N], optional
+        What is then added to the positions of a particle.
+    moves : Tensor, float32 [3, V], optional
+        What is then added to the position of a voxel.
     """
 
     position: Tensor
     energy: Tensor
-    alive: Tensor
+    centroid: Tensor
     offset: Tensor
-    owner: Tensor
     place: Tensor
+    alive: Tensor | None = None
+    turn: Tensor | None = None
+    shift: Tensor | None = None
+    moves: Tensor | None = None
+
+    @cached_property
+    def size(self) -> Tensor:
+        """Rows of each particle, int64 [N]."""
+        return self.offset.diff()
 
     def voxel_bits(self, keys: Tensor) -> Tensor:
         """Draw 64 random bits for each voxel, keyed by particle and place in it, int64 [V]."""
@@ -103,62 +120,107 @@ class Cloud:
 
     def spread(self, values: Tensor) -> Tensor:
         """Give each voxel the value of its particle, [N] -> [V] or [R, N] -> [R, V]."""
-        # index_select: on the CPU several times as fast as indexing by a tensor in brackets.
-        return values.index_select(-1, self.owner)
+        return spread(values, self.size, num_rows=len(self.energy))
+
+    def moved(self) -> Tensor:
+        """Give the positions with all motions done, float32 [3, V], a tensor of its own."""
+        position = self.position
+        if self.turn is not None and self.shift is not None:
+            # Written out, not a matrix product, whose order of summation is the library's affair.
+            motion = torch.cat([self.turn, self.shift[:, None]], dim=1)
+            terms = self.spread(motion.flatten(0, 1)).view(3, 4, -1)
+            terms[:, :3] *= position
+            position = terms[:, 0].add_(terms[:, 1]).add_(terms[:, 2]).add_(terms[:, 3])
+        elif self.shift is not None:
+            position = self.spread(self.shift).add_(position)
+        else:
+            position = position.clone()
+        return position if self.moves is None else position.add_(self.moves)
+
+    def shifted(self, steps: Tensor) -> Cloud:
+        """Add to the shift, float32 [3, N]."""
+        return replace(self, shift=steps if self.shift is None else self.shift + steps)
 
 
-Function = Callable[[Cloud, Tensor, Parameters], Tensor]
+def spread(values: Tensor, size: Tensor, *, num_rows: int) -> Tensor:
+    """Repeat the value of each particle for each of its rows.
+
+    Parameters
+    ----------
+    values : Tensor, [N] or [R, N]
+        Of any type.
+    size : Tensor, int64 [N]
+        Rows of each particle.
+    num_rows : int
+        Their sum, V; given, so that a GPU need not be asked.
+
+    Returns
+    -------
+    Tensor, [V] or [R, V]
+    """
+    if values.device.type == "cpu":
+        # numpy fills runs; torch's function gathers row by row, at several times the cost.
+        return torch.from_numpy(np.repeat(values.numpy(), size.numpy(), axis=-1))
+    return torch.repeat_interleave(values, size, dim=-1, output_size=num_rows)
 
 
-def _shift_energy(cloud: Cloud, keys: Tensor, parameters: Parameters) -> Tensor:
-    factor = 1.0 - parameters.shift_energy * uniform(fold(keys, 0))
-    return cloud.energy * cloud.spread(factor)
+Function = Callable[[Cloud, Tensor, Tensor, Parameters], Cloud]
 
 
-def _scale_energy(cloud: Cloud, keys: Tensor, parameters: Parameters) -> Tensor:
-    factor = 1.0 + parameters.scale_energy_sigma * normals(cloud.voxel_bits(keys))
-    return cloud.energy * factor.clamp_(min=0.0)
+def _strength(chosen: Tensor, value: float) -> Tensor:
+    """Give a strength to particles that drew an augmentation, and 0 to the others, float32 [N]."""
+    return chosen.to(torch.float32).mul_(value)
 
 
-def _smear_energy(cloud: Cloud, keys: Tensor, parameters: Parameters) -> Tensor:
-    noise = parameters.smear_energy_mev * normals(cloud.voxel_bits(keys))
-    return (cloud.energy + noise).clamp_(min=0.0)
+def _shift_energy(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
+    factor = 1.0 - _strength(chosen, parameters.shift_energy) * uniform(fold(keys, 0))
+    return replace(cloud, energy=cloud.energy * cloud.spread(factor))
 
 
-def _cutout(cloud: Cloud, keys: Tensor, parameters: Parameters) -> Tensor:
+def _scale_energy(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
+    sigma = cloud.spread(_strength(chosen, parameters.scale_energy_sigma))
+    factor = (1.0 + sigma * normals(cloud.voxel_bits(keys))).clamp_(min=0.0)
+    return replace(cloud, energy=cloud.energy * factor)
+
+
+def _smear_energy(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
+    sigma = cloud.spread(_strength(chosen, parameters.smear_energy_mev))
+    noise = sigma * normals(cloud.voxel_bits(keys))
+    return replace(cloud, energy=(cloud.energy + noise).clamp_(min=0.0))
+
+
+def _cutout(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
     """Remove a cube about one of the particle's voxels, drawn evenly.
 
     Its edge is uniform below a fraction of the longest extent. As that is less than the extent,
     a cube never holds both ends of it: some voxel is always left.
     """
     bits = fold(keys, 0)
-    size = cloud.offset.diff()
-    pick = (uniform(bits, 0).double() * size).long()
+    pick = (uniform(bits, 0).double() * cloud.size).long()
     centre = cloud.position[:, cloud.offset[:-1] + pick]
     low, high = (_per_particle(cloud.position, cloud.offset, how) for how in ("min", "max"))
-    half = 0.5 * parameters.cutout_fraction * uniform(bits, 1) * (high - low).amax(0)
+    largest = _strength(chosen, 0.5 * parameters.cutout_fraction)
+    half = largest * uniform(bits, 1) * (high - low).amax(0)
     distance = (cloud.position - cloud.spread(centre)).abs_().amax(0)
-    return cloud.alive & (distance >= cloud.spread(half))
+    return replace(cloud, alive=distance >= cloud.spread(half))
 
 
-def _drop(cloud: Cloud, keys: Tensor, parameters: Parameters) -> Tensor:
+def _drop(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
     """Remove each voxel by itself; should all go, the one with the largest draw stays."""
-    draw = torch.where(cloud.alive, uniform(cloud.voxel_bits(keys)), -1.0)
+    draw = uniform(cloud.voxel_bits(keys))
+    if cloud.alive is not None:
+        draw = torch.where(cloud.alive, draw, -1.0)
     best = _per_particle(draw[None], cloud.offset, "max")[0]
-    kept = (draw >= parameters.drop_probability) | (draw == cloud.spread(best))
-    return cloud.alive & kept
+    least = _strength(chosen, parameters.drop_probability).minimum(best)
+    return replace(cloud, alive=draw >= cloud.spread(least))
 
 
-def _rotate(cloud: Cloud, keys: Tensor, _parameters: Parameters) -> Tensor:
+def _rotate(cloud: Cloud, chosen: Tensor, keys: Tensor, _parameters: Parameters) -> Cloud:
     """Turn each particle about the mean of its voxels' positions."""
-    # Sums of whole numbers are exact in float64, in any order and company.
-    total = cloud.position.double().cumsum(1).index_select(1, cloud.offset[1:] - 1)
-    total = total.diff(dim=1, prepend=total.new_zeros((3, 1)))
-    centre = cloud.spread((total / cloud.offset.diff()).float())
-    x, y, z = cloud.position - centre
-    turn = cloud.spread(_rotations(keys).float().flatten(0, 1)).view(3, 3, -1)
-    # Written out, not a matrix product, whose order of summation is the library's affair.
-    return torch.stack([(a * x).add_(b * y).add_(c * z) for a, b, c in turn]).add_(centre)
+    still = torch.eye(3, dtype=torch.float64, device=keys.device)[:, :, None]
+    turn = torch.where(chosen, _rotations(keys), still).float()
+    shift = torch.where(chosen, cloud.centroid - (turn * cloud.centroid).sum(1), 0.0)
+    return replace(cloud, turn=turn).shifted(shift.float())
 
 
 def _rotations(keys: Tensor) -> Tensor:
@@ -171,28 +233,27 @@ def _rotations(keys: Tensor) -> Tensor:
     u1, u2, u3 = (u.double() for u in (uniform(first), uniform(first, 1), uniform(second)))
     a, b = 2 * math.pi * u2, 2 * math.pi * u3
     r1, r2 = (1 - u1).sqrt(), u1.sqrt()
-    x, y, z, w = r1 * a.sin(), r1 * a.cos(), r2 * b.sin(), r2 * b.cos()
-    rows = (
-        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
-        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
-        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
-    )
-    return torch.stack([torch.stack(row) for row in rows])
+    vector = x, y, z = torch.stack([r1 * a.sin(), r1 * a.cos(), r2 * b.sin()])
+    w = r2 * b.cos()
+    zero = torch.zeros_like(w)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).view(3, 3, -1)
+    still = torch.eye(3, dtype=torch.float64, device=keys.device)[:, :, None]
+    return (2 * w * w - 1) * still + 2 * (vector[:, None] * vector + w * cross)
 
 
-def _jitter(cloud: Cloud, keys: Tensor, parameters: Parameters) -> Tensor:
+def _jitter(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
     bits = cloud.voxel_bits(keys)
-    moves = torch.stack([normals(bits, axis) for axis in range(3)])
-    return cloud.position + parameters.jitter_voxels * moves
+    sigma = cloud.spread(_strength(chosen, parameters.jitter_voxels))
+    return replace(cloud, moves=sigma * torch.stack([normals(bits, axis) for axis in range(3)]))
 
 
-def _translate(cloud: Cloud, keys: Tensor, parameters: Parameters) -> Tensor:
+def _translate(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
     first, second = fold(keys, 0), fold(keys, 1)
     u = torch.stack([uniform(first), uniform(first, 1), uniform(second)])
     # In steps that a float32 coordinate holds: all voxels of a particle that did not turn then
     # round alike, and no two fall together.
     steps = (u * (parameters.translate_voxels / _TRANSLATION_STEP)).floor_()
-    return cloud.position + cloud.spread(steps * _TRANSLATION_STEP)
+    return cloud.shifted(steps * _strength(chosen, _TRANSLATION_STEP))
 
 
 def _per_particle(values: Tensor, offset: Tensor, how: str) -> Tensor:
@@ -208,8 +269,6 @@ class Augmentation:
     ----------
     number : int
         Its key in the hash of a draw; never changes, whatever is added to the registry.
-    field : str
-        The field of `Cloud` that `apply` returns.
     apply : callable or None
         The function; None does nothing.
     meaning : str
@@ -217,27 +276,26 @@ class Augmentation:
     """
 
     number: int
-    field: str
     apply: Function | None
     meaning: str
 
 
 def _registry() -> Mapping[str, Augmentation]:
-    table: tuple[tuple[str, int, str, Function | None, str], ...] = (
-        ("shift-energy", 2, "energy", _shift_energy, "one factor 1 - 0.1 u for the particle"),
-        ("scale-energy", 4, "energy", _scale_energy, "a normal factor for each voxel"),
-        ("smear-energy", 5, "energy", _smear_energy, "normal noise on each voxel's energy"),
-        ("cutout", 6, "alive", _cutout, "a random cube is removed"),
-        ("drop", 3, "alive", _drop, "each voxel is removed with a probability"),
-        ("rotate", 0, "position", _rotate, "uniform over SO(3), about the centroid"),
-        ("jitter", 7, "position", _jitter, "normal noise on each voxel's position"),
-        ("translate", 1, "position", _translate, "uniform on each axis"),
-        ("identity", 8, "energy", None, "nothing"),
+    table: tuple[tuple[str, int, Function | None, str], ...] = (
+        ("shift-energy", 2, _shift_energy, "one factor 1 - 0.1 u for the particle"),
+        ("scale-energy", 4, _scale_energy, "a normal factor for each voxel"),
+        ("smear-energy", 5, _smear_energy, "normal noise on each voxel's energy"),
+        ("cutout", 6, _cutout, "a random cube is removed"),
+        ("drop", 3, _drop, "each voxel is removed with a probability"),
+        ("rotate", 0, _rotate, "uniform over SO(3), about the centroid"),
+        ("jitter", 7, _jitter, "normal noise on each voxel's position"),
+        ("translate", 1, _translate, "uniform on each axis"),
+        ("identity", 8, None, "nothing"),
     )
     return MappingProxyType(
         {
-            name: Augmentation(number=number, field=field, apply=apply, meaning=meaning)
-            for name, number, field, apply, meaning in table
+            name: Augmentation(number=number, apply=apply, meaning=meaning)
+            for name, number, apply, meaning in table
         }
     )
 

@@ -18,7 +18,6 @@ from clr_train.encoder import MODELS, ContrastiveModel, EncoderConfig
 from clr_train.loss import nt_xent, supervised_contrastive
 from clr_train.rng import fold, key
 from clr_train.sparse import get_engine
-from clr_train.step import join_views
 from clr_train.stream import ParticleStream, StreamConfig
 from clr_train.views import ViewConfig, plain, views
 from clr_train.voxels import ParticleBatch
@@ -90,18 +89,14 @@ class Learner:
             Not normalised.
         """
         batch = batch.to(self.device)
-        pair = [
-            views(batch, seed=self.config.seed, epoch=epoch, view=view, config=self._views)
-            for view in (0, 1)
-        ]
+        seed = self.config.seed
+        voxels = views(batch, seed=seed, epoch=epoch, view=0, count=2, config=self._views)
         keys = [
-            fold(key(self.config.seed, epoch, _PATHS + view, device=self.device), batch.particle)
+            fold(key(seed, epoch, _PATHS + view, device=self.device), batch.particle)
             for view in (0, 1)
         ]
         with self._autocast():
-            _, projection = self.model(
-                join_views(pair[0], second=pair[1]), self.engine, torch.cat(keys)
-            )
+            _, projection = self.model(voxels, self.engine, torch.cat(keys))
         halves: Tensor = projection.view(2, batch.num_particles, -1)
         return halves
 

@@ -1,4 +1,4 @@
-"""One step of pretraining: two views, the contrastive loss, its gradients, the learning rate."""
+"""One step of pretraining: the loss's gradients, in pieces if need be, and the learning rate."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from clr_train.config import TrainConfig
-from clr_train.voxels import ParticleBatch, VoxelBatch
+from clr_train.voxels import ParticleBatch
 
-__all__ = ["backpropagate", "join_views", "learning_rate", "parameter_groups", "split_batch"]
+__all__ = ["backpropagate", "learning_rate", "parameter_groups", "split_batch"]
 
 #: Gives the projections [2, n, D] of both views of the particles of a batch.
 Project = Callable[[ParticleBatch], Tensor]
@@ -84,16 +84,6 @@ def split_batch(batch: ParticleBatch, *, size: int) -> Iterator[ParticleBatch]:
             label=batch.label[rows],
             particle=batch.particle[rows],
         )
-
-
-def join_views(first: VoxelBatch, *, second: VoxelBatch) -> VoxelBatch:
-    """Put the particles of `second` behind those of `first`, for one pass through the network."""
-    return VoxelBatch(
-        xyz=torch.cat([first.xyz, second.xyz]),
-        batch=torch.cat([first.batch, second.batch + first.num_particles]),
-        features=torch.cat([first.features, second.features]),
-        num_particles=first.num_particles + second.num_particles,
-    )
 
 
 def learning_rate(step: int, *, total_steps: int, config: TrainConfig) -> float:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from clr_train.augmentations import AUGMENTATIONS, Augmentation, Cloud, Parameters
+from clr_train.augmentations import AUGMENTATIONS, Cloud, Parameters, spread
 from clr_train.rng import fold, key
 from clr_train.voxels import ParticleBatch, VoxelBatch
 from pilarnet_convert.errors import PilarnetError
@@ -95,41 +95,45 @@ class ViewConfig:
 
 
 def views(
-    batch: ParticleBatch, *, seed: int, epoch: int, view: int, config: ViewConfig
+    batch: ParticleBatch, *, seed: int, epoch: int, view: int, count: int = 1, config: ViewConfig
 ) -> VoxelBatch:
-    """Make one view of every particle of a batch.
+    """Make views of every particle of a batch.
 
     Parameters
     ----------
     batch : ParticleBatch
-        Every particle with a voxel or more.
+        N particles, every one with a voxel or more.
     seed, epoch, view : int
         With ``batch.particle``, what the draw depends on. Two views of a pair differ in `view`.
+    count : int
+        How many views to make at once: `view` and those after it. Particle i of the k-th of them
+        is particle ``k * N + i`` of the result.
     config : ViewConfig
         What may be drawn.
 
     Returns
     -------
     VoxelBatch
-        At least one voxel a particle; rows sorted by (particle, x, y, z), each site once. The
-        energies of voxels that fall together are summed before the transform.
+        ``count * N`` particles, each with a voxel or more; rows sorted by (particle, x, y, z), each
+        site once. The energies of voxels that fall together are summed before the transform.
     """
-    keys = _keys(batch.particle, seed=seed, epoch=epoch, view=view)
+    numbers = range(view, view + count)
+    keys = torch.cat([_keys(batch.particle, seed=seed, epoch=epoch, view=n) for n in numbers])
     chosen = _choose(keys, config)
     effects = fold(keys, _numbers(keys) + _EFFECTS)
-    cloud = _cloud(batch)
+    cloud = _cloud(batch, count=count)
     for name, augmentation in AUGMENTATIONS.items():
-        if name in config.augmentations:
-            mask = chosen[config.augmentations.index(name)]
+        if name in config.augmentations and augmentation.apply is not None:
+            drawn_by = chosen[config.augmentations.index(name)]
             effect = effects[augmentation.number]
-            cloud = _apply(augmentation, cloud, mask, effect, config.parameters)
-    return _quantise(cloud, batch.num_particles, config.energy_transform)
+            cloud = augmentation.apply(cloud, drawn_by, effect, config.parameters)
+    return _quantise(cloud, config.energy_transform)
 
 
 def plain(batch: ParticleBatch, *, energy_transform: str) -> VoxelBatch:
     """Give the voxels of a batch as they are, in the form of a view: for evaluation."""
     _check_transform(energy_transform)
-    return _quantise(_cloud(batch), batch.num_particles, energy_transform)
+    return _quantise(_cloud(batch), energy_transform)
 
 
 def drawn(
@@ -217,58 +221,48 @@ def _numbers(keys: Tensor) -> Tensor:
     return torch.arange(len(AUGMENTATIONS), device=keys.device)[:, None]
 
 
-def _cloud(batch: ParticleBatch) -> Cloud:
+def _cloud(batch: ParticleBatch, *, count: int = 1) -> Cloud:
+    """Put `count` copies of a batch one after the other."""
+    position = batch.xyz.T.to(torch.float32, memory_format=torch.contiguous_format)
+    # Sums of whole numbers are exact in float64, in any order and company.
+    total = position.cumsum(1, dtype=torch.float64).index_select(1, batch.offset[1:] - 1)
     size = batch.offset.diff()
-    number = torch.arange(batch.num_particles, device=batch.device)
-    owner = torch.repeat_interleave(number, size, output_size=batch.num_voxels)
+    centroid = total.diff(dim=1, prepend=total.new_zeros((3, 1))) / size
     place = torch.arange(batch.num_voxels, device=batch.device)
+    place -= spread(batch.offset[:-1], size, num_rows=batch.num_voxels)
+    later = batch.offset[1:] + torch.arange(count, device=batch.device)[:, None] * batch.num_voxels
     return Cloud(
-        position=batch.xyz.T.to(torch.float32, memory_format=torch.contiguous_format),
-        energy=batch.energy,
-        alive=torch.ones(batch.num_voxels, dtype=torch.bool, device=batch.device),
-        offset=batch.offset,
-        owner=owner,
-        place=place.sub_(batch.offset.index_select(0, owner)),
+        position=position.repeat(1, count),
+        energy=batch.energy.repeat(count),
+        centroid=centroid.repeat(1, count),
+        offset=torch.cat([batch.offset[:1], later.flatten()]),
+        place=place.repeat(count),
     )
 
 
-def _apply(
-    augmentation: Augmentation,
-    cloud: Cloud,
-    chosen: Tensor,
-    keys: Tensor,
-    parameters: Parameters,
-) -> Cloud:
-    """Apply an augmentation to the particles that drew it."""
-    if augmentation.apply is None:
-        return cloud
-    old: Tensor = getattr(cloud, augmentation.field)
-    new = augmentation.apply(cloud, keys, parameters)
-    return replace(cloud, **{augmentation.field: torch.where(cloud.spread(chosen), new, old)})
-
-
-def _quantise(cloud: Cloud, num_particles: int, energy_transform: str) -> VoxelBatch:
+def _quantise(cloud: Cloud, energy_transform: str) -> VoxelBatch:
     """Put a cloud on the grid: nearest voxel, energies summed, rows sorted, removed ones left out.
 
     Sites are sorted as integers: from the high bits down the particle, then x, y and z, each
     moved by half its range so that negative ones sort as they should.
     """
+    num_particles = len(cloud.offset) - 1
     bits = (63 - max(1, (num_particles - 1).bit_length())) // 3
     half = 1 << (bits - 1)
     # Not round(): it takes halves to even, and two neighbours at a half would fall together.
-    site = (cloud.position + 0.5).floor_()
+    site = cloud.moved().add_(0.5).floor_()
     low, high = site.aminmax()
-    x, y, z = site.long().add_(half)
-    words = (cloud.owner << bits).bitwise_or_(x)
-    for axis in (y, z):
-        words.bitwise_left_shift_(bits).bitwise_or_(axis)
-    words = torch.where(cloud.alive, words, torch.iinfo(torch.int64).max)
+    words = cloud.spread(torch.arange(num_particles, device=site.device))
+    for axis in site.long().add_(half):
+        words = axis.add_(words, alpha=1 << bits)
+    alive = torch.ones_like(words, dtype=torch.bool) if cloud.alive is None else cloud.alive
+    words = torch.where(alive, words, torch.iinfo(torch.int64).max)
     words, order = words.sort(stable=True)
-    first = torch.ones_like(cloud.alive)
+    first = torch.ones_like(alive)
     first[1:] = words[1:] != words[:-1]
-    group = first.cumsum(0) - 1
-    count = first.sum() - 1 + cloud.alive.all().long()
+    group = first.cumsum(0).sub_(1)
     # The one look at the device: how many sites there are, and whether they all fit.
+    count = group[-1] + alive.all()
     facts = torch.stack([count, torch.maximum(high, -low).long()])
     num_sites, largest = facts.tolist()
     if largest >= half - 1:

@@ -20,7 +20,7 @@ import numpy as np
 from numcodecs import blosc
 from numpy.typing import NDArray
 
-__all__ = ["CHUNK_ROWS", "array_metadata", "write_array", "write_group"]
+__all__ = ["CHUNK_ROWS", "array_metadata", "data_file", "write_array", "write_group"]
 
 #: Rows of an inner chunk: what a reader decompresses at the least.
 CHUNK_ROWS: Final = 65_536
@@ -56,10 +56,15 @@ def write_array(path: Path, values: NDArray[Any], *, attributes: dict[str, Any])
     chunk_rows = min(CHUNK_ROWS, rows)
     num_chunks = -(-rows // chunk_rows)
     path.joinpath("c").mkdir(parents=True)
-    data_file = path.joinpath("c", *["0"] * values.ndim)
-    data_file.parent.mkdir(parents=True, exist_ok=True)
-    data_file.write_bytes(_encode(values, chunk_rows, num_chunks))
+    file = data_file(path, values.ndim)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(_encode(values, chunk_rows, num_chunks))
     _write_json(path / "zarr.json", array_metadata(values.shape, values.dtype, attributes))
+
+
+def data_file(path: Path, num_dimensions: int) -> Path:
+    """Give the file of an array's chunks in its folder."""
+    return path.joinpath("c", *["0"] * num_dimensions)
 
 
 def _encode(values: NDArray[Any], chunk_rows: int, num_chunks: int) -> bytes:

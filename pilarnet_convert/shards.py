@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from zarr.errors import BaseZarrError
 
 from pilarnet_convert.errors import ShardError
+from pilarnet_convert.packedrows import PackedRows
 from pilarnet_convert.schema import (
     FORMAT_NAME,
     FORMAT_VERSION,
@@ -63,7 +64,7 @@ class Shard:
             self.num_voxels = int(attributes["num_voxels"])
             self.counts: dict[str, int] = dict(attributes["counts"])
             self.process_names = tuple(attributes["process_names"])
-        self._arrays: dict[str, zarr.Array[Any]] = {}
+        self._arrays: dict[str, PackedRows | zarr.Array[Any]] = {}
 
     def __repr__(self) -> str:
         return f"<Shard {self.name}: {self.num_particles} particles, {self.num_voxels} voxels>"
@@ -127,7 +128,8 @@ class Shard:
     def _rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
         with _damage_reported(self.path, field=name):
             if name not in self._arrays:
-                self._arrays[name] = self._group[name]  # type: ignore[assignment]
+                packed = PackedRows.open(self.path / name)
+                self._arrays[name] = self._group[name] if packed is None else packed  # type: ignore[assignment]
             values: NDArray[Any] = self._arrays[name][start:stop]  # type: ignore[assignment]
         if len(values) != stop - start:
             raise ShardError(

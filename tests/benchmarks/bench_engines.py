@@ -26,7 +26,6 @@ import torch
 from clr_train.encoder import MODELS, ContrastiveModel
 from clr_train.loss import nt_xent
 from clr_train.sparse import Engine, get_engine
-from clr_train.step import join_views
 from clr_train.views import ViewConfig, views
 from clr_train.voxels import ParticleBatch, VoxelBatch
 from pilarnet_convert.conversion import convert
@@ -48,10 +47,9 @@ def read_views(shards: Path, *, num_particles: int) -> VoxelBatch:
         label=torch.from_numpy(columns["label"].astype(np.int64)),
         particle=torch.arange(found),
     )
-    pair = [views(once, seed=0, epoch=0, view=view, config=ViewConfig()) for view in (0, 1)]
-    joined = join_views(pair[0], second=pair[1])
-    print(f"two views of {found} particles: {joined.num_voxels} voxels")
-    return joined
+    pair = views(once, seed=0, epoch=0, view=0, count=2, config=ViewConfig())
+    print(f"two views of {found} particles: {pair.num_voxels} voxels")
+    return pair
 
 
 def make_step(
@@ -69,7 +67,7 @@ def make_step(
         loss = nt_xent(projection[:half], projection[half:], temperature=0.1)
         loss.backward()
         optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
     return step
 

@@ -15,12 +15,11 @@ from clr_train.config import TrainConfig
 from clr_train.loss import nt_xent
 from clr_train.step import (
     backpropagate,
-    join_views,
     learning_rate,
     parameter_groups,
     split_batch,
 )
-from clr_train.voxels import ParticleBatch, VoxelBatch
+from clr_train.voxels import ParticleBatch
 
 
 def _batch(counts: list[int]) -> ParticleBatch:
@@ -68,18 +67,6 @@ def test_cached_embeddings_give_the_gradients_of_the_whole_batch(size: int) -> N
         results.append((value, [p.grad.clone() for p in network.parameters()]))
     torch.testing.assert_close(results[1], results[0], rtol=1e-5, atol=1e-9)
     assert max(float(g.abs().max()) for g in results[0][1]) > 1e-3
-
-
-def test_joined_views_keep_their_particles() -> None:
-    first = VoxelBatch(
-        xyz=torch.zeros(2, 3, dtype=torch.int32),
-        batch=torch.tensor([0, 2]),
-        features=torch.ones(2, 1),
-        num_particles=3,
-    )
-    joined = join_views(first, second=first)
-    assert joined.num_particles == 6
-    assert joined.batch.tolist() == [0, 2, 3, 5]
 
 
 def test_the_rate_rises_and_falls_as_said() -> None:

@@ -189,6 +189,18 @@ def test_the_two_views_of_a_pair_differ_and_each_repeats() -> None:
     assert not torch.equal(first.xyz, later.xyz)
 
 
+@pytest.mark.parametrize("config", [ViewConfig(), CONFIGS["three of all"]])
+def test_views_made_at_once_are_those_made_one_by_one(config: ViewConfig) -> None:
+    batch = as_batch(make_clouds(8, 30), particle=range(5, 35))
+    together = views(batch, seed=3, epoch=1, view=2, count=3, config=config)
+    single = [views(batch, seed=3, epoch=1, view=view, config=config) for view in (2, 3, 4)]
+    assert together.num_particles == 90
+    assert torch.equal(together.xyz, torch.cat([v.xyz for v in single]))
+    assert torch.equal(together.features, torch.cat([v.features for v in single]))
+    owners = [v.batch + 30 * number for number, v in enumerate(single)]
+    assert torch.equal(together.batch, torch.cat(owners))
+
+
 # --- what holds for any batch
 
 seeds = st.integers(0, 2**31 - 1)
