@@ -124,7 +124,8 @@ class TrainConfig:
     grn: str | None = _option(
         None,
         "Global response normalisation over each particle, or over the whole batch as published "
-        "(which leaks between particles), unless as the size says.",
+        "(which leaks between particles, and makes a batch in pieces differ from a whole one), "
+        "unless as the size says.",
         choices=("particle", "batch"),
         fixed=True,
     )

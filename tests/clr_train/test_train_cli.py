@@ -20,7 +20,7 @@ from clr_train.checkpoint import load_checkpoint, save_checkpoint
 from clr_train.cli import train_command
 from clr_train.config import TrainConfig, read_config
 from tests.clr_train.species import make_shards
-from tests.clr_train.test_train import assert_same_run
+from tests.clr_train.test_train import assert_same_run, read_metrics
 
 OPTIONS = [
     "--model=atto",
@@ -82,6 +82,30 @@ def test_killed_in_mid_epoch_and_resumed_it_is_the_same_run(shards: Path, tmp_pa
     assert done.exit_code == 0, done.output
     assert "continuing from" in done.stdout
     assert_same_run(out, tmp_path / "straight", step=12)
+
+
+def test_torchrun_starts_two_processes_that_train_as_one(shards: Path, tmp_path: Path) -> None:
+    options = ["--shards", str(shards), *OPTIONS, "--max-steps=2", "--eval-every=2"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    two = subprocess.run(
+        [*torchrun, "-m", "clr_train", *options, "--out", str(tmp_path / "two")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert two.returncode == 0, two.stderr
+    assert two.stdout.count("linear") == 2  # validated by one of the two, at steps 0 and 2
+    one = _invoke(*options, "--out", tmp_path / "one")
+    assert one.exit_code == 0, one.output
+    for rows in zip(*(read_metrics(tmp_path / name) for name in ("one", "two")), strict=True):
+        for name in ("step", "particles", "loss", "gradient_norm", "val_loss"):
+            first, second = (float(row[name] or "nan") for row in rows)
+            assert second == pytest.approx(first, rel=1e-3, nan_ok=True)
+    kept = [
+        sorted(p.name for p in (tmp_path / n / "checkpoints").iterdir()) for n in ("one", "two")
+    ]
+    assert kept[0] == kept[1]
 
 
 @pytest.mark.parametrize(
