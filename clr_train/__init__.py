@@ -5,7 +5,8 @@ The path of the data, and the module of each stretch:
 ============  ================================================================================
 stream        shards to ragged batches; planned by ``sampling``, filtered by ``selection``, read
               by ``reader`` and ``spans``
-views         batches to augmented voxels; the list is in ``augmentations``, draws are in ``rng``
+views         batches to augmented voxels; what may be done to a ``cloud`` is in ``augmentations``,
+              draws are in ``rng``
 voxels        the two batches that pass between these and the network
 sparse        sparse convolutions, one interface with two engines
 encoder       sparse ConvNeXt V2 and projection head; its parts are in ``layers``

@@ -16,17 +16,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
 from types import MappingProxyType
 from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from clr_train.cloud import Cloud
 from clr_train.rng import fold, normals, uniform
 
-__all__ = ["AUGMENTATIONS", "Augmentation", "Cloud", "Parameters", "spread"]
+__all__ = ["AUGMENTATIONS", "Augmentation", "Parameters"]
 
 _TRANSLATION_STEP: Final = 1.0 / 1024
 
@@ -72,98 +71,6 @@ class Parameters:
                 raise ValueError(f"{name}: expected less than 1, found {getattr(self, name)}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cloud:
-    """A ragged batch on its way through the augmentations.
-
-    Parameters
-    ----------
-    position : Tensor, float32 [3, V]
-        Voxels as stored, whole numbers.
-    energy : Tensor, float32 [V]
-        MeV.
-    centroid : Tensor, float64 [3, N]
-        Mean position of each particle's voxels.
-    offset : Tensor, int64 [N + 1]
-        First row of each particle.
-    place : Tensor, int64 [V]
-        Place of each row in its particle, from 0.
-    alive : Tensor, bool [V], optional
-        False where a voxel was removed; its row stays, so that shapes need no look at the device.
-        None: all are there.
-    turn : Tensor, float32 [3, 3, N], optional
-        Rotation of each particle about the origin; None turns nothing.
-    shift : Tensor, float32 [3, N], optional
-        What is then added to the positions of a particle.
-    moves : Tensor, float32 [3, V], optional
-        What is then added to the position of a voxel.
-    """
-
-    position: Tensor
-    energy: Tensor
-    centroid: Tensor
-    offset: Tensor
-    place: Tensor
-    alive: Tensor | None = None
-    turn: Tensor | None = None
-    shift: Tensor | None = None
-    moves: Tensor | None = None
-
-    @cached_property
-    def size(self) -> Tensor:
-        """Rows of each particle, int64 [N]."""
-        return self.offset.diff()
-
-    def voxel_bits(self, keys: Tensor) -> Tensor:
-        """Draw 64 random bits for each voxel, keyed by particle and place in it, int64 [V]."""
-        return fold(self.spread(keys), self.place)
-
-    def spread(self, values: Tensor) -> Tensor:
-        """Give each voxel the value of its particle, [N] -> [V] or [R, N] -> [R, V]."""
-        return spread(values, self.size, num_rows=len(self.energy))
-
-    def moved(self) -> Tensor:
-        """Give the positions with all motions done, float32 [3, V], a tensor of its own."""
-        position = self.position
-        if self.turn is not None and self.shift is not None:
-            # Written out, not a matrix product, whose order of summation is the library's affair.
-            motion = torch.cat([self.turn, self.shift[:, None]], dim=1)
-            terms = self.spread(motion.flatten(0, 1)).view(3, 4, -1)
-            terms[:, :3] *= position
-            position = terms[:, 0].add_(terms[:, 1]).add_(terms[:, 2]).add_(terms[:, 3])
-        elif self.shift is not None:
-            position = self.spread(self.shift).add_(position)
-        else:
-            position = position.clone()
-        return position if self.moves is None else position.add_(self.moves)
-
-    def shifted(self, steps: Tensor) -> Cloud:
-        """Add to the shift, float32 [3, N]."""
-        return replace(self, shift=steps if self.shift is None else self.shift + steps)
-
-
-def spread(values: Tensor, size: Tensor, *, num_rows: int) -> Tensor:
-    """Repeat the value of each particle for each of its rows.
-
-    Parameters
-    ----------
-    values : Tensor, [N] or [R, N]
-        Of any type.
-    size : Tensor, int64 [N]
-        Rows of each particle.
-    num_rows : int
-        Their sum, V; given, so that a GPU need not be asked.
-
-    Returns
-    -------
-    Tensor, [V] or [R, V]
-    """
-    if values.device.type == "cpu":
-        # numpy fills runs; torch's function gathers row by row, at several times the cost.
-        return torch.from_numpy(np.repeat(values.numpy(), size.numpy(), axis=-1))
-    return torch.repeat_interleave(values, size, dim=-1, output_size=num_rows)
-
-
 Function = Callable[[Cloud, Tensor, Tensor, Parameters], Cloud]
 
 
@@ -174,18 +81,18 @@ def _strength(chosen: Tensor, value: float) -> Tensor:
 
 def _shift_energy(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
     factor = 1.0 - _strength(chosen, parameters.shift_energy) * uniform(fold(keys, 0))
-    return replace(cloud, energy=cloud.energy * cloud.spread(factor))
+    return replace(cloud, energy=cloud.energy * cloud.rows.spread(factor))
 
 
 def _scale_energy(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
-    sigma = cloud.spread(_strength(chosen, parameters.scale_energy_sigma))
-    factor = (1.0 + sigma * normals(cloud.voxel_bits(keys))).clamp_(min=0.0)
+    sigma = cloud.rows.spread(_strength(chosen, parameters.scale_energy_sigma))
+    factor = (1.0 + sigma * normals(cloud.rows.bits(keys))).clamp_(min=0.0)
     return replace(cloud, energy=cloud.energy * factor)
 
 
 def _smear_energy(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
-    sigma = cloud.spread(_strength(chosen, parameters.smear_energy_mev))
-    noise = sigma * normals(cloud.voxel_bits(keys))
+    sigma = cloud.rows.spread(_strength(chosen, parameters.smear_energy_mev))
+    noise = sigma * normals(cloud.rows.bits(keys))
     return replace(cloud, energy=(cloud.energy + noise).clamp_(min=0.0))
 
 
@@ -196,23 +103,23 @@ def _cutout(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) 
     a cube never holds both ends of it: some voxel is always left.
     """
     bits = fold(keys, 0)
-    pick = (uniform(bits, 0).double() * cloud.size).long()
-    centre = cloud.position[:, cloud.offset[:-1] + pick]
-    low, high = (_per_particle(cloud.position, cloud.offset, how) for how in ("min", "max"))
+    pick = (uniform(bits, 0).double() * cloud.rows.size).long()
+    centre = cloud.position[:, cloud.rows.offset[:-1] + pick]
+    low, high = (cloud.rows.reduce(cloud.position, how) for how in ("min", "max"))
     largest = _strength(chosen, 0.5 * parameters.cutout_fraction)
     half = largest * uniform(bits, 1) * (high - low).amax(0)
-    distance = (cloud.position - cloud.spread(centre)).abs_().amax(0)
-    return replace(cloud, alive=distance >= cloud.spread(half))
+    distance = (cloud.position - cloud.rows.spread(centre)).abs_().amax(0)
+    return replace(cloud, alive=distance >= cloud.rows.spread(half))
 
 
 def _drop(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
     """Remove each voxel by itself; should all go, the one with the largest draw stays."""
-    draw = uniform(cloud.voxel_bits(keys))
+    draw = uniform(cloud.rows.bits(keys))
     if cloud.alive is not None:
         draw = torch.where(cloud.alive, draw, -1.0)
-    best = _per_particle(draw[None], cloud.offset, "max")[0]
+    best = cloud.rows.reduce(draw[None], "max")[0]
     least = _strength(chosen, parameters.drop_probability).minimum(best)
-    return replace(cloud, alive=draw >= cloud.spread(least))
+    return replace(cloud, alive=draw >= cloud.rows.spread(least))
 
 
 def _rotate(cloud: Cloud, chosen: Tensor, keys: Tensor, _parameters: Parameters) -> Cloud:
@@ -242,8 +149,8 @@ def _rotations(keys: Tensor) -> Tensor:
 
 
 def _jitter(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
-    bits = cloud.voxel_bits(keys)
-    sigma = cloud.spread(_strength(chosen, parameters.jitter_voxels))
+    bits = cloud.rows.bits(keys)
+    sigma = cloud.rows.spread(_strength(chosen, parameters.jitter_voxels))
     return replace(cloud, moves=sigma * torch.stack([normals(bits, axis) for axis in range(3)]))
 
 
@@ -254,11 +161,6 @@ def _translate(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameter
     # round alike, and no two fall together.
     steps = (u * (parameters.translate_voxels / _TRANSLATION_STEP)).floor_()
     return cloud.shifted(steps * _strength(chosen, _TRANSLATION_STEP))
-
-
-def _per_particle(values: Tensor, offset: Tensor, how: str) -> Tensor:
-    """Reduce rows of values to particles, float32 [R, V] -> [R, N], by "min" or "max"."""
-    return torch.stack([torch.segment_reduce(row, how, offsets=offset) for row in values])
 
 
 @dataclass(frozen=True, kw_only=True)

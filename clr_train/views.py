@@ -16,7 +16,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from clr_train.augmentations import AUGMENTATIONS, Cloud, Parameters, spread
+from clr_train.augmentations import AUGMENTATIONS, Parameters
+from clr_train.cloud import Cloud, Rows
 from clr_train.rng import fold, key
 from clr_train.voxels import ParticleBatch, VoxelBatch
 from pilarnet_convert.errors import PilarnetError
@@ -226,17 +227,14 @@ def _cloud(batch: ParticleBatch, *, count: int = 1) -> Cloud:
     position = batch.xyz.T.to(torch.float32, memory_format=torch.contiguous_format)
     # Sums of whole numbers are exact in float64, in any order and company.
     total = position.cumsum(1, dtype=torch.float64).index_select(1, batch.offset[1:] - 1)
-    size = batch.offset.diff()
-    centroid = total.diff(dim=1, prepend=total.new_zeros((3, 1))) / size
-    place = torch.arange(batch.num_voxels, device=batch.device)
-    place -= spread(batch.offset[:-1], size, num_rows=batch.num_voxels)
-    later = batch.offset[1:] + torch.arange(count, device=batch.device)[:, None] * batch.num_voxels
+    centroid = total.diff(dim=1, prepend=total.new_zeros((3, 1))) / batch.offset.diff()
+    copies = torch.arange(count, device=batch.device)[:, None] * batch.num_voxels
+    offset = torch.cat([batch.offset[:1], (copies + batch.offset[1:]).flatten()])
     return Cloud(
+        rows=Rows(offset=offset, num_voxels=count * batch.num_voxels),
         position=position.repeat(1, count),
         energy=batch.energy.repeat(count),
         centroid=centroid.repeat(1, count),
-        offset=torch.cat([batch.offset[:1], later.flatten()]),
-        place=place.repeat(count),
     )
 
 
@@ -246,13 +244,13 @@ def _quantise(cloud: Cloud, energy_transform: str) -> VoxelBatch:
     Sites are sorted as integers: from the high bits down the particle, then x, y and z, each
     moved by half its range so that negative ones sort as they should.
     """
-    num_particles = len(cloud.offset) - 1
+    num_particles = len(cloud.rows.size)
     bits = (63 - max(1, (num_particles - 1).bit_length())) // 3
     half = 1 << (bits - 1)
     # Not round(): it takes halves to even, and two neighbours at a half would fall together.
     site = cloud.moved().add_(0.5).floor_()
     low, high = site.aminmax()
-    words = cloud.spread(torch.arange(num_particles, device=site.device))
+    words = cloud.rows.spread(torch.arange(num_particles, device=site.device))
     for axis in site.long().add_(half):
         words = axis.add_(words, alpha=1 << bits)
     alive = torch.ones_like(words, dtype=torch.bool) if cloud.alive is None else cloud.alive

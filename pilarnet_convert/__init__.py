@@ -3,7 +3,7 @@
 The data take this path, and imports run one way along it::
 
     plan -> rootfile -> baskets -> decode -> larcv, dlp -> columns -> particles
-         -> spool -> encode -> shardwriter -> shards
+         -> spool -> encode -> shardwriter -> packedrows, shards
 
 ========== =====================================================================
 plan       which files make up which source, and how the work is cut
@@ -17,8 +17,8 @@ columns    what every reader delivers, and what must hold of it
 particles  clouds of single particles, their labels and splits
 spool      clouds on their way to a shard
 encode     the bytes of a Zarr array; shardwriter makes whole shards of them
-shards     opening and reading shards
-conversion the conversion as a whole: outfolder, schedule and work serve it
+shards     opening and reading shards; packedrows reads what encode writes
+conversion the conversion as a whole: outfolder, schedule, work and record serve it
 stats      what is in the shards; report shows it, verification checks it
 schema     classes, arrays and names; errors and console serve everything
 ========== =====================================================================

@@ -10,17 +10,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pilarnet_convert import __version__
 from pilarnet_convert.columns import Source, UnknownPdg
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import InputError, PilarnetError
 from pilarnet_convert.outfolder import OutFolder
 from pilarnet_convert.particles import Selection
 from pilarnet_convert.plan import SourceFiles, cut_units, find_sources, parse_splits
+from pilarnet_convert.record import ConversionOptions, attributes, describe, require_same
 from pilarnet_convert.schedule import Schedule, ShardPlan
 from pilarnet_convert.shards import Shards, open_shards
 from pilarnet_convert.shardwriter import write_root
@@ -34,32 +33,7 @@ from pilarnet_convert.work import (
     pack_shard,
 )
 
-__all__ = ["ConversionOptions", "convert"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConversionOptions:
-    """What decides on the contents of the shards; recorded with them.
-
-    Attributes
-    ----------
-    selection : Selection
-        Which clusters become particles, and the fractions of the splits.
-    particles_per_shard : int
-        Every shard of a split has this many particles, but for the last.
-    max_events : int or None
-        Take only the first of all events.
-    skip_bad_files : bool
-        Leave out sources that cannot be read, instead of stopping.
-    unknown_pdg : {"error", "other"}
-        Whether a PDG code that names no particle is an error or another species.
-    """
-
-    selection: Selection
-    particles_per_shard: int
-    max_events: int | None
-    skip_bad_files: bool
-    unknown_pdg: UnknownPdg
+__all__ = ["convert"]
 
 
 def convert(
@@ -146,16 +120,16 @@ def convert(
     folder.check(resume=resume, overwrite=overwrite)
     files = find_sources([inputs] if isinstance(inputs, str | Path) else inputs)
     sources, bad_files = _index(files, options, reader, num_workers, show_progress)
-    plan = _plan(sources, options)
+    plan = describe(sources, options)
     if resume and folder.completed() is not None:
-        _require_same(folder.path, folder.completed() or {}, plan)
+        require_same(folder.path, folder.completed() or {}, plan)
         folder.finish()
         return open_shards(folder.path)
     with folder.locked():
         if not (resume or overwrite):
             folder.check_again()
         if resume and (record := folder.recorded()) is not None:
-            _require_same(folder.path, record, plan)
+            require_same(folder.path, record, plan)
         else:
             folder.clear()
         folder.begin(plan)
@@ -182,7 +156,7 @@ def convert(
                 folder.clear()
                 folder.finish()
             raise
-        write_root(folder.path, _attributes(plan, schedule, bad_files), scratch=folder.scratch)
+        write_root(folder.path, attributes(plan, schedule, bad_files), scratch=folder.scratch)
         folder.finish()
     return open_shards(folder.path)
 
@@ -233,62 +207,6 @@ def _index(
             "no input can be converted", found="; ".join(b["error"] for b in bad_files)
         )
     return dict(enumerate(good)), bad_files
-
-
-def _plan(sources: Mapping[int, Source], options: ConversionOptions) -> dict[str, Any]:
-    """Record what decides on the bytes of the shards, as a document."""
-    return {
-        "created_by": f"pilarnet-clr {__version__}",
-        "options": asdict(options),
-        "sources": [
-            {
-                "name": source.name,
-                "size": sum(size for _, size, _ in source.files),
-                "entries": source.num_entries,
-                "uuid": source.files[0][2],
-                "files": [
-                    {"name": name, "size": size, "uuid": uuid} for name, size, uuid in source.files
-                ],
-            }
-            for source in sources.values()
-        ],
-    }
-
-
-def _require_same(path: Path, before: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
-    """Refuse to go on with a conversion of other inputs or options."""
-    for part in plan:
-        if before.get(part) == plan[part]:
-            continue
-        was, now = before.get(part), plan[part]
-        if part == "options" and isinstance(was, dict):
-            was = {name: value for name, value in was.items() if value != now.get(name)}
-            now = {name: now.get(name) for name in was}
-        elif part == "sources":
-            was, now = (f"{len(sources or [])} with other contents" for sources in (was, now))
-        raise PilarnetError(
-            f"the conversion to go on with had other {part}",
-            file=path,
-            expected=was,
-            found=now,
-            advice="name the same inputs and options, or begin anew with --overwrite",
-        )
-
-
-def _attributes(
-    plan: Mapping[str, Any], schedule: Schedule, bad_files: Sequence[Mapping[str, str]]
-) -> dict[str, Any]:
-    statistics = schedule.tally().to_json()
-    cubes = statistics.pop("cubes")
-    return {
-        **plan,
-        "geometry": [
-            {"voxels": [int(n) for n in cube[:3]], "voxel_size_cm": cube[3:]} for cube in cubes
-        ],
-        "statistics": statistics,
-        "bad_files": list(bad_files),
-        "shards": schedule.shard_names,
-    }
 
 
 def _run(

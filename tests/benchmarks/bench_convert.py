@@ -1,6 +1,6 @@
 """The conversion beside a plain loop and beside the floor of decompression, on the same file.
 
-    python -m tests.benchmarks.bench_convert FILE.root [--repeat 100] [--rounds 5]
+    python -m tests.benchmarks.bench_convert FILE.root [--repeat 300] [--rounds 5]
 
 Each round runs in turn: (a) the plain loop over events, one uncompressed .npz a particle; (b) the
 floor, which only decompresses the baskets that are needed, with Python's own zlib or lzma; ours in
@@ -119,7 +119,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("file", type=Path)
-    parser.add_argument("--repeat", type=int, default=100, help="how often the file is named")
+    parser.add_argument("--repeat", type=int, default=300, help="how often the file is named")
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     source = index_source(args.file.name, [args.file])
