@@ -12,7 +12,7 @@ __all__ = ["METHODS", "PARTS", "Method"]
 #: What a report is made of, and what each part tells.
 PARTS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "probe": "linear and nearest-neighbour probes of the frozen features, and the baselines",
+        "probe": "linear, nearest-neighbour and boosted-tree probes of the frozen features; baselines",
         "finetune": "fine-tuning of the whole network",
         "scratch": "the same network trained from scratch",
         "robustness": "all of these on test data made worse",
@@ -38,7 +38,7 @@ class Method:
     classifier : str or None
         A name of `clr_eval.probes.CLASSIFIERS`; None for a network.
     colour, line : str
-        How it is drawn: colours of Okabe and Ito, solid for what has seen pretraining.
+        How it is drawn: colours of Okabe and Ito; what has seen no pretraining is dashed or dotted.
     robust : bool
         Whether it is tried on test data made worse.
     """
@@ -72,6 +72,14 @@ METHODS: Final[Mapping[str, Method]] = MappingProxyType(
             features="trained",
             classifier="knn",
             colour="#56B4E9",
+        ),
+        "trees": Method(
+            title="pretrained, boosted trees",
+            part="probe",
+            features="trained",
+            classifier="trees",
+            colour="#009E73",
+            line="-.",
         ),
         "scratch": Method(
             title="trained from scratch",
