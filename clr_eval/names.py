@@ -12,7 +12,7 @@ __all__ = ["METHODS", "PARTS", "Method"]
 #: What a report is made of, and what each part tells.
 PARTS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "probe": "linear, nearest-neighbour and boosted-tree probes of the frozen features; baselines",
+        "probe": "linear, neighbour and boosted-tree probes of the frozen features; baselines",
         "finetune": "fine-tuning of the whole network",
         "scratch": "the same network trained from scratch",
         "robustness": "all of these on test data made worse",
