@@ -15,8 +15,9 @@ from typing import Final
 
 import torch
 
-from clr_eval.ragged import as_particles, owners
+from clr_eval.ragged import as_particles
 from clr_train.augmentations import Parameters
+from clr_train.cloud import Rows
 from clr_train.rng import fold, key, uniform
 from clr_train.views import ViewConfig, plain, views
 from clr_train.voxels import ParticleBatch
@@ -97,10 +98,10 @@ def _augmented(augmentation: str, parameter: str) -> Function:
 
 def _threshold(batch: ParticleBatch, level: float, _seed: int) -> ParticleBatch:
     """Lose the voxels of less energy than the level; the brightest of a particle stays."""
-    brightest = torch.segment_reduce(batch.energy, "max", offsets=batch.offset)
-    owner = owners(batch)
-    kept = (batch.energy >= level) | (batch.energy == brightest[owner])
-    size = torch.bincount(owner[kept], minlength=batch.num_particles)
+    rows = Rows.of(batch)
+    (brightest,) = rows.spread(rows.reduce(batch.energy[None], "max"))
+    kept = (batch.energy >= level) | (batch.energy == brightest)
+    size = torch.bincount(rows.owner[kept], minlength=batch.num_particles)
     return replace(
         batch,
         xyz=batch.xyz[kept],
@@ -116,23 +117,20 @@ def _add_noise(batch: ParticleBatch, level: float, seed: int) -> ParticleBatch:
     their energy is exponential. Where one falls on a voxel, the energies add.
     """
     keys = fold(key(seed, _NOISE, device=batch.device), batch.particle)
-    wanted = level * batch.offset.diff().double()
+    rows = Rows.of(batch)
+    wanted = level * rows.size.double()
     count = (wanted + uniform(fold(keys, 0)).double()).floor().long()
-    owner = torch.repeat_interleave(torch.arange(batch.num_particles, device=batch.device), count)
-    place = torch.arange(len(owner), device=batch.device) - (count.cumsum(0) - count)[owner]
-    words = fold(fold(keys, 1)[owner], place)
-    columns = batch.xyz.T.float()
-    low, high = (
-        torch.stack([torch.segment_reduce(c, how, offsets=batch.offset) for c in columns], dim=1)
-        for how in ("min", "max")
-    )
+    offset = torch.cat([count.new_zeros(1), count.cumsum(0)])
+    noise = Rows(offset=offset, num_voxels=int(offset[-1]))
+    words = noise.bits(fold(keys, 1))
+    low, high = (rows.reduce(batch.xyz.T.float(), how) for how in ("min", "max"))
     draws = torch.stack([uniform(fold(words, axis)) for axis in range(4)])
-    span = (high - low + 2 * NOISE_MARGIN + 1)[owner]
-    position = (low - NOISE_MARGIN)[owner] + draws[:3].T * span
+    span = noise.spread(high - low + 2 * NOISE_MARGIN + 1)
+    position = (noise.spread(low - NOISE_MARGIN) + draws[:3] * span).T
     energy = -NOISE_MEV * torch.log1p(-draws[3])
-    every_owner = torch.cat([owners(batch), owner])
+    every_owner = torch.cat([rows.owner, noise.owner])
     order = every_owner.sort(stable=True).indices
-    size = batch.offset.diff() + count
+    size = rows.size + count
     noisy = replace(
         batch,
         xyz=torch.cat([batch.xyz, position.floor().int()])[order],

@@ -10,13 +10,7 @@ from torch import Tensor
 
 from clr_train.voxels import ParticleBatch, VoxelBatch
 
-__all__ = ["as_particles", "owners", "take"]
-
-
-def owners(batch: ParticleBatch) -> Tensor:
-    """Give the particle of each voxel, int64 [V]."""
-    number = torch.arange(batch.num_particles, device=batch.device)
-    return torch.repeat_interleave(number, batch.offset.diff(), output_size=batch.num_voxels)
+__all__ = ["as_particles", "take"]
 
 
 def take(batch: ParticleBatch, rows: Tensor) -> ParticleBatch:

@@ -109,7 +109,7 @@ def _cutout(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) 
     largest = _strength(chosen, 0.5 * parameters.cutout_fraction)
     half = largest * uniform(bits, 1) * (high - low).amax(0)
     distance = (cloud.position - cloud.rows.spread(centre)).abs_().amax(0)
-    return replace(cloud, alive=distance >= cloud.rows.spread(half))
+    return cloud.keeping(distance >= cloud.rows.spread(half))
 
 
 def _drop(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
@@ -119,19 +119,18 @@ def _drop(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) ->
         draw = torch.where(cloud.alive, draw, -1.0)
     best = cloud.rows.reduce(draw[None], "max")[0]
     least = _strength(chosen, parameters.drop_probability).minimum(best)
-    return replace(cloud, alive=draw >= cloud.rows.spread(least))
+    return cloud.keeping(draw >= cloud.rows.spread(least))
 
 
 def _rotate(cloud: Cloud, chosen: Tensor, keys: Tensor, _parameters: Parameters) -> Cloud:
     """Turn each particle about the mean of its voxels' positions."""
-    still = torch.eye(3, dtype=torch.float64, device=keys.device)[:, :, None]
-    turn = torch.where(chosen, _rotations(keys), still).float()
-    shift = torch.where(chosen, cloud.centroid - (turn * cloud.centroid).sum(1), 0.0)
+    turn = _rotations(keys, chosen).float()
+    shift = cloud.centroid - (turn * cloud.centroid).sum(1)
     return replace(cloud, turn=turn).shifted(shift.float())
 
 
-def _rotations(keys: Tensor) -> Tensor:
-    """Draw rotations uniform over SO(3), float64 [3, 3, N].
+def _rotations(keys: Tensor, chosen: Tensor) -> Tensor:
+    """Draw rotations uniform over SO(3), float64 [3, 3, N]; exactly none where not chosen.
 
     From uniform quaternions: K. Shoemake, "Uniform random rotations", Graphics Gems III (1992),
     p. 124.
@@ -140,12 +139,13 @@ def _rotations(keys: Tensor) -> Tensor:
     u1, u2, u3 = (u.double() for u in (uniform(first), uniform(first, 1), uniform(second)))
     a, b = 2 * math.pi * u2, 2 * math.pi * u3
     r1, r2 = (1 - u1).sqrt(), u1.sqrt()
-    vector = x, y, z = torch.stack([r1 * a.sin(), r1 * a.cos(), r2 * b.sin()])
-    w = r2 * b.cos()
+    vector = torch.stack([r1 * a.sin(), r1 * a.cos(), r2 * b.sin()])
+    x, y, z = vector = torch.where(chosen, vector, 0.0)
+    w = torch.where(chosen, r2 * b.cos(), 1.0)
     zero = torch.zeros_like(w)
     cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).view(3, 3, -1)
-    still = torch.eye(3, dtype=torch.float64, device=keys.device)[:, :, None]
-    return (2 * w * w - 1) * still + 2 * (vector[:, None] * vector + w * cross)
+    unit = torch.eye(3, dtype=torch.float64, device=keys.device)[:, :, None]
+    return (2 * w * w - 1) * unit + 2 * (vector[:, None] * vector + w * cross)
 
 
 def _jitter(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:

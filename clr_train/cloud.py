@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from clr_train.rng import fold
+from clr_train.voxels import ParticleBatch
 
 __all__ = ["Cloud", "Rows"]
 
@@ -31,6 +32,11 @@ class Rows:
 
     offset: Tensor
     num_voxels: int
+
+    @classmethod
+    def of(cls, batch: ParticleBatch) -> Rows:
+        """Give the rows of a batch."""
+        return cls(offset=batch.offset, num_voxels=batch.num_voxels)
 
     @cached_property
     def size(self) -> Tensor:
@@ -114,6 +120,10 @@ class Cloud:
         else:
             position = position.clone()
         return position if self.moves is None else position.add_(self.moves)
+
+    def keeping(self, kept: Tensor) -> Cloud:
+        """Remove the voxels where `kept`, bool [V], is False."""
+        return replace(self, alive=kept if self.alive is None else self.alive & kept)
 
     def shifted(self, steps: Tensor) -> Cloud:
         """Add to the shift, float32 [3, N]."""

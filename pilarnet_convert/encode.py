@@ -20,7 +20,7 @@ import numpy as np
 from numcodecs import blosc
 from numpy.typing import NDArray
 
-__all__ = ["CHUNK_ROWS", "array_metadata", "data_file", "write_array", "write_group"]
+__all__ = ["CHUNK_ROWS", "array_metadata", "crc32c", "data_file", "write_array", "write_group"]
 
 #: Rows of an inner chunk: what a reader decompresses at the least.
 CHUNK_ROWS: Final = 65_536
@@ -80,14 +80,15 @@ def _encode(values: NDArray[Any], chunk_rows: int, num_chunks: int) -> bytes:
                 [chunk, np.zeros((chunk_rows - len(chunk), *chunk.shape[1:]), chunk.dtype)]
             )
         packed = blosc.compress(chunk, b"zstd", _ZSTD_LEVEL, blosc.BITSHUFFLE, 0)
-        parts += [packed, _crc32c(packed)]
+        parts += [packed, crc32c(packed)]
         index += [position, len(packed) + 4]
         position += len(packed) + 4
     index_bytes = struct.pack(f"<{len(index)}Q", *index)
-    return b"".join([*parts, index_bytes, _crc32c(index_bytes)])
+    return b"".join([*parts, index_bytes, crc32c(index_bytes)])
 
 
-def _crc32c(data: bytes) -> bytes:
+def crc32c(data: bytes) -> bytes:
+    """Give the CRC-32C that stands behind a chunk or an index."""
     return struct.pack("<I", google_crc32c.value(data))
 
 

@@ -87,6 +87,16 @@ def test_shards_laid_out_by_another_program_are_read(tmp_path: Path):
     assert np.array_equal(shard.read(["energy"], 3, 90)["energy"], shard_part(before, 3, 90))
 
 
+def test_zeros_left_out_by_another_program_are_read(tmp_path: Path):
+    values = np.arange(200_000, dtype=np.int32)
+    write_array(tmp_path / "a", values, attributes={})
+    values[:70_000] = 0
+    # zarr-python keeps the metadata, and stores no chunk of fill values.
+    zarr.open_array(tmp_path / "a", mode="r+")[:70_000] = 0
+    assert PackedRows.open(tmp_path / "a") is None
+    assert np.array_equal(zarr.open_array(tmp_path / "a", mode="r")[...], values)  # type: ignore[arg-type]
+
+
 def shard_part(columns: dict[str, np.ndarray], start: int, stop: int) -> np.ndarray:
     first, last = columns["offset"][[start, stop]]
     return columns["energy"][first:last]
