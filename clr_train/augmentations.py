@@ -124,13 +124,14 @@ def _drop(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) ->
 
 def _rotate(cloud: Cloud, chosen: Tensor, keys: Tensor, _parameters: Parameters) -> Cloud:
     """Turn each particle about the mean of its voxels' positions."""
-    turn = _rotations(keys, chosen).float()
+    unit = torch.eye(3, dtype=torch.float64, device=keys.device)[:, :, None]
+    turn = torch.where(chosen, _rotations(keys), unit).float()
     shift = cloud.centroid - (turn * cloud.centroid).sum(1)
     return replace(cloud, turn=turn).shifted(shift.float())
 
 
-def _rotations(keys: Tensor, chosen: Tensor) -> Tensor:
-    """Draw rotations uniform over SO(3), float64 [3, 3, N]; exactly none where not chosen.
+def _rotations(keys: Tensor) -> Tensor:
+    """Draw rotations uniform over SO(3), float64 [3, 3, N].
 
     From uniform quaternions: K. Shoemake, "Uniform random rotations", Graphics Gems III (1992),
     p. 124.
@@ -140,8 +141,8 @@ def _rotations(keys: Tensor, chosen: Tensor) -> Tensor:
     a, b = 2 * math.pi * u2, 2 * math.pi * u3
     r1, r2 = (1 - u1).sqrt(), u1.sqrt()
     vector = torch.stack([r1 * a.sin(), r1 * a.cos(), r2 * b.sin()])
-    x, y, z = vector = torch.where(chosen, vector, 0.0)
-    w = torch.where(chosen, r2 * b.cos(), 1.0)
+    x, y, z = vector
+    w = r2 * b.cos()
     zero = torch.zeros_like(w)
     cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).view(3, 3, -1)
     unit = torch.eye(3, dtype=torch.float64, device=keys.device)[:, :, None]
