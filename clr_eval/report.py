@@ -61,7 +61,8 @@ def evaluate(config: EvalConfig, *, show_progress: bool = False) -> dict[str, An
         A checkpoint or shards that cannot be read, a split without particles, a folder that holds
         something else, or a loss or feature that is not finite.
     """
-    out = _claim(Path(config.out))
+    out = Path(config.out)
+    _check_unused(out)
     with progress_bar(unit="part", description="evaluate", show=show_progress) as bar:
 
         def say(words: str) -> None:
@@ -69,6 +70,7 @@ def evaluate(config: EvalConfig, *, show_progress: bool = False) -> dict[str, An
             bar.update(0)
 
         subject = Subject(config, folder=out / _PARTS, say=say)
+        (out / _PARTS).mkdir(parents=True, exist_ok=True)
         methods = [name for name, method in METHODS.items() if method.part in config.parts]
         runs = [(name, f, s) for name in methods for f in config.fractions
                 for s in subject.seeds(name, f)]  # fmt: skip
@@ -108,8 +110,8 @@ def evaluate(config: EvalConfig, *, show_progress: bool = False) -> dict[str, An
     return report
 
 
-def _claim(out: Path) -> Path:
-    """Make the folder of the report, or make sure that it is one."""
+def _check_unused(out: Path) -> None:
+    """Make sure that a report may be written to a folder: it holds an earlier one or nothing."""
     if out.exists():
         known = out.is_dir() and ((out / "report.json").exists() or (out / _PARTS).is_dir())
         if not known and (not out.is_dir() or any(out.iterdir())):
@@ -120,8 +122,6 @@ def _claim(out: Path) -> Path:
                 expected="a new folder, an empty one, or an earlier report",
                 advice="choose another --out",
             )
-    (out / _PARTS).mkdir(parents=True, exist_ok=True)
-    return out
 
 
 def _describe(subject: Subject) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any, get_args, get_type_hints
 import click
 from click.core import ParameterSource
 
-from clr_train.config import ConfigError, TrainConfig, flag, read_config
+from clr_train.config import ConfigError, TrainConfig, flag
+from clr_train.configfile import read_config
 from pilarnet_convert.console import Command
 
 __all__ = ["train_command"]

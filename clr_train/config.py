@@ -1,4 +1,4 @@
-"""The options of a training run: one frozen record, its checks, and its TOML file.
+"""The options of a training run: one frozen record and its checks.
 
 Each field of `TrainConfig` is one flag of ``clr-train`` (``batch_size`` is ``--batch-size``)
 and one key of a configuration file. The command is built from the fields' metadata, so that
@@ -8,15 +8,13 @@ flag, key, default, limits and help text are said once.
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pilarnet_convert.errors import PilarnetError
 
-__all__ = ["ConfigError", "TrainConfig", "read_config", "write_config"]
+__all__ = ["ConfigError", "TrainConfig", "flag"]
 
 
 class ConfigError(PilarnetError):
@@ -117,8 +115,16 @@ class TrainConfig:
     )
     pooling: str | None = _option(
         None,
-        "How voxels become one vector, unless as the size says.",
-        choices=("max", "mean", "max+mean"),
+        "How voxels become one vector, unless as the size says; size adds the logarithm of how "
+        "many there are, at each stride.",
+        choices=("max", "mean", "max+mean", "max+mean+size"),
+        fixed=True,
+    )
+    neck: int | None = _option(
+        None,
+        "Width of a layer after the pooling, whose output is the vector of a particle, unless as "
+        "the size says; 0 leaves it out.",
+        least=0,
         fixed=True,
     )
     grn: str | None = _option(
@@ -153,7 +159,12 @@ class TrainConfig:
         "with the same gradients, at the cost of a second forward pass.",
         least=1,
     )
-    lr: float = _option(1e-3, "Peak learning rate of AdamW.", above=0, fixed=True)
+    lr: float | None = _option(
+        None,
+        "Peak learning rate of AdamW; unless given, 0.01 for atto and 0.001 for larger models.",
+        above=0,
+        fixed=True,
+    )
     weight_decay: float = _option(
         0.05, "Decay of weights; never of biases and norms.", least=0, fixed=True
     )
@@ -242,61 +253,3 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
 def flag(name: str) -> str:
     """Spell a field as its flag."""
     return "--" + name.replace("_", "-")
-
-
-def read_config(path: str | Path) -> dict[str, Any]:
-    """Read options from a TOML file.
-
-    Parameters
-    ----------
-    path : path
-        Keys are flags without their dashes in front; ``batch-size`` and ``batch_size`` are one.
-
-    Returns
-    -------
-    dict
-        Options by field name; not yet checked against their limits.
-
-    Raises
-    ------
-    ConfigError
-        No such file, not TOML, or a key that is no option.
-    """
-    path = Path(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError("no such file", file=path, field="--config") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError("not a TOML file", file=path, found=error) from None
-    options = {key.replace("-", "_"): value for key, value in table.items()}
-    known = {field.name for field in dataclasses.fields(TrainConfig)}
-    for name in options:
-        if name not in known:
-            raise ConfigError(
-                "unknown option", file=path, field=name, advice="see clr-train --help for the names"
-            )
-    return options
-
-
-def write_config(path: str | Path, *, config: TrainConfig) -> None:
-    """Write the options as TOML, as `read_config` reads them; what is None is left out."""
-    lines = [
-        f"{name} = {_toml(value)}" for name, value in config.to_dict().items() if value is not None
-    ]
-    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, str):
-        escaped = "".join(
-            {"\\": "\\\\", '"': '\\"'}.get(c, c if c.isprintable() else f"\\U{ord(c):08x}")
-            for c in value
-        )
-        return f'"{escaped}"'
-    # A TOML float needs a digit on both sides of its point: 1e-05 is one, inf too.
-    return repr(value)

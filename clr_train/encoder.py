@@ -8,108 +8,26 @@ convolutions are sparse, so a site that holds nothing stays so and costs nothing
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, get_args
+from dataclasses import replace
+from typing import Final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clr_train.layers import Block, GrnSpan, StridedConv
+from clr_train.layers import Block, StridedConv
+from clr_train.sizes import EncoderConfig
 from clr_train.sparse import Engine, SparseTensor
 from clr_train.voxels import VoxelBatch
-from pilarnet_convert.errors import PilarnetError
 
 __all__ = [
-    "MODELS",
     "ContrastiveModel",
-    "EncoderConfig",
     "ProjectionHead",
     "SparseConvNeXt",
 ]
 
-
-Pooling: TypeAlias = Literal["max", "mean", "max+mean"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderConfig:
-    """Shape of an encoder.
-
-    Parameters
-    ----------
-    name : str
-        What it is called on the command line.
-    dims : tuple of int
-        Channels of each stage; between stages the stride doubles.
-    depths : tuple of int
-        Blocks of each stage.
-    stem : int
-        Voxels along an edge of the cubes that the first convolution joins. Half of 4 keeps twice
-        the detail of a track, in twice the sites.
-    kernel_size : int
-        Kernel of the depth-wise convolutions, odd.
-    drop_path : float
-        Probability that a particle skips the last block while training; it rises linearly to this
-        from 0 at the first.
-    grn : {"particle", "batch"}
-        Over what the global response normalisation takes its norms. "batch" is the published
-        form; it lets every particle see the others, which a contrastive loss can exploit.
-    pooling : {"max", "mean", "max+mean"}
-        How sites become a vector; "max+mean" joins both and doubles its length.
-    in_channels : int
-        Features of a voxel.
-    occupancy : bool
-        Whether a constant joins the features. The stem's output goes through a LayerNorm, which
-        removes the scale of its input: of a lone voxel nothing of its energy would be left without
-        something to measure it against.
-    """
-
-    name: str
-    dims: tuple[int, ...]
-    depths: tuple[int, ...]
-    stem: int = 4
-    kernel_size: int = 7
-    drop_path: float = 0.0
-    grn: GrnSpan = "particle"
-    pooling: Pooling = "max"
-    in_channels: int = 1
-    occupancy: bool = True
-
-    def __post_init__(self) -> None:
-        if len(self.dims) != len(self.depths) or not self.dims:
-            self._refuse("depths", f"{len(self.dims)} stages, as dims has", self.depths)
-        if self.grn not in get_args(GrnSpan):
-            self._refuse("grn", " or ".join(get_args(GrnSpan)), self.grn)
-        if self.pooling not in get_args(Pooling):
-            self._refuse("pooling", ", ".join(get_args(Pooling)), self.pooling)
-        if not 0.0 <= self.drop_path < 1.0:
-            self._refuse("drop_path", "0 to 1, 1 excluded", self.drop_path)
-        if self.stem < 1 or self.kernel_size % 2 == 0:
-            self._refuse("stem, kernel_size", "1 or more, odd", (self.stem, self.kernel_size))
-
-    def _refuse(self, field: str, expected: str, found: object) -> None:
-        raise PilarnetError(
-            f"model {self.name} cannot be built", field=field, expected=expected, found=found
-        )
-
-    @property
-    def out_features(self) -> int:
-        """Length of the vector of a particle."""
-        return self.dims[-1] * (2 if self.pooling == "max+mean" else 1)
-
-
-#: Sizes by name, the original study's first; the last two suit a laptop.
-MODELS: dict[str, EncoderConfig] = {
-    config.name: config
-    for config in (
-        EncoderConfig(name="small", dims=(96, 192, 384, 768), depths=(3, 3, 9, 3), drop_path=0.1),
-        EncoderConfig(name="tiny", dims=(80, 160, 320, 640), depths=(2, 2, 8, 2), drop_path=0.1),
-        EncoderConfig(name="nano", dims=(64, 128, 256, 512), depths=(2, 2, 6, 2)),
-        EncoderConfig(name="pico", dims=(40, 80, 160, 320), depths=(2, 2, 6, 2)),
-        EncoderConfig(name="femto", dims=(32, 64, 128, 256), depths=(2, 2, 2, 2), stem=2),
-        EncoderConfig(name="atto", dims=(24, 48, 96), depths=(1, 1, 1), stem=2, pooling="max+mean"),
-    )
-}
+#: Sites of a particle whose size reads 0.
+_TYPICAL_SITES: Final = 50
 
 
 class Stage(nn.ModuleList):
@@ -164,7 +82,9 @@ class SparseConvNeXt(nn.Module):
                 Stage(channels, config=config, rates=rates[first : first + depth], first=first)
             )
             previous, first = channels, first + depth
-        self.norm = nn.LayerNorm(config.out_features, eps=1e-6)
+        pooled = len(config.pools) * previous
+        self.norm = nn.LayerNorm(pooled, eps=1e-6)
+        self.neck = nn.Linear(pooled + config.num_sizes, config.neck) if config.neck else None
         self.apply(_initialise)
 
     @property
@@ -194,6 +114,7 @@ class SparseConvNeXt(nn.Module):
             ones = torch.ones_like(voxels.features[:, :1])
             voxels = replace(voxels, features=torch.cat([voxels.features, ones], dim=1))
         x = engine.tensor(voxels)
+        counts = [x.segments.count]
         for index, (down, norm, stage) in enumerate(
             zip(self.down, self.down_norms, self.stages, strict=True)
         ):
@@ -203,15 +124,21 @@ class SparseConvNeXt(nn.Module):
             else:
                 x = down(x.replace(norm(x.features)))
             x = stage(x, keys=keys)
-        out: Tensor = self.norm(self._pool(x))
-        return out
+            counts.append(x.segments.count)
+        out = self._pool(x, counts=counts)
+        return out if self.neck is None else F.gelu(self.neck(out))
 
-    def _pool(self, x: SparseTensor) -> Tensor:
-        if self.config.pooling == "max":
-            return x.max_pool()
-        if self.config.pooling == "mean":
-            return x.mean_pool()
-        return torch.cat([x.max_pool(), x.mean_pool()], dim=1)
+    def _pool(self, x: SparseTensor, *, counts: list[Tensor]) -> Tensor:
+        """Make a vector of the sites of each particle, and of how many there were at each stride.
+
+        The sizes stay outside the LayerNorm, which would weigh them against the features.
+        """
+        pools = {"max": x.max_pool, "mean": x.mean_pool}
+        out: Tensor = self.norm(torch.cat([pools[name]() for name in self.config.pools], dim=1))
+        if self.config.num_sizes:
+            sizes = torch.stack(counts, dim=1).clamp(min=1) / _TYPICAL_SITES
+            out = torch.cat([out, sizes.log().to(out.dtype)], dim=1)
+        return out
 
 
 class ProjectionHead(nn.Module):
@@ -220,14 +147,14 @@ class ProjectionHead(nn.Module):
     Parameters
     ----------
     in_features, hidden, out_features : int
-        Widths; two layers with a GELU between.
+        Widths; two layers with a GELU between, or one layer where `hidden` is 0.
     """
 
     def __init__(self, in_features: int, *, hidden: int, out_features: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(in_features, hidden), nn.GELU(), nn.Linear(hidden, out_features)
-        )
+        self.layers = nn.Sequential(nn.Linear(hidden or in_features, out_features))
+        if hidden:
+            self.layers = nn.Sequential(nn.Linear(in_features, hidden), nn.GELU(), *self.layers)
         self.apply(_initialise)
 
     def forward(self, representation: Tensor) -> Tensor:
@@ -239,27 +166,23 @@ class ProjectionHead(nn.Module):
 class ContrastiveModel(nn.Module):
     """Encoder and projection head.
 
+    The head has a hidden layer as wide as the representation, unless that is one already: the
+    neck's.
+
     Parameters
     ----------
     config : EncoderConfig
         Shape of the encoder.
-    hidden : int, optional
-        Width of the head's hidden layer; that of the representation by default.
     projection : int
         Length of the projection.
     """
 
-    def __init__(
-        self,
-        config: EncoderConfig,
-        *,
-        hidden: int | None = None,
-        projection: int = 128,
-    ) -> None:
+    def __init__(self, config: EncoderConfig, *, projection: int = 128) -> None:
         super().__init__()
         self.encoder = SparseConvNeXt(config)
-        width = self.encoder.out_features
-        self.head = ProjectionHead(width, hidden=hidden or width, out_features=projection)
+        width = config.out_features
+        hidden = 0 if config.neck else width
+        self.head = ProjectionHead(width, hidden=hidden, out_features=projection)
 
     def forward(
         self, voxels: VoxelBatch, engine: Engine, keys: Tensor | None = None

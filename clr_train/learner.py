@@ -14,9 +14,10 @@ from torch import Tensor
 from clr_train.checkpoint import CheckpointError, load_checkpoint
 from clr_train.config import ConfigError, TrainConfig
 from clr_train.distributed import World, pick_device
-from clr_train.encoder import MODELS, ContrastiveModel, EncoderConfig
+from clr_train.encoder import ContrastiveModel
 from clr_train.loss import nt_xent, supervised_contrastive
 from clr_train.rng import fold, key
+from clr_train.sizes import MODELS, EncoderConfig
 from clr_train.sparse import get_engine
 from clr_train.stream import ParticleStream, StreamConfig
 from clr_train.views import ViewConfig, plain, views
@@ -160,7 +161,7 @@ def encoder_config(config: TrainConfig) -> EncoderConfig:
         )
     chosen = {
         name: value
-        for name in ("stem", "kernel_size", "pooling", "grn", "drop_path")
+        for name in ("stem", "kernel_size", "pooling", "neck", "grn", "drop_path")
         if (value := getattr(config, name)) is not None
     }
     return dataclasses.replace(MODELS[config.model], **chosen)

@@ -25,7 +25,8 @@ from typing import Any, Final
 
 from torch.utils.tensorboard import SummaryWriter
 
-from clr_train.config import TrainConfig, write_config
+from clr_train.config import TrainConfig
+from clr_train.configfile import write_config
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError
 
 __all__ = ["COLUMNS", "RunFolder"]

@@ -103,9 +103,7 @@ def pretrain(
         learner = Learner(config, device=world.device)
         weights = list(learner.model.parameters())
         optimizer = torch.optim.AdamW(
-            parameter_groups(weights, weight_decay=config.weight_decay),
-            lr=config.lr,
-            betas=(0.9, 0.95),
+            parameter_groups(weights, weight_decay=config.weight_decay), betas=(0.9, 0.95)
         )
         recorder = state = None
         if world.is_main:

@@ -23,8 +23,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from clr_train.encoder import MODELS, ContrastiveModel
+from clr_train.encoder import ContrastiveModel
 from clr_train.loss import nt_xent
+from clr_train.sizes import MODELS
 from clr_train.sparse import Engine, get_engine
 from clr_train.views import ViewConfig, views
 from clr_train.voxels import ParticleBatch, VoxelBatch

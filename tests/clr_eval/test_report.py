@@ -238,7 +238,7 @@ def test_what_cannot_be_done_is_said_in_a_line(
 ) -> None:
     options = ["--checkpoint", checkpoint, "--shards", shards, "--out", tmp_path / "report"]
     assert message in _line(_invoke(*options, *arguments))
-    assert not (tmp_path / "report" / "report.json").exists()
+    assert not (tmp_path / "report").exists()
 
 
 def test_wrong_usage() -> None:

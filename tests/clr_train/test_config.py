@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clr_train.config import ConfigError, TrainConfig, read_config, write_config
+from clr_train.config import ConfigError, TrainConfig
+from clr_train.configfile import read_config, write_config
 
 
 @given(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 
 import pytest
 import torch
 from torch import Tensor
 
-from clr_train.encoder import MODELS, ContrastiveModel, EncoderConfig, SparseConvNeXt
+from clr_train.encoder import ContrastiveModel, SparseConvNeXt
 from clr_train.layers import GlobalResponseNorm
+from clr_train.sizes import MODELS, EncoderConfig
 from clr_train.sparse import TorchEngine, get_engine
 from clr_train.voxels import VoxelBatch
 from pilarnet_convert.errors import PilarnetError
@@ -106,13 +108,42 @@ def test_response_norm_over_the_batch_is_the_published_form() -> None:
     assert_close([module(x, of=tensor)], [expected])
 
 
-@pytest.mark.parametrize("pooling", ["max", "mean", "max+mean"])
-def test_a_particle_does_not_see_the_others(pooling: str) -> None:
-    network, voxels = make(pooling=pooling), clouds()
+@pytest.mark.parametrize("neck", [0, 5])
+@pytest.mark.parametrize(
+    ("pooling", "length"), [("max", 8), ("mean", 8), ("max+mean", 16), ("max+mean+size", 19)]
+)
+def test_a_particle_does_not_see_the_others(pooling: str, length: int, neck: int) -> None:
+    network, voxels = make(pooling=pooling, neck=neck), clouds()
     together = network(voxels, ENGINE)
-    assert together.shape == (voxels.num_particles, network.out_features)
+    assert together.shape == (voxels.num_particles, neck or length)
+    assert network.out_features == (neck or length)
     alone = [network(only(voxels, i), ENGINE) for i in range(voxels.num_particles)]
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-5)
+
+
+def test_sizes_are_the_numbers_of_cubes_that_a_particle_touches() -> None:
+    network, voxels = make(pooling="max+mean+size"), clouds()
+    sizes = network(voxels, ENGINE)[:, -3:].detach()
+    for particle in range(voxels.num_particles):
+        xyz = voxels.xyz[voxels.batch == particle]
+        cubes = [len({tuple(v) for v in (xyz // edge).tolist()}) for edge in (1, 4, 8)]
+        expected = [math.log(max(count, 1) / 50) for count in cubes]
+        torch.testing.assert_close(sizes[particle], torch.tensor(expected))
+
+
+def test_the_neck_is_the_heads_first_layer_kept() -> None:
+    """With a neck, representation and projection are what the head's layers would have made."""
+    torch.manual_seed(0)
+    plain, necked = (ContrastiveModel(dataclasses.replace(LITTLE, neck=n)) for n in (0, 8))
+    linear, last = necked.encoder.neck, necked.head.layers[0]
+    assert isinstance(linear, torch.nn.Linear)
+    necked.encoder.load_state_dict(plain.encoder.state_dict(), strict=False)
+    plain.head.layers[0].load_state_dict(linear.state_dict())
+    plain.head.layers[2].load_state_dict(last.state_dict())
+    pooled, expected = plain(clouds(), ENGINE)
+    representation, found = necked(clouds(), ENGINE)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(representation, plain.head.layers[:2](pooled))
 
 
 def test_the_published_normalisation_lets_it_see_them() -> None:
@@ -183,7 +214,8 @@ def test_a_kept_path_is_scaled_by_what_was_dropped() -> None:
 
 @pytest.mark.minkowski
 def test_a_state_moves_between_the_engines() -> None:
-    network, voxels = make(kernel_size=7), clouds(num_particles=30)
+    network = make(kernel_size=7, pooling="max+mean+size", neck=12)
+    voxels = clouds(num_particles=30)
     pull = torch.randn(30, network.out_features, generator=torch.Generator().manual_seed(2))
     results = []
     for engine in (get_engine("torch"), get_engine("minkowski")):
@@ -200,6 +232,7 @@ def test_a_state_moves_between_the_engines() -> None:
         ({"depths": (1,)}, "depths"),
         ({"grn": "event"}, "grn.*expected particle or batch, found event"),
         ({"pooling": "sum"}, "pooling.*found sum"),
+        ({"neck": -1}, "neck.*expected 0 or more, found -1"),
         ({"drop_path": 1.0}, "drop_path"),
         ({"kernel_size": 4}, "kernel_size"),
     ],

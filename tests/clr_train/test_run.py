@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from clr_train.config import TrainConfig, read_config
+from clr_train.config import TrainConfig
+from clr_train.configfile import read_config
 from clr_train.run import COLUMNS, RunFolder
 from clr_train.signals import StopRequest
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from clr_train.config import TrainConfig
 from clr_train.loss import nt_xent
+from clr_train.sizes import MODELS
 from clr_train.step import (
     backpropagate,
     learning_rate,
@@ -83,6 +84,13 @@ def test_the_rate_rises_and_falls_as_said() -> None:
 def test_the_rate_of_a_single_step_is_the_peak(warmup: float) -> None:
     config = TrainConfig(lr=0.3, warmup=warmup)
     assert learning_rate(0, total_steps=1, config=config) == pytest.approx(0.3)
+
+
+def test_the_size_sets_the_rate_where_none_is_given() -> None:
+    for model in MODELS:
+        peak = learning_rate(0, total_steps=1, config=TrainConfig(model=model))
+        assert peak == (0.01 if model == "atto" else 0.001)  # as the help of --lr says
+        assert learning_rate(0, total_steps=1, config=TrainConfig(model=model, lr=0.5)) == 0.5
 
 
 def test_vectors_do_not_decay() -> None:

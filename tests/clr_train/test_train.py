@@ -20,7 +20,8 @@ import torch.multiprocessing as mp
 import zarr
 
 from clr_train.checkpoint import CheckpointError, load_checkpoint
-from clr_train.config import TrainConfig, read_config
+from clr_train.config import TrainConfig
+from clr_train.configfile import read_config
 from clr_train.describe import describe, saved_bytes
 from clr_train.learner import Learner, load_learner, open_stream
 from clr_train.run import COLUMNS, TIMING_COLUMNS, RunFolder
