@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,3 +17,11 @@ def shared_larcv() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the larger test files are not here")
     return SHARED
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C again where the tests run in the background of a script.
+
+    A shell lets such a job ignore it, and all that it starts inherits this; some tests send it.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
