@@ -114,7 +114,7 @@ class SparseConvNeXt(nn.Module):
             ones = torch.ones_like(voxels.features[:, :1])
             voxels = replace(voxels, features=torch.cat([voxels.features, ones], dim=1))
         x = engine.tensor(voxels)
-        counts = [x.segments.count]
+        counts = [x.segments.count] if self.config.num_sizes else []
         for index, (down, norm, stage) in enumerate(
             zip(self.down, self.down_norms, self.stages, strict=True)
         ):
@@ -124,7 +124,8 @@ class SparseConvNeXt(nn.Module):
             else:
                 x = down(x.replace(norm(x.features)))
             x = stage(x, keys=keys)
-            counts.append(x.segments.count)
+            if self.config.num_sizes:
+                counts.append(x.segments.count)
         out = self._pool(x, counts=counts)
         return out if self.neck is None else F.gelu(self.neck(out))
 
@@ -135,7 +136,7 @@ class SparseConvNeXt(nn.Module):
         """
         pools = {"max": x.max_pool, "mean": x.mean_pool}
         out: Tensor = self.norm(torch.cat([pools[name]() for name in self.config.pools], dim=1))
-        if self.config.num_sizes:
+        if counts:
             sizes = torch.stack(counts, dim=1).clamp(min=1) / _TYPICAL_SITES
             out = torch.cat([out, sizes.log().to(out.dtype)], dim=1)
         return out
