@@ -70,7 +70,6 @@ def evaluate(config: EvalConfig, *, show_progress: bool = False) -> dict[str, An
             bar.update(0)
 
         subject = Subject(config, folder=out / _PARTS, say=say)
-        (out / _PARTS).mkdir(parents=True, exist_ok=True)
         methods = [name for name, method in METHODS.items() if method.part in config.parts]
         runs = [(name, f, s) for name in methods for f in config.fractions
                 for s in subject.seeds(name, f)]  # fmt: skip
