@@ -9,12 +9,12 @@ convolutions are sparse, so a site that holds nothing stays so and costs nothing
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clr_train.boxes import log_sizes
 from clr_train.layers import Block, StridedConv
 from clr_train.sizes import EncoderConfig
 from clr_train.sparse import Engine, SparseTensor
@@ -25,9 +25,6 @@ __all__ = [
     "ProjectionHead",
     "SparseConvNeXt",
 ]
-
-#: Sites of a particle whose size reads 0.
-_TYPICAL_SITES: Final = 50
 
 
 class Stage(nn.ModuleList):
@@ -114,7 +111,6 @@ class SparseConvNeXt(nn.Module):
             ones = torch.ones_like(voxels.features[:, :1])
             voxels = replace(voxels, features=torch.cat([voxels.features, ones], dim=1))
         x = engine.tensor(voxels)
-        counts = [x.segments.count] if self.config.num_sizes else []
         for index, (down, norm, stage) in enumerate(
             zip(self.down, self.down_norms, self.stages, strict=True)
         ):
@@ -124,22 +120,12 @@ class SparseConvNeXt(nn.Module):
             else:
                 x = down(x.replace(norm(x.features)))
             x = stage(x, keys=keys)
-            if self.config.num_sizes:
-                counts.append(x.segments.count)
-        out = self._pool(x, counts=counts)
-        return out if self.neck is None else F.gelu(self.neck(out))
-
-    def _pool(self, x: SparseTensor, *, counts: list[Tensor]) -> Tensor:
-        """Make a vector of the sites of each particle, and of how many there were at each stride.
-
-        The sizes stay outside the LayerNorm, which would weigh them against the features.
-        """
         pools = {"max": x.max_pool, "mean": x.mean_pool}
-        out: Tensor = self.norm(torch.cat([pools[name]() for name in self.config.pools], dim=1))
-        if counts:
-            sizes = torch.stack(counts, dim=1).clamp(min=1) / _TYPICAL_SITES
-            out = torch.cat([out, sizes.log().to(out.dtype)], dim=1)
-        return out
+        out = self.norm(torch.cat([pools[name]() for name in self.config.pools], dim=1))
+        if self.config.num_sizes:
+            # Outside the LayerNorm, which would weigh them against the features.
+            out = torch.cat([out, log_sizes(voxels).to(out.dtype)], dim=1)
+        return out if self.neck is None else F.gelu(self.neck(out))
 
 
 class ProjectionHead(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
+from clr_train.boxes import BOX_EDGES
 from clr_train.layers import GrnSpan
 from pilarnet_convert.errors import PilarnetError
 
@@ -38,7 +39,7 @@ class EncoderConfig:
         form; it lets every particle see the others, which a contrastive loss can exploit.
     pooling : {"max", "mean", "max+mean", "max+mean+size"}
         How sites become a vector: the largest and the mean of each feature, and, as neither knows
-        how many sites there are, the logarithm of their number at stride 1 and after each stage.
+        how large a particle is, the box counts of `clr_train.boxes`.
     neck : int
         Width of a layer with GELU after the pooling, whose output is the vector of a particle;
         0 for none. It is a layer of the projection head that is kept, which represents classes
@@ -89,8 +90,8 @@ class EncoderConfig:
 
     @property
     def num_sizes(self) -> int:
-        """How many numbers of sites the pooling joins to the features."""
-        return len(self.dims) + 1 if self.pooling.endswith("+size") else 0
+        """How many sizes the pooling joins to the features."""
+        return len(BOX_EDGES) if self.pooling.endswith("+size") else 0
 
     @property
     def out_features(self) -> int:

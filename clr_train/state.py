@@ -88,7 +88,11 @@ def load_for_resume(
     for name in config.differences(saved):
         raise CheckpointError(
             "the checkpoint is of another "
-            + ("model" if name in ("model", "stem", "kernel_size", "pooling", "grn") else "run"),
+            + (
+                "model"
+                if name in ("model", "stem", "kernel_size", "pooling", "neck", "grn")
+                else "run"
+            ),
             file=path,
             field=flag(name),
             expected=getattr(saved, name),

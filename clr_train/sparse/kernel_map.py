@@ -42,6 +42,12 @@ def unpack(keys: Tensor) -> Tensor:
     return torch.stack([keys >> (3 * _BITS), *fields], dim=1)
 
 
+def coarsen(keys: Tensor, halvings: int) -> Tensor:
+    """Move sites to the corner of their cube of 2**halvings sites an edge, on a grid about 0."""
+    low = (1 << halvings) - 1
+    return keys & ~(low << 2 * _BITS | low << _BITS | low)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
     """A stretch of pairs whose products fit the cache, and the rows that they sum to."""

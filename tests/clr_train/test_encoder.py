@@ -110,7 +110,7 @@ def test_response_norm_over_the_batch_is_the_published_form() -> None:
 
 @pytest.mark.parametrize("neck", [0, 5])
 @pytest.mark.parametrize(
-    ("pooling", "length"), [("max", 8), ("mean", 8), ("max+mean", 16), ("max+mean+size", 19)]
+    ("pooling", "length"), [("max", 8), ("mean", 8), ("max+mean", 16), ("max+mean+size", 23)]
 )
 def test_a_particle_does_not_see_the_others(pooling: str, length: int, neck: int) -> None:
     network, voxels = make(pooling=pooling, neck=neck), clouds()
@@ -123,11 +123,12 @@ def test_a_particle_does_not_see_the_others(pooling: str, length: int, neck: int
 
 def test_sizes_are_the_numbers_of_cubes_that_a_particle_touches() -> None:
     network, voxels = make(pooling="max+mean+size"), clouds()
-    sizes = network(voxels, ENGINE)[:, -3:].detach()
+    sizes = network(voxels, ENGINE)[:, -7:].detach()
+    edges = (1, 2, 4, 8, 16, 32, 64)
     for particle in range(voxels.num_particles):
         xyz = voxels.xyz[voxels.batch == particle]
-        cubes = [len({tuple(v) for v in (xyz // edge).tolist()}) for edge in (1, 4, 8)]
-        expected = [math.log(max(count, 1) / 50) for count in cubes]
+        cubes = [len({tuple(v) for v in (xyz // edge).tolist()}) for edge in edges]
+        expected = [math.log(max(n, 1) / max(50 / e, 1)) for e, n in zip(edges, cubes, strict=True)]
         torch.testing.assert_close(sizes[particle], torch.tensor(expected))
 
 
