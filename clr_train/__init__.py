@@ -9,7 +9,8 @@ views         batches to augmented voxels; what may be done to a ``cloud`` is in
               draws are in ``rng``
 voxels        the two batches that pass between these and the network
 sparse        sparse convolutions, one interface with two engines
-encoder       sparse ConvNeXt V2 and projection head; its parts are in ``layers``
+encoder       sparse ConvNeXt V2 and projection head; its parts are in ``layers``, its sizes by name
+              in ``sizes``, the particle's own in ``boxes``
 loss          NT-Xent and its supervised form, over blocks and processes
 ============  ================================================================================
 

@@ -140,8 +140,16 @@ class Learner:
         }
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over the weights of a checkpoint."""
-        self.model.load_state_dict(weights)
+        """Take over the weights of a checkpoint; CheckpointError where they do not fit."""
+        try:
+            self.model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise CheckpointError(
+                "checkpoint of another model: its weights do not fit",
+                field="model",
+                found=" ".join(str(error).split()),
+                advice="use the release of pilarnet-clr that wrote it, or train anew",
+            ) from error
 
 
 def encoder_config(config: TrainConfig) -> EncoderConfig:

@@ -326,3 +326,12 @@ def test_memory_is_counted_by_what_is_kept(shards: Path, tmp_path: Path) -> None
     assert lines[0].startswith("model      atto: ")
     assert any("4 of 24 particles an epoch, 6 steps in all" in line for line in lines)
     assert not (tmp_path / "run").exists()
+
+
+def test_weights_of_another_shape_are_refused_by_name() -> None:
+    config = TrainConfig(shards="shards", out="run", model="atto")
+    learner = Learner(config, device=torch.device("cpu"))
+    weights = dict(learner.model.state_dict())
+    weights["encoder.neck.weight"] = weights["encoder.neck.weight"][:, 1:]
+    with pytest.raises(CheckpointError, match=r"another model.*encoder\.neck\.weight"):
+        learner.load(weights)
