@@ -10,11 +10,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pilarnet_convert.errors import PilarnetError
 
-__all__ = ["ConfigError", "TrainConfig", "flag"]
+__all__ = ["SHAPE_OPTIONS", "ConfigError", "TrainConfig", "flag"]
+
+#: Options that replace, where given, what the size of the model says of the encoder's shape.
+SHAPE_OPTIONS: Final = ("stem", "kernel_size", "pooling", "neck", "grn", "drop_path")
 
 
 class ConfigError(PilarnetError):

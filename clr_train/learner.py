@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from clr_train.checkpoint import CheckpointError, load_checkpoint
-from clr_train.config import ConfigError, TrainConfig
+from clr_train.config import SHAPE_OPTIONS, ConfigError, TrainConfig
 from clr_train.distributed import World, pick_device
 from clr_train.encoder import ContrastiveModel
 from clr_train.loss import nt_xent, supervised_contrastive
@@ -139,13 +139,36 @@ class Learner:
             for name, value in dataclasses.asdict(self.model.encoder.config).items()
         }
 
-    def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over the weights of a checkpoint; CheckpointError where they do not fit."""
+    def load(self, state: Mapping[str, Any], *, file: str | Path | None = None) -> None:
+        """Take over the weights of a checkpoint.
+
+        Parameters
+        ----------
+        state : mapping
+            The fields of a checkpoint, see `clr_train.checkpoint`.
+        file : path, optional
+            Where it was read from, for the message.
+
+        Raises
+        ------
+        CheckpointError
+            The encoder has other sizes, or the weights do not fit.
+        """
+        if self.describe() != state["encoder"]:
+            raise CheckpointError(
+                "checkpoint of another model",
+                file=file,
+                field="encoder",
+                expected=self.describe(),
+                found=state["encoder"],
+                advice="use the release of pilarnet-clr that wrote it, or train anew",
+            )
         try:
-            self.model.load_state_dict(weights)
+            self.model.load_state_dict(state["model"])
         except RuntimeError as error:
             raise CheckpointError(
                 "checkpoint of another model: its weights do not fit",
+                file=file,
                 field="model",
                 found=" ".join(str(error).split()),
                 advice="use the release of pilarnet-clr that wrote it, or train anew",
@@ -167,11 +190,7 @@ def encoder_config(config: TrainConfig) -> EncoderConfig:
             expected="one of " + ", ".join(MODELS),
             found=config.model,
         )
-    chosen = {
-        name: value
-        for name in ("stem", "kernel_size", "pooling", "neck", "grn", "drop_path")
-        if (value := getattr(config, name)) is not None
-    }
+    chosen = {name: value for name in SHAPE_OPTIONS if (value := getattr(config, name)) is not None}
     return dataclasses.replace(MODELS[config.model], **chosen)
 
 
@@ -202,16 +221,7 @@ def load_learner(
         TrainConfig.from_dict(state["config"]), device=device, engine=engine, precision=precision
     )
     learner = Learner(config, device=pick_device(device))
-    if learner.describe() != state["encoder"]:
-        raise CheckpointError(
-            "checkpoint of another model",
-            file=path,
-            field="encoder",
-            expected=learner.describe(),
-            found=state["encoder"],
-            advice="use the release of pilarnet-clr that wrote it",
-        )
-    learner.load(state["model"])
+    learner.load(state, file=path)
     learner.model.eval()
     return learner
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from clr_train.checkpoint import CheckpointError, load_checkpoint
-from clr_train.config import TrainConfig, flag
+from clr_train.config import SHAPE_OPTIONS, TrainConfig, flag
 from clr_train.learner import Learner
 from clr_train.stream import ParticleStream
 
@@ -88,11 +88,7 @@ def load_for_resume(
     for name in config.differences(saved):
         raise CheckpointError(
             "the checkpoint is of another "
-            + (
-                "model"
-                if name in ("model", "stem", "kernel_size", "pooling", "neck", "grn")
-                else "run"
-            ),
+            + ("model" if name in ("model", *SHAPE_OPTIONS) else "run"),
             file=path,
             field=flag(name),
             expected=getattr(saved, name),
@@ -117,10 +113,20 @@ def _words(identity: Mapping[str, int]) -> str:
 
 
 def restore(
-    state: Mapping[str, Any], *, learner: Learner, optimizer: torch.optim.Optimizer
+    state: Mapping[str, Any],
+    *,
+    learner: Learner,
+    optimizer: torch.optim.Optimizer,
+    file: Path | None = None,
 ) -> Progress:
-    """Put model, optimizer and random states where they were; return how far the run had come."""
-    learner.load(state["model"])
+    """Put model, optimizer and random states where they were; return how far the run had come.
+
+    Raises
+    ------
+    CheckpointError
+        The state, of `file`, is of another model.
+    """
+    learner.load(state, file=file)
     optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["random"]["cpu"])
     if len(state["random"]["cuda"]) == torch.cuda.device_count():

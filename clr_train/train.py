@@ -126,7 +126,8 @@ def pretrain(
         torch.manual_seed(config.seed)
         progress = Progress()
         if state is not None:
-            progress = restore(state, learner=learner, optimizer=optimizer)
+            file = recorder.last_checkpoint if recorder is not None else None
+            progress = restore(state, learner=learner, optimizer=optimizer, file=file)
         if recorder is not None:
             recorder.begin(progress)
 

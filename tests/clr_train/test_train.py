@@ -333,5 +333,6 @@ def test_weights_of_another_shape_are_refused_by_name() -> None:
     learner = Learner(config, device=torch.device("cpu"))
     weights = dict(learner.model.state_dict())
     weights["encoder.neck.weight"] = weights["encoder.neck.weight"][:, 1:]
-    with pytest.raises(CheckpointError, match=r"another model.*encoder\.neck\.weight"):
-        learner.load(weights)
+    state = {"model": weights, "encoder": learner.describe()}
+    with pytest.raises(CheckpointError, match=r"old\.pt.*another model.*encoder\.neck\.weight"):
+        learner.load(state, file="old.pt")
