@@ -53,6 +53,8 @@ class FitOptions:
     augment : bool
         See a fresh view of each particle in each epoch, drawn as in pretraining; else the
         particles as they are.
+    class_weight : str
+        A name of `clr_eval.names.CLASS_WEIGHTS`.
     """
 
     epochs: int
@@ -60,6 +62,7 @@ class FitOptions:
     batch_size: int
     lr: float
     augment: bool
+    class_weight: str
 
 
 class Classifier:
@@ -97,8 +100,6 @@ class Classifier:
     ) -> None:
         """Minimise the cross entropy of labelled particles: AdamW, a rise and half a cosine.
 
-        Each class weighs the same, however many particles it has.
-
         Parameters
         ----------
         train : ParticleBatch
@@ -120,9 +121,11 @@ class Classifier:
         optimizer = torch.optim.AdamW(
             parameter_groups(weights, weight_decay=schedule.weight_decay), lr=options.lr
         )
-        shares = torch.bincount(train.label, minlength=len(CLASSES)) / train.num_particles
-        seen = torch.count_nonzero(shares)
-        class_weights = torch.where(shares > 0, 1 / (seen * shares), 0.0).to(self.device)
+        class_weights = None
+        if options.class_weight == "balanced":
+            shares = torch.bincount(train.label, minlength=len(CLASSES)) / train.num_particles
+            seen = torch.count_nonzero(shares)
+            class_weights = torch.where(shares > 0, 1 / (seen * shares), 0.0).to(self.device)
         self.module.train()
         for step in range(total):
             epoch, place = divmod(step, per_epoch)

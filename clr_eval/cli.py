@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from clr_eval.config import EvalConfig
-from clr_eval.names import PARTS
+from clr_eval.names import CLASS_WEIGHTS, PARTS
 from pilarnet_convert.console import Command
 from pilarnet_convert.schema import SPLITS
 
@@ -156,6 +156,13 @@ Examples:
 )
 @click.option(
     "--max-particles", type=int, help="Look at the first so many particles of each split alone."
+)
+@click.option(
+    "--class-weight",
+    type=click.Choice(tuple(CLASS_WEIGHTS)),
+    default=_DEFAULTS.class_weight,
+    help="What weighs the same in all that is fitted: balanced, every class, which aims at "
+    "balanced accuracy; none, every particle, which aims at accuracy.",
 )
 @click.option(
     "--epochs",

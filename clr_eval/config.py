@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from clr_eval.names import PARTS
+from clr_eval.names import CLASS_WEIGHTS, PARTS
 from pilarnet_convert.errors import PilarnetError
 
 __all__ = ["EvalConfig"]
@@ -32,6 +32,8 @@ class EvalConfig:
         Of the labelled particles, of fresh weights, order and views.
     parts : tuple of str
         Names of `clr_eval.names.PARTS`.
+    class_weight : str
+        A name of `clr_eval.names.CLASS_WEIGHTS`.
     epochs, min_steps, batch_size : int
         Of fine-tuning and training from scratch, see `clr_eval.classifier.FitOptions`.
     lr, finetune_lr : float
@@ -59,6 +61,7 @@ class EvalConfig:
     fractions: tuple[float, ...] = (0.01, 0.1, 1.0)
     seeds: tuple[int, ...] = (0, 1, 2)
     parts: tuple[str, ...] = tuple(PARTS)
+    class_weight: str = "balanced"
     epochs: int = 20
     min_steps: int = 200
     batch_size: int = 128
@@ -79,6 +82,8 @@ class EvalConfig:
         unknown = [part for part in self.parts if part not in PARTS]
         if unknown or not self.parts:
             _refuse("--parts", "some of " + ", ".join(PARTS), ",".join(unknown) or "none")
+        if self.class_weight not in CLASS_WEIGHTS:
+            _refuse("--class-weight", "one of " + ", ".join(CLASS_WEIGHTS), self.class_weight)
         for name in ("fractions", "seeds", "parts"):
             values = getattr(self, name)
             if len(set(values)) < len(values):

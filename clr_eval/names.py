@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-__all__ = ["METHODS", "PARTS", "Method"]
+__all__ = ["CLASS_WEIGHTS", "METHODS", "PARTS", "Method"]
 
 #: What a report is made of, and what each part tells.
 PARTS: Final[Mapping[str, str]] = MappingProxyType(
@@ -18,6 +18,15 @@ PARTS: Final[Mapping[str, str]] = MappingProxyType(
         "robustness": "all of these on test data made worse",
         "by-energy": "where they fail, by deposited energy and by number of voxels",
         "map": "the embedding in two dimensions, and nearest neighbours",
+    }
+)
+
+#: What weighs the same in all that is fitted, and so which figure it is fitted for.
+CLASS_WEIGHTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "balanced": "Every class weighs the same in what is fitted, which aims at balanced "
+        "accuracy; only neighbours have a vote each.",
+        "none": "Every particle weighs the same in what is fitted, which aims at accuracy.",
     }
 )
 

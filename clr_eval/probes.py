@@ -1,9 +1,7 @@
 """Classifiers on vectors: probes of frozen features, and baselines.
 
 The linear and the nearest-neighbour probe are those by which a training run judges itself (see
-`clr_train.evaluate`), here with the probability of each class, which ROC curves need. What is
-fitted weighs the classes alike, as the networks do (see `clr_eval.classifier`): the aim is
-balanced accuracy.
+`clr_train.evaluate`), here with the probability of each class, which ROC curves need.
 """
 
 from __future__ import annotations
@@ -29,20 +27,21 @@ Predictor = Callable[[NDArray[np.floating]], NDArray[np.float64]]
 
 _MAJORITY: Final = "majority"
 
-#: What makes an unfitted classifier, given the number of particles it is fitted on and a seed.
-CLASSIFIERS: Final[Mapping[str, Callable[[int, int], Any]]] = MappingProxyType(
+#: What makes an unfitted classifier, given the number of particles it is fitted on, the weight of
+#: a class in scikit-learn's terms, and a seed.
+CLASSIFIERS: Final[Mapping[str, Callable[[int, str | None, int], Any]]] = MappingProxyType(
     {
-        "linear": lambda _count, _seed: linear_classifier(),
-        "knn": lambda count, _seed: neighbour_classifier(count),
-        "trees": lambda _count, seed: HistGradientBoostingClassifier(
-            class_weight="balanced", random_state=seed
+        "linear": lambda _count, weight, _seed: linear_classifier(weight),
+        "knn": lambda count, _weight, _seed: neighbour_classifier(count),
+        "trees": lambda _count, weight, seed: HistGradientBoostingClassifier(
+            class_weight=weight, random_state=seed
         ),
-        _MAJORITY: lambda _count, _seed: DummyClassifier(strategy="prior"),
+        _MAJORITY: lambda _count, _weight, _seed: DummyClassifier(strategy="prior"),
     }
 )
 
 
-def fit_probe(features: Features, *, classifier: str, seed: int) -> Predictor:
+def fit_probe(features: Features, *, classifier: str, class_weight: str, seed: int) -> Predictor:
     """Fit a classifier.
 
     Parameters
@@ -51,6 +50,8 @@ def fit_probe(features: Features, *, classifier: str, seed: int) -> Predictor:
         What it learns from; a single class is learned as the answer to everything.
     classifier : str
         A name of `CLASSIFIERS`.
+    class_weight : str
+        A name of `clr_eval.names.CLASS_WEIGHTS`; neighbours vote the same with either.
     seed : int
         Of a classifier that draws.
 
@@ -62,7 +63,8 @@ def fit_probe(features: Features, *, classifier: str, seed: int) -> Predictor:
     """
     seen = np.unique(features.label)
     name = classifier if len(seen) > 1 else _MAJORITY
-    model = CLASSIFIERS[name](len(features.label), seed)
+    weight = None if class_weight == "none" else class_weight
+    model = CLASSIFIERS[name](len(features.label), weight, seed)
     with warnings.catch_warnings():
         # Features that are nearly degenerate, as of an untrained encoder; the score is what it is.
         warnings.simplefilter("ignore", ConvergenceWarning)

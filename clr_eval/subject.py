@@ -129,7 +129,11 @@ class Subject:
 
     def facts(self, method: str, *, fraction: float, seed: int) -> dict[str, Any]:
         """Say what the predictions of a method depend on, as JSON values."""
-        facts: dict[str, Any] = {"fraction": fraction, "seed": seed}
+        facts: dict[str, Any] = {
+            "fraction": fraction,
+            "seed": seed,
+            "class_weight": self.config.class_weight,
+        }
         if METHODS[method].features is None:
             facts |= vars(self._fit_options(method))
             # Weights are large: only those that are looked at again are kept.
@@ -173,7 +177,9 @@ class Subject:
             label=everything.label[rows],
             particle=everything.particle[rows],
         )
-        return fit_probe(seen, classifier=classifier, seed=seed)
+        return fit_probe(
+            seen, classifier=classifier, class_weight=self.config.class_weight, seed=seed
+        )
 
     def _probe(self, method: str, fraction: float, seed: int) -> NDArray[np.float64]:
         kind = METHODS[method].features
@@ -191,6 +197,7 @@ class Subject:
             batch_size=config.batch_size,
             lr=config.finetune_lr if method == "finetuned" else config.lr,
             augment=config.augment,
+            class_weight=config.class_weight,
         )
 
     def _network(self, method: str, fraction: float, seed: int) -> dict[str, NDArray[Any]]:

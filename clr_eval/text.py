@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from clr_eval.failures import QUANTITIES
-from clr_eval.names import METHODS
+from clr_eval.names import CLASS_WEIGHTS, METHODS
 from pilarnet_convert.schema import CLASSES
 
 __all__ = ["write_markdown"]
@@ -78,7 +78,7 @@ def _results(report: Mapping[str, Any]) -> str:
             "## Labels and accuracy",
             "Balanced accuracy on the test split, per cent, with the 95 % bootstrap interval of "
             "the mean over the seeds, and after ± the standard deviation over the seeds where "
-            "there are several.",
+            "there are several. " + CLASS_WEIGHTS[report["options"]["class_weight"]],
             _table(head, rows),
             "![balanced accuracy over the number of labels](label_fractions.png)",
         ]

@@ -150,10 +150,16 @@ def nearest_neighbours(train: Features, *, test: Features) -> Scores:
     return _fit_and_score(neighbour_classifier(len(train.label)), train, test)
 
 
-def linear_classifier() -> Pipeline:
-    """Make what `linear_probe` fits: a regression on standardised features."""
+def linear_classifier(class_weight: str | None = "balanced") -> Pipeline:
+    """Make what `linear_probe` fits: a regression on standardised features.
+
+    Parameters
+    ----------
+    class_weight : str or None
+        ``balanced`` lets every class weigh the same, None every particle.
+    """
     return make_pipeline(
-        StandardScaler(), LogisticRegression(max_iter=2000, class_weight="balanced")
+        StandardScaler(), LogisticRegression(max_iter=2000, class_weight=class_weight)
     )
 
 

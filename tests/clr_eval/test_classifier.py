@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from clr_eval.classifier import Classifier, FitOptions, num_steps
 from clr_eval.data import Particles, labelled_subset, read_split
+from clr_eval.names import CLASS_WEIGHTS
 from clr_eval.probes import CLASSIFIERS, fit_probe
 from clr_train import Learner, load_learner
 from clr_train.evaluate import Features, linear_probe, majority, nearest_neighbours
@@ -20,7 +22,9 @@ from clr_train.handmade import handmade_features
 from clr_train.step import split_batch
 from pilarnet_convert.errors import PilarnetError
 
-OPTIONS = FitOptions(epochs=1, min_steps=3, batch_size=20, lr=1e-3, augment=True)
+OPTIONS = FitOptions(
+    epochs=1, min_steps=3, batch_size=20, lr=1e-3, augment=True, class_weight="balanced"
+)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +93,7 @@ def test_training_repeats_bit_for_bit(
 def test_it_learns(learner: Learner, train: Particles) -> None:
     batch = train.pick(np.arange(60))
     network = Classifier(learner, pretrained=True, seed=0)
-    options = FitOptions(epochs=1, min_steps=45, batch_size=30, lr=3e-3, augment=False)
+    options = dataclasses.replace(OPTIONS, min_steps=45, batch_size=30, lr=3e-3, augment=False)
     steps = []
     network.fit(batch, options=options, advance=steps.append)
     assert sum(steps) == num_steps(60, options=options) == 45
@@ -98,7 +102,7 @@ def test_it_learns(learner: Learner, train: Particles) -> None:
 
 
 def test_steps_are_epochs_or_the_least() -> None:
-    options = FitOptions(epochs=4, min_steps=10, batch_size=20, lr=1e-3, augment=True)
+    options = dataclasses.replace(OPTIONS, epochs=4, min_steps=10)
     assert num_steps(100, options=options) == 20
     assert num_steps(45, options=options) == 10
     assert num_steps(7, options=options) == 10
@@ -128,9 +132,46 @@ def test_probes_answer_as_those_of_a_training_run(
     name: str, judge: object, train: Particles, test: Particles
 ) -> None:
     seen, unseen = _features(train), _features(test)
-    answers = fit_probe(seen, classifier=name, seed=0)(unseen.values).argmax(axis=1)
+    probe = fit_probe(seen, classifier=name, class_weight="balanced", seed=0)
+    answers = probe(unseen.values).argmax(axis=1)
     expected = judge(seen, test=unseen)  # type: ignore[operator]
     assert (answers == unseen.label).mean() == pytest.approx(expected.accuracy)
+
+
+@pytest.mark.parametrize(("weight", "per"), [("none", "particle"), ("balanced", "class")])
+def test_a_linear_probe_expects_as_many_of_each_class_as_weigh_in(
+    weight: str, per: str, train: Particles
+) -> None:
+    # So it must be where the cross entropy, weighted and penalised but for the constant, is least.
+    seen = _features(train)
+    found = fit_probe(seen, classifier="linear", class_weight=weight, seed=0)(seen.values)
+    shares = np.bincount(seen.label, minlength=5) / len(seen.label)
+    if per == "class":
+        found = np.stack([found[seen.label == label].mean(axis=0) for label in range(5)])
+        shares = np.full(5, 0.2)
+    np.testing.assert_allclose(found.mean(axis=0), shares, atol=2e-3)
+
+
+def test_networks_and_trees_weigh_as_they_are_told(learner: Learner, train: Particles) -> None:
+    many, few = 3, 2
+    rows = [np.flatnonzero(train.label == label) for label in (many, few)]
+    for counts, alike in (((3, 3), True), ((12, 3), False)):
+        some = np.concatenate([r[:count] for r, count in zip(rows, counts, strict=True)])
+        seen = _features(train)
+        seen = Features(values=seen.values[some], label=seen.label[some], particle=some)
+        rare = {}
+        for weight in CLASS_WEIGHTS:
+            network = Classifier(learner, pretrained=True, seed=0)
+            options = dataclasses.replace(OPTIONS, class_weight=weight, lr=1e-2)
+            network.fit(train.pick(some), options=options)
+            trees = fit_probe(seen, classifier="trees", class_weight=weight, seed=0)
+            answers = network.predict(train.batch), trees(seen.values)
+            rare[weight] = [answer[:, few].mean() for answer in answers]
+        difference = np.subtract(rare["balanced"], rare["none"])
+        if alike:
+            np.testing.assert_allclose(difference, 0, atol=1e-5)
+        else:
+            assert (difference > 0.05).all()
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
@@ -139,7 +180,8 @@ def test_probes_know_nothing_of_classes_they_have_not_seen(name: str, train: Par
     for known in ([0, 3], [2]):
         rows = np.flatnonzero(np.isin(everything.label, known))
         seen = Features(values=everything.values[rows], label=everything.label[rows], particle=rows)
-        found = fit_probe(seen, classifier=name, seed=0)(everything.values)
+        probe = fit_probe(seen, classifier=name, class_weight="balanced", seed=0)
+        found = probe(everything.values)
         assert found.shape == (len(train), 5)
         np.testing.assert_allclose(found[:, known].sum(axis=1), 1)
         assert not np.delete(found, known, axis=1).any()

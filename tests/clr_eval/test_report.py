@@ -16,7 +16,7 @@ from clr_eval import EvalConfig, embed, evaluate
 from clr_eval.cli import eval_command
 from clr_eval.disturb import DISTURBANCES, Disturbance
 from clr_eval.failures import profile
-from clr_eval.names import METHODS
+from clr_eval.names import CLASS_WEIGHTS, METHODS
 from clr_train.evaluate import Features, linear_probe
 from clr_train.reader import SplitReader
 
@@ -187,6 +187,26 @@ def test_other_options_compute_what_they_change(
     assert next(iter(added)).startswith("network-finetuned-")
 
 
+def test_the_class_weight_changes_what_is_fitted_and_is_said(
+    folder: Path, checkpoint: Path, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(folder, again)
+    monkeypatch.setattr("clr_eval.subject.collect", _must_not)
+    options = ("--parts=probe", "--fractions=1.0", "--seeds=0", "--resamples=8")
+    lines, means = {}, {}
+    for weight in CLASS_WEIGHTS:
+        inputs = ("--checkpoint", checkpoint, "--shards", shards, "--out", again)
+        done = _invoke(*inputs, *options, "--device=cpu", "--class-weight", weight)
+        assert done.exit_code == 0, done.output
+        lines[weight] = (again / "report.md").read_text()
+        results = json.loads((again / "report.json").read_text())["results"]
+        means[weight] = {r["method"]: r["accuracy"]["value"] for r in results}
+        assert CLASS_WEIGHTS[weight] in lines[weight]
+    assert means["none"]["knn"] == means["balanced"]["knn"]
+    assert means["none"]["handmade-linear"] != means["balanced"]["handmade-linear"]
+
+
 def test_bins_hold_equally_many_and_every_particle() -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 5, 400)
@@ -245,6 +265,7 @@ def test_wrong_usage() -> None:
     for arguments, message in (
         (["--shards=s"], "Missing option '--checkpoint'"),
         (["--checkpoint=c", "--shards=s", "--seeds=few"], "'few' is not a list such as 0,1,2"),
+        (["--checkpoint=c", "--shards=s", "--class-weight=1"], "'1' is not one of 'balanced',"),
     ):
         result = _invoke(*arguments)
         assert result.exit_code == 2
