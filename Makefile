@@ -24,7 +24,7 @@ $(INSTALLED): $(ROOT)/setup.cfg $(ROOT)/pyproject.toml $(ROOT)/constraints.txt
 demo: $(INSTALLED)  ## convert the bundled sample, print its table, train a few steps on it
 	$(BIN)/pilarnet-convert --input $(ROOT)/data/sample/dlprod_192px_00.root --out $(DEMO)/shards --overwrite
 	$(BIN)/pilarnet-stats $(DEMO)/shards --verify
-	$(BIN)/clr-train --shards $(DEMO)/shards --out $(DEMO)/run --overwrite --model atto --batch-size 32 --epochs 5
+	$(BIN)/clr-train --shards $(DEMO)/shards --out $(DEMO)/run --overwrite --model atto --batch-size 32 --epochs 15
 
 lint: $(INSTALLED)
 	cd $(ROOT) && $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -177,7 +177,11 @@ class Recorder:
         self._folder.write_json(
             "probe.json", {name: dataclasses.asdict(score) for name, score in scores.items()}
         )
-        self.say(f"probes of the {self.config.test_split} split:")
+        fitted, judged = self._validator.train.num_particles, self._test.num_particles
+        self.say(
+            f"probes of the {self.config.test_split} split, {judged:,} particles, fitted on "
+            f"{fitted:,} of the {self.config.split} split:"
+        )
         self.say(format_probe(scores))
         return scores
 

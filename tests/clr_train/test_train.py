@@ -28,6 +28,7 @@ from clr_train.run import COLUMNS, TIMING_COLUMNS, RunFolder
 from clr_train.step import split_batch
 from clr_train.train import TrainingError, TrainResult, pretrain
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.shards import open_shards
 from tests.clr_train.species import make_shards
 
 #: Six steps over two epochs of four batches, with dropped paths and every kind of state.
@@ -312,6 +313,12 @@ def test_training_lowers_the_loss_and_the_probe_is_kept(shards: Path, tmp_path: 
     assert set(result.probe) == set(json.loads((tmp_path / "run/probe.json").read_text()))
     # The species differ in energy and straightness, which hand-made features name.
     assert result.probe["hand-made features, linear"].accuracy > 0.7
+    held = {
+        split: sum(shard.num_particles for shard in open_shards(shards).splits[split])
+        for split in ("train", "test")
+    }
+    counts = f"{held['test']} particles, fitted on {held['train']} of the train split:"
+    assert said[-2] == f"probes of the test split, {counts}"
     assert any(line.startswith("trained encoder, linear") for line in said[-1].splitlines())
 
 
