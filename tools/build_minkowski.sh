@@ -34,8 +34,9 @@ wheels=${XDG_CACHE_HOME:-$HOME/.cache}/pilarnet-clr/wheels/torch-$torch-cp311-$(
 wheel=$(find "$wheels" -maxdepth 1 -name "minkowskiengine-$version-*.whl" -print -quit 2>/dev/null ||
     true)
 
-# Read to the end: a pipe that grep closes early would fail under pipefail.
-if ! ldconfig -p | grep 'libopenblas\.so ' >/dev/null; then
+# Read to the end: a pipe that grep closes early would fail under pipefail. A user's PATH on Debian
+# lacks the folder of ldconfig.
+if ! PATH=$PATH:/usr/sbin:/sbin ldconfig -p | grep 'libopenblas\.so ' >/dev/null; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         echo "build_minkowski: installing Debian's libopenblas-dev"
         apt-get update -qq
@@ -64,8 +65,9 @@ PYTHON
     echo "build_minkowski: building MinkowskiEngine $version for torch $torch (about 10 minutes on" \
         "two cores; log: $log)"
     # The standard library's distutils: the one that setuptools brings lacks what numpy.distutils
-    # calls.
-    SETUPTOOLS_USE_DISTUTILS=stdlib TMPDIR=$scratch "$python" -m pip wheel \
+    # calls. Its setup.py calls the pip that it finds first, and Debian's own would refuse.
+    PATH=$(cd "$venv/bin" && pwd):$PATH SETUPTOOLS_USE_DISTUTILS=stdlib TMPDIR=$scratch \
+        "$python" -m pip wheel \
         --no-build-isolation --no-deps --no-cache-dir \
         --wheel-dir "$scratch" "MinkowskiEngine==$version" >"$log" 2>&1 ||
         { tail -n 20 "$log" >&2; fail "the build failed; see $log"; }
