@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clr_train import host
+
 __all__ = ["NORMAL_BITS", "fold", "key", "normals", "permutation", "uniform"]
 
 #: A normal draw is one of 2**16 quantiles; the outermost lie at 4.32 standard deviations.
@@ -27,27 +29,32 @@ def _signed(word: int) -> int:
     return word - (1 << 64) if word >> 63 else word
 
 
-# SplitMix64: its increment, and the multipliers of its finaliser (variant 13 of David Stafford).
-# G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators",
+# SplitMix64: its increment, and the shifts and multipliers of its finaliser (variant 13 of David
+# Stafford). G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators",
 # OOPSLA 2014, doi:10.1145/2660193.2660195.
 _INCREMENT: Final = _signed(0x9E3779B97F4A7C15)
-_FIRST: Final = _signed(0xBF58476D1CE4E5B9)
-_SECOND: Final = _signed(0x94D049BB133111EB)
+_ROUNDS: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
 
 
 def _mix(word: Tensor) -> Tensor:
     """Scramble int64 words in place (a bijection); return them."""
-    for shift, multiplier in ((30, _FIRST), (27, _SECOND), (31, None)):
+    if host.by_numpy(word):
+        # numpy has unsigned words, which take half the operations.
+        unsigned = word.numpy().view(np.uint64)
+        for shift, multiplier in _ROUNDS:
+            unsigned ^= unsigned >> np.uint64(shift)
+            unsigned *= np.uint64(multiplier)
+        return word
+    for shift, multiplier in _ROUNDS:
         # The shift of a signed word carries its sign along: the mask makes it a logical one.
         word ^= (word >> shift).bitwise_and_((1 << (64 - shift)) - 1)
-        if multiplier is not None:
-            word *= multiplier
+        word *= _signed(multiplier)
     return word
 
 
 def _mix_int(word: int) -> int:
     """Scramble one unsigned word as `_mix` does, without the cost of a tensor's operations."""
-    for shift, multiplier in ((30, _FIRST), (27, _SECOND), (31, 1)):
+    for shift, multiplier in _ROUNDS:
         word %= 1 << 64
         word = (word ^ (word >> shift)) * multiplier % (1 << 64)
     return word
@@ -109,7 +116,7 @@ def uniform(bits: Tensor, field: int = 0) -> Tensor:
         A multiple of 2**-24, exactly.
     """
     shift = 64 - (field + 1) * _UNIFORM_BITS
-    whole = (bits >> shift).bitwise_and_((1 << _UNIFORM_BITS) - 1)
+    whole = (bits >> shift).int().bitwise_and_((1 << _UNIFORM_BITS) - 1)  # 32 bits hold them
     return whole.to(torch.float32).mul_(2.0**-_UNIFORM_BITS)
 
 

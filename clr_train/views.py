@@ -16,6 +16,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from clr_train import host
 from clr_train.augmentations import AUGMENTATIONS, Parameters
 from clr_train.cloud import Cloud, Rows
 from clr_train.rng import fold, key
@@ -225,9 +226,8 @@ def _numbers(keys: Tensor) -> Tensor:
 def _cloud(batch: ParticleBatch, *, count: int = 1) -> Cloud:
     """Put `count` copies of a batch one after the other."""
     position = batch.xyz.T.to(torch.float32, memory_format=torch.contiguous_format)
-    # Sums of whole numbers are exact in float64, in any order and company.
-    total = position.cumsum(1, dtype=torch.float64).index_select(1, batch.offset[1:] - 1)
-    centroid = total.diff(dim=1, prepend=total.new_zeros((3, 1))) / batch.offset.diff()
+    rows = Rows.of(batch)
+    centroid = rows.total(position) / rows.size
     copies = torch.arange(count, device=batch.device)[:, None] * batch.num_voxels
     offset = torch.cat([batch.offset[:1], (copies + batch.offset[1:]).flatten()])
     return Cloud(
@@ -246,15 +246,18 @@ def _quantise(cloud: Cloud, energy_transform: str) -> VoxelBatch:
     """
     num_particles = len(cloud.rows.size)
     bits = (63 - max(1, (num_particles - 1).bit_length())) // 3
-    half = 1 << (bits - 1)
     # Not round(): it takes halves to even, and two neighbours at a half would fall together.
     site = cloud.moved().add_(0.5).floor_()
     low, high = site.aminmax()
+    if host.by_numpy(site):
+        # Shorter words sort faster; a GPU, which would have to be asked, sorts the longest as fast.
+        bits = min(bits, 1 + int(torch.maximum(high, -low) + 1).bit_length())
+    half = 1 << (bits - 1)
     words = cloud.rows.spread(torch.arange(num_particles, device=site.device))
-    for axis in site.long().add_(half):
-        words = axis.add_(words, alpha=1 << bits)
+    for axis in site.int().add_(half):
+        words = torch.add(axis, words, alpha=1 << bits)
     alive = torch.ones_like(words, dtype=torch.bool) if cloud.alive is None else cloud.alive
-    words = torch.where(alive, words, torch.iinfo(torch.int64).max)
+    words = torch.where(alive, words, (num_particles << 3 * bits) - 1)
     words, order = words.sort(stable=True)
     first = torch.ones_like(alive)
     first[1:] = words[1:] != words[:-1]
@@ -277,8 +280,8 @@ def _quantise(cloud: Cloud, energy_transform: str) -> VoxelBatch:
     site_words = torch.empty_like(words).scatter_(0, group, words)[:num_sites]
     xyz = torch.empty((num_sites, 3), dtype=torch.int32, device=words.device)
     for column in range(3):
-        index = (site_words >> ((2 - column) * bits)).bitwise_and_(2 * half - 1)
-        xyz[:, column] = index.sub_(half)
+        index = (site_words >> ((2 - column) * bits)).int()  # what it cuts off is of other axes
+        xyz[:, column] = index.bitwise_and_(2 * half - 1).sub_(half)
     return VoxelBatch(
         xyz=xyz,
         batch=site_words >> (3 * bits),

@@ -285,6 +285,24 @@ def test_a_view_does_not_depend_on_the_number_of_threads() -> None:
     assert torch.equal(seen[0].features, seen[1].features)
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_gpu_s_way_gives_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = as_batch(make_clouds(13, 60, largest=200))
+
+    def see() -> tuple[VoxelBatch, VoxelBatch]:
+        return (
+            views(batch, seed=4, epoch=1, view=0, count=2, config=CONFIGS[name]),
+            plain(batch, energy_transform="log"),
+        )
+
+    here = see()
+    monkeypatch.setattr("clr_train.host.by_numpy", lambda _tensor: False)
+    for mine, other in zip(here, see(), strict=True):
+        assert torch.equal(mine.xyz, other.xyz)
+        assert torch.equal(mine.batch, other.batch)
+        assert torch.equal(mine.features, other.features)
+
+
 def test_the_order_in_which_augmentations_are_listed_is_of_no_consequence() -> None:
     batch = as_batch(make_clouds(5, 20))
     seen = [
@@ -398,7 +416,11 @@ def test_a_wrong_strength_is_refused(options: dict[str, float]) -> None:
         Parameters(**options)
 
 
-def test_coordinates_that_cannot_be_sorted_are_refused() -> None:
+@pytest.mark.parametrize("by_numpy", [True, False])
+def test_coordinates_that_cannot_be_sorted_are_refused(
+    by_numpy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clr_train.host.by_numpy", lambda _tensor: by_numpy)
     batch = as_batch([(np.array([[0, 0, 2**21]], np.int32), np.ones(1, np.float32))])
     with pytest.raises(PilarnetError, match="smaller batch"):
         plain(batch, energy_transform="none")
