@@ -21,7 +21,7 @@ $(INSTALLED): $(ROOT)/setup.cfg $(ROOT)/pyproject.toml $(ROOT)/constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c $(ROOT)/constraints.txt -e '$(ROOT)[$(EXTRAS)]'
 	@touch $@
 
-demo: $(INSTALLED)  ## convert the bundled sample, print its table, train on it for a minute
+demo: $(INSTALLED)  ## convert the bundled sample, print its table, train 60 steps on it
 	$(BIN)/pilarnet-convert --input $(ROOT)/data/sample/dlprod_192px_00.root --out $(DEMO)/shards --overwrite
 	$(BIN)/pilarnet-stats $(DEMO)/shards --verify
 	$(BIN)/clr-train --shards $(DEMO)/shards --out $(DEMO)/run --overwrite --model atto --batch-size 32 --epochs 15
