@@ -4,7 +4,7 @@ The path of the data, and the module of each stretch:
 
 ============  ================================================================================
 stream        shards to ragged batches; planned by ``sampling``, filtered by ``selection``, read
-              by ``reader`` and ``spans``
+              by ``reader`` in ``spans``, over the processes of ``loading``
 views         batches to augmented voxels; what may be done to a ``cloud`` is in ``augmentations``,
               draws are in ``rng``, what numpy does for torch on a CPU is asked of ``host``
 voxels        the two batches that pass between these and the network

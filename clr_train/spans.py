@@ -12,14 +12,14 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from clr_train.reader import SplitReader
 from clr_train.sampling import EpochPlan, plan_epoch
 from clr_train.voxels import ParticleBatch
 from pilarnet_convert.errors import PilarnetError
 
-__all__ = ["Request", "Requests", "SpanOptions", "Spans", "cut", "fill"]
+__all__ = ["Request", "SpanOptions", "Spans", "cut", "fill"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,19 +29,6 @@ class Request:
     epoch: int
     first: int
     last: int
-
-
-class Requests(Sampler[Request]):
-    """The requests of an epoch, set before each pass over the loader that takes them."""
-
-    def __init__(self) -> None:
-        self.pending: list[Request] = []
-
-    def __iter__(self) -> Iterator[Request]:
-        return iter(self.pending)
-
-    def __len__(self) -> int:
-        return len(self.pending)
 
 
 @dataclass(frozen=True, kw_only=True)

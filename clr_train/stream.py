@@ -10,15 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader
 
+from clr_train.loading import SpanLoader
 from clr_train.reader import SplitReader
 from clr_train.selection import StreamReport, select
-from clr_train.spans import Requests, SpanOptions, Spans, cut, fill
+from clr_train.spans import SpanOptions, Spans, cut, fill
 from clr_train.voxels import ParticleBatch
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.schema import CLASSES
@@ -56,8 +54,7 @@ class StreamConfig:
     shuffle_particles : int
         Particles, from blocks all over the split, among which the order is random.
     workers : int
-        Processes that read; 0 reads in the calling one. Batches do not depend on it. They are
-        spawned: a script guards its start with ``if __name__ == "__main__"``.
+        Processes that read; 0 reads in the calling one. Batches do not depend on it.
     pin_memory : bool
         Whether batches lie in page-locked memory, for copies to a GPU that overlap work.
 
@@ -163,8 +160,7 @@ class ParticleStream:
             voxel_budget=config.voxel_budget,
         )
         self._spans = Spans(self._reader, self._selection.particles, options=options, rank=rank)
-        self._pending = Requests()
-        self._loader: DataLoader[Any] | None = None
+        self._loader = SpanLoader(self._spans, workers=config.workers, pin_memory=config.pin_memory)
         if not self.num_particles:
             raise PilarnetError(
                 "no particle passes the filters",
@@ -241,10 +237,7 @@ class ParticleStream:
             raise ValueError(f"start_batch: expected 0 to {self.num_batches}, found {start_batch}")
         sizes = self._spans.plan(epoch).sizes()
         requests = self._spans.requests(epoch, start_batch)
-        self._pending.pending = requests
-        for request, span in zip(requests, self._read(), strict=True):
-            if isinstance(span, PilarnetError):
-                raise span
+        for request, span in zip(requests, self._loader.read(requests), strict=True):
             yield from cut(span, sizes[request.first : request.last])
 
     def sequential(self, batch_size: int) -> Iterator[ParticleBatch]:
@@ -264,37 +257,4 @@ class ParticleStream:
 
     def close(self) -> None:
         """End the worker processes; the next iteration starts new ones."""
-        self._loader = None
-
-    def _read(self) -> Iterator[ParticleBatch | PilarnetError]:
-        if self._loader is None:
-            workers = self.config.workers
-            self._loader = DataLoader(
-                self._spans,
-                batch_size=None,
-                sampler=self._pending,
-                collate_fn=_as_it_is,
-                num_workers=workers,
-                persistent_workers=workers > 0,
-                multiprocessing_context="spawn" if workers else None,
-                pin_memory=self.config.pin_memory,
-                # Without one of its own the loader would draw from torch's global generator.
-                generator=torch.Generator(),
-            )
-        try:
-            yield from self._loader
-        except (RuntimeError, ConnectionError, EOFError) as error:
-            # The connections are those over which a process hands its tensors over.
-            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
-                raise
-            self.close()
-            raise PilarnetError(
-                "a process that reads shards died",
-                file=self.config.shards,
-                found=(str(error) or type(error).__name__).splitlines()[0],
-                advice="it may have run out of memory: try fewer --workers, or none",
-            ) from error
-
-
-def _as_it_is(span: Any) -> Any:
-    return span
+        self._loader.close()

@@ -20,7 +20,7 @@ encode     the bytes of a Zarr array; shardwriter makes whole shards of them
 shards     opening and reading shards; packedrows reads what encode writes
 conversion the conversion as a whole: outfolder, schedule, work and record serve it
 stats      what is in the shards; report shows it, verification checks it
-schema     classes, arrays and names; errors and console serve everything
+schema     classes, arrays and names; errors, console and processes serve everything
 ========== =====================================================================
 
 In a notebook::

@@ -28,6 +28,7 @@ from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.larcv import NativeReader, index_source
 from pilarnet_convert.particles import Selection, particle_clouds
 from pilarnet_convert.plan import SourceFiles, Unit
+from pilarnet_convert.processes import without_script
 from pilarnet_convert.shardwriter import write_shard
 from pilarnet_convert.spool import UnitReport, join_segments, write_segment
 
@@ -177,7 +178,7 @@ class _Pool(ProcessPoolExecutor):
     """Starts workers undisturbed: who is half started when this process ends has nobody to tell."""
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
-        with _signals_held(signal.SIGINT, signal.SIGTERM):
+        with _signals_held(signal.SIGINT, signal.SIGTERM), without_script():
             return super().submit(fn, *args, **kwargs)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import shutil
 import subprocess
@@ -100,6 +101,28 @@ def test_workers_change_nothing_and_leave_torchs_generator_alone(
     assert particles(shared.batches(3)) == particles(alone.batches(3))
     assert torch.equal(torch.get_rng_state(), state)
     shared.close()
+
+
+@pytest.mark.parametrize("from_file", [True, False])
+def test_a_script_needs_no_guard(shards: Path, tmp_path: Path, from_file: bool) -> None:
+    script = (
+        "import sys\n"
+        "from clr_train.stream import ParticleStream, StreamConfig\n"
+        "stream = ParticleStream(StreamConfig(shards=sys.argv[1], batch_size=8, workers=2))\n"
+        "print([p for batch in stream.batches(0) for p in batch.particle.tolist()])\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    run = subprocess.run(
+        [sys.executable, str(tmp_path / "script.py") if from_file else "-", str(shards)],
+        input=None if from_file else script,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    stream = ParticleStream(StreamConfig(shards=shards, batch_size=8))
+    expected = [p for batch in particles(stream.batches(0)) for p in batch]
+    assert (run.returncode, run.stdout, run.stderr) == (0, f"{expected}\n", "")
 
 
 def test_a_vanished_worker_is_one_clear_line(shards: Path) -> None:

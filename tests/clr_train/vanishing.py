@@ -23,8 +23,9 @@ def main() -> None:
     )
     batches = stream.batches(0)
     next(batches)
-    assert stream._loader is not None
-    (worker,) = stream._loader._iterator._workers  # type: ignore[union-attr]
+    loader = stream._loader._loader
+    assert loader is not None
+    (worker,) = loader._iterator._workers  # type: ignore[union-attr]
     # Without torch's handler of SIGCHLD, which raises in whatever line the main thread has come to.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.kill(worker.pid, signal.SIGKILL)
@@ -32,7 +33,7 @@ def main() -> None:
         list(batches)
     except PilarnetError as error:
         print(error)
-        assert stream._loader is None
+        assert stream._loader._loader is None
 
 
 if __name__ == "__main__":

@@ -223,6 +223,32 @@ def test_a_full_disk(small_disk: Path, wanted: dict[str, Any]):
     assert resume(out) == wanted
 
 
+@pytest.mark.parametrize("from_file", [True, False])
+def test_a_script_needs_no_guard(
+    from_file: bool, tmp_path: Path, wanted: dict[str, bytes | None]
+) -> None:
+    script = (
+        "import sys\n"
+        "from pilarnet_convert import convert, plan\n"
+        f"plan.UNIT_BYTES = {UNIT_BYTES}\n"
+        "convert(sys.argv[2:], sys.argv[1], workers=2, particles_per_shard=25)\n"
+        "print('once')\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    program = tmp_path / "script.py" if from_file else "-"
+    result = subprocess.run(
+        list(map(str, (sys.executable, program, tmp_path / "shards", SAMPLE, QUIRKS))),
+        input=None if from_file else script,
+        env=environment(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "once\n", "")
+    assert contents(tmp_path / "shards") == wanted
+
+
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_input(tmp_path: Path):
     """Ten times the events, the same peak, under 1.5 GB for parent and worker each."""
