@@ -129,15 +129,13 @@ class Subject:
 
     def facts(self, method: str, *, fraction: float, seed: int) -> dict[str, Any]:
         """Say what the predictions of a method depend on, as JSON values."""
-        facts: dict[str, Any] = {
-            "fraction": fraction,
-            "seed": seed,
-            "class_weight": self.config.class_weight,
-        }
+        facts: dict[str, Any] = {"fraction": fraction, "seed": seed}
         if METHODS[method].features is None:
             facts |= vars(self._fit_options(method))
             # Weights are large: only those that are looked at again are kept.
             facts["keeps_weights"] = fraction == self.config.largest_fraction
+        else:
+            facts["class_weight"] = self.config.class_weight
         return facts
 
     def predictor(self, method: str, *, fraction: float, seed: int) -> Predict:

@@ -6,7 +6,7 @@ The path of the data, and the module of each stretch:
 stream        shards to ragged batches; planned by ``sampling``, filtered by ``selection``, read
               by ``reader`` in ``spans``, over the processes of ``loading``
 views         batches to augmented voxels; what may be done to a ``cloud`` is in ``augmentations``,
-              draws are in ``rng``, what numpy does for torch on a CPU is asked of ``host``
+              draws are in ``rng``; ``host`` says where the CPU has a faster way
 voxels        the two batches that pass between these and the network
 sparse        sparse convolutions, one interface with two engines
 encoder       sparse ConvNeXt V2 and projection head; its parts are in ``layers``, its sizes by name

@@ -59,14 +59,14 @@ class Rows:
 
     def spread(self, values: Tensor) -> Tensor:
         """Give each voxel the value of its particle, [N] -> [V] or [R, N] -> [R, V]."""
-        if host.by_numpy(values):
+        if host.holds(values):
             # numpy fills runs; torch gathers voxel by voxel, at several times the cost.
             return torch.from_numpy(np.repeat(values.numpy(), self.size.numpy(), axis=-1))
         return values.index_select(-1, self.owner)
 
     def reduce(self, values: Tensor, how: str) -> Tensor:
         """Reduce voxels to particles, float32 [R, V] -> [R, N], by "min" or "max"."""
-        if host.by_numpy(values):
+        if host.holds(values):
             # Many times as fast as what torch has; no particle is empty, which it could not do.
             ufunc = np.minimum if how == "min" else np.maximum
             first = self.offset[:-1].numpy()
@@ -75,7 +75,7 @@ class Rows:
 
     def total(self, values: Tensor) -> Tensor:
         """Sum whole numbers over voxels, exactly: float32 [R, V] -> float64 [R, N]."""
-        if host.by_numpy(values):
+        if host.holds(values):
             first = self.offset[:-1].numpy()
             return torch.from_numpy(
                 np.add.reduceat(values.numpy(), first, axis=-1, dtype=np.float64)

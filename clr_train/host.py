@@ -1,15 +1,16 @@
-"""Where numpy does a tensor's work: on the CPU, in the few things at which torch is far slower.
+"""What is another matter on the CPU: numpy reaches its tensors, and a look waits for nothing.
 
-Both ways give the same bits; the tests compare them.
+It serves the few things at which torch on the CPU is far slower than need be. Both ways give the
+same bits; the tests compare them.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["by_numpy"]
+__all__ = ["holds"]
 
 
-def by_numpy(tensor: Tensor) -> bool:
-    """Say whether the memory of a tensor is the host's, where numpy can reach it."""
+def holds(tensor: Tensor) -> bool:
+    """Say whether a tensor lies in the memory of the host."""
     return tensor.device.type == "cpu"

@@ -48,6 +48,8 @@ class SpanLoader:
         self.spans, self.workers, self.pin_memory = spans, workers, pin_memory
         self._requests = _Requests()
         self._loader: DataLoader[Any] | None = None
+        if workers:
+            atexit.register(_close, weakref.ref(self))
 
     def read(self, requests: Sequence[Request]) -> Iterator[ParticleBatch]:
         """Read what is requested, in order. To begin another such iteration ends this one.
@@ -89,7 +91,6 @@ class SpanLoader:
             loader._iterator._shutdown_workers()  # type: ignore[attr-defined]
 
     def _start(self) -> DataLoader[Any]:
-        atexit.register(_close, weakref.ref(self))
         return DataLoader(
             self.spans,
             batch_size=None,

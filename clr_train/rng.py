@@ -38,17 +38,19 @@ _ROUNDS: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
 
 def _mix(word: Tensor) -> Tensor:
     """Scramble int64 words in place (a bijection); return them."""
-    if host.by_numpy(word):
+    if host.holds(word):
         # numpy has unsigned words, which take half the operations.
         unsigned = word.numpy().view(np.uint64)
         for shift, multiplier in _ROUNDS:
             unsigned ^= unsigned >> np.uint64(shift)
-            unsigned *= np.uint64(multiplier)
+            if multiplier != 1:
+                unsigned *= np.uint64(multiplier)
         return word
     for shift, multiplier in _ROUNDS:
         # The shift of a signed word carries its sign along: the mask makes it a logical one.
         word ^= (word >> shift).bitwise_and_((1 << (64 - shift)) - 1)
-        word *= _signed(multiplier)
+        if multiplier != 1:
+            word *= _signed(multiplier)
     return word
 
 

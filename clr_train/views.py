@@ -249,7 +249,7 @@ def _quantise(cloud: Cloud, energy_transform: str) -> VoxelBatch:
     # Not round(): it takes halves to even, and two neighbours at a half would fall together.
     site = cloud.moved().add_(0.5).floor_()
     low, high = site.aminmax()
-    if host.by_numpy(site):
+    if host.holds(site):
         # Shorter words sort faster; a GPU, which would have to be asked, sorts the longest as fast.
         bits = min(bits, 1 + int(torch.maximum(high, -low) + 1).bit_length())
     half = 1 << (bits - 1)

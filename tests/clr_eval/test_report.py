@@ -19,6 +19,7 @@ from clr_eval.failures import profile
 from clr_eval.names import CLASS_WEIGHTS, METHODS
 from clr_train.evaluate import Features, linear_probe
 from clr_train.reader import SplitReader
+from pilarnet_convert.errors import PilarnetError
 
 OPTIONS = (
     "--device=cpu",
@@ -205,6 +206,8 @@ def test_the_class_weight_changes_what_is_fitted_and_is_said(
         assert CLASS_WEIGHTS[weight] in lines[weight]
     assert means["none"]["knn"] == means["balanced"]["knn"]
     assert means["none"]["handmade-linear"] != means["balanced"]["handmade-linear"]
+    with pytest.raises(PilarnetError, match=r"--class-weight: .*balanced, none, found alike"):
+        EvalConfig(checkpoint=str(checkpoint), shards=str(shards), class_weight="alike")
 
 
 def test_bins_hold_equally_many_and_every_particle() -> None:

@@ -24,9 +24,9 @@ def distance(values: np.ndarray, cumulative: np.ndarray) -> float:
 LIMIT = 2.23 / math.sqrt(len(WORDS))
 
 
-@pytest.mark.parametrize("by_numpy", [True, False])
-def test_the_hash_is_splitmix64(by_numpy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clr_train.host.by_numpy", lambda _tensor: by_numpy)
+@pytest.mark.parametrize("on_host", [True, False])
+def test_the_hash_is_splitmix64(on_host: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clr_train.host.holds", lambda _tensor: on_host)
     # The first outputs of the reference implementation in C for the seed 1234567.
     published = [6457827717110365317, 3203168211198807973, 9817491932198370423]
     found = fold(torch.tensor(1234567), torch.arange(3)).tolist()

@@ -296,7 +296,7 @@ def test_a_gpu_s_way_gives_the_same_bits(name: str, monkeypatch: pytest.MonkeyPa
         )
 
     here = see()
-    monkeypatch.setattr("clr_train.host.by_numpy", lambda _tensor: False)
+    monkeypatch.setattr("clr_train.host.holds", lambda _tensor: False)
     for mine, other in zip(here, see(), strict=True):
         assert torch.equal(mine.xyz, other.xyz)
         assert torch.equal(mine.batch, other.batch)
@@ -416,11 +416,11 @@ def test_a_wrong_strength_is_refused(options: dict[str, float]) -> None:
         Parameters(**options)
 
 
-@pytest.mark.parametrize("by_numpy", [True, False])
+@pytest.mark.parametrize("on_host", [True, False])
 def test_coordinates_that_cannot_be_sorted_are_refused(
-    by_numpy: bool, monkeypatch: pytest.MonkeyPatch
+    on_host: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clr_train.host.by_numpy", lambda _tensor: by_numpy)
+    monkeypatch.setattr("clr_train.host.holds", lambda _tensor: on_host)
     batch = as_batch([(np.array([[0, 0, 2**21]], np.int32), np.ones(1, np.float32))])
     with pytest.raises(PilarnetError, match="smaller batch"):
         plain(batch, energy_transform="none")
