@@ -43,14 +43,14 @@ __all__ = ["EvalConfig", "embed", "embed_to_file", "evaluate"]
 
 if TYPE_CHECKING:
     from clr_eval.config import EvalConfig
-    from clr_eval.embedding import embed, embed_to_file
-    from clr_eval.report import evaluate
+    from clr_eval.embedding.features import embed, embed_to_file
+    from clr_eval.report.report import evaluate
 
 _HOMES = {
     "EvalConfig": "config",
-    "embed": "embedding",
-    "embed_to_file": "embedding",
-    "evaluate": "report",
+    "embed": "embedding.features",
+    "embed_to_file": "embedding.features",
+    "evaluate": "report.report",
 }
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from clr_eval.config import EvalConfig
-from clr_eval.names import CLASS_WEIGHTS, PARTS
+from clr_eval.methods import CLASS_WEIGHTS, PARTS
 from pilarnet_convert.console import Command
-from pilarnet_convert.schema import SPLITS
+from pilarnet_convert.shards.format import SPLITS
 
 __all__ = ["embed_command", "eval_command"]
 
@@ -107,7 +107,7 @@ def embed_command(**options: Any) -> None:
     label, and where it comes from (source, run, subrun, event, entry, cluster, track_id, pdg,
     num_voxels, energy_init and energy_deposit in MeV).
     """
-    from clr_eval.embedding import embed_to_file
+    from clr_eval.embedding.features import embed_to_file
 
     click.echo(f"wrote {embed_to_file(**options, show_progress=True)}")
 
@@ -197,7 +197,7 @@ def eval_command(**options: Any) -> None:
     config = EvalConfig(**options)
 
     # Late, so that --help and wrong usage do not wait for torch.
-    from clr_eval.report import evaluate
+    from clr_eval.report.report import evaluate
 
     evaluate(config, show_progress=True)
     click.echo(f"wrote {Path(config.out) / 'report.md'}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from clr_eval.names import CLASS_WEIGHTS, PARTS
+from clr_eval.methods import CLASS_WEIGHTS, PARTS
 from pilarnet_convert.errors import PilarnetError
 
 __all__ = ["EvalConfig"]
@@ -31,11 +31,11 @@ class EvalConfig:
     seeds : tuple of int
         Of the labelled particles, of fresh weights, order and views.
     parts : tuple of str
-        Names of `clr_eval.names.PARTS`.
+        Names of `clr_eval.methods.PARTS`.
     class_weight : str
-        A name of `clr_eval.names.CLASS_WEIGHTS`.
+        A name of `clr_eval.methods.CLASS_WEIGHTS`.
     epochs, min_steps, batch_size : int
-        Of fine-tuning and training from scratch, see `clr_eval.classifier.FitOptions`.
+        Of fine-tuning and training from scratch, see `clr_eval.finetune.FitOptions`.
     lr, finetune_lr : float
         Peak learning rates from scratch and of fine-tuning.
     augment : bool

@@ -1,7 +1,7 @@
 """Classifiers on vectors: probes of frozen features, and baselines.
 
 The linear and the nearest-neighbour probe are those by which a training run judges itself (see
-`clr_train.evaluate`), here with the probability of each class, which ROC curves need.
+`clr_train.probe.probes`), here with the probability of each class, which ROC curves need.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
 
-from clr_train.evaluate import Features, linear_classifier, neighbour_classifier
-from pilarnet_convert.schema import CLASSES
+from clr_train.probe.probes import Features, linear_classifier, neighbour_classifier
+from pilarnet_convert.shards.format import CLASSES
 
 __all__ = ["CLASSIFIERS", "fit_probe"]
 
@@ -51,7 +51,7 @@ def fit_probe(features: Features, *, classifier: str, class_weight: str, seed: i
     classifier : str
         A name of `CLASSIFIERS`.
     class_weight : str
-        A name of `clr_eval.names.CLASS_WEIGHTS`; neighbours vote the same with either.
+        A name of `clr_eval.methods.CLASS_WEIGHTS`; neighbours vote the same with either.
     seed : int
         Of a classifier that draws.
 

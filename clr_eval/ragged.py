@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from clr_train.voxels import ParticleBatch, VoxelBatch
+from clr_train.batch import ParticleBatch, VoxelBatch
 
 __all__ = ["as_particles", "take"]
 

@@ -8,11 +8,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from clr_eval.disturb import DISTURBANCES, disturb
-from clr_eval.names import METHODS
-from clr_eval.scores import rates
-from clr_eval.subject import Predict, Subject
-from clr_train.step import split_batch
+from clr_eval.corruptions import DISTURBANCES, disturb
+from clr_eval.evaluation import Predict, Subject
+from clr_eval.methods import METHODS
+from clr_eval.metrics import rates
+from clr_train.training.gradient_cache import split_batch
 
 __all__ = ["answers_when_disturbed", "robustness"]
 
@@ -39,7 +39,7 @@ def robustness(
     -------
     dict
         By disturbance: its ``title``, ``axis``, ``levels``, and in ``methods``, by name, lists
-        over the levels of ``accuracy`` and ``balanced_accuracy`` as `clr_eval.scores.rates` gives.
+        over the levels of ``accuracy`` and ``balanced_accuracy`` as `clr_eval.metrics.rates` gives.
     """
     fraction = subject.config.largest_fraction
     answers: dict[str, list[dict[str, NDArray[Any]]]] = {}

@@ -48,30 +48,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clr_train.checkpoint import load_checkpoint as load_checkpoint
     from clr_train.config import TrainConfig as TrainConfig
-    from clr_train.evaluate import Features as Features
-    from clr_train.evaluate import collect as collect
-    from clr_train.evaluate import linear_probe as linear_probe
-    from clr_train.evaluate import nearest_neighbours as nearest_neighbours
-    from clr_train.handmade import handmade_features as handmade_features
     from clr_train.learner import Learner as Learner
     from clr_train.learner import load_learner as load_learner
     from clr_train.learner import open_stream as open_stream
+    from clr_train.probe.handcrafted import handmade_features as handmade_features
+    from clr_train.probe.probes import Features as Features
+    from clr_train.probe.probes import collect as collect
+    from clr_train.probe.probes import linear_probe as linear_probe
+    from clr_train.probe.probes import nearest_neighbours as nearest_neighbours
     from clr_train.train import TrainResult as TrainResult
     from clr_train.train import pretrain as pretrain
+    from clr_train.training.checkpoint import load_checkpoint as load_checkpoint
 
 _HOMES = {
-    "Features": "evaluate",
+    "Features": "probe.probes",
     "Learner": "learner",
     "TrainConfig": "config",
     "TrainResult": "train",
-    "collect": "evaluate",
-    "handmade_features": "handmade",
-    "linear_probe": "evaluate",
-    "load_checkpoint": "checkpoint",
+    "collect": "probe.probes",
+    "handmade_features": "probe.handcrafted",
+    "linear_probe": "probe.probes",
+    "load_checkpoint": "training.checkpoint",
     "load_learner": "learner",
-    "nearest_neighbours": "evaluate",
+    "nearest_neighbours": "probe.probes",
     "open_stream": "learner",
     "pretrain": "train",
 }

@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from clr_train.config import ConfigError, TrainConfig, flag
-from clr_train.configfile import read_config
+from clr_train.config_file import read_config
 from pilarnet_convert.console import Command
 
 __all__ = ["train_command"]
@@ -128,8 +128,8 @@ def _run(*, resume: bool, overwrite: bool, dry_run: bool, **options: Any) -> Non
     config = TrainConfig.from_dict(options)
 
     # Late, so that --help and wrong usage do not wait for torch.
-    from clr_train.describe import describe
     from clr_train.train import pretrain
+    from clr_train.training.dry_run import describe
 
     if dry_run:
         click.echo(describe(config))

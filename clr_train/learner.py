@@ -11,17 +11,17 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from clr_train.checkpoint import CheckpointError, load_checkpoint
+from clr_train.batch import ParticleBatch
 from clr_train.config import SHAPE_OPTIONS, ConfigError, TrainConfig
-from clr_train.distributed import World, pick_device
-from clr_train.encoder import ContrastiveModel
+from clr_train.keys import fold, key
 from clr_train.loss import nt_xent, supervised_contrastive
-from clr_train.rng import fold, key
-from clr_train.sizes import MODELS, EncoderConfig
+from clr_train.network.encoder import ContrastiveModel
+from clr_train.network.models import MODELS, EncoderConfig
+from clr_train.runtime.processes import World, pick_device
 from clr_train.sparse import get_engine
-from clr_train.stream import ParticleStream, StreamConfig
-from clr_train.views import ViewConfig, plain, views
-from clr_train.voxels import ParticleBatch
+from clr_train.stream.stream import ParticleStream, StreamConfig
+from clr_train.training.checkpoint import CheckpointError, load_checkpoint
+from clr_train.views.make import ViewConfig, plain, views
 
 __all__ = ["Learner", "load_learner", "open_stream"]
 
@@ -145,7 +145,7 @@ class Learner:
         Parameters
         ----------
         state : mapping
-            The fields of a checkpoint, see `clr_train.checkpoint`.
+            The fields of a checkpoint, see `clr_train.training.checkpoint`.
         file : path, optional
             Where it was read from, for the message.
 

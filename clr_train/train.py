@@ -19,16 +19,16 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from clr_train.batch import ParticleBatch
 from clr_train.config import TrainConfig
-from clr_train.distributed import join_world
-from clr_train.evaluate import Scores
 from clr_train.learner import Learner, open_stream
-from clr_train.recorder import Recorder
-from clr_train.signals import StopRequest, hold_signals
-from clr_train.state import Progress, restore
-from clr_train.step import backpropagate, learning_rate, parameter_groups
-from clr_train.stream import ParticleStream
-from clr_train.voxels import ParticleBatch
+from clr_train.probe.probes import Scores
+from clr_train.runtime.processes import join_world
+from clr_train.runtime.signals import StopRequest, hold_signals
+from clr_train.stream.stream import ParticleStream
+from clr_train.training.gradient_cache import backpropagate, learning_rate, parameter_groups
+from clr_train.training.recorder import Recorder
+from clr_train.training.resume import Progress, restore
 from pilarnet_convert.errors import PilarnetError
 
 __all__ = ["TrainResult", "TrainingError", "count_steps", "pretrain"]

@@ -40,15 +40,15 @@ __all__ = ["__version__", "convert", "open_shards", "statistics", "verify"]
 
 if TYPE_CHECKING:
     from pilarnet_convert.conversion import convert
-    from pilarnet_convert.shards import open_shards
-    from pilarnet_convert.stats import statistics
-    from pilarnet_convert.verification import verify
+    from pilarnet_convert.shards.reader import open_shards
+    from pilarnet_convert.shards.statistics import statistics
+    from pilarnet_convert.shards.verify import verify
 
 _HOMES = {
     "convert": "conversion",
-    "open_shards": "shards",
-    "statistics": "stats",
-    "verify": "verification",
+    "open_shards": "shards.reader",
+    "statistics": "shards.statistics",
+    "verify": "shards.verify",
 }
 
 

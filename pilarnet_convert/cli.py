@@ -12,10 +12,10 @@ import click
 from pilarnet_convert.console import INTERRUPTED, Command
 from pilarnet_convert.conversion import convert
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.report import plot, render
-from pilarnet_convert.shards import open_shards
-from pilarnet_convert.stats import statistics
-from pilarnet_convert.verification import verify
+from pilarnet_convert.shards.reader import open_shards
+from pilarnet_convert.shards.statistics import statistics
+from pilarnet_convert.shards.tables import plot, render
+from pilarnet_convert.shards.verify import verify
 
 __all__ = ["convert_command", "stats_command"]
 

@@ -13,18 +13,18 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
 from typing import Any
 
-from pilarnet_convert.columns import Source, UnknownPdg
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import InputError, PilarnetError
-from pilarnet_convert.outfolder import OutFolder
+from pilarnet_convert.files import OutFolder
+from pilarnet_convert.manifest import ConversionOptions, attributes, describe, require_same
 from pilarnet_convert.particles import Selection
 from pilarnet_convert.plan import SourceFiles, cut_units, find_sources, parse_splits
-from pilarnet_convert.record import ConversionOptions, attributes, describe, require_same
+from pilarnet_convert.readers.events import Source, UnknownPdg
 from pilarnet_convert.schedule import Schedule, ShardPlan
-from pilarnet_convert.shards import Shards, open_shards
-from pilarnet_convert.shardwriter import write_root
+from pilarnet_convert.shards.reader import Shards, open_shards
+from pilarnet_convert.shards.writer import write_root
 from pilarnet_convert.spool import UnitReport
-from pilarnet_convert.work import (
+from pilarnet_convert.task import (
     ReaderName,
     Setting,
     Workers,

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.columns import EventColumns
-from pilarnet_convert.decode import offsets_of
-from pilarnet_convert.schema import CLASSES, OTHER, REJECTIONS, SPLITS, label_of_pdg
+from pilarnet_convert.readers.decode import offsets_of
+from pilarnet_convert.readers.events import EventColumns
+from pilarnet_convert.shards.format import CLASSES, OTHER, REJECTIONS, SPLITS, label_of_pdg
 
 __all__ = ["Selection", "Tally", "particle_clouds", "split_of_event"]
 

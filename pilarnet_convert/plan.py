@@ -16,9 +16,9 @@ from typing import Final
 
 import numpy as np
 
-from pilarnet_convert.columns import Source
 from pilarnet_convert.errors import InputError, PilarnetError
-from pilarnet_convert.schema import SPLITS
+from pilarnet_convert.readers.events import Source
+from pilarnet_convert.shards.format import SPLITS
 
 __all__ = ["ShardCutter", "SourceFiles", "Unit", "cut_units", "find_sources", "parse_splits"]
 

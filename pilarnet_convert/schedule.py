@@ -6,10 +6,10 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pilarnet_convert.outfolder import OutFolder
+from pilarnet_convert.files import OutFolder
 from pilarnet_convert.particles import Tally
 from pilarnet_convert.plan import ShardCutter, Unit
-from pilarnet_convert.schema import SPLITS
+from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.spool import UnitReport, read_report, remove_segment
 
 __all__ = ["Schedule", "ShardPlan"]

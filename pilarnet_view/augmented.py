@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pilarnet_convert.errors import MissingDependencyError
-from pilarnet_convert.shards import open_shards
+from pilarnet_convert.shards.reader import open_shards
 from pilarnet_view.particles import Choice, Stored, caption, gallery, read_particles
 from pilarnet_view.scene import Cloud, Panel, Scene, frame
 
@@ -55,9 +55,9 @@ def views_scene(
     try:
         import torch
 
-        from clr_train import views
-        from clr_train.augmentations import AUGMENTATIONS
-        from clr_train.voxels import ParticleBatch
+        from clr_train.batch import ParticleBatch
+        from clr_train.views import make as views
+        from clr_train.views.augmentations import AUGMENTATIONS
     except ImportError as error:
         raise MissingDependencyError(
             "views are made by torch, which is not installed",

@@ -9,8 +9,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final, Literal
 
-from pilarnet_convert.report import COLOURS
-from pilarnet_convert.schema import CLASSES
+from pilarnet_convert.shards.format import CLASSES
+from pilarnet_convert.shards.tables import COLOURS
 
 __all__ = [
     "COLOURINGS",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pilarnet_convert import schema
+from pilarnet_convert.shards import format as schema
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCKER = ROOT / "docker"

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 
 import torch
 
-from clr_train.sparse.base import Engine, SparseTensor
+from clr_train.sparse.engine import Engine, SparseTensor
 from clr_train.sparse.torch_engine import TorchEngine
 from pilarnet_convert.errors import PilarnetError
 

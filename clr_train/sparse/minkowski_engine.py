@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from clr_train.batch import VoxelBatch
 from clr_train.sparse.segments import Segments
-from clr_train.voxels import VoxelBatch
 from pilarnet_convert.errors import MissingDependencyError
 
 __all__ = ["MinkowskiEngine", "MinkowskiSparseTensor", "has_fused_depthwise"]

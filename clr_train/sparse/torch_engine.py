@@ -14,10 +14,10 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
+from clr_train.batch import VoxelBatch
 from clr_train.sparse.depthwise import depthwise
 from clr_train.sparse.kernel_map import MAX_COORDINATE, MAX_PARTICLES, Sites, pack
 from clr_train.sparse.segments import Segments
-from clr_train.voxels import VoxelBatch
 
 __all__ = ["TorchEngine", "TorchSparseTensor"]
 

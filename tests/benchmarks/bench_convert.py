@@ -25,8 +25,8 @@ import numpy as np
 import uproot
 
 from pilarnet_convert import convert
-from pilarnet_convert.larcv import SourceIndex, index_source
-from pilarnet_convert.schema import label_of_pdg
+from pilarnet_convert.readers.larcv2 import SourceIndex, index_source
+from pilarnet_convert.shards.format import label_of_pdg
 
 
 def plain_loop(file: Path, out: Path) -> None:

@@ -23,15 +23,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from clr_train.encoder import ContrastiveModel
+from clr_train.batch import ParticleBatch, VoxelBatch
 from clr_train.loss import nt_xent
-from clr_train.sizes import MODELS
+from clr_train.network.encoder import ContrastiveModel
+from clr_train.network.models import MODELS
 from clr_train.sparse import Engine, get_engine
-from clr_train.views import ViewConfig, views
-from clr_train.voxels import ParticleBatch, VoxelBatch
+from clr_train.views.make import ViewConfig, views
 from pilarnet_convert.conversion import convert
 from pilarnet_convert.errors import MissingDependencyError
-from pilarnet_convert.shards import open_shards
+from pilarnet_convert.shards.reader import open_shards
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "dlprod_192px_00.root"
 

@@ -24,11 +24,11 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from clr_train.augmentations import Parameters
-from clr_train.stream import ParticleStream, StreamConfig
-from clr_train.views import ViewConfig, transform_energy, views
+from clr_train.stream.stream import ParticleStream, StreamConfig
+from clr_train.views.augmentations import Parameters
+from clr_train.views.make import ViewConfig, transform_energy, views
 from pilarnet_convert.conversion import convert
-from pilarnet_convert.shards import open_shards
+from pilarnet_convert.shards.reader import open_shards
 from tests.sample import SAMPLE
 
 WORKERS = 2

@@ -12,14 +12,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clr_eval.classifier import Classifier, FitOptions, num_steps
-from clr_eval.data import Particles, labelled_subset, read_split
-from clr_eval.names import CLASS_WEIGHTS
+from clr_eval.embedding.split import Particles, labelled_subset, read_split
+from clr_eval.finetune import Classifier, FitOptions, num_steps
+from clr_eval.methods import CLASS_WEIGHTS
 from clr_eval.probes import CLASSIFIERS, fit_probe
 from clr_train import Learner, load_learner
-from clr_train.evaluate import Features, linear_probe, majority, nearest_neighbours
-from clr_train.handmade import handmade_features
-from clr_train.step import split_batch
+from clr_train.probe.handcrafted import handmade_features
+from clr_train.probe.probes import Features, linear_probe, majority, nearest_neighbours
+from clr_train.training.gradient_cache import split_batch
 from pilarnet_convert.errors import PilarnetError
 
 OPTIONS = FitOptions(

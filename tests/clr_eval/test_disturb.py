@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from clr_eval.disturb import DISTURBANCES, NOISE_MARGIN, NOISE_MEV, disturb
+from clr_eval.corruptions import DISTURBANCES, NOISE_MARGIN, NOISE_MEV, disturb
 from clr_eval.ragged import take
-from clr_train.step import split_batch
-from clr_train.voxels import ParticleBatch
+from clr_train.batch import ParticleBatch
+from clr_train.training.gradient_cache import split_batch
 from tests.clr_train.clouds import as_batch, make_clouds
 
 

@@ -14,9 +14,9 @@ from click.testing import CliRunner, Result
 
 from clr_eval import embed, embed_to_file
 from clr_eval.cli import embed_command
-from clr_eval.output import Table, write_table
+from clr_eval.embedding.files import Table, write_table
 from clr_train import load_learner
-from clr_train.reader import SplitReader
+from clr_train.stream.reader import SplitReader
 from pilarnet_convert import open_shards
 
 COLUMNS = (

@@ -13,12 +13,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from clr_eval import EvalConfig, embed, evaluate
+from clr_eval.binned_metrics import profile
 from clr_eval.cli import eval_command
-from clr_eval.disturb import DISTURBANCES, Disturbance
-from clr_eval.failures import profile
-from clr_eval.names import CLASS_WEIGHTS, METHODS
-from clr_train.evaluate import Features, linear_probe
-from clr_train.reader import SplitReader
+from clr_eval.corruptions import DISTURBANCES, Disturbance
+from clr_eval.methods import CLASS_WEIGHTS, METHODS
+from clr_train.probe.probes import Features, linear_probe
+from clr_train.stream.reader import SplitReader
 from pilarnet_convert.errors import PilarnetError
 
 OPTIONS = (
@@ -42,8 +42,8 @@ def _small() -> Any:
         for name, d in DISTURBANCES.items()
     }
     patch.setattr("clr_eval.robustness.DISTURBANCES", few)
-    for module in ("figures", "portraits"):
-        patch.setattr(f"clr_eval.{module}._DPI", 40)
+    for module in ("figures", "particles"):
+        patch.setattr(f"clr_eval.report.{module}._DPI", 40)
     yield
     patch.undo()
 
@@ -156,8 +156,8 @@ def test_nothing_is_computed_twice_and_the_result_is_the_same(
     damaged = next(p for p in parts if p.name.startswith("probe-knn-"))
     damaged.write_bytes(damaged.read_bytes()[:100])
     (again / "report.json").unlink()
-    monkeypatch.setattr("clr_eval.classifier.Classifier.fit", _must_not)
-    monkeypatch.setattr("clr_eval.subject.collect", _must_not)
+    monkeypatch.setattr("clr_eval.finetune.Classifier.fit", _must_not)
+    monkeypatch.setattr("clr_eval.evaluation.collect", _must_not)
     done = _invoke("--checkpoint", checkpoint, "--shards", shards, "--out", again, *OPTIONS)
     assert done.exit_code == 0, done.output
     first, second = (json.loads((f / "report.json").read_text()) for f in (folder, again))
@@ -175,7 +175,7 @@ def test_other_options_compute_what_they_change(
     again = tmp_path / "again"
     shutil.copytree(folder, again)
     before = {p.name for p in (again / "parts").iterdir()}
-    monkeypatch.setattr("clr_eval.subject.collect", _must_not)
+    monkeypatch.setattr("clr_eval.evaluation.collect", _must_not)
     config = EvalConfig(
         checkpoint=str(checkpoint), shards=str(shards), out=str(again), device="cpu",
         fractions=(1.0,), seeds=(0,), parts=("finetune",), min_steps=3, epochs=1, resamples=0,
@@ -193,7 +193,7 @@ def test_the_class_weight_changes_what_is_fitted_and_is_said(
 ) -> None:
     again = tmp_path / "again"
     shutil.copytree(folder, again)
-    monkeypatch.setattr("clr_eval.subject.collect", _must_not)
+    monkeypatch.setattr("clr_eval.evaluation.collect", _must_not)
     options = ("--parts=probe", "--fractions=1.0", "--seeds=0", "--resamples=8")
     lines, means = {}, {}
     for weight in CLASS_WEIGHTS:

@@ -15,8 +15,8 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from clr_eval.scores import rates, score, weighted_auc
-from pilarnet_convert.schema import CLASSES
+from clr_eval.metrics import rates, score, weighted_auc
+from pilarnet_convert.shards.format import CLASSES
 
 NAMES = [c.name for c in CLASSES]
 
@@ -97,7 +97,7 @@ def test_intervals_do_not_depend_on_how_many_resamples_are_held_at_once(
 ) -> None:
     truth, probabilities = _predictions(2, 50)
     whole = score(truth, probabilities, resamples=40, seed=0)
-    monkeypatch.setattr("clr_eval.scores._CHUNK", 150)
+    monkeypatch.setattr("clr_eval.metrics._CHUNK", 150)
     assert score(truth, probabilities, resamples=40, seed=0) == whole
 
 

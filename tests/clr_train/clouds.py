@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clr_train.voxels import ParticleBatch
-from pilarnet_convert.schema import PARTICLE_ARRAYS, SPLITS
-from pilarnet_convert.shardwriter import write_root, write_shard
+from clr_train.batch import ParticleBatch
+from pilarnet_convert.shards.format import PARTICLE_ARRAYS, SPLITS
+from pilarnet_convert.shards.writer import write_root, write_shard
 
 #: Particles of each made-up shard; the test split is empty.
 SHARD_SIZES = {"train": (330, 75, 200), "val": (90,), "test": ()}

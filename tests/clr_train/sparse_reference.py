@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clr_train.batch import VoxelBatch
 from clr_train.sparse import Engine
-from clr_train.voxels import VoxelBatch
 
 #: A gradient of a float32 sum agrees to this, relative to its largest element.
 TOLERANCE = 1e-5

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.schema import PARTICLE_ARRAYS, VOXEL_ARRAYS
-from pilarnet_convert.shardwriter import write_root, write_shard
+from pilarnet_convert.shards.format import PARTICLE_ARRAYS, VOXEL_ARRAYS
+from pilarnet_convert.shards.writer import write_root, write_shard
 
 #: Energy of a voxel, MeV, and steps sideways, by label.
 _MEAN_ENERGY = (0.5, 4.0, 0.8, 0.6, 1.5)

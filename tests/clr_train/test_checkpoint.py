@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from clr_train import checkpoint as checkpoint_module
-from clr_train.checkpoint import (
+from clr_train.training import checkpoint as checkpoint_module
+from clr_train.training.checkpoint import (
     CheckpointError,
     CheckpointFolder,
     load_checkpoint,
@@ -65,7 +65,7 @@ _SAVE_FOR_EVER = """
 import sys, torch
 sys.path.insert(0, sys.argv[2])
 from test_checkpoint import _state
-from clr_train.checkpoint import CheckpointFolder
+from clr_train.training.checkpoint import CheckpointFolder
 folder = CheckpointFolder(sys.argv[1], keep_last=2)
 step = 0
 while True:

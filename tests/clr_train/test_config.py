@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clr_train.config import ConfigError, TrainConfig
-from clr_train.configfile import read_config, write_config
+from clr_train.config_file import read_config, write_config
 
 
 @given(

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from clr_train.encoder import ContrastiveModel, SparseConvNeXt
-from clr_train.layers import GlobalResponseNorm
-from clr_train.sizes import MODELS, EncoderConfig
+from clr_train.batch import VoxelBatch
+from clr_train.network.encoder import ContrastiveModel, SparseConvNeXt
+from clr_train.network.layers import GlobalResponseNorm
+from clr_train.network.models import MODELS, EncoderConfig
 from clr_train.sparse import TorchEngine, get_engine
-from clr_train.voxels import VoxelBatch
 from pilarnet_convert.errors import PilarnetError
 from tests.clr_train.sparse_reference import assert_close, permuted, random_clouds
 
@@ -78,7 +78,7 @@ def slow_response_norm(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
 def test_response_norm_is_the_papers_for_each_particle(
     monkeypatch: pytest.MonkeyPatch, piece_elements: int
 ) -> None:
-    monkeypatch.setattr("clr_train.response._PIECE_ELEMENTS", piece_elements)
+    monkeypatch.setattr("clr_train.network.response_norm._PIECE_ELEMENTS", piece_elements)
     tensor = ENGINE.tensor(clouds())
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(len(tensor.features), 8, generator=generator, requires_grad=True)

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from clr_train.evaluate import (
+from clr_train.batch import ParticleBatch
+from clr_train.probe.handcrafted import HANDMADE_FEATURES, handmade_features
+from clr_train.probe.probes import (
     Features,
     alignment,
     collect,
@@ -20,8 +22,6 @@ from clr_train.evaluate import (
     nearest_neighbours,
     uniformity,
 )
-from clr_train.handmade import HANDMADE_FEATURES, handmade_features
-from clr_train.voxels import ParticleBatch
 
 
 def _batch(counts: list[int], seed: int = 0) -> ParticleBatch:

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from clr_train import TrainConfig, load_learner, open_stream, pretrain
-from clr_train.encoder import ContrastiveModel
+from clr_train.batch import ParticleBatch, VoxelBatch
 from clr_train.loss import nt_xent
-from clr_train.sizes import MODELS
+from clr_train.network.encoder import ContrastiveModel
+from clr_train.network.models import MODELS
 from clr_train.sparse import TorchEngine
-from clr_train.views import ViewConfig, views
-from clr_train.voxels import ParticleBatch, VoxelBatch
+from clr_train.views.make import ViewConfig, views
 from tests.clr_train.clouds import as_batch, make_clouds
 from tests.clr_train.species import make_shards
 from tests.clr_train.test_views import CONFIGS

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from clr_train.augmentations import _rotations
-from clr_train.rng import fold, key, normals, permutation, uniform
+from clr_train.keys import fold, key, normals, permutation, uniform
+from clr_train.views.augmentations import _rotations
 
 WORDS = fold(key(1, 2, 3), torch.arange(200_000))
 

@@ -13,9 +13,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from clr_train.config import TrainConfig
-from clr_train.configfile import read_config
-from clr_train.run import COLUMNS, RunFolder
-from clr_train.signals import StopRequest
+from clr_train.config_file import read_config
+from clr_train.runtime.signals import StopRequest
+from clr_train.training.run_folder import COLUMNS, RunFolder
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError
 
 
@@ -131,7 +131,7 @@ def test_a_signal_is_remembered_and_then_released() -> None:
 def test_a_second_signal_has_its_usual_effect() -> None:
     script = (
         "import os, signal\n"
-        "from clr_train.signals import StopRequest\n"
+        "from clr_train.runtime.signals import StopRequest\n"
         "with StopRequest():\n"
         "    os.kill(os.getpid(), signal.SIGTERM); print('alive', flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGTERM); print('still alive', flush=True)\n"

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clr_train.batch import VoxelBatch
 from clr_train.sparse import Engine, TorchEngine, get_engine
 from clr_train.sparse.kernel_map import MAX_COORDINATE
-from clr_train.voxels import VoxelBatch
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError
 from tests.clr_train.sparse_reference import (
     assert_close,

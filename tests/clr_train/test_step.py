@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from clr_train.batch import ParticleBatch
 from clr_train.config import TrainConfig
 from clr_train.loss import nt_xent
-from clr_train.sizes import MODELS
-from clr_train.step import (
+from clr_train.network.models import MODELS
+from clr_train.training.gradient_cache import (
     backpropagate,
     learning_rate,
     parameter_groups,
     split_batch,
 )
-from clr_train.voxels import ParticleBatch
 
 
 def _batch(counts: list[int]) -> ParticleBatch:

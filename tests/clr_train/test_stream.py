@@ -16,10 +16,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from clr_train.stream import ParticleStream, StreamConfig
-from clr_train.voxels import ParticleBatch
+from clr_train.batch import ParticleBatch
+from clr_train.stream.stream import ParticleStream, StreamConfig
 from pilarnet_convert.errors import PilarnetError, ShardError
-from pilarnet_convert.shards import open_shards
+from pilarnet_convert.shards.reader import open_shards
 from tests.clr_train.clouds import SHARD_SIZES, write_shards
 
 NUM_TRAIN = sum(SHARD_SIZES["train"])
@@ -107,7 +107,7 @@ def test_workers_change_nothing_and_leave_torchs_generator_alone(
 def test_a_script_needs_no_guard(shards: Path, tmp_path: Path, from_file: bool) -> None:
     script = (
         "import sys\n"
-        "from clr_train.stream import ParticleStream, StreamConfig\n"
+        "from clr_train.stream.stream import ParticleStream, StreamConfig\n"
         "stream = ParticleStream(StreamConfig(shards=sys.argv[1], batch_size=8, workers=2))\n"
         "print([p for batch in stream.batches(0) for p in batch.particle.tolist()])\n"
     )

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clr_train.reader import plan_reads
-from clr_train.sampling import EpochPlan, balance, keep_within, plan_epoch
-from clr_train.selection import Layout
-from clr_train.spans import fill
+from clr_train.stream.filters import Layout
+from clr_train.stream.reader import plan_reads
+from clr_train.stream.sampling import EpochPlan, balance, keep_within, plan_epoch
+from clr_train.stream.spans import fill
 
 seeds = st.integers(0, 2**31 - 1)
 

@@ -19,16 +19,16 @@ import torch
 import torch.multiprocessing as mp
 import zarr
 
-from clr_train.checkpoint import CheckpointError, load_checkpoint
 from clr_train.config import TrainConfig
-from clr_train.configfile import read_config
-from clr_train.describe import describe, saved_bytes
+from clr_train.config_file import read_config
 from clr_train.learner import Learner, load_learner, open_stream
-from clr_train.run import COLUMNS, TIMING_COLUMNS, RunFolder
-from clr_train.step import split_batch
 from clr_train.train import TrainingError, TrainResult, pretrain
+from clr_train.training.checkpoint import CheckpointError, load_checkpoint
+from clr_train.training.dry_run import describe, saved_bytes
+from clr_train.training.gradient_cache import split_batch
+from clr_train.training.run_folder import COLUMNS, TIMING_COLUMNS, RunFolder
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.shards import open_shards
+from pilarnet_convert.shards.reader import open_shards
 from tests.clr_train.species import make_shards
 
 #: Six steps over two epochs of four batches, with dropped paths and every kind of state.

@@ -16,10 +16,10 @@ import torch
 import zarr
 from click.testing import CliRunner, Result
 
-from clr_train.checkpoint import load_checkpoint, save_checkpoint
 from clr_train.cli import train_command
 from clr_train.config import TrainConfig
-from clr_train.configfile import read_config
+from clr_train.config_file import read_config
+from clr_train.training.checkpoint import load_checkpoint, save_checkpoint
 from tests.clr_train.species import make_shards
 from tests.clr_train.test_train import assert_same_run, read_metrics
 

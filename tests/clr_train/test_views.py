@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from clr_train.augmentations import AUGMENTATIONS, Parameters
-from clr_train.views import ViewConfig, drawn, plain, transform_energy, views
-from clr_train.voxels import ParticleBatch, VoxelBatch
+from clr_train.batch import ParticleBatch, VoxelBatch
+from clr_train.views.augmentations import AUGMENTATIONS, Parameters
+from clr_train.views.make import ViewConfig, drawn, plain, transform_energy, views
 from pilarnet_convert.errors import PilarnetError
 from tests.clr_train.clouds import as_batch, make_clouds
 

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 
-from clr_train.stream import ParticleStream, StreamConfig
+from clr_train.stream.stream import ParticleStream, StreamConfig
 from pilarnet_convert.errors import PilarnetError
 
 

@@ -88,7 +88,8 @@ def in_small_units(*, num_bytes: int = 20_000, delay: float = 0.0) -> list[str]:
     """
     program = f"""
 import time
-from pilarnet_convert import conversion, plan
+from pilarnet_convert import conversion
+from pilarnet_convert import plan
 from pilarnet_convert.cli import convert_command
 plan.UNIT_BYTES = {num_bytes}
 submit, shards = conversion._submit, []

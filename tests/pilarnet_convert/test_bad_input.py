@@ -10,7 +10,7 @@ import pytest
 
 from pilarnet_convert import plan
 from pilarnet_convert.errors import InputError
-from pilarnet_convert.larcv import NativeReader, index_source
+from pilarnet_convert.readers.larcv2 import NativeReader, index_source
 from tests import damage
 from tests.pilarnet_convert.faults import FAULTS, Fault
 from tests.pilarnet_convert.inputs import QUIRKS, SPLIT

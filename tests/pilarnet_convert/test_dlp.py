@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pilarnet_convert.columns import EventColumns
 from pilarnet_convert.conversion import convert
-from pilarnet_convert.dlp import DlpReader, index_dlp_source
 from pilarnet_convert.errors import InputError, MissingDependencyError
-from pilarnet_convert.larcv import NativeReader, index_source
+from pilarnet_convert.readers.dlp import DlpReader, index_dlp_source
+from pilarnet_convert.readers.events import EventColumns
+from pilarnet_convert.readers.larcv2 import NativeReader, index_source
 from tests import damage
 from tests.sample import MODERN, QUIRKS, SAMPLE
 
@@ -180,7 +180,7 @@ def test_root_refuses_the_file(installed, monkeypatch, capfd, null):
 
 
 TRY = """
-from pilarnet_convert.dlp_packages import load_packages
+from pilarnet_convert.readers.dlp_packages import load_packages
 from pilarnet_convert.errors import MissingDependencyError
 try:
     print("found", load_packages().larcv.__name__)

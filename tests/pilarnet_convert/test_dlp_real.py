@@ -18,8 +18,8 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 import numpy as np
-from pilarnet_convert.dlp import DlpReader, index_dlp_source
-from pilarnet_convert.larcv import NativeReader, index_source
+from pilarnet_convert.readers.dlp import DlpReader, index_dlp_source
+from pilarnet_convert.readers.larcv2 import NativeReader, index_source
 files = [Path(name) for name in sys.argv[1:]]
 native, dlp = index_source("a", files), index_dlp_source("a", files)
 assert dlp.files == native.files

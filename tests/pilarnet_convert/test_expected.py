@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pilarnet_convert.columns import EventColumns
-from pilarnet_convert.larcv import NativeReader, index_source
 from pilarnet_convert.plan import find_sources
+from pilarnet_convert.readers.events import EventColumns
+from pilarnet_convert.readers.larcv2 import NativeReader, index_source
 from tests import damage
 from tests.pilarnet_convert.inputs import BUNDLED, LARGER, MODERN, SPLIT, Example, expected_rows
 from tests.pilarnet_convert.outputs import read_particles, run_convert

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pilarnet_convert import convert, encode, open_shards
-from pilarnet_convert.encode import write_array, write_group
+from pilarnet_convert import convert, open_shards
 from pilarnet_convert.errors import ShardError
+from pilarnet_convert.shards import array as encode
+from pilarnet_convert.shards.array import write_array, write_group
 from tests.pilarnet_convert.inputs import QUIRKS
 from tests.pilarnet_convert.outputs import contents, shard_groups
 from tests.sample import SAMPLE

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pilarnet_convert import plan
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.plan import ShardCutter, cut_units, find_sources, parse_splits
-from pilarnet_convert.schema import SPLITS
+from pilarnet_convert.shards.format import SPLITS
 from tests.pilarnet_convert.inputs import SPLIT
 from tests.pilarnet_convert.outputs import contents, run_convert
 from tests.sample import SAMPLE

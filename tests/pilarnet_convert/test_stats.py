@@ -14,7 +14,7 @@ import pytest
 import zarr
 
 from pilarnet_convert import convert, open_shards, statistics
-from pilarnet_convert.report import render
+from pilarnet_convert.shards.tables import render
 from tests.pilarnet_convert.inputs import QUIRKS
 from tests.pilarnet_convert.outputs import read_particles, run_stats
 from tests.sample import SAMPLE

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from pilarnet_convert import convert, verify
-from pilarnet_convert.encode import write_array
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.shards.array import write_array
 from tests.pilarnet_convert.outputs import run_stats
 from tests.sample import SAMPLE
 

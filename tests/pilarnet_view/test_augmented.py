@@ -10,8 +10,8 @@ from pilarnet_convert.errors import MissingDependencyError, PilarnetError
 
 torch = pytest.importorskip("torch")
 
-from clr_train.reader import SplitReader  # noqa: E402
-from clr_train.views import ViewConfig, drawn, views  # noqa: E402
+from clr_train.stream.reader import SplitReader  # noqa: E402
+from clr_train.views.make import ViewConfig, drawn, views  # noqa: E402
 from pilarnet_view.augmented import views_scene  # noqa: E402
 from pilarnet_view.particles import Choice  # noqa: E402
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pilarnet_convert.errors import InputError
-from pilarnet_convert.larcv import NativeReader, index_source
+from pilarnet_convert.readers.larcv2 import NativeReader, index_source
 from pilarnet_view import event_scene
 from tests.sample import MODERN, QUIRKS, SAMPLE
 

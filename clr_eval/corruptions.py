@@ -1,0 +1,183 @@
+"""Test data made worse, to see what a classifier stands: batched, with keyed randomness.
+
+Where an augmentation of the training does the thing, it is used, at a fixed strength and on every
+particle; what comes out are particles again, so that hand-made features can be tried too.
+
+Shapes: N particles, V voxels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
+
+import torch
+
+from clr_eval.ragged import as_particles
+from clr_train.batch import ParticleBatch
+from clr_train.keys import fold, key, uniform
+from clr_train.views.augmentations import Parameters
+from clr_train.views.augmented_batch import Rows
+from clr_train.views.make import ViewConfig, plain, views
+
+__all__ = ["DISTURBANCES", "Disturbance", "disturb"]
+
+#: Mean energy of a noise voxel, MeV: a third of what a minimum-ionising particle leaves.
+NOISE_MEV: Final = 0.2
+#: How far beyond a particle's bounding box noise may lie, voxels.
+NOISE_MARGIN: Final = 5
+#: Tells the draws of disturbances from those of training with the same seed.
+_VIEW: Final = 3
+_NOISE: Final = 0x2015E
+
+Function = Callable[[ParticleBatch, float, int], ParticleBatch]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disturbance:
+    """One way in which data get worse.
+
+    Parameters
+    ----------
+    title, axis : str
+        What it is called, and what its level is, with the unit.
+    levels : tuple of float
+        The levels that are tried; 0 changes nothing.
+    apply : callable
+        From particles, a level and a seed to particles of a voxel or more.
+    """
+
+    title: str
+    axis: str
+    levels: tuple[float, ...]
+    apply: Function
+
+
+def disturb(batch: ParticleBatch, *, name: str, level: float, seed: int) -> ParticleBatch:
+    """Make the data of particles worse.
+
+    Parameters
+    ----------
+    batch : ParticleBatch
+        Every particle with a voxel or more.
+    name : str
+        Of `DISTURBANCES`.
+    level : float
+        How much, in the unit of the disturbance.
+    seed : int
+        With ``batch.particle``, what the draw depends on: not the batch that a particle is in.
+
+    Returns
+    -------
+    ParticleBatch
+        The same particles; none without voxels.
+    """
+    return DISTURBANCES[name].apply(batch, level, seed)
+
+
+def _scale(batch: ParticleBatch, level: float, _seed: int) -> ParticleBatch:
+    return replace(batch, energy=batch.energy * (1.0 + level))
+
+
+def _augmented(augmentation: str, parameter: str) -> Function:
+    """Make a disturbance of one augmentation, whose strength is the level."""
+
+    def apply(batch: ParticleBatch, level: float, seed: int) -> ParticleBatch:
+        config = ViewConfig(
+            augmentations=(augmentation,),
+            num_augmentations=1,
+            parameters=Parameters(**{parameter: level}),
+            energy_transform="none",
+        )
+        return as_particles(views(batch, seed=seed, epoch=0, view=_VIEW, config=config), like=batch)
+
+    return apply
+
+
+def _threshold(batch: ParticleBatch, level: float, _seed: int) -> ParticleBatch:
+    """Lose the voxels of less energy than the level; the brightest of a particle stays."""
+    rows = Rows.of(batch)
+    (brightest,) = rows.spread(rows.reduce(batch.energy[None], "max"))
+    kept = (batch.energy >= level) | (batch.energy == brightest)
+    size = torch.bincount(rows.owner[kept], minlength=batch.num_particles)
+    return replace(
+        batch,
+        xyz=batch.xyz[kept],
+        energy=batch.energy[kept],
+        offset=torch.cat([size.new_zeros(1), size.cumsum(0)]),
+    )
+
+
+def _add_noise(batch: ParticleBatch, level: float, seed: int) -> ParticleBatch:
+    """Add voxels at random places in the box of each particle and a little around it.
+
+    Their number is the level times the particle's voxels, rounded at random to keep the mean;
+    their energy is exponential. Where one falls on a voxel, the energies add.
+    """
+    keys = fold(key(seed, _NOISE, device=batch.device), batch.particle)
+    rows = Rows.of(batch)
+    wanted = level * rows.size.double()
+    count = (wanted + uniform(fold(keys, 0)).double()).floor().long()
+    offset = torch.cat([count.new_zeros(1), count.cumsum(0)])
+    noise = Rows(offset=offset, num_voxels=int(offset[-1]))
+    words = noise.bits(fold(keys, 1))
+    low, high = (rows.reduce(batch.xyz.T.float(), how) for how in ("min", "max"))
+    draws = torch.stack([uniform(fold(words, axis)) for axis in range(4)])
+    span = noise.spread(high - low + 2 * NOISE_MARGIN + 1)
+    position = (noise.spread(low - NOISE_MARGIN) + draws[:3] * span).T
+    energy = -NOISE_MEV * torch.log1p(-draws[3])
+    every_owner = torch.cat([rows.owner, noise.owner])
+    order = every_owner.sort(stable=True).indices
+    size = rows.size + count
+    noisy = replace(
+        batch,
+        xyz=torch.cat([batch.xyz, position.floor().int()])[order],
+        energy=torch.cat([batch.energy, energy])[order],
+        offset=torch.cat([size.new_zeros(1), size.cumsum(0)]),
+    )
+    return as_particles(plain(noisy, energy_transform="none"), like=batch)
+
+
+#: By the name that report.json uses.
+DISTURBANCES: Final[Mapping[str, Disturbance]] = MappingProxyType(
+    {
+        "energy-scale": Disturbance(
+            title="energy scale",
+            axis="change of all energies [%]",
+            levels=(-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3),
+            apply=_scale,
+        ),
+        "smear-energy": Disturbance(
+            title="smeared energy",
+            axis="noise on each voxel [MeV]",
+            levels=(0.0, 0.05, 0.1, 0.2, 0.4),
+            apply=_augmented("smear-energy", "smear_energy_mev"),
+        ),
+        "jitter": Disturbance(
+            title="smeared positions",
+            axis="noise on each coordinate [voxel]",
+            levels=(0.0, 0.3, 0.6, 1.0, 2.0),
+            apply=_augmented("jitter", "jitter_voxels"),
+        ),
+        "drop": Disturbance(
+            title="dropped voxels",
+            axis="voxels lost at random [%]",
+            levels=(0.0, 0.1, 0.2, 0.3, 0.5),
+            apply=_augmented("drop", "drop_probability"),
+        ),
+        "threshold": Disturbance(
+            title="faint voxels lost",
+            axis="threshold [MeV]",
+            levels=(0.0, 0.05, 0.1, 0.2, 0.4),
+            apply=_threshold,
+        ),
+        "noise": Disturbance(
+            title="noise voxels added",
+            axis="voxels added, of those there [%]",
+            levels=(0.0, 0.05, 0.1, 0.2, 0.5),
+            apply=_add_noise,
+        ),
+    }
+)

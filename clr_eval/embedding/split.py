@@ -1,0 +1,144 @@
+"""A split in memory: voxels, labels, and where each particle comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from clr_eval.ragged import take
+from clr_train.batch import ParticleBatch
+from clr_train.keys import key, permutation
+from clr_train.stream.reader import SplitReader
+from pilarnet_convert.shards.format import CLASSES
+from pilarnet_convert.shards.reader import open_shards
+
+__all__ = ["PROVENANCE", "Particles", "labelled_subset", "provenance", "read_split"]
+
+#: Columns of the shards that say what a particle is and where it comes from.
+PROVENANCE: Final = (
+    "label",
+    "pdg",
+    "source",
+    "run",
+    "subrun",
+    "event",
+    "entry",
+    "cluster",
+    "track_id",
+    "energy_init",
+    "energy_deposit",
+)
+_BLOCK_PARTICLES: Final = 512
+_SUBSET: Final = 0x5B5E7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Particles:
+    """The particles of a split, in the order of the shards.
+
+    Parameters
+    ----------
+    batch : ParticleBatch
+        N particles; 16 bytes a voxel.
+    columns : dict of str to array [N]
+        `PROVENANCE` and ``num_voxels``.
+    """
+
+    batch: ParticleBatch
+    columns: dict[str, NDArray[Any]]
+
+    @property
+    def label(self) -> NDArray[np.int64]:
+        """Classes, int64 [N]."""
+        label: NDArray[np.int64] = self.batch.label.numpy()
+        return label
+
+    def __len__(self) -> int:
+        return self.batch.num_particles
+
+    def pick(self, rows: NDArray[np.int64]) -> ParticleBatch:
+        """Give some particles as a batch, in the order of `rows`."""
+        return take(self.batch, torch.from_numpy(rows))
+
+
+def provenance(shards: str | Path, *, split: str) -> dict[str, NDArray[Any]]:
+    """Read what the particles of a split are and where they come from.
+
+    Returns
+    -------
+    dict of str to array [N]
+        `PROVENANCE` as in the shards, and ``num_voxels``, int64.
+
+    Raises
+    ------
+    ShardError
+        Shards that cannot be read.
+    """
+    tables = [shard.read((*PROVENANCE, "offset")) for shard in open_shards(shards).splits[split]]
+    columns = {name: np.concatenate([t[name] for t in tables]) for name in PROVENANCE}
+    columns["num_voxels"] = np.concatenate([np.diff(t["offset"]) for t in tables])
+    return columns
+
+
+def read_split(shards: str | Path, *, split: str, max_particles: int | None = None) -> Particles:
+    """Read a split, or its first particles, into memory.
+
+    Parameters
+    ----------
+    shards : path
+    split : str
+    max_particles : int, optional
+        Read no more.
+
+    Returns
+    -------
+    Particles
+
+    Raises
+    ------
+    PilarnetError
+        Shards that cannot be read, no such split, or no particle in it.
+    """
+    reader = SplitReader(shards, split=split, block_particles=_BLOCK_PARTICLES)
+    count = len(reader.layout.label)
+    if max_particles is not None:
+        count = min(count, max_particles)
+    columns = provenance(shards, split=split)
+    return Particles(
+        batch=reader.read(np.arange(count)),
+        columns={name: values[:count] for name, values in columns.items()},
+    )
+
+
+def labelled_subset(label: NDArray[np.int64], *, fraction: float, seed: int) -> NDArray[np.int64]:
+    """Draw the particles whose labels a method may see.
+
+    Each class gives its share, rounded, and one at least. The same seed at a larger fraction
+    draws the same particles and more, so that a curve over fractions compares like with like.
+
+    Parameters
+    ----------
+    label : int64 array [N]
+    fraction : float
+        Share of each class, above 0 to 1.
+    seed : int
+
+    Returns
+    -------
+    int64 array
+        Positions in `label`, ascending.
+    """
+    drawn: Sequence[NDArray[np.int64]] = [
+        rows[permutation(len(rows), key(seed, _SUBSET, species.label))][
+            : max(1, round(fraction * len(rows)))
+        ]
+        for species in CLASSES
+        if len(rows := np.flatnonzero(label == species.label))
+    ]
+    return np.sort(np.concatenate(drawn))

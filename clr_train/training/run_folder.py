@@ -1,0 +1,229 @@
+"""The folder of a run: who may write in it, and what is written there.
+
+========================= =====================================================================
+config.toml               the options of the run, as ``--config`` reads them
+metrics.csv               a row a step, see `COLUMNS`; cells of the validation are empty between
+checkpoints/              see `clr_train.training.checkpoint`
+tensorboard/              the same figures as event files
+probe.json                what the probes read on the test split, at the end of training
+nonfinite.json            the particles of the batch whose loss was not finite, if one was
+========================= =====================================================================
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from torch.utils.tensorboard import SummaryWriter
+
+from clr_train.config import TrainConfig
+from clr_train.config_file import write_config
+from pilarnet_convert.errors import MissingDependencyError, PilarnetError
+
+__all__ = ["COLUMNS", "RunFolder"]
+
+_PROBES: Final = ("knn", "linear", "untrained_knn", "untrained_linear", "majority")
+#: Columns of metrics.csv. Time is in seconds; accuracies are shares, balanced ones the mean of
+#: the classes. The untrained encoder and the majority class are the baselines of the probes.
+COLUMNS: Final = (
+    "step",
+    "epoch",
+    "loss",
+    "learning_rate",
+    "gradient_norm",
+    "particles",
+    "seconds",
+    "particles_per_second",
+    "data_wait_share",
+    "val_loss",
+    "val_alignment",
+    "val_uniformity",
+    *(f"val_{probe}_{what}" for probe in _PROBES for what in ("accuracy", "balanced_accuracy")),
+)
+#: Columns that tell of the machine and not of the run: they differ when it is repeated.
+TIMING_COLUMNS: Final = ("seconds", "particles_per_second", "data_wait_share")
+
+_WRITTEN: Final = ("config.toml", "metrics.csv", "probe.json", "nonfinite.json", "wandb.id")
+_LOCK: Final = ".lock"
+_FOLDERS: Final = ("checkpoints", "tensorboard", "wandb")
+
+
+class RunFolder:
+    """The output of a run, locked while it is open.
+
+    Parameters
+    ----------
+    path : path
+        Created when absent.
+    resume : bool
+        Continue what is there.
+    overwrite : bool
+        Remove what an earlier run wrote there, and nothing else.
+
+    Raises
+    ------
+    PilarnetError
+        The folder is in use: it holds something and neither `resume` nor `overwrite` is given,
+        or another process writes in it.
+    """
+
+    def __init__(self, path: str | Path, *, resume: bool, overwrite: bool) -> None:
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self._tensorboard: SummaryWriter | None = None
+        self._wandb: Any = None
+        if self.path.exists() and not self.path.is_dir():
+            raise PilarnetError("is not a folder", file=self.path, field="--out")
+        held = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
+        if held - {_LOCK} and not (resume or overwrite):
+            raise PilarnetError(
+                "the output folder is in use",
+                file=self.path,
+                field="--out",
+                advice="name another, continue it with --resume, or replace it with --overwrite",
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = self._take_lock()
+        if overwrite and not resume:
+            for name in _WRITTEN:
+                (self.path / name).unlink(missing_ok=True)
+            for name in _FOLDERS:
+                shutil.rmtree(self.path / name, ignore_errors=True)
+
+    def _take_lock(self) -> int:
+        descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise PilarnetError(
+                "another process is training into this folder",
+                file=self.path,
+                field="--out",
+                advice="wait for it, stop it, or name another folder",
+            ) from None
+        return descriptor
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+        if self._wandb is not None:
+            self._wandb.finish(exit_code=0 if error is None else 1)
+        os.close(self._lock)
+
+    def begin(self, config: TrainConfig, *, step: int) -> None:
+        """Write the configuration and open the logs, cut to what was done by `step`.
+
+        Parameters
+        ----------
+        config : TrainConfig
+        step : int
+            Steps done; later rows of an interrupted run are removed, and at 0 all of them.
+
+        Raises
+        ------
+        MissingDependencyError
+            ``wandb`` is asked for and not installed.
+        """
+        write_config(self.path / "config.toml", config=config)
+        self._cut_metrics(step)
+        self._tensorboard = SummaryWriter(
+            str(self.path / "tensorboard"), purge_step=step + 1 if step else 0
+        )
+        if config.wandb is not None:
+            self._wandb = _start_wandb(config.wandb, folder=self.path, options=config.to_dict())
+
+    def _cut_metrics(self, step: int) -> None:
+        path = self.path / "metrics.csv"
+        rows: list[list[str]] = []
+        if path.exists():
+            with open(path, newline="", encoding="utf-8") as file:
+                rows = list(csv.reader(file))[1:]
+        # A killed process may have left half a row behind the last checkpoint.
+        kept = [row for row in rows if step and len(row) == len(COLUMNS) and int(row[0]) <= step]
+        temporary = path.with_suffix(".csv.tmp")
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows([COLUMNS, *kept])
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+
+    def log(self, row: Mapping[str, float]) -> None:
+        """Add a row to the metrics and to the other logs.
+
+        Parameters
+        ----------
+        row : mapping
+            Figures by the names of `COLUMNS`, ``step`` among them; what is absent stays empty.
+        """
+        unknown = set(row) - set(COLUMNS)
+        if unknown:
+            raise ValueError(f"no such columns of metrics.csv: {sorted(unknown)}")
+        with open(self.path / "metrics.csv", "a", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerow(
+                [_text(row[name]) if name in row else "" for name in COLUMNS]
+            )
+        step = int(row["step"])
+        if self._tensorboard is not None:
+            for name, value in row.items():
+                if name != "step":
+                    group = "val" if name.startswith("val_") else "train"
+                    self._tensorboard.add_scalar(f"{group}/{name}", value, step)
+        if self._wandb is not None:
+            self._wandb.log(dict(row), step=step)
+
+    def sync(self) -> None:
+        """Bring the metrics to the disk: a checkpoint of these steps is about to follow."""
+        with open(self.path / "metrics.csv", "rb") as file:
+            os.fsync(file.fileno())
+
+    def write_json(self, name: str, value: Any) -> Path:
+        """Write a file of the run as JSON and return its path."""
+        path = self.path / name
+        path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        return path
+
+
+def _text(value: float) -> str:
+    # Nine digits tell every float32 apart.
+    return str(value) if isinstance(value, int) else f"{value:.9g}"
+
+
+def _start_wandb(project: str, *, folder: Path, options: Mapping[str, Any]) -> Any:
+    try:
+        import wandb
+    except ImportError:
+        raise MissingDependencyError(
+            "wandb is not installed",
+            field="--wandb",
+            advice="pip install 'pilarnet-clr[wandb]', or leave the option away",
+        ) from None
+    # The same run is continued after --resume.
+    identity = folder / "wandb.id"
+    if not identity.exists():
+        identity.write_text(uuid.uuid4().hex, encoding="utf-8")
+    return wandb.init(
+        project=project,
+        name=folder.name,
+        id=identity.read_text(encoding="utf-8"),
+        resume="allow",
+        dir=str(folder),
+        config=dict(options),
+    )

@@ -1,0 +1,1 @@
+"""Readers: from files of the field to the columns of events."""

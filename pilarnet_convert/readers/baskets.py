@@ -1,0 +1,217 @@
+"""The baskets of one tree of a file: fetched, decompressed, decoded.
+
+Nothing here parses the metadata of a tree; a `TreeIndex` says where everything lies.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from types import TracebackType
+from typing import Any, Final, TypeVar
+
+import cramjam
+import numpy as np
+from numpy.typing import NDArray
+
+from pilarnet_convert.readers import decode
+from pilarnet_convert.readers.decode import Basket
+from pilarnet_convert.readers.root_file import (
+    DAMAGE,
+    TreeIndex,
+    damaged,
+    read_embedded,
+    read_objects,
+)
+
+try:
+    import deflate  # libdeflate: twice as fast as zlib
+except ImportError:
+    deflate = None  # type: ignore[assignment]
+
+__all__ = ["BasketReader", "decompress"]
+
+_Result = TypeVar("_Result")
+
+
+class BasketReader:
+    """Reads the branches of one tree; the last basket of each branch is kept.
+
+    Parameters
+    ----------
+    index : TreeIndex
+        Which tree of which file.
+
+    Notes
+    -----
+    Every method takes the name of a branch and the entries ``start`` to ``stop``, end excluded,
+    and raises `InputError` where the bytes are damaged.
+    """
+
+    def __init__(self, index: TreeIndex) -> None:
+        self.index = index
+        self._descriptor = os.open(index.file, os.O_RDONLY)
+        self._kept: dict[str, tuple[int, Basket]] = {}
+
+    def __enter__(self) -> BasketReader:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+    def flat(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Read a branch of one value an entry."""
+        dtype = self.index.branches[name].dtype
+        return self._decode(partial(decode.flat, dtype=dtype), name, start, stop)
+
+    def jagged(self, name: str, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """Read a branch of any number of values an entry: their counts, and all of them."""
+        dtype = self.index.branches[name].dtype
+        return self._decode(partial(decode.jagged, dtype=dtype), name, start, stop)
+
+    def strings(self, name: str, start: int, stop: int) -> list[str]:
+        """Read a branch of any number of strings an entry."""
+        return self._decode(decode.strings, name, start, stop)
+
+    def voxel_sets(
+        self, name: str, start: int, stop: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """Read clusters an entry, voxels a cluster, and the ids and energies (MeV) of all."""
+        try:
+            return self._decode(decode.voxel_sets, name, start, stop)
+        except decode.ObjectWiseError:
+            return self._object_wise(name, start, stop)
+
+    def _object_wise(self, name: str, start: int, stop: int) -> tuple[Any, ...]:
+        try:
+            clusters, voxels, members = read_objects(self.index, name, start, stop)
+        except DAMAGE as error:
+            raise damaged(self.index, name, start, error) from error
+        return clusters, voxels, members["_id"].astype(np.int64), members["_value"]
+
+    def _decode(
+        self,
+        decoder: Callable[[Iterator[Basket], int, int], _Result],
+        name: str,
+        start: int,
+        stop: int,
+    ) -> _Result:
+        try:
+            return decoder(self._baskets(name, start, stop), start, stop)
+        except DAMAGE as error:
+            # One by one, the first entry that cannot be decoded is the one to name.
+            for entry in range(start, stop if stop - start > 1 else start):
+                self._decode(decoder, name, entry, entry + 1)
+            raise damaged(self.index, name, start, error) from error
+
+    def _baskets(self, name: str, start: int, stop: int) -> Iterator[Basket]:
+        entries = self.index.branches[name].entries
+        first = int(np.searchsorted(entries, start, "right")) - 1
+        last = int(np.searchsorted(entries, stop, "left"))
+        for number in range(first, last):
+            kept, basket = self._kept.get(name, (-1, None))
+            if kept != number or basket is None:
+                basket = Basket(*self._read(name, number), int(entries[number]))
+                self._kept[name] = (number, basket)
+            yield basket
+
+    def _read(self, name: str, number: int) -> tuple[bytes | bytearray, NDArray[np.int64] | None]:
+        table = self.index.branches[name]
+        if table.seek[number] < 0:
+            return read_embedded(self.index, table.name, number)
+        raw = os.pread(self._descriptor, int(table.num_bytes[number]), int(table.seek[number]))
+        return _unpack_basket(raw, table.num_entries(number))
+
+
+def _unpack_basket(
+    raw: bytes, num_entries: int
+) -> tuple[bytes | bytearray, NDArray[np.int64] | None]:
+    """Decompress a basket and split off the positions of its entries.
+
+    The key of a basket is a ``TKey`` (sizes, then names) that ends with the ``TBasket`` members
+    fVersion, fBufferSize, fNevBufSize, fNevBuf, fLast and a flag. Behind the data, where entries
+    differ in size, stands the list of their positions, counted from the start of the key.
+    """
+    num_bytes, _, object_bytes, _, key_bytes = struct.unpack_from(">ihiIh", raw)
+    if num_bytes != len(raw):
+        raise ValueError(f"a basket of {num_bytes} bytes was cut at {len(raw)}")
+    _, _, _, found, last, _ = struct.unpack_from(">hiiiib", raw, key_bytes - 19)
+    if found != num_entries:
+        raise ValueError(f"a basket of {num_entries} entries holds {found}")
+    stored = num_bytes - key_bytes == object_bytes
+    data = raw[key_bytes:] if stored else decompress(memoryview(raw)[key_bytes:], object_bytes)
+    border = last - key_bytes
+    if border == object_bytes:
+        return data, None
+    positions = np.frombuffer(data, ">i4", offset=border)[1:].astype(np.int64) - key_bytes
+    positions[-1] = border
+    if len(positions) != num_entries + 1 or (positions[1:] < positions[:-1]).any():
+        raise ValueError("the positions of the entries do not ascend")
+    return data, positions
+
+
+def decompress(data: memoryview, num_bytes: int) -> bytes | bytearray:
+    """Decompress the blocks of a ROOT record.
+
+    Parameters
+    ----------
+    data : memoryview
+        Blocks with a header of nine bytes: two letters for the algorithm, a method, then the
+        compressed and the uncompressed size in three bytes each, little-endian.
+    num_bytes : int
+        The size of the result.
+
+    Raises
+    ------
+    ValueError
+        If the algorithm is unknown or the sizes do not agree.
+    """
+    parts: list[bytes | bytearray] = []
+    missing, position = num_bytes, 0
+    while missing > 0:
+        header = bytes(data[position : position + 9])
+        algorithm = _ALGORITHMS.get(header[:2])
+        if algorithm is None:
+            raise ValueError(f"unknown compression {header[:2]!r}")
+        packed = int.from_bytes(header[3:6], "little")
+        unpacked = int.from_bytes(header[6:9], "little")
+        try:
+            part = algorithm(bytes(data[position + 9 : position + 9 + packed]), unpacked)
+        except Exception as error:  # each library has errors of its own
+            raise ValueError(f"a block cannot be decompressed: {error}") from error
+        if len(part) != unpacked or not unpacked:
+            raise ValueError(f"a block of {unpacked} bytes decompressed to {len(part)}")
+        parts.append(part)
+        missing -= unpacked
+        position += 9 + packed
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _inflate(data: bytes, num_bytes: int) -> bytes | bytearray:
+    if deflate is None:
+        return zlib.decompress(data, bufsize=num_bytes)
+    return deflate.zlib_decompress(data, num_bytes)
+
+
+_ALGORITHMS: Final[Mapping[bytes, Callable[[bytes, int], bytes | bytearray]]] = {
+    b"ZL": _inflate,
+    b"XZ": lambda data, num_bytes: lzma.decompress(data),  # noqa: ARG005 - sizes itself
+    # Eight bytes of checksum precede the LZ4 block.
+    b"L4": lambda data, num_bytes: bytes(
+        cramjam.lz4.decompress_block(data[8:], output_len=num_bytes)
+    ),
+    b"ZS": lambda data, num_bytes: bytes(cramjam.zstd.decompress(data, output_len=num_bytes)),
+}

@@ -1,0 +1,196 @@
+"""The same columns through dlp_opendata_api, with ROOT and LArCV2 where they are installed.
+
+dlp_opendata_api (package ``osf``) is the reader that was published with PILArNet. It ends the
+interpreter where ROOT is missing and prints a warning where a product is missing; here both are
+errors. The native reader needs none of the three packages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from types import TracebackType
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pilarnet_convert.errors import InputError
+from pilarnet_convert.readers.decode import offsets_of
+from pilarnet_convert.readers.dlp_packages import load_packages, quiet
+from pilarnet_convert.readers.dlp_source import PRODUCTS, DlpSource, index_dlp_source, open_reader
+from pilarnet_convert.readers.events import EventColumns
+
+__all__ = ["DlpReader", "DlpSource", "index_dlp_source"]
+
+_INT32_MAX: Final = 2**31 - 1
+
+#: What is taken of a particle, in the order of `_particle_row`.
+_ROW: Final = np.dtype(
+    [
+        ("pdg", np.int32),
+        ("track_id", np.int64),
+        ("parent_track_id", np.int64),
+        ("energy_init", np.float32),
+        ("energy_deposit", np.float32),
+        ("momentum", np.float32, 3),
+        ("start", np.float32, 3),
+        ("end", np.float32, 3),
+    ]
+)
+
+
+class DlpReader:
+    """Reads ranges of the events of a source; the counterpart of `NativeReader`.
+
+    Parameters
+    ----------
+    source : DlpSource
+        From `index_dlp_source`.
+    """
+
+    def __init__(self, source: DlpSource) -> None:
+        self.source = source
+        self._packages = load_packages()
+        paths = (source.clusters, source.particles)
+        with quiet(self._packages.root):
+            self._readers = {
+                product: open_reader(self._packages, product, path)
+                for product, path in zip(PRODUCTS, paths, strict=True)
+            }
+
+    def __enter__(self) -> DlpReader:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the files: ROOT closes them with the chains."""
+        self._readers.clear()
+
+    def read(self, start: int, stop: int) -> EventColumns:
+        """Read the events ``start`` to ``stop``, end excluded.
+
+        Raises
+        ------
+        InputError
+            If ROOT cannot read an entry or the products hold different events.
+        """
+        ids, meta, voxels, rows, names = [], [], [], [], []
+        with quiet(self._packages.root):
+            for entry in range(start, stop):
+                clusters, particles = self._event(entry)
+                ids.append(_event_id(clusters))
+                meta.append(_meta(clusters.meta()))
+                voxels.append(_voxels(self._packages.larcv, clusters))
+                vector = particles.as_vector()
+                held = [vector[i] for i in range(vector.size())]
+                rows.append([_particle_row(particle) for particle in held])
+                names.append([str(particle.creation_process()) for particle in held])
+        codes = {name: code for code, name in enumerate(dict.fromkeys(chain(*names)))}
+        table = np.array(list(chain(*rows)), _ROW)
+        run, subrun, event = np.array(ids, np.uint64).reshape(-1, 3).T.astype(np.int64)
+        box = np.array(meta, np.float64).reshape(-1, 3, 3)
+        return EventColumns(
+            file=self.source.clusters,
+            first_entry=start,
+            run=run,
+            subrun=subrun,
+            event=event,
+            grid=box[:, 0].astype(np.int64),
+            origin=box[:, 1].copy(),
+            voxel_size=box[:, 2].copy(),
+            cluster_offset=offsets_of(np.array([len(v.counts) for v in voxels], np.int64)),
+            voxel_offset=offsets_of(_join([v.counts for v in voxels], np.int64)),
+            voxel_id=_join([v.ids for v in voxels], np.int64),
+            energy=_join([v.energies for v in voxels], np.float32),
+            particle_offset=offsets_of(np.array([len(event_rows) for event_rows in rows], int)),
+            process=np.array([codes[name] for name in chain(*names)], np.uint8),
+            process_names=tuple(codes),
+            **{str(name): np.ascontiguousarray(table[name]) for name in _ROW.names or ()},
+        )
+
+    def _event(self, entry: int) -> tuple[Any, Any]:
+        """Load one event; the chains of the products move independently, so their ids decide."""
+        for reader in self._readers.values():
+            reader.read(entry)
+        clusters, particles = (self._readers[p].data(p) for p in PRODUCTS)
+        if _event_id(clusters) != _event_id(particles):
+            raise InputError(
+                "the products hold different events",
+                file=self.source.particles,
+                entry=entry,
+                field=f"{PRODUCTS[1]}_tree",
+                expected=f"run, subrun, event {_event_id(clusters)} as in {PRODUCTS[0]}_tree",
+                found=f"{_event_id(particles)}",
+                advice="take both products from the same production",
+            )
+        return clusters, particles
+
+
+def _event_id(event: Any) -> tuple[int, int, int]:
+    return int(event.run()), int(event.subrun()), int(event.event())
+
+
+def _meta(meta: Any) -> list[list[float]]:
+    """Give the voxels along each axis, the corner of the cube and the edges of a voxel."""
+    return [
+        [meta.num_voxel_x(), meta.num_voxel_y(), meta.num_voxel_z()],
+        [meta.min_x(), meta.min_y(), meta.min_z()],
+        [meta.size_voxel_x(), meta.size_voxel_y(), meta.size_voxel_z()],
+    ]
+
+
+class _Voxels(NamedTuple):
+    """The voxels of the clusters of an event: how many each has, then all of them."""
+
+    counts: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    energies: NDArray[np.float32]
+
+
+def _voxels(larcv: Any, event: Any) -> _Voxels:
+    clusters = event.as_vector()
+    sets = [clusters[i] for i in range(clusters.size())]
+    counts = np.array([int(voxels.size()) for voxels in sets], np.int64)
+    ends = offsets_of(counts)
+    ids = np.empty(ends[-1], np.int64)
+    energies = np.empty(ends[-1], np.float32)
+    meta = event.meta()
+    narrow = np.empty(counts.max(initial=0), np.int32)  # LArCV2 writes ids as C integers
+    for voxels, start, stop in zip(sets, ends[:-1], ends[1:], strict=True):
+        if start == stop:
+            continue
+        part = narrow[: stop - start]
+        larcv.as_flat_arrays(voxels, meta, part, energies[start:stop])
+        ids[start:stop] = part
+        values = voxels.as_vector()
+        # Ids ascend; where they do not, or do not fit, the cast above cannot be trusted.
+        if values[int(values.size()) - 1].id() > _INT32_MAX or np.any(part[1:] <= part[:-1]):
+            exact = [values[i].id() for i in range(values.size())]
+            ids[start:stop] = np.array(exact, np.uint64).astype(np.int64)
+    return _Voxels(counts, ids, energies)
+
+
+def _particle_row(particle: Any) -> tuple[Any, ...]:
+    first, last = particle.first_step(), particle.last_step()
+    return (
+        particle.pdg_code(),
+        particle.track_id(),
+        particle.parent_track_id(),
+        particle.energy_init(),
+        particle.energy_deposit(),
+        (particle.px(), particle.py(), particle.pz()),
+        (first.x(), first.y(), first.z()),
+        (last.x(), last.y(), last.z()),
+    )
+
+
+def _join(parts: Sequence[NDArray[Any]], dtype: type[Any]) -> NDArray[Any]:
+    return np.concatenate(parts) if parts else np.empty(0, dtype)

@@ -1,0 +1,257 @@
+"""The columns of a range of events, as every reader delivers them, and what must hold of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pilarnet_convert.errors import InputError
+from pilarnet_convert.shards.format import is_pdg_code
+
+__all__ = ["EventColumns", "Reader", "Source", "UnknownPdg", "check_columns"]
+
+#: What to do with a PDG code that names no particle.
+UnknownPdg = Literal["error", "other"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventColumns:
+    """Consecutive events of one source: E events, C clusters, P particles, V voxels.
+
+    Attributes
+    ----------
+    file : str
+        The file of the clusters, for messages.
+    first_entry : int
+        The entry of the first event.
+    run, subrun, event : int64 arrays [E]
+        What identifies each event.
+    grid : int64 array [E, 3]
+        Voxels along x, y and z of each event's cube.
+    origin : float64 array [E, 3]
+        The corner of the cube at voxel 0, cm.
+    voxel_size : float64 array [E, 3]
+        The edges of a voxel, cm.
+    cluster_offset : int64 array [E + 1]
+        Event i owns clusters ``cluster_offset[i]`` to ``cluster_offset[i + 1]``, end excluded.
+    voxel_offset : int64 array [C + 1]
+        Likewise the voxels of each cluster.
+    voxel_id : int64 array [V]
+        ``(z * ny + y) * nx + x``, in the order of the file.
+    energy : float32 array [V]
+        MeV.
+    particle_offset : int64 array [E + 1]
+        Likewise the particles of each event.
+    pdg : int32 array [P]
+        PDG codes.
+    track_id, parent_track_id : int64 arrays [P]
+        Geant4 tracks; -1 where the file does not say.
+    energy_init, energy_deposit : float32 arrays [P]
+        MeV; NaN where the file does not say. `energy_init` includes the mass.
+    momentum, start, end : float32 arrays [P, 3]
+        MeV/c, cm, cm; NaN where the file does not say.
+    process : uint8 array [P]
+        An index into `process_names`.
+    process_names : tuple of str
+        Geant4 creation processes; an empty name where the file does not say.
+    """
+
+    file: str
+    first_entry: int
+    run: NDArray[np.int64]
+    subrun: NDArray[np.int64]
+    event: NDArray[np.int64]
+    grid: NDArray[np.int64]
+    origin: NDArray[np.float64]
+    voxel_size: NDArray[np.float64]
+    cluster_offset: NDArray[np.int64]
+    voxel_offset: NDArray[np.int64]
+    voxel_id: NDArray[np.int64]
+    energy: NDArray[np.float32]
+    particle_offset: NDArray[np.int64]
+    pdg: NDArray[np.int32]
+    track_id: NDArray[np.int64]
+    parent_track_id: NDArray[np.int64]
+    energy_init: NDArray[np.float32]
+    energy_deposit: NDArray[np.float32]
+    momentum: NDArray[np.float32]
+    start: NDArray[np.float32]
+    end: NDArray[np.float32]
+    process: NDArray[np.uint8]
+    process_names: tuple[str, ...]
+
+    @property
+    def num_events(self) -> int:
+        """The number of events E."""
+        return len(self.run)
+
+    @property
+    def num_clusters(self) -> int:
+        """The number of clusters C."""
+        return len(self.voxel_offset) - 1
+
+
+class Source(Protocol):
+    """What a reader's index of a source tells, whichever the reader; it is picklable."""
+
+    @property
+    def name(self) -> str:
+        """The name of the source, the same whichever of its files was named."""
+
+    @property
+    def files(self) -> tuple[tuple[str, int, str], ...]:
+        """Name, size in bytes and ROOT's UUID of the files that hold its products."""
+
+    @property
+    def num_entries(self) -> int:
+        """Its events."""
+
+    def cheap_cuts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Entries between which no basket is torn, and compressed bytes up to each."""
+
+
+class Reader(Protocol):
+    """Reads ranges of the events of a source."""
+
+    def read(self, start: int, stop: int) -> EventColumns:
+        """Read the events ``start`` to ``stop``, end excluded; `InputError` on damage."""
+
+    def close(self) -> None:
+        """Close the files."""
+
+
+def check_columns(columns: EventColumns, *, unknown_pdg: UnknownPdg = "error") -> None:
+    """Check that clusters, particles and voxels of the events make sense together.
+
+    Parameters
+    ----------
+    columns : EventColumns
+        What a reader delivered.
+    unknown_pdg : {"error", "other"}
+        Whether a PDG code that names no particle is an error.
+
+    Raises
+    ------
+    InputError
+        Naming the first entry at fault.
+    """
+    _check_counts(columns)
+    _check_voxels(columns)
+    _check_particle_energies(columns)
+    if unknown_pdg == "error":
+        _check_pdg(columns)
+
+
+def _check_counts(columns: EventColumns) -> None:
+    clusters = np.diff(columns.cluster_offset)
+    particles = np.diff(columns.particle_offset)
+    surplus = clusters - particles
+    wrong = np.flatnonzero((surplus < 0) | (surplus > 1))
+    if len(wrong):
+        at = wrong[0]
+        raise _fault(
+            columns,
+            at,
+            "clusters and particles do not match",
+            field="cluster3d_mcst, particle_mcst",
+            expected=f"{particles[at]} clusters, or one more",
+            found=f"{clusters[at]}",
+            advice="take both products from the same production",
+        )
+
+
+def _check_voxels(columns: EventColumns) -> None:
+    finite = np.isfinite(columns.energy)
+    if not finite.all():
+        voxel = int(np.argmin(finite))
+        raise _fault(
+            columns,
+            _event_of_voxel(columns, voxel),
+            "a voxel has no finite energy",
+            field="cluster3d_mcst",
+            expected="a number of MeV",
+            found=f"{columns.energy[voxel]} in voxel {columns.voxel_id[voxel]}",
+            advice="fetch the file again, or leave it out with --skip-bad-files",
+        )
+    num_cells = columns.grid.prod(axis=1)
+    voxels = columns.voxel_offset[columns.cluster_offset]
+    limit: Any = num_cells[0] if len(np.unique(num_cells)) == 1 else None
+    if limit is None:
+        limit = np.repeat(num_cells, np.diff(voxels))
+    outside = (columns.voxel_id < 0) | (columns.voxel_id >= limit)
+    if outside.any():
+        voxel = int(np.argmax(outside))
+        at = _event_of_voxel(columns, voxel)
+        nx, ny, nz = columns.grid[at]
+        raise _fault(
+            columns,
+            at,
+            "a voxel lies outside its cube",
+            field="cluster3d_mcst",
+            expected=f"an id below {nx} x {ny} x {nz} = {num_cells[at]}",
+            found=f"{columns.voxel_id[voxel]}",
+            advice="fetch the file again, or leave it out with --skip-bad-files",
+        )
+    largest = int(columns.grid.max(initial=0))
+    if largest > np.iinfo(np.uint16).max:
+        raise _fault(
+            columns,
+            int(columns.grid.max(axis=1).argmax()),
+            "the cube is too large for the shard format",
+            field="_meta",
+            expected=f"at most {np.iinfo(np.uint16).max} voxels a side",
+            found=f"{largest}",
+            advice="name PILArNet files",
+        )
+
+
+def _check_particle_energies(columns: EventColumns) -> None:
+    for name in ("energy_init", "energy_deposit"):
+        values = getattr(columns, name)
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if not len(wrong) or np.isnan(values).all():  # all NaN: the file does not say
+            continue
+        particle = int(wrong[0])
+        at = _event_of_particle(columns, particle)
+        raise _fault(
+            columns,
+            at,
+            "a particle has no finite energy",
+            field=f"particle_mcst, {name}",
+            expected="a number of MeV",
+            found=f"{values[particle]} at index {particle - columns.particle_offset[at]}",
+            advice="fetch the file again, or leave it out with --skip-bad-files",
+        )
+
+
+def _check_pdg(columns: EventColumns) -> None:
+    codes, first = np.unique(columns.pdg, return_index=True)
+    unknown = [at for code, at in zip(codes, first, strict=True) if not is_pdg_code(code)]
+    if unknown:
+        particle = int(min(unknown))
+        at = _event_of_particle(columns, particle)
+        raise _fault(
+            columns,
+            at,
+            "a particle has a PDG code that names no particle",
+            field="particle_mcst",
+            expected="a code of the PDG numbering scheme",
+            found=f"{columns.pdg[particle]} at index {particle - columns.particle_offset[at]}",
+            advice="count such particles as other species with --unknown-pdg other",
+        )
+
+
+def _event_of_particle(columns: EventColumns, particle: int) -> int:
+    return int(np.searchsorted(columns.particle_offset, particle, "right")) - 1
+
+
+def _event_of_voxel(columns: EventColumns, voxel: int) -> int:
+    cluster = int(np.searchsorted(columns.voxel_offset, voxel, "right")) - 1
+    return int(np.searchsorted(columns.cluster_offset, cluster, "right")) - 1
+
+
+def _fault(columns: EventColumns, event: int, problem: str, **details: Any) -> InputError:
+    return InputError(problem, file=columns.file, entry=columns.first_entry + int(event), **details)

@@ -1,0 +1,294 @@
+"""ROOT files through uproot: is the file whole, which trees has it, where lie their baskets.
+
+uproot reads the metadata, once a file; `pilarnet_convert.readers.baskets` then fetches baskets by
+their place, so that any process can read any range of entries without parsing the metadata again.
+What
+it does not read itself comes back here. This is the only module that knows uproot.
+"""
+
+from __future__ import annotations
+
+import lzma
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import awkward as ak
+import numpy as np
+import uproot
+from numpy.typing import NDArray
+
+from pilarnet_convert.errors import InputError
+
+__all__ = [
+    "DAMAGE",
+    "BasketTable",
+    "Layout",
+    "TreeIndex",
+    "check_header",
+    "damaged",
+    "index_trees",
+    "read_embedded",
+    "read_objects",
+]
+
+_FETCH_AGAIN: Final = "fetch or copy the file again"
+#: What uproot, the decompressors and our own decoding raise on bytes that make no sense.
+DAMAGE: Final = (
+    ValueError,
+    KeyError,
+    IndexError,
+    RuntimeError,
+    OSError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+    AssertionError,
+    TypeError,
+    NotImplementedError,
+    uproot.deserialization.DeserializationError,
+)
+
+
+#: A branch holds one number an entry, any number of numbers, or objects.
+Layout = Literal["flat", "jagged", "objects"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BasketTable:
+    """Where the baskets of one branch lie, and how their contents are laid out.
+
+    Attributes
+    ----------
+    name : str
+        The leaf name of the branch.
+    dtype : str
+        The big-endian dtype of its values; empty where each entry is an object of its own.
+    entries : int64 array [num_baskets + 1]
+        The first entry of each basket, then the end.
+    seek, num_bytes : int64 arrays [num_baskets]
+        Position and size in the file; -1 for a basket inside the metadata of the tree.
+    """
+
+    name: str
+    dtype: str
+    entries: NDArray[np.int64]
+    seek: NDArray[np.int64]
+    num_bytes: NDArray[np.int64]
+
+    def num_entries(self, number: int) -> int:
+        """Count the entries of a basket."""
+        return int(self.entries[number + 1] - self.entries[number])
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeIndex:
+    """A tree of a file: its entries and the tables of the branches that were asked for."""
+
+    file: str
+    tree: str
+    num_entries: int
+    branches: Mapping[str, BasketTable]
+
+
+def index_trees(
+    path: Path, trees: Mapping[str, Mapping[str, Layout]]
+) -> tuple[str, dict[str, TreeIndex], tuple[str, ...]]:
+    """Look into a ROOT file and locate the baskets of some of its trees.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    trees : mapping of str to mapping of str to Layout
+        Names of trees, each with the leaf names of the branches wanted and their layouts. A tree
+        that the file lacks is left out of the answer; a branch that a tree lacks, too.
+
+    Returns
+    -------
+    uuid : str
+        The UUID that ROOT gave the file.
+    indices : dict of str to TreeIndex
+        The trees that are there.
+    keys : tuple of str
+        The names of everything in the file.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, not a ROOT file, truncated, not closed, or damaged.
+    """
+    check_header(path)
+    try:
+        with uproot.open(path) as file:
+            keys = tuple(file.keys(cycle=False, recursive=False))
+            indices = {
+                name: _index_tree(path, file[name], branches)
+                for name, branches in trees.items()
+                if name in keys
+            }
+            return str(file.file.uuid), indices, keys
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise InputError(
+            "cannot be read as a ROOT file", file=path, found=_brief(error), advice=_FETCH_AGAIN
+        ) from error
+
+
+def check_header(path: Path) -> None:
+    """Check that a file is a ROOT file, closed and whole, by its first bytes.
+
+    Raises
+    ------
+    InputError
+        With what is wrong and what to do.
+
+    Notes
+    -----
+    The layout of the header and of the first directory is that of ``TFile`` and
+    ``TDirectoryFile``, as documented with ROOT.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            head = stream.read(512)
+    except OSError as error:
+        raise InputError(
+            "cannot be opened", file=path, found=error.strerror, advice="check the path"
+        ) from error
+    if head[:4] != b"root":
+        raise InputError(
+            "not a ROOT file",
+            file=path,
+            expected="a file that begins with 'root'",
+            found=f"{size} bytes that begin with {head[:4]!r}",
+            advice="name LArCV2 files of PILArNet",
+        )
+    try:
+        version, begin = struct.unpack(">ii", head[4:12])
+        large = version >= 1_000_000
+        end, *_ = struct.unpack_from(">q" if large else ">i", head, 12)
+        name_bytes, *_ = struct.unpack_from(">i", head, 36 if large else 28)
+        # TDirectoryFile: version, two dates, sizes of keys and name, then three positions.
+        directory = begin + name_bytes
+        wide = struct.unpack_from(">h", head, directory)[0] > 1000
+        keys_bytes, *_ = struct.unpack_from(">i", head, directory + 10)
+        seek_keys, *_ = struct.unpack_from(
+            ">q" if wide else ">i", head, directory + 18 + (16 if wide else 8)
+        )
+    except struct.error as error:
+        raise _truncated(path, expected="a whole header", size=size) from error
+    if keys_bytes <= 0 or seek_keys <= 0:
+        raise InputError(
+            "was not closed by its writer and has no list of its contents",
+            file=path,
+            advice="wait until it is written, fetch it again, or let ROOT recover it",
+        )
+    if end > size or seek_keys + keys_bytes > size:
+        raise _truncated(path, expected=f"{end} bytes", size=size)
+
+
+def _truncated(path: Path, *, expected: str, size: int) -> InputError:
+    return InputError(
+        "truncated", file=path, expected=expected, found=f"{size} bytes", advice=_FETCH_AGAIN
+    )
+
+
+def _index_tree(path: Path, tree: Any, wanted: Mapping[str, Layout]) -> TreeIndex:
+    tables = {}
+    for branch in tree.itervalues(recursive=True):
+        if branch.name in wanted and not branch.branches:
+            tables[branch.name] = _table(path, branch, wanted[branch.name])
+    return TreeIndex(
+        file=str(path), tree=tree.name, num_entries=int(tree.num_entries), branches=tables
+    )
+
+
+def _table(path: Path, branch: Any, layout: Layout) -> BasketTable:
+    embedded = len(branch.embedded_baskets)
+    free = branch.num_baskets - embedded
+    inside = np.full(embedded, -1, np.int64)
+    return BasketTable(
+        name=branch.name,
+        dtype="" if layout == "objects" else _dtype(path, branch, layout),
+        entries=np.asarray(branch.entry_offsets, np.int64),
+        seek=np.concatenate([np.asarray(branch.member("fBasketSeek")[:free], np.int64), inside]),
+        num_bytes=np.concatenate(
+            [np.asarray(branch.member("fBasketBytes")[:free], np.int64), inside]
+        ),
+    )
+
+
+def _dtype(path: Path, branch: Any, layout: Layout) -> str:
+    interpretation = branch.interpretation
+    content = interpretation.content if layout == "jagged" else interpretation
+    if not isinstance(content, uproot.AsDtype) or content.from_dtype.shape:
+        raise InputError(
+            "a branch is of another type than in LArCV2",
+            file=path,
+            field=branch.name,
+            expected=f"{layout} numbers",
+            found=branch.typename,
+            advice="name LArCV2 files of PILArNet",
+        )
+    return str(content.from_dtype.str)
+
+
+def read_objects(
+    index: TreeIndex, name: str, start: int, stop: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, NDArray[Any]]]:
+    """Let uproot read vectors of vectors of objects, entries ``start`` to ``stop``.
+
+    Returns
+    -------
+    outer, inner : int64 arrays
+        Vectors of each entry; objects of each vector.
+    members : dict of str to array
+        The members of the objects, a row an object.
+    """
+    with uproot.open(index.file) as file:
+        vectors = _branch(file[index.tree], name).array(entry_start=start, entry_stop=stop)
+    objects = ak.flatten(vectors, axis=1)
+    flat = ak.flatten(objects, axis=1)
+    return (
+        ak.to_numpy(ak.num(vectors, axis=1)).astype(np.int64),
+        ak.to_numpy(ak.num(objects, axis=1)).astype(np.int64),
+        {member: ak.to_numpy(flat[member]) for member in ak.fields(flat)},
+    )
+
+
+def read_embedded(
+    index: TreeIndex, name: str, number: int
+) -> tuple[bytes, NDArray[np.int64] | None]:
+    """Let uproot read a basket that lies inside the metadata of its tree."""
+    with uproot.open(index.file) as file:
+        basket = _branch(file[index.tree], name).basket(number)
+        starts = basket.byte_offsets
+        return basket.data.tobytes(), None if starts is None else starts.astype(np.int64)
+
+
+def _branch(tree: Any, name: str) -> Any:
+    return next(branch for branch in tree.itervalues(recursive=True) if branch.name == name)
+
+
+def damaged(index: TreeIndex, name: str, entry: int, error: BaseException) -> InputError:
+    """Describe a fault in the bytes of a branch."""
+    return InputError(
+        "the file is damaged here",
+        file=index.file,
+        entry=entry,
+        field=f"{index.tree}/{name}",
+        found=_brief(error),
+        advice=_FETCH_AGAIN,
+    )
+
+
+def _brief(error: BaseException) -> str:
+    """Keep the first sentence of an error: uproot's go on for a page."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:160]}"

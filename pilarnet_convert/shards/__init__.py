@@ -1,0 +1,1 @@
+"""Shards: the format, writing, reading, checking and counting."""

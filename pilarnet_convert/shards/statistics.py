@@ -1,0 +1,162 @@
+"""What is in a set of shards: the distribution of classes, and what was rejected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pilarnet_convert.console import progress_bar
+from pilarnet_convert.shards.format import CLASSES, PUBLISHED_COUNTS, REJECTIONS, SPLITS
+from pilarnet_convert.shards.reader import Shards, open_shards
+
+__all__ = ["PERCENTILES", "Statistics", "particle_columns", "statistics"]
+
+PERCENTILES = (5, 50, 95)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """The distribution of a set of shards.
+
+    Attributes
+    ----------
+    classes : DataFrame
+        A row for each split (and ``all``) and each class (and ``all``): count, fraction of the
+        split, fraction in the original study, and the 5th, 50th and 95th percentiles of voxels a
+        particle and of deposited energy (MeV).
+    clusters : DataFrame
+        A row for ``written`` and for each reason of rejection: clusters, and their fraction of
+        all that were seen.
+    num_events, num_shards, num_sources : int
+        Events converted, shards written, sources read.
+    bad_files : tuple of mappings
+        ``name`` and ``error`` of every source that was left out.
+    """
+
+    classes: pd.DataFrame
+    clusters: pd.DataFrame
+    num_events: int
+    num_shards: int
+    num_sources: int
+    bad_files: tuple[Mapping[str, str], ...]
+
+    def to_json(self) -> str:
+        """Give everything as one JSON document."""
+        document = {
+            "events": self.num_events,
+            "shards": self.num_shards,
+            "sources": self.num_sources,
+            "classes": json.loads(self.classes.to_json(orient="records")),
+            "clusters": json.loads(self.clusters.to_json(orient="records")),
+            "bad_files": [dict(bad) for bad in self.bad_files],
+        }
+        return json.dumps(document, indent=1)
+
+
+def statistics(shards: Shards | str | Path, *, show_progress: bool = False) -> Statistics:
+    """Count classes, voxels and energies of a set of shards.
+
+    Parameters
+    ----------
+    shards : Shards or path
+        The shards.
+    show_progress : bool
+        Show a bar over shards on the terminal.
+
+    Returns
+    -------
+    Statistics
+
+    Raises
+    ------
+    ShardError
+        If the shards cannot be read.
+    """
+    if not isinstance(shards, Shards):
+        shards = open_shards(shards)
+    particles = particle_columns(shards, show_progress=show_progress)
+    tally = shards.attributes["statistics"]
+    counts = {"written": sum(sum(row.values()) for row in tally["particles_written"].values())}
+    counts |= tally["clusters_rejected"]
+    seen = tally["clusters_seen"]
+    return Statistics(
+        classes=pd.DataFrame(_class_rows(particles)),
+        clusters=pd.DataFrame(
+            {
+                "outcome": list(counts),
+                "clusters": list(counts.values()),
+                "fraction": [n / seen if seen else 0.0 for n in counts.values()],
+                "meaning": ["particles in the shards", *REJECTIONS.values()],
+            }
+        ),
+        num_events=tally["events"],
+        num_shards=len(shards.attributes["shards"]),
+        num_sources=len(shards.attributes["sources"]),
+        bad_files=tuple(shards.attributes["bad_files"]),
+    )
+
+
+def particle_columns(
+    shards: Shards, *, show_progress: bool = False
+) -> dict[str, dict[str, NDArray[Any]]]:
+    """Read the label, the number of voxels and the deposited energy (MeV) of every particle.
+
+    Returns
+    -------
+    dict of split to dict of ``label``, ``num_voxels``, ``energy_deposit``
+        Arrays with a row a particle.
+    """
+    total = len(shards.attributes["shards"])
+    columns: dict[str, dict[str, NDArray[Any]]] = {}
+    with progress_bar(total=total, unit="shard", description="counting", show=show_progress) as bar:
+        for split in SPLITS:
+            parts: dict[str, list[NDArray[Any]]] = {
+                "label": [np.empty(0, np.int8)],
+                "num_voxels": [np.empty(0, np.int64)],
+                "energy_deposit": [np.empty(0, np.float32)],
+            }
+            for shard in shards.splits[split]:
+                block = shard.read(["label", "energy_deposit"])
+                parts["label"].append(block["label"])
+                parts["energy_deposit"].append(block["energy_deposit"])
+                parts["num_voxels"].append(np.diff(shard.offset))
+                bar.update()
+            columns[split] = {name: np.concatenate(part) for name, part in parts.items()}
+    return columns
+
+
+def _class_rows(particles: dict[str, dict[str, NDArray[Any]]]) -> Iterator[dict[str, Any]]:
+    published = sum(PUBLISHED_COUNTS.values())
+    everything = {
+        name: np.concatenate([columns[name] for columns in particles.values()])
+        for name in ("label", "num_voxels", "energy_deposit")
+    }
+    for split, columns in {**particles, "all": everything}.items():
+        total = len(columns["label"])
+        for species in (*CLASSES, None):
+            chosen = slice(None) if species is None else columns["label"] == species.label
+            count = len(columns["label"][chosen])
+            yield {
+                "split": split,
+                "class": "all" if species is None else species.name,
+                "count": count,
+                "fraction": count / total if total else 0.0,
+                "published_fraction": (
+                    1.0 if species is None else PUBLISHED_COUNTS[species.name] / published
+                ),
+                **_percentiles("voxels", columns["num_voxels"][chosen]),
+                **_percentiles("energy_mev", columns["energy_deposit"][chosen]),
+            }
+
+
+def _percentiles(name: str, values: NDArray[Any]) -> dict[str, float]:
+    known = values[np.isfinite(values)]
+    found = np.percentile(known, PERCENTILES) if len(known) else [np.nan] * len(PERCENTILES)
+    return {f"{name}_p{p:02d}": float(v) for p, v in zip(PERCENTILES, found, strict=True)}
