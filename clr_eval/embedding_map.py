@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from clr_eval.evaluation import Subject
 from clr_train.keys import key, permutation
-from pilarnet_convert.shards.format import CLASSES
+from pilarnet_convert.species import CLASSES
 
 __all__ = ["neighbours", "project_map"]
 

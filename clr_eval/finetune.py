@@ -25,7 +25,7 @@ from clr_train.learner import Learner
 from clr_train.training.gradient_cache import learning_rate, parameter_groups, split_batch
 from clr_train.views.make import ViewConfig, plain, views
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.shards.format import CLASSES
+from pilarnet_convert.species import CLASSES
 
 __all__ = ["Classifier", "FitOptions", "num_steps"]
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.shards.format import CLASSES
+from pilarnet_convert.species import CLASSES
 
 __all__ = ["rates", "score", "weighted_auc"]
 

@@ -18,7 +18,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
 
 from clr_train.probe.probes import Features, linear_classifier, neighbour_classifier
-from pilarnet_convert.shards.format import CLASSES
+from pilarnet_convert.species import CLASSES
 
 __all__ = ["CLASSIFIERS", "fit_probe"]
 

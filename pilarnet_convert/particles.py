@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.readers.decode import offsets_of
+from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.events import EventColumns
-from pilarnet_convert.shards.format import CLASSES, OTHER, REJECTIONS, SPLITS, label_of_pdg
+from pilarnet_convert.shards.format import REJECTIONS, SPLITS
+from pilarnet_convert.species import CLASSES, OTHER, label_of_pdg
 
 __all__ = ["Selection", "Tally", "particle_clouds", "split_of_event"]
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.particles import Tally
-from pilarnet_convert.readers.decode import offsets_of
+from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.shards.format import SPLITS, VOXEL_ARRAYS
 
 __all__ = ["UnitReport", "join_segments", "read_report", "remove_segment", "write_segment"]

@@ -10,7 +10,8 @@ from click.core import ParameterSource
 
 from pilarnet_convert.console import Command
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.shards.format import CLASSES, SPLITS
+from pilarnet_convert.shards.format import SPLITS
+from pilarnet_convert.species import CLASSES
 from pilarnet_view.augmented import views_scene
 from pilarnet_view.colours import COLOURINGS
 from pilarnet_view.event import event_scene

@@ -9,8 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final, Literal
 
-from pilarnet_convert.shards.format import CLASSES
-from pilarnet_convert.shards.tables import COLOURS
+from pilarnet_convert.species import CLASSES, COLOURS
 
 __all__ = [
     "COLOURINGS",

@@ -12,7 +12,7 @@ from pilarnet_convert.errors import InputError
 from pilarnet_convert.plan import find_sources
 from pilarnet_convert.readers.events import EventColumns, check_columns
 from pilarnet_convert.readers.larcv2 import NativeReader, index_source
-from pilarnet_convert.shards.format import label_of_pdg
+from pilarnet_convert.species import label_of_pdg
 from pilarnet_view.colours import NO_PARTICLE, species_name
 from pilarnet_view.scene import Cloud, Panel, Pick, Scene, frame
 

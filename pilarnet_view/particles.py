@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.shards.format import CLASSES, SPLITS
+from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import Shards, open_shards
+from pilarnet_convert.species import CLASSES
 from pilarnet_view.colours import species_name
 from pilarnet_view.scene import Cloud, Panel, Pick, Scene, frame
 

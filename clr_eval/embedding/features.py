@@ -18,8 +18,8 @@ from clr_train.probe.probes import collect
 from clr_train.stream.stream import ParticleStream, StreamConfig
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.shards.format import CLASSES
 from pilarnet_convert.shards.reader import open_shards
+from pilarnet_convert.species import CLASSES
 
 __all__ = ["Embeddings", "embed", "embed_to_file"]
 
@@ -46,7 +46,7 @@ class Embeddings:
 
     @property
     def label(self) -> NDArray[np.int8]:
-        """Classes, int8 [N], as `pilarnet_convert.shards.format.CLASSES` numbers them."""
+        """Classes, int8 [N], as `pilarnet_convert.species.CLASSES` numbers them."""
         return self.columns["label"]
 
 

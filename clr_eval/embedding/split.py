@@ -15,8 +15,8 @@ from clr_eval.ragged import take
 from clr_train.batch import ParticleBatch
 from clr_train.keys import key, permutation
 from clr_train.stream.reader import SplitReader
-from pilarnet_convert.shards.format import CLASSES
 from pilarnet_convert.shards.reader import open_shards
+from pilarnet_convert.species import CLASSES
 
 __all__ = ["PROVENANCE", "Particles", "labelled_subset", "provenance", "read_split"]
 

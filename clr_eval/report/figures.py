@@ -11,8 +11,7 @@ import numpy as np
 from clr_eval.binned_metrics import QUANTITIES
 from clr_eval.methods import METHODS
 from pilarnet_convert.errors import MissingDependencyError
-from pilarnet_convert.shards.format import CLASSES
-from pilarnet_convert.shards.tables import COLOURS
+from pilarnet_convert.species import CLASSES, COLOURS
 
 try:
     from matplotlib.axes import Axes

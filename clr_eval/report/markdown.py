@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from clr_eval.binned_metrics import QUANTITIES
 from clr_eval.methods import CLASS_WEIGHTS, METHODS
-from pilarnet_convert.shards.format import CLASSES
+from pilarnet_convert.species import CLASSES
 
 __all__ = ["write_markdown"]
 

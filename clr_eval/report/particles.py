@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from clr_eval.embedding.split import Particles
-from pilarnet_convert.shards.format import CLASSES
-from pilarnet_convert.shards.tables import COLOURS
+from pilarnet_convert.species import CLASSES, COLOURS
 
 __all__ = ["draw_map", "draw_neighbours"]
 

@@ -29,7 +29,7 @@ from clr_eval.report.particles import draw_map, draw_neighbours
 from clr_eval.robustness import robustness
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.shards.format import CLASSES
+from pilarnet_convert.species import CLASSES
 
 __all__ = ["evaluate"]
 

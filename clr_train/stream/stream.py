@@ -19,7 +19,7 @@ from clr_train.stream.loader import SpanLoader
 from clr_train.stream.reader import SplitReader
 from clr_train.stream.spans import SpanOptions, Spans, cut, fill
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.shards.format import CLASSES
+from pilarnet_convert.species import CLASSES
 
 __all__ = ["ParticleStream", "StreamConfig", "StreamReport"]
 

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Basket", "ObjectWiseError", "flat", "jagged", "offsets_of", "strings", "voxel_sets"]
+__all__ = ["Basket", "ObjectWiseError", "flat", "jagged", "strings", "voxel_sets"]
 
 _BYTE_COUNT: Final = 0x4000_0000
 _MEMBER_WISE: Final = 0x4000
@@ -33,13 +33,6 @@ class Basket(NamedTuple):
 
 class ObjectWiseError(Exception):
     """The voxels are streamed object by object, which uproot reads itself."""
-
-
-def offsets_of(counts: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Turn counts [n] into offsets [n + 1] that begin at 0, int64."""
-    offsets = np.zeros(len(counts) + 1, np.int64)
-    np.cumsum(counts, out=offsets[1:])
-    return offsets
 
 
 def flat(baskets: Iterable[Basket], start: int, stop: int, *, dtype: str) -> NDArray[Any]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import InputError
-from pilarnet_convert.readers.decode import offsets_of
+from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.dlp_packages import load_packages, quiet
 from pilarnet_convert.readers.dlp_source import PRODUCTS, DlpSource, index_dlp_source, open_reader
 from pilarnet_convert.readers.events import EventColumns

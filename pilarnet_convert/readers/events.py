@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import InputError
-from pilarnet_convert.shards.format import is_pdg_code
+from pilarnet_convert.species import is_pdg_code
 
 __all__ = ["EventColumns", "Reader", "Source", "UnknownPdg", "check_columns"]
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import InputError
+from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.baskets import BasketReader
-from pilarnet_convert.readers.decode import offsets_of
 from pilarnet_convert.readers.events import EventColumns
 from pilarnet_convert.readers.products import common_length, refuse_missing
 from pilarnet_convert.readers.root_file import Layout, TreeIndex, index_trees

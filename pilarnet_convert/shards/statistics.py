@@ -13,8 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pilarnet_convert.console import progress_bar
-from pilarnet_convert.shards.format import CLASSES, PUBLISHED_COUNTS, REJECTIONS, SPLITS
+from pilarnet_convert.shards.format import REJECTIONS, SPLITS
 from pilarnet_convert.shards.reader import Shards, open_shards
+from pilarnet_convert.species import CLASSES, PUBLISHED_COUNTS
 
 __all__ = ["PERCENTILES", "Statistics", "particle_columns", "statistics"]
 

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError
-from pilarnet_convert.shards.format import CLASSES, PUBLISHED_COUNTS, SPLITS
+from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import Shards
 from pilarnet_convert.shards.statistics import PERCENTILES, Statistics, particle_columns
+from pilarnet_convert.species import CLASSES, COLOURS, PUBLISHED_COUNTS
 
 __all__ = ["Format", "plot", "render"]
 
@@ -142,16 +143,6 @@ def _percent(value: Any) -> str:
 
 def _number(value: Any, digits: int) -> str:
     return "-" if pd.isna(value) else f"{float(value):,.{digits}f}"
-
-
-#: Okabe and Ito's palette, which the colour-blind can tell apart (jfly.uni-koeln.de/color).
-COLOURS = dict(
-    zip(
-        (c.name for c in CLASSES),
-        ("#0072B2", "#D55E00", "#E69F00", "#009E73", "#CC79A7"),
-        strict=True,
-    )
-)
 
 
 def plot(shards: Shards, path: Path) -> None:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import ShardError
 from pilarnet_convert.shards.array import array_metadata
-from pilarnet_convert.shards.format import CLASSES, PARTICLE_ARRAYS, SPLITS, VOXEL_ARRAYS
+from pilarnet_convert.shards.format import PARTICLE_ARRAYS, SPLITS, VOXEL_ARRAYS
 from pilarnet_convert.shards.reader import Shard, open_shard_attributes
 from pilarnet_convert.shards.writer import array_attributes, root_checksum, shard_checksum
+from pilarnet_convert.species import CLASSES
 
 __all__ = ["verify"]
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.shards.array import write_array, write_group
 from pilarnet_convert.shards.format import (
-    CLASSES,
     FORMAT_NAME,
     FORMAT_VERSION,
     PARTICLE_ARRAYS,
@@ -23,6 +22,7 @@ from pilarnet_convert.shards.format import (
     VOXEL_ARRAYS,
     ArraySpec,
 )
+from pilarnet_convert.species import CLASSES
 
 __all__ = ["array_attributes", "root_checksum", "shard_checksum", "write_root", "write_shard"]
 

@@ -26,7 +26,7 @@ import uproot
 
 from pilarnet_convert import convert
 from pilarnet_convert.readers.larcv2 import SourceIndex, index_source
-from pilarnet_convert.shards.format import label_of_pdg
+from pilarnet_convert.species import label_of_pdg
 
 
 def plain_loop(file: Path, out: Path) -> None:

@@ -16,7 +16,7 @@ from sklearn.metrics import (
 )
 
 from clr_eval.metrics import rates, score, weighted_auc
-from pilarnet_convert.shards.format import CLASSES
+from pilarnet_convert.species import CLASSES
 
 NAMES = [c.name for c in CLASSES]
 

@@ -16,9 +16,10 @@ import uproot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers import baskets, decode
 from pilarnet_convert.readers.baskets import BasketReader, decompress
-from pilarnet_convert.readers.decode import Basket, ObjectWiseError, offsets_of
+from pilarnet_convert.readers.decode import Basket, ObjectWiseError
 from pilarnet_convert.readers.larcv2 import CLUSTER_TREE, PARTICLE_TREE, index_source
 from pilarnet_convert.readers.root_file import BasketTable, TreeIndex, index_trees
 from tests import voxelcodec

@@ -7,7 +7,7 @@ import pytest
 
 from pilarnet_convert import convert, open_shards
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.shards.format import CLASSES
+from pilarnet_convert.species import CLASSES
 from pilarnet_view import particle_scene
 from pilarnet_view.particles import Choice, voxel_edges
 from tests.sample import SAMPLE

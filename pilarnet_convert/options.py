@@ -1,0 +1,193 @@
+"""Options of a command, declared once as the fields of a frozen dataclass.
+
+A field ``batch_size`` made by `option` is the flag ``--batch-size`` of the command, the key
+``batch-size`` of a configuration file and an argument in Python. Its default, limits and help text
+are in the field's metadata.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import click
+
+from pilarnet_convert.errors import PilarnetError
+
+__all__ = ["OptionError", "check_options", "documented", "flag", "make_flags", "option"]
+
+_Record = TypeVar("_Record", bound=type)
+
+
+class OptionError(PilarnetError):
+    """An option with a value that cannot be used."""
+
+    exit_code = 2
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    metavar: str | None = None,
+    fixed: bool = False,
+) -> Any:
+    """Declare a field of a record of options.
+
+    Parameters
+    ----------
+    default : object
+        The default; `dataclasses.MISSING` makes the option required.
+    help : str
+        One or two sentences for ``--help`` and for the docstring of the record.
+    choices : tuple of str, optional
+        The values allowed; of a tuple, the values that its items may have.
+    least, most : float, optional
+        The smallest and the largest value; of a tuple, of each item.
+    above : float, optional
+        Values must be larger than this.
+    metavar : str, optional
+        What ``--help`` shows in place of a value.
+    fixed : bool
+        True if a run that is resumed may not change it.
+    """
+    metadata = {
+        "help": help,
+        "choices": choices,
+        "least": least,
+        "above": above,
+        "most": most,
+        "metavar": metavar,
+        "fixed": fixed,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def flag(name: str) -> str:
+    """Give the flag of a field: ``batch_size`` becomes ``--batch-size``."""
+    return "--" + name.replace("_", "-")
+
+
+def documented(record: _Record) -> _Record:
+    """Add the numpydoc section ``Parameters`` to the docstring of a record of options."""
+    hints = get_type_hints(record)
+    lines = [record.__doc__ or "", "", "    Parameters", "    ----------"]
+    for field in dataclasses.fields(record):
+        kind = _type_name(hints[field.name])
+        default = "" if field.default is dataclasses.MISSING else f", default {field.default!r}"
+        lines += [f"    {field.name} : {kind}{default}", f"        {field.metadata['help']}"]
+    record.__doc__ = "\n".join(lines)
+    return record
+
+
+def _type_name(hint: Any) -> str:
+    return getattr(hint, "__name__", str(hint)) if not get_args(hint) else str(hint)
+
+
+def check_options(record: Any) -> None:
+    """Check every field of a record of options against its choices and limits.
+
+    Raises
+    ------
+    OptionError
+        For the first field with a value that is not allowed.
+    """
+    for field in dataclasses.fields(record):
+        value = getattr(record, field.name)
+        for item in value if isinstance(value, tuple) else (value,):
+            expected = None if item is None else _broken_limit(field.metadata, item)
+            if expected:
+                raise OptionError(
+                    "unusable value", field=flag(field.name), expected=expected, found=item
+                )
+
+
+def _broken_limit(limits: Any, value: Any) -> str | None:
+    """Say what was expected of a value, or None where it is within its limits."""
+    if limits["choices"] is not None and value not in limits["choices"]:
+        return "one of " + ", ".join(limits["choices"])
+    # "not value >= least" and not "value < least", so that NaN is refused too.
+    if limits["least"] is not None and not value >= limits["least"]:
+        return f"at least {limits['least']}"
+    if limits["above"] is not None and not value > limits["above"]:
+        return f"above {limits['above']}"
+    if limits["most"] is not None and not value <= limits["most"]:
+        return f"at most {limits['most']}"
+    return None
+
+
+def make_flags(record: type, *, leave_out: tuple[str, ...] = ()) -> list[click.Parameter]:
+    """Make the flags of a command from a record of options.
+
+    Parameters
+    ----------
+    record : type
+        A dataclass whose fields are made by `option`.
+    leave_out : tuple of str
+        Fields that get no flag.
+    """
+    hints = get_type_hints(record)
+    return [
+        _make_flag(field, hints[field.name])
+        for field in dataclasses.fields(record)
+        if field.name not in leave_out
+    ]
+
+
+def _make_flag(field: dataclasses.Field[Any], hint: Any) -> click.Option:
+    kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]
+    spelling = flag(field.name)
+    if hint is bool and field.default:
+        spelling += f"/--no-{spelling.removeprefix('--')}"
+    required = field.default is dataclasses.MISSING
+    default: Any = None if required else field.default
+    kind: Any
+    if get_origin(hint) is tuple:
+        kind = _Listed(kinds[0])
+        default = ",".join(map(str, default or ()))
+    elif field.metadata["choices"]:
+        kind = click.Choice(field.metadata["choices"])
+    else:
+        kind = {
+            str: click.STRING,
+            int: click.INT,
+            float: click.FLOAT,
+            bool: None,
+            Path: click.Path(path_type=Path),
+        }[kinds[0]]
+    return click.Option(
+        [spelling, field.name],
+        type=kind,
+        default=default,
+        required=required,
+        show_default=default not in ("", None, False),
+        metavar=field.metadata["metavar"],
+        help=field.metadata["help"],
+        is_flag=hint is bool,
+    )
+
+
+class _Listed(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
+    """Values separated by commas; a list in a configuration file."""
+
+    def __init__(self, kind: Callable[[Any], Any]) -> None:
+        self.kind = kind
+        self.name = {str: "NAME,...", int: "N,...", float: "X,..."}[kind]  # type: ignore[index]
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
+        words = value.split(",") if isinstance(value, str) else value
+        try:
+            if self.kind is str and not all(isinstance(word, str) for word in words):
+                raise TypeError
+            words = [word.strip() if isinstance(word, str) else word for word in words]
+            return tuple(self.kind(word) for word in words if word != "")
+        except (TypeError, ValueError):
+            return self.fail(f"{value!r} is not a list such as {self.name}", param, ctx)

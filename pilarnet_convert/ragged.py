@@ -1,0 +1,38 @@
+"""Ragged arrays: values of many owners in one array, and offsets that say whose each is."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["gather_rows", "offsets_of"]
+
+
+def offsets_of(counts: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Turn counts [n] into offsets [n + 1] that begin at 0, int64."""
+    offsets = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    return offsets
+
+
+def gather_rows(
+    first: NDArray[np.integer], counts: NDArray[np.integer]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """List the rows of some owners, one owner after the other.
+
+    Parameters
+    ----------
+    first : integer array [n]
+        First row of each owner.
+    counts : integer array [n]
+        Rows of each owner.
+
+    Returns
+    -------
+    rows : int64 array [counts.sum()]
+        ``first[i]`` to ``first[i] + counts[i]``, end excluded, for each i in turn.
+    offset : int64 array [n + 1]
+        Where the rows of each owner begin in `rows`, and the end.
+    """
+    offset = offsets_of(counts)
+    return np.arange(offset[-1]) + np.repeat(first - offset[:-1], counts), offset
