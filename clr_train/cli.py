@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import signal
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from clr_train.config import ConfigError, TrainConfig, flag
+from clr_train.config import TrainConfig
 from clr_train.config_file import read_config
 from pilarnet_convert.console import Command
+from pilarnet_convert.options import OptionError, make_flags
 
 __all__ = ["train_command"]
 
@@ -38,61 +38,19 @@ Exit codes: 0 done, 1 an error of input or training, 2 wrong usage, 70 an intern
 """
 
 
-class _Names(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
-    """Names separated by commas; a list in a configuration file."""
-
-    name = "NAME,..."
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
-        if isinstance(value, str):
-            return tuple(name.strip() for name in value.split(",") if name.strip())
-        if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
-            return tuple(value)
-        return self.fail(f"{value!r} is not a list of names", param, ctx)
-
-
-def _make_option(field: dataclasses.Field[Any], hint: Any) -> click.Option:
-    """Make the flag of a field of the configuration."""
-    kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]
-    spelling = flag(field.name)
-    if hint is bool:
-        spelling += f"/--no-{spelling.removeprefix('--')}"
-    kind: Any
-    if hint == tuple[str, ...]:
-        kind = _Names()
-    elif field.metadata["choices"]:
-        kind = click.Choice(field.metadata["choices"])
-    else:
-        kind = {str: click.STRING, int: click.INT, float: click.FLOAT, bool: None}[kinds[0]]
-    default = field.default
-    if isinstance(default, tuple):
-        default = ",".join(default)
-    return click.Option(
-        [spelling, field.name],
-        type=kind,
-        default=default,
-        show_default=default not in ("", None),
-        help=field.metadata["help"],
-        is_flag=hint is bool,
-    )
-
-
 def _use_file(ctx: click.Context, _option: click.Parameter, value: str | None) -> None:
     if value is None:
         return
     try:
         ctx.default_map = read_config(value)
-    except ConfigError as error:  # while parsing, the command does not catch it yet
+    except OptionError as error:  # while parsing, the command does not catch it yet
         click.echo(f"error: {error}", err=True)
         ctx.exit(error.exit_code)
 
 
 def _options() -> list[click.Parameter]:
-    hints = get_type_hints(TrainConfig)
     return [
-        *(_make_option(field, hints[field.name]) for field in dataclasses.fields(TrainConfig)),
+        *make_flags(TrainConfig),
         click.Option(
             ["--config"],
             metavar="FILE.toml",

@@ -12,87 +12,56 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.options import OptionError, check_options, documented, option
 
-__all__ = ["SHAPE_OPTIONS", "ConfigError", "TrainConfig", "flag"]
+__all__ = ["SHAPE_OPTIONS", "TrainConfig"]
 
 #: Options that replace, where given, what the size of the model says of the encoder's shape.
 SHAPE_OPTIONS: Final = ("stem", "kernel_size", "pooling", "neck", "grn", "drop_path")
 
 
-class ConfigError(PilarnetError):
-    """An option with a value that cannot be used."""
-
-
-def _option(
-    default: Any,
-    text: str,
-    *,
-    choices: tuple[str, ...] | None = None,
-    least: float | None = None,
-    above: float | None = None,
-    most: float | None = None,
-    fixed: bool = False,
-) -> Any:
-    """Declare a field; `fixed` marks what a resumed run may not change."""
-    return dataclasses.field(
-        default=default,
-        metadata={
-            "help": text,
-            "choices": choices,
-            "least": least,
-            "above": above,
-            "most": most,
-            "fixed": fixed,
-        },
-    )
-
-
+@documented
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Everything that fixes a training run, validated when made.
+    """The options of a training run, checked when the record is made.
 
-    Every field has its meaning in its metadata; ``clr-train --help`` prints them.
-
-    Raises
-    ------
-    ConfigError
-        A value outside its limits, or values that do not go together.
+    An `OptionError` is raised for a value outside its limits, and for values that do not go
+    together.
     """
 
     # What to read.
-    shards: str = _option("", "Folder of shards written by pilarnet-convert.")
-    out: str = _option("runs/pretrain", "Folder of the run: configuration, metrics, checkpoints.")
-    split: str = _option("train", "Split to train on.", fixed=True)
-    val_split: str = _option("val", "Split to validate on.")
-    test_split: str = _option("test", "Split of the final probe.")
-    classes: tuple[str, ...] = _option(
+    shards: str = option("", "Folder of shards written by pilarnet-convert.")
+    out: str = option("runs/pretrain", "Folder of the run: configuration, metrics, checkpoints.")
+    split: str = option("train", "Split to train on.", fixed=True)
+    val_split: str = option("val", "Split to validate on.")
+    test_split: str = option("test", "Split of the final probe.")
+    classes: tuple[str, ...] = option(
         (), "Classes to train on, comma-separated; all unless given.", fixed=True
     )
-    min_voxels: int = _option(1, "Leave out particles of fewer voxels.", least=1, fixed=True)
-    max_voxels: int | None = _option(
+    min_voxels: int = option(1, "Leave out particles of fewer voxels.", least=1, fixed=True)
+    max_voxels: int | None = option(
         None, "Leave out particles of more voxels.", least=1, fixed=True
     )
-    voxel_budget: int | None = _option(
+    voxel_budget: int | None = option(
         None,
         "Most voxels of a batch on one process; the largest particles are cut.",
         least=1,
         fixed=True,
     )
-    balanced: bool = _option(False, "Draw all classes equally often.", fixed=True)
-    workers: int | None = _option(
+    balanced: bool = option(False, "Draw all classes equally often.", fixed=True)
+    workers: int | None = option(
         None, "Processes that read shards; 0 on the CPU and 4 on a GPU unless given.", least=0
     )
     # What a view is.
-    augmentations: tuple[str, ...] = _option(
+    augmentations: tuple[str, ...] = option(
         ("rotate", "translate", "shift-energy", "drop"),
         "Augmentations to draw from, comma-separated.",
         fixed=True,
     )
-    num_augmentations: int = _option(
+    num_augmentations: int = option(
         2, "How many augmentations each view draws.", least=0, fixed=True
     )
-    energy_transform: str = _option(
+    energy_transform: str = option(
         "log",
         "What the network sees of a voxel's energy. log tells a proton's end from a muon's track; "
         "sqrt-clip is the original study's and saturates at 1 MeV.",
@@ -100,37 +69,37 @@ class TrainConfig:
         fixed=True,
     )
     # What is trained.
-    model: str = _option(
+    model: str = option(
         "atto",
         "Size of the encoder: small is the original study's, for a GPU; tiny, nano, pico, femto "
         "and atto are smaller, the last for a laptop.",
         fixed=True,
     )
-    stem: int | None = _option(
+    stem: int | None = option(
         None,
         "Voxels along an edge of the cubes that the first layer joins, unless as the size says: "
         "fewer keep more detail, and take more time.",
         least=1,
         fixed=True,
     )
-    kernel_size: int | None = _option(
+    kernel_size: int | None = option(
         None, "Edge of the depth-wise kernels, odd, unless as the size says.", least=1, fixed=True
     )
-    pooling: str | None = _option(
+    pooling: str | None = option(
         None,
         "How voxels become one vector, unless as the size says; size adds the logarithm of how "
         "many cubes of 1, 2, 4 to 64 voxels the particle touches.",
         choices=("max", "mean", "max+mean", "max+mean+size"),
         fixed=True,
     )
-    neck: int | None = _option(
+    neck: int | None = option(
         None,
         "Width of a layer after the pooling, whose output is the vector of a particle, unless as "
         "the size says; 0 leaves it out.",
         least=0,
         fixed=True,
     )
-    grn: str | None = _option(
+    grn: str | None = option(
         None,
         "Global response normalisation over each particle, or over the whole batch as published "
         "(which leaks between particles, and makes a batch in pieces differ from a whole one), "
@@ -138,72 +107,71 @@ class TrainConfig:
         choices=("particle", "batch"),
         fixed=True,
     )
-    drop_path: float | None = _option(
+    drop_path: float | None = option(
         None, "Rate of dropped branches, unless as the size says.", least=0, most=0.9, fixed=True
     )
-    loss: str = _option(
+    loss: str = option(
         "simclr",
         "simclr pairs the two views; supervised takes all particles of a class as positives.",
         choices=("simclr", "supervised"),
         fixed=True,
     )
-    temperature: float = _option(0.1, "Temperature of the loss.", above=0, fixed=True)
+    temperature: float = option(0.1, "Temperature of the loss.", above=0, fixed=True)
     # How it is trained.
-    epochs: int = _option(20, "Passes over the training split.", least=1)
-    max_steps: int | None = _option(
+    epochs: int = option(20, "Passes over the training split.", least=1)
+    max_steps: int | None = option(
         None, "End after this many steps, if the epochs have not ended before.", least=1
     )
-    batch_size: int = _option(
+    batch_size: int = option(
         256, "Particles a step contrasts, over all processes together.", least=2, fixed=True
     )
-    micro_batch_size: int | None = _option(
+    micro_batch_size: int | None = option(
         None,
         "Particles a process has on its device at once. A larger batch goes through in pieces, "
         "with the same gradients, at the cost of a second forward pass.",
         least=1,
     )
-    lr: float | None = _option(
+    lr: float | None = option(
         None,
         "Peak learning rate of AdamW; unless given, 0.01 for atto and 0.001 for larger models.",
         above=0,
         fixed=True,
     )
-    weight_decay: float = _option(
+    weight_decay: float = option(
         0.05, "Decay of weights; never of biases and norms.", least=0, fixed=True
     )
-    warmup: float = _option(
+    warmup: float = option(
         0.05, "Share of the steps in which the rate rises linearly.", least=0, most=1, fixed=True
     )
-    final_lr: float = _option(
+    final_lr: float = option(
         0.01, "Share of the peak rate at which the cosine ends.", least=0, most=1, fixed=True
     )
-    clip_norm: float = _option(1.0, "Norm to which gradients are clipped.", above=0, fixed=True)
-    seed: int = _option(
+    clip_norm: float = option(1.0, "Norm to which gradients are clipped.", above=0, fixed=True)
+    seed: int = option(
         0, "Fixes weights, order, views, drop path.", least=0, most=2**31 - 1, fixed=True
     )
     # Where and how precisely.
-    device: str = _option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one.")
-    engine: str = _option("auto", "Sparse engine.", choices=("auto", "minkowski", "torch"))
-    precision: str = _option(
+    device: str = option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one.")
+    engine: str = option("auto", "Sparse engine.", choices=("auto", "minkowski", "torch"))
+    precision: str = option(
         "auto", "auto is bf16 on a GPU and fp32 elsewhere.", choices=("auto", "fp32", "bf16")
     )
     # What is kept and said.
-    checkpoint_every: int = _option(500, "Steps between checkpoints.", least=1)
-    keep_last: int = _option(3, "Latest checkpoints to keep, beside the best.", least=1)
-    eval_every: int = _option(500, "Steps between evaluations on the validation split.", least=1)
-    eval_particles: int = _option(
+    checkpoint_every: int = option(500, "Steps between checkpoints.", least=1)
+    keep_last: int = option(3, "Latest checkpoints to keep, beside the best.", least=1)
+    eval_every: int = option(500, "Steps between evaluations on the validation split.", least=1)
+    eval_particles: int = option(
         4000, "Most particles of a split that an evaluation looks at.", least=10
     )
-    final_probe: bool = _option(
+    final_probe: bool = option(
         True, "At the end, print what a linear probe reads on the test split beside baselines."
     )
-    wandb: str | None = _option(None, "Log to this Weights & Biases project too.")
+    wandb: str | None = option(None, "Log to this Weights & Biases project too.")
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            _check(field, getattr(self, field.name))
+        check_options(self)
         if self.num_augmentations > len(self.augmentations):
-            raise ConfigError(
+            raise OptionError(
                 "more augmentations to draw than to draw from",
                 field="--num-augmentations",
                 expected=f"at most {len(self.augmentations)}",
@@ -233,26 +201,3 @@ class TrainConfig:
             for field in dataclasses.fields(self)
             if field.metadata["fixed"] and getattr(self, field.name) != getattr(other, field.name)
         ]
-
-
-def _check(field: dataclasses.Field[Any], value: Any) -> None:
-    if value is None:
-        return
-    limit = field.metadata
-    wanted = None
-    if limit["choices"] is not None and value not in limit["choices"]:
-        wanted = "one of " + ", ".join(limit["choices"])
-    # Written so that NaN fails too.
-    elif limit["least"] is not None and not value >= limit["least"]:
-        wanted = f"at least {limit['least']}"
-    elif limit["above"] is not None and not value > limit["above"]:
-        wanted = f"above {limit['above']}"
-    elif limit["most"] is not None and not value <= limit["most"]:
-        wanted = f"at most {limit['most']}"
-    if wanted:
-        raise ConfigError("unusable value", field=flag(field.name), expected=wanted, found=value)
-
-
-def flag(name: str) -> str:
-    """Spell a field as its flag."""
-    return "--" + name.replace("_", "-")

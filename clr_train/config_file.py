@@ -7,7 +7,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from clr_train.config import ConfigError, TrainConfig
+from clr_train.config import TrainConfig
+from pilarnet_convert.options import OptionError
 
 __all__ = ["read_config", "write_config"]
 
@@ -27,21 +28,21 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
     Raises
     ------
-    ConfigError
+    OptionError
         No such file, not TOML, or a key that is no option.
     """
     path = Path(path)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError("no such file", file=path, field="--config") from None
+        raise OptionError("no such file", file=path, field="--config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError("not a TOML file", file=path, found=error) from None
+        raise OptionError("not a TOML file", file=path, found=error) from None
     options = {key.replace("-", "_"): value for key, value in table.items()}
     known = {field.name for field in dataclasses.fields(TrainConfig)}
     for name in options:
         if name not in known:
-            raise ConfigError(
+            raise OptionError(
                 "unknown option", file=path, field=name, advice="see clr-train --help for the names"
             )
     return options

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from clr_train.batch import ParticleBatch
-from clr_train.config import SHAPE_OPTIONS, ConfigError, TrainConfig
+from clr_train.config import SHAPE_OPTIONS, TrainConfig
 from clr_train.keys import fold, key
 from clr_train.loss import nt_xent, supervised_contrastive
 from clr_train.network.encoder import ContrastiveModel
@@ -22,6 +22,7 @@ from clr_train.sparse import get_engine
 from clr_train.stream.stream import ParticleStream, StreamConfig
 from clr_train.training.checkpoint import CheckpointError, load_checkpoint
 from clr_train.views.make import ViewConfig, plain, views
+from pilarnet_convert.options import OptionError
 
 __all__ = ["Learner", "load_learner", "open_stream"]
 
@@ -180,11 +181,11 @@ def encoder_config(config: TrainConfig) -> EncoderConfig:
 
     Raises
     ------
-    ConfigError
+    OptionError
         There is no model of this name.
     """
     if config.model not in MODELS:
-        raise ConfigError(
+        raise OptionError(
             "unknown model",
             field="--model",
             expected="one of " + ", ".join(MODELS),

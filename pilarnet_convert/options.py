@@ -77,7 +77,7 @@ def flag(name: str) -> str:
 def documented(record: _Record) -> _Record:
     """Add the numpydoc section ``Parameters`` to the docstring of a record of options."""
     hints = get_type_hints(record)
-    lines = [record.__doc__ or "", "", "    Parameters", "    ----------"]
+    lines = [(record.__doc__ or "").rstrip(), "", "    Parameters", "    ----------"]
     for field in dataclasses.fields(record):
         kind = _type_name(hints[field.name])
         default = "" if field.default is dataclasses.MISSING else f", default {field.default!r}"
@@ -142,39 +142,38 @@ def make_flags(record: type, *, leave_out: tuple[str, ...] = ()) -> list[click.P
 
 def _make_flag(field: dataclasses.Field[Any], hint: Any) -> click.Option:
     kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]
-    spelling = flag(field.name)
-    if hint is bool and field.default:
-        spelling += f"/--no-{spelling.removeprefix('--')}"
-    required = field.default is dataclasses.MISSING
-    default: Any = None if required else field.default
+    name, default = flag(field.name), field.default
+    if isinstance(default, tuple):
+        default = ",".join(map(str, default))
     kind: Any
-    if get_origin(hint) is tuple:
+    if hint is bool:
+        kind, name = None, f"{name}/--no-{name.removeprefix('--')}"
+    elif get_origin(hint) is tuple:
         kind = _Listed(kinds[0])
-        default = ",".join(map(str, default or ()))
     elif field.metadata["choices"]:
         kind = click.Choice(field.metadata["choices"])
+    elif kinds[0] is Path:
+        kind = click.Path(path_type=Path)
     else:
-        kind = {
-            str: click.STRING,
-            int: click.INT,
-            float: click.FLOAT,
-            bool: None,
-            Path: click.Path(path_type=Path),
-        }[kinds[0]]
+        kind = kinds[0]
+    # click takes a default of None as given, so a required option must name none.
+    settings = (
+        {"required": True}
+        if default is dataclasses.MISSING
+        else {"default": default, "show_default": default is not None and default != ""}
+    )
     return click.Option(
-        [spelling, field.name],
+        [name, field.name],
         type=kind,
-        default=default,
-        required=required,
-        show_default=default not in ("", None, False),
         metavar=field.metadata["metavar"],
         help=field.metadata["help"],
         is_flag=hint is bool,
+        **settings,
     )
 
 
 class _Listed(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
-    """Values separated by commas; a list in a configuration file."""
+    """Values separated by commas on the command line, a list in a configuration file."""
 
     def __init__(self, kind: Callable[[Any], Any]) -> None:
         self.kind = kind

@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from clr_train.config import ConfigError
+from pilarnet_convert.options import OptionError
 
 __all__ = ["World", "join_world", "pick_device"]
 
@@ -83,7 +83,7 @@ def pick_device(name: str, *, local_rank: int = 0) -> torch.device:
 
     Raises
     ------
-    ConfigError
+    OptionError
         A name that is no device, or a GPU that is not there.
     """
     if name == "auto":
@@ -93,7 +93,7 @@ def pick_device(name: str, *, local_rank: int = 0) -> torch.device:
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
-        raise ConfigError(
+        raise OptionError(
             "unknown device", field="--device", expected="auto, cpu, cuda or cuda:N", found=name
         )
     if device.type == "cpu":
@@ -101,7 +101,7 @@ def pick_device(name: str, *, local_rank: int = 0) -> torch.device:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     index = local_rank if device.index is None else device.index
     if index >= count:
-        raise ConfigError(
+        raise OptionError(
             "no such GPU" if count else "CUDA is not available",
             field="--device",
             expected=f"cuda:0 to cuda:{count - 1}" if count else None,

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
-from clr_train.config import SHAPE_OPTIONS, TrainConfig, flag
+from clr_train.config import SHAPE_OPTIONS, TrainConfig
 from clr_train.learner import Learner
 from clr_train.stream.stream import ParticleStream
 from clr_train.training.checkpoint import CheckpointError, load_checkpoint
+from pilarnet_convert.options import flag
 
 __all__ = ["Progress", "capture", "load_for_resume", "restore"]
 

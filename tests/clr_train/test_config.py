@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clr_train.config import ConfigError, TrainConfig
+from clr_train.config import TrainConfig
 from clr_train.config_file import read_config, write_config
+from pilarnet_convert.options import OptionError
 
 
 @given(
@@ -60,7 +61,7 @@ def test_a_bad_file_is_refused(tmp_path: Path, text: str | None, message: str) -
     path = tmp_path / "c.toml"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(ConfigError, match=message) as caught:
+    with pytest.raises(OptionError, match=message) as caught:
         read_config(path)
     assert str(path) in str(caught.value)
 
@@ -77,7 +78,7 @@ def test_a_bad_file_is_refused(tmp_path: Path, text: str | None, message: str) -
     ],
 )
 def test_values_outside_their_limits_are_refused(options: dict[str, object], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(OptionError, match=message):
         TrainConfig(**options)  # type: ignore[arg-type]
 
 

@@ -242,26 +242,26 @@ def test_an_output_folder_in_use(shards: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
 def test_cuda_asked_for_and_absent(shards: Path, tmp_path: Path) -> None:
     arguments = ["--shards", shards, "--out", tmp_path / "run", *OPTIONS, "--device=cuda"]
-    assert "CUDA is not available" in _one_line(_invoke(*arguments))
+    assert "CUDA is not available" in _one_line(_invoke(*arguments), code=2)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("argument", "message", "code"),
     [
-        (["--device=tpu"], "--device: unknown device (expected auto, cpu, cuda or cuda:N, found"),
-        (["--model=huge"], "--model: unknown model (expected one of small,"),
-        (["--augmentations=rotate,blur"], "no such augmentation"),
-        (["--classes=kaon"], "no such class"),
-        (["--batch-size=1"], "--batch-size: unusable value (expected at least 2, found 1)"),
-        (["--config=none.toml"], "none.toml: --config: no such file"),
+        ("--device=tpu", "--device: unknown device (expected auto, cpu, cuda or cuda:N, found", 2),
+        ("--model=huge", "--model: unknown model (expected one of small,", 2),
+        ("--augmentations=rotate,blur", "no such augmentation", 1),
+        ("--classes=kaon", "no such class", 1),
+        ("--batch-size=1", "--batch-size: unusable value (expected at least 2, found 1)", 2),
+        ("--config=none.toml", "none.toml: --config: no such file", 2),
     ],
 )
 def test_options_that_cannot_be_used(
-    shards: Path, tmp_path: Path, arguments: list[str], message: str
+    shards: Path, tmp_path: Path, argument: str, message: str, code: int
 ) -> None:
     out = ["--shards", shards, "--out", tmp_path / "run", "--num-augmentations=1"]
-    assert message in _one_line(_invoke(*out, "--batch-size=24", *arguments))
+    assert message in _one_line(_invoke(*out, "--batch-size=24", argument), code=code)
     assert not (tmp_path / "run").exists()
 
 

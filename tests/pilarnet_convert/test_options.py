@@ -1,0 +1,163 @@
+"""Options declared once: limits, flags and docstring of a small record."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pilarnet_convert.console import Command
+from pilarnet_convert.options import (
+    OptionError,
+    check_options,
+    documented,
+    flag,
+    make_flags,
+    option,
+)
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class Baking:
+    """How to bake bread."""
+
+    oven: Path = option(dataclasses.MISSING, "Folder of the oven.", metavar="FOLDER")
+    flour_kg: float = option(0.5, "Flour of a loaf.", above=0, most=2.0)
+    loaves: int | None = option(None, "Loaves to bake; all unless given.", least=1)
+    shape: str = option("round", "Shape of the loaf.", choices=("round", "long"))
+    seeds: tuple[str, ...] = option(("poppy",), "What to sprinkle.", choices=("poppy", "sesame"))
+    hours: tuple[int, ...] = option((6, 7), "When to bake.", least=0, most=23)
+    shares: tuple[float, ...] = option((), "Shares of each customer.", least=0)
+    salted: bool = option(True, "Add salt.")
+    frozen: bool = option(False, "Freeze the loaves.")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+def bake(*arguments: str) -> tuple[Baking | None, int, str]:
+    made: list[Baking] = []
+    command = Command(
+        "bake", params=make_flags(Baking), callback=lambda **values: made.append(Baking(**values))
+    )
+    result = CliRunner().invoke(command, arguments)
+    return (made or [None])[0], result.exit_code, result.output
+
+
+def test_flags_give_the_record_with_its_types() -> None:
+    made, code, output = bake("--oven", "a/b")
+    assert (code, output) == (0, "")
+    assert made == Baking(oven=Path("a/b"))
+    made, code, output = bake(
+        *("--oven=x", "--flour-kg=1", "--loaves=3", "--shape=long", "--seeds=poppy, sesame"),
+        *("--hours=8", "--shares=0.25,1", "--no-salted", "--frozen"),
+    )
+    assert (code, output) == (0, "")
+    assert made == Baking(
+        oven=Path("x"),
+        flour_kg=1.0,
+        loaves=3,
+        shape="long",
+        seeds=("poppy", "sesame"),
+        hours=(8,),
+        shares=(0.25, 1.0),
+        salted=False,
+        frozen=True,
+    )
+    assert isinstance(made.flour_kg, float)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Missing option '--oven'"),
+        (["--oven=x", "--shape=flat"], "'flat' is not one of 'round', 'long'"),
+        (["--oven=x", "--hours=6,noon"], "'6,noon' is not a list such as N,..."),
+        (
+            ["--oven=x", "--seeds=sand"],
+            "error: --seeds: unusable value (expected one of poppy, sesame, found sand)",
+        ),
+        (["--oven=x", "--flour-kg=0"], "--flour-kg: unusable value (expected above 0, found 0.0)"),
+    ],
+)
+def test_wrong_usage_has_exit_code_2(arguments: list[str], message: str) -> None:
+    made, code, output = bake(*arguments)
+    assert (made, code) == (None, 2)
+    assert message in output
+    assert "Traceback" not in output
+
+
+@given(
+    flour=st.floats(),
+    loaves=st.none() | st.integers(),
+    hours=st.lists(st.integers(-5, 30)).map(tuple),
+)
+def test_a_record_is_made_exactly_of_values_within_their_limits(
+    flour: float, loaves: int | None, hours: tuple[int, ...]
+) -> None:
+    values: dict[str, Any] = {"flour_kg": flour, "loaves": loaves, "hours": hours}
+    broken = [
+        name
+        for name, fits in (
+            ("flour_kg", not math.isnan(flour) and 0 < flour <= 2),
+            ("loaves", loaves is None or loaves >= 1),
+            ("hours", all(0 <= hour <= 23 for hour in hours)),
+        )
+        if not fits
+    ]
+    if not broken:
+        assert Baking(oven=Path("x"), **values).hours == hours
+        return
+    with pytest.raises(OptionError) as caught:
+        Baking(oven=Path("x"), **values)
+    assert caught.value.details["field"] == flag(broken[0])
+
+
+def test_a_list_in_a_file_is_taken_and_something_else_is_refused() -> None:
+    hours = next(param for param in make_flags(Baking) if param.name == "hours")
+    context = click.Context(Command("bake"))
+    assert hours.type_cast_value(context, [5, 6]) == (5, 6)
+    with pytest.raises(click.BadParameter, match="not a list"):
+        hours.type_cast_value(context, 5)
+    seeds = next(param for param in make_flags(Baking) if param.name == "seeds")
+    with pytest.raises(click.BadParameter, match="not a list"):
+        seeds.type_cast_value(context, [5])
+
+
+def test_fields_can_be_left_out() -> None:
+    names = [param.name for param in make_flags(Baking, leave_out=("oven", "hours"))]
+    assert names == ["flour_kg", "loaves", "shape", "seeds", "shares", "salted", "frozen"]
+
+
+def test_help_and_docstring_say_name_default_and_meaning() -> None:
+    _, _, output = bake("--help")
+    text = " ".join(output.split())
+    for words in (
+        "--oven FOLDER Folder of the oven. [required]",
+        "--flour-kg FLOAT Flour of a loaf. [default: 0.5]",
+        "--loaves INTEGER Loaves to bake; all unless given. --shape",
+        "--seeds NAME,... What to sprinkle. [default: poppy]",
+        "--salted / --no-salted Add salt. [default: salted]",
+        "--frozen / --no-frozen Freeze the loaves. [default: no-frozen]",
+    ):
+        assert words in text
+    lines = (Baking.__doc__ or "").splitlines()
+    assert lines[:6] == [
+        "How to bake bread.",
+        "",
+        "    Parameters",
+        "    ----------",
+        "    oven : Path",
+        "        Folder of the oven.",
+    ]
+    assert "    loaves : int | None, default None" in lines
+    assert "    hours : tuple[int, ...], default (6, 7)" in lines
