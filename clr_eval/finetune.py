@@ -18,11 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from clr_eval.ragged import take
 from clr_train.batch import ParticleBatch, VoxelBatch
 from clr_train.keys import fold, key, permutation
 from clr_train.learner import Learner
-from clr_train.training.gradient_cache import learning_rate, parameter_groups, split_batch
+from clr_train.training.gradient_cache import learning_rate, parameter_groups
 from clr_train.views.make import ViewConfig, plain, views
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.species import CLASSES
@@ -132,7 +131,7 @@ class Classifier:
             if place == 0:
                 order = permutation(train.num_particles, key(self.seed, epoch, _ORDER))
             rows = torch.from_numpy(order[place * size : (place + 1) * size])
-            batch = take(train, rows).to(self.device)
+            batch = train.take(rows).to(self.device)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, total_steps=total, config=schedule)
             optimizer.zero_grad(set_to_none=True)
@@ -161,7 +160,7 @@ class Classifier:
         self.module.eval()
         parts = []
         with torch.no_grad():
-            for piece in split_batch(batch, size=_INFERENCE_BATCH):
+            for piece in batch.split(_INFERENCE_BATCH):
                 voxels = self._plain(piece.to(self.device))
                 parts.append(self._logits(voxels, None).softmax(dim=1).cpu().numpy())
         return np.concatenate(parts)

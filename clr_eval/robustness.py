@@ -12,7 +12,6 @@ from clr_eval.corruptions import DISTURBANCES, disturb
 from clr_eval.evaluation import Predict, Subject
 from clr_eval.methods import METHODS
 from clr_eval.metrics import rates
-from clr_train.training.gradient_cache import split_batch
 
 __all__ = ["answers_when_disturbed", "robustness"]
 
@@ -108,6 +107,6 @@ def _answers(subject: Subject, predict: Predict, name: str, level: float) -> NDA
     """Classify the test split at one level of one disturbance."""
     guesses = [
         predict(disturb(piece, name=name, level=level, seed=_SEED)).argmax(axis=1)
-        for piece in split_batch(subject.test.batch, size=_BATCH)
+        for piece in subject.test.batch.split(_BATCH)
     ]
     return np.concatenate(guesses)

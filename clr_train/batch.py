@@ -5,7 +5,9 @@ Shapes: N particles, V voxels as stored, M voxels after quantisation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -98,22 +100,81 @@ class ParticleBatch:
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> ParticleBatch:
         """Return the batch on `device`."""
-        return ParticleBatch(
-            xyz=self.xyz.to(device, non_blocking=non_blocking),
-            energy=self.energy.to(device, non_blocking=non_blocking),
-            offset=self.offset.to(device, non_blocking=non_blocking),
-            label=self.label.to(device, non_blocking=non_blocking),
-            particle=self.particle.to(device, non_blocking=non_blocking),
-        )
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> ParticleBatch:
         """Return the batch in page-locked memory, from which a copy to a GPU can overlap work."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> ParticleBatch:
+        return ParticleBatch(**{f.name: change(getattr(self, f.name)) for f in fields(self)})
+
+    def slice(self, start: int, stop: int) -> ParticleBatch:
+        """Return the particles `start` to `stop`, end excluded, without a copy of their voxels."""
+        first, last = self.offset[[start, stop]].tolist()
+        return self._cut(start, stop, first, last)
+
+    def split(self, size: int | Sequence[int]) -> Iterator[ParticleBatch]:
+        """Cut the batch into pieces, in order, without a copy of the voxels.
+
+        Parameters
+        ----------
+        size : int or sequence of int
+            Particles of each piece but the last, which may have fewer; or of each piece, their sum
+            being N.
+
+        Yields
+        ------
+        ParticleBatch
+        """
+        if isinstance(size, int):
+            if size >= self.num_particles:
+                yield self
+                return
+            stops = [*range(size, self.num_particles, size), self.num_particles]
+        else:
+            stops = list(accumulate(size))
+        rows = self.offset.tolist()  # all at once: on a GPU each look waits for the device
+        for start, stop in pairwise([0, *stops]):
+            yield self._cut(start, stop, rows[start], rows[stop])
+
+    def _cut(self, start: int, stop: int, first: int, last: int) -> ParticleBatch:
+        """Return the particles `start` to `stop`, which own the voxels `first` to `last`."""
+        offset = self.offset[start : stop + 1] - first
         return ParticleBatch(
-            xyz=self.xyz.pin_memory(),
-            energy=self.energy.pin_memory(),
-            offset=self.offset.pin_memory(),
-            label=self.label.pin_memory(),
-            particle=self.particle.pin_memory(),
+            xyz=self.xyz[first:last],
+            energy=self.energy[first:last],
+            offset=offset.pin_memory() if self.offset.is_pinned() else offset,
+            label=self.label[start:stop],
+            particle=self.particle[start:stop],
+        )
+
+    def take(self, rows: Tensor) -> ParticleBatch:
+        """Return the particles at the positions `rows`, int64 [n] of 0 .. N-1, in that order."""
+        first = self.offset[rows]
+        size = self.offset[rows + 1] - first
+        offset = torch.cat([size.new_zeros(1), size.cumsum(0)])
+        shift = torch.repeat_interleave(first - offset[:-1], size)
+        voxels = torch.arange(len(shift), device=self.device) + shift
+        return ParticleBatch(
+            xyz=self.xyz[voxels],
+            energy=self.energy[voxels],
+            offset=offset,
+            label=self.label[rows],
+            particle=self.particle[rows],
+        )
+
+    @classmethod
+    def concatenate(cls, batches: Sequence[ParticleBatch]) -> ParticleBatch:
+        """Join one or more batches, in order."""
+        firsts = accumulate((batch.num_voxels for batch in batches), initial=0)
+        ends = [batch.offset[1:] + first for batch, first in zip(batches, firsts, strict=False)]
+        return cls(
+            xyz=torch.cat([batch.xyz for batch in batches]),
+            energy=torch.cat([batch.energy for batch in batches]),
+            offset=torch.cat([batches[0].offset[:1], *ends]),
+            label=torch.cat([batch.label for batch in batches]),
+            particle=torch.cat([batch.particle for batch in batches]),
         )
 
 

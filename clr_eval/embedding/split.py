@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clr_eval.ragged import take
 from clr_train.batch import ParticleBatch
 from clr_train.keys import key, permutation
 from clr_train.stream.reader import SplitReader
@@ -64,7 +63,7 @@ class Particles:
 
     def pick(self, rows: NDArray[np.int64]) -> ParticleBatch:
         """Give some particles as a batch, in the order of `rows`."""
-        return take(self.batch, torch.from_numpy(rows))
+        return self.batch.take(torch.from_numpy(rows))
 
 
 def provenance(shards: str | Path, *, split: str) -> dict[str, NDArray[Any]]:

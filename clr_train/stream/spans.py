@@ -6,7 +6,6 @@ processes share memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -19,7 +18,7 @@ from clr_train.stream.reader import SplitReader
 from clr_train.stream.sampling import EpochPlan, plan_epoch
 from pilarnet_convert.errors import PilarnetError
 
-__all__ = ["Request", "SpanOptions", "Spans", "cut", "fill"]
+__all__ = ["Request", "SpanOptions", "Spans", "fill"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,18 +108,3 @@ def fill(
             end = min(end, fits)
         ends.append(min(end, len(num_voxels)))
     return np.diff(ends)
-
-
-def cut(span: ParticleBatch, sizes: NDArray[np.int64]) -> Iterator[ParticleBatch]:
-    """Cut a span into batches of so many particles, without a copy of the voxels."""
-    stops = np.cumsum(sizes).tolist()
-    rows = span.offset.tolist()
-    for start, stop in pairwise([0, *stops]):
-        offset = span.offset[start : stop + 1] - rows[start]
-        yield ParticleBatch(
-            xyz=span.xyz[rows[start] : rows[stop]],
-            energy=span.energy[rows[start] : rows[stop]],
-            offset=offset.pin_memory() if span.offset.is_pinned() else offset,
-            label=span.label[start:stop],
-            particle=span.particle[start:stop],
-        )

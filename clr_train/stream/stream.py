@@ -17,7 +17,7 @@ from clr_train.batch import ParticleBatch
 from clr_train.stream.filters import StreamReport, select
 from clr_train.stream.loader import SpanLoader
 from clr_train.stream.reader import SplitReader
-from clr_train.stream.spans import SpanOptions, Spans, cut, fill
+from clr_train.stream.spans import SpanOptions, Spans, fill
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.species import CLASSES
 
@@ -238,7 +238,7 @@ class ParticleStream:
         sizes = self._spans.plan(epoch).sizes()
         requests = self._spans.requests(epoch, start_batch)
         for request, span in zip(requests, self._loader.read(requests), strict=True):
-            yield from cut(span, sizes[request.first : request.last])
+            yield from span.split(sizes[request.first : request.last].tolist())
 
     def sequential(self, batch_size: int) -> Iterator[ParticleBatch]:
         """Iterate once over every particle that passes the filters, in the order of the shards.
@@ -253,7 +253,7 @@ class ParticleStream:
         for first in range(0, len(particles), step):
             piece = particles[first : first + step]
             sizes = fill(self._reader.layout.num_voxels[piece], batch_size, budget=budget)
-            yield from cut(self._reader.read(piece), sizes)
+            yield from self._reader.read(piece).split(sizes.tolist())
 
     def close(self) -> None:
         """End the worker processes; the next iteration starts new ones."""

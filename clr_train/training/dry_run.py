@@ -12,7 +12,7 @@ from clr_train.learner import Learner, open_stream
 from clr_train.runtime.processes import pick_device
 from clr_train.stream.stream import ParticleStream
 from clr_train.train import count_steps
-from clr_train.training.gradient_cache import learning_rate, split_batch
+from clr_train.training.gradient_cache import learning_rate
 
 __all__ = ["describe", "saved_bytes"]
 
@@ -66,7 +66,7 @@ def describe(config: TrainConfig) -> str:
 def _memory(learner: Learner, *, stream: ParticleStream) -> str:
     config = learner.config
     batch = next(stream.batches(0))
-    piece = next(split_batch(batch, size=config.micro_batch_size or batch.num_particles))
+    piece = next(batch.split(config.micro_batch_size or batch.num_particles))
     weights = _BYTES_PER_WEIGHT * sum(w.numel() for w in learner.model.parameters())
     activations = saved_bytes(learner, piece.to(learner.device))
     # Similarities, their exponentials, and the positives of all anchors, in float32.

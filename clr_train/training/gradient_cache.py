@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from clr_train.batch import ParticleBatch
 from clr_train.config import TrainConfig
 
-__all__ = ["backpropagate", "learning_rate", "parameter_groups", "split_batch"]
+__all__ = ["backpropagate", "learning_rate", "parameter_groups"]
 
 #: Peak learning rate of a run that names none. For the sizes listed it was found by trial; for
 #: the others it is one at which AdamW trains networks of this kind safely.
@@ -54,7 +53,7 @@ def backpropagate(
     float32 tensor []
         The loss.
     """
-    pieces = list(split_batch(batch, size=micro_batch_size or batch.num_particles))
+    pieces = list(batch.split(micro_batch_size or batch.num_particles))
     if len(pieces) == 1:
         first, second = project(batch).unbind()
         value = loss(first, second, batch.label)
@@ -72,25 +71,6 @@ def backpropagate(
         torch.autograd.backward(project(piece), gradient[:, begin:end])
         begin = end
     return value.detach()
-
-
-def split_batch(batch: ParticleBatch, *, size: int) -> Iterator[ParticleBatch]:
-    """Cut a batch into pieces of at most `size` particles, in order."""
-    if size >= batch.num_particles:
-        yield batch
-        return
-    bounds = batch.offset[::size].tolist()
-    if batch.num_particles % size:
-        bounds.append(batch.num_voxels)
-    for i, (low, high) in enumerate(pairwise(bounds)):
-        rows = slice(i * size, (i + 1) * size)
-        yield ParticleBatch(
-            xyz=batch.xyz[low:high],
-            energy=batch.energy[low:high],
-            offset=batch.offset[i * size : (i + 1) * size + 1] - low,
-            label=batch.label[rows],
-            particle=batch.particle[rows],
-        )
 
 
 def learning_rate(step: int, *, total_steps: int, config: TrainConfig) -> float:

@@ -19,7 +19,6 @@ from clr_eval.probes import CLASSIFIERS, fit_probe
 from clr_train import Learner, load_learner
 from clr_train.probe.handcrafted import handmade_features
 from clr_train.probe.probes import Features, linear_probe, majority, nearest_neighbours
-from clr_train.training.gradient_cache import split_batch
 from pilarnet_convert.errors import PilarnetError
 
 OPTIONS = FitOptions(
@@ -55,8 +54,7 @@ def test_fine_tuning_begins_at_the_checkpoint_and_leaves_it_alone(
     network = Classifier(learner, pretrained=True, seed=0)
     batch = train.pick(np.arange(12))
     pieces: Iterator[torch.Tensor] = (
-        network.encoder(network._plain(piece), network.engine)
-        for piece in split_batch(batch, size=12)
+        network.encoder(network._plain(piece), network.engine) for piece in batch.split(12)
     )
     with torch.no_grad():
         network.module.eval()

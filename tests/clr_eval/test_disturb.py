@@ -9,9 +9,7 @@ import pytest
 import torch
 
 from clr_eval.corruptions import DISTURBANCES, NOISE_MARGIN, NOISE_MEV, disturb
-from clr_eval.ragged import take
 from clr_train.batch import ParticleBatch
-from clr_train.training.gradient_cache import split_batch
 from tests.clr_train.clouds import as_batch, make_clouds
 
 
@@ -34,9 +32,7 @@ def test_a_level_keeps_every_particle_and_depends_on_it_alone(name: str) -> None
         assert torch.equal(whole.label, batch.label)
         assert (whole.offset.diff() > 0).all()
         assert (whole.energy >= 0).all()
-        pieces = [
-            disturb(piece, name=name, level=level, seed=4) for piece in split_batch(batch, size=7)
-        ]
+        pieces = [disturb(piece, name=name, level=level, seed=4) for piece in batch.split(7)]
         assert torch.equal(torch.cat([piece.xyz for piece in pieces]), whole.xyz)
         assert torch.equal(torch.cat([piece.energy for piece in pieces]), whole.energy)
 
@@ -108,7 +104,7 @@ def test_jitter_moves_and_sums_and_loses_no_energy() -> None:
 def test_take_picks_particles_as_a_loop_does() -> None:
     batch = _batch()
     rows = [7, 0, 39, 7]
-    found = take(batch, torch.tensor(rows))
+    found = batch.take(torch.tensor(rows))
     clouds = _clouds(batch)
     assert _clouds(found) == [clouds[row] for row in rows]
     assert found.particle.tolist() == batch.particle[rows].tolist()

@@ -7,8 +7,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from clr_train.batch import ParticleBatch
@@ -19,7 +17,6 @@ from clr_train.training.gradient_cache import (
     backpropagate,
     learning_rate,
     parameter_groups,
-    split_batch,
 )
 
 
@@ -34,17 +31,6 @@ def _batch(counts: list[int]) -> ParticleBatch:
         label=torch.arange(len(counts)),
         particle=torch.arange(len(counts)) * 7,
     )
-
-
-@given(counts=st.lists(st.integers(0, 5), min_size=1, max_size=9), size=st.integers(1, 10))
-def test_pieces_joined_are_the_batch(counts: list[int], size: int) -> None:
-    batch = _batch(counts)
-    pieces = list(split_batch(batch, size=size))
-    assert [piece.num_particles for piece in pieces[:-1]] == [size] * (len(pieces) - 1)
-    assert 1 <= pieces[-1].num_particles <= size
-    for name in ("xyz", "energy", "label", "particle"):
-        assert torch.equal(torch.cat([getattr(p, name) for p in pieces]), getattr(batch, name))
-    assert torch.equal(torch.cat([p.offset.diff() for p in pieces]), batch.offset.diff())
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 7])

@@ -25,7 +25,6 @@ from clr_train.learner import Learner, load_learner, open_stream
 from clr_train.train import TrainingError, TrainResult, pretrain
 from clr_train.training.checkpoint import CheckpointError, load_checkpoint
 from clr_train.training.dry_run import describe, saved_bytes
-from clr_train.training.gradient_cache import split_batch
 from clr_train.training.run_folder import COLUMNS, TIMING_COLUMNS, RunFolder
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.shards.reader import open_shards
@@ -287,7 +286,7 @@ def test_an_encoder_is_loaded_from_its_checkpoint(shards: Path, straight: Path) 
     batch = next(stream.sequential(16))
     features = learner.represent(batch)
     assert features.shape == (16, learner.model.encoder.out_features)
-    alone = next(split_batch(batch, size=1))
+    alone = next(batch.split(1))
     torch.testing.assert_close(learner.represent(alone), features[:1], rtol=1e-4, atol=1e-5)
     untrained = Learner(_config(shards, straight), device=torch.device("cpu"))
     assert not torch.allclose(untrained.represent(batch), features, rtol=1e-2)
@@ -327,7 +326,7 @@ def test_memory_is_counted_by_what_is_kept(shards: Path, tmp_path: Path) -> None
     learner = Learner(config, device=torch.device("cpu"))
     batch = next(open_stream(config, split="train").batches(0))
     whole = saved_bytes(learner, batch)
-    pieces = [saved_bytes(learner, piece) for piece in split_batch(batch, size=6)]
+    pieces = [saved_bytes(learner, piece) for piece in batch.split(6)]
     assert whole == pytest.approx(sum(pieces), rel=0.2)
     lines = describe(config).splitlines()
     assert lines[0].startswith("model      atto: ")
