@@ -22,6 +22,7 @@ from clr_train.learner import Learner, load_learner
 from clr_train.probe.handcrafted import handmade_features
 from clr_train.probe.probes import Features, collect
 from clr_train.training.checkpoint import load_checkpoint
+from clr_train.training.gradient_cache import split_batch
 from pilarnet_convert.shards.reader import open_shard_attributes
 
 __all__ = ["Predict", "Subject"]
@@ -95,7 +96,7 @@ class Subject:
 
         def make() -> dict[str, NDArray[Any]]:
             self.say(f"{kind} features of the {split} split")
-            pieces = particles.batch.split(_BATCH)
+            pieces = split_batch(particles.batch, size=_BATCH)
             return {"values": collect(pieces, features=self.represent(kind)).values}
 
         part = self.cache.get(f"features-{kind}-{split}", depends_on={}, make=make)
@@ -155,7 +156,7 @@ class Subject:
         represent = self.represent(kind)
 
         def predict(batch: ParticleBatch) -> NDArray[Any]:
-            pieces = batch.split(_BATCH)
+            pieces = split_batch(batch, size=_BATCH)
             return probe(collect(pieces, features=represent).values)
 
         return predict

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from clr_train.batch import ParticleBatch
 from clr_train.config import TrainConfig
 
-__all__ = ["backpropagate", "learning_rate", "parameter_groups"]
+__all__ = ["backpropagate", "learning_rate", "parameter_groups", "split_batch"]
 
 #: Peak learning rate of a run that names none. For the sizes listed it was found by trial; for
 #: the others it is one at which AdamW trains networks of this kind safely.
@@ -71,6 +71,11 @@ def backpropagate(
         torch.autograd.backward(project(piece), gradient[:, begin:end])
         begin = end
     return value.detach()
+
+
+def split_batch(batch: ParticleBatch, *, size: int) -> Iterator[ParticleBatch]:
+    """Cut a batch into pieces of at most `size` particles, in order."""
+    return batch.split(size)
 
 
 def learning_rate(step: int, *, total_steps: int, config: TrainConfig) -> float:
