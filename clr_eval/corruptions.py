@@ -17,7 +17,7 @@ import torch
 
 from clr_eval.ragged import as_particles
 from clr_train.batch import ParticleBatch
-from clr_train.keys import fold, key, uniform
+from clr_train.keys import fold_in, key, uniform
 from clr_train.views.augmentations import Parameters
 from clr_train.views.augmented_batch import Rows
 from clr_train.views.make import ViewConfig, plain, views
@@ -116,15 +116,15 @@ def _add_noise(batch: ParticleBatch, level: float, seed: int) -> ParticleBatch:
     Their number is the level times the particle's voxels, rounded at random to keep the mean;
     their energy is exponential. Where one falls on a voxel, the energies add.
     """
-    keys = fold(key(seed, _NOISE, device=batch.device), batch.particle)
+    keys = fold_in(key(seed, _NOISE, device=batch.device), batch.particle)
     rows = Rows.of(batch)
     wanted = level * rows.size.double()
-    count = (wanted + uniform(fold(keys, 0)).double()).floor().long()
+    count = (wanted + uniform(fold_in(keys, 0)).double()).floor().long()
     offset = torch.cat([count.new_zeros(1), count.cumsum(0)])
     noise = Rows(offset=offset, num_voxels=int(offset[-1]))
-    words = noise.bits(fold(keys, 1))
+    words = noise.bits(fold_in(keys, 1))
     low, high = (rows.reduce(batch.xyz.T.float(), how) for how in ("min", "max"))
-    draws = torch.stack([uniform(fold(words, axis)) for axis in range(4)])
+    draws = torch.stack([uniform(fold_in(words, axis)) for axis in range(4)])
     span = noise.spread(high - low + 2 * NOISE_MARGIN + 1)
     position = (noise.spread(low - NOISE_MARGIN) + draws[:3] * span).T
     energy = -NOISE_MEV * torch.log1p(-draws[3])

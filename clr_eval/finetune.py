@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from clr_train.batch import ParticleBatch, VoxelBatch
-from clr_train.keys import fold, key, permutation
+from clr_train.keys import fold_in, key, permutation
 from clr_train.learner import Learner
 from clr_train.training.gradient_cache import learning_rate, parameter_groups
 from clr_train.views.make import ViewConfig, plain, views
@@ -135,7 +135,7 @@ class Classifier:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, total_steps=total, config=schedule)
             optimizer.zero_grad(set_to_none=True)
-            paths = fold(key(self.seed, epoch, _PATHS, device=self.device), batch.particle)
+            paths = fold_in(key(self.seed, epoch, _PATHS, device=self.device), batch.particle)
             logits = self._logits(self._view(batch, epoch, options), paths)
             # The mean of weighted losses: divided by the batch's weights, rare classes would weigh
             # less in a batch that holds more of them.

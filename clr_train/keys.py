@@ -1,8 +1,9 @@
-"""Randomness without a state: each draw is a hash of what it is for.
+"""Random numbers from keys, without a generator that has a state.
 
-A draw is keyed by integers (a seed, an epoch, a particle, a view, a voxel), so it is the same
-whatever was drawn before it, in whichever process and on whichever device. The hash is integer
-arithmetic modulo 2**64, which the CPU and CUDA do alike; the numbers made of it are exact.
+A draw is a hash of the integers that it is for (a seed, an epoch, a particle, a view, a voxel). It
+is the same whatever was drawn before, in any process and on any device: the hash is integer
+arithmetic modulo 2**64, and the numbers are made from it exactly. The names are those of
+``jax.random``.
 """
 
 from __future__ import annotations
@@ -15,12 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clr_train import host
+__all__ = ["fold_in", "key", "normal", "permutation", "uniform"]
 
-__all__ = ["NORMAL_BITS", "fold", "key", "normals", "permutation", "uniform"]
-
-#: A normal draw is one of 2**16 quantiles; the outermost lie at 4.32 standard deviations.
-NORMAL_BITS: Final = 16
+# A normal draw is one of 2**16 quantiles; the outermost lie at 4.32 standard deviations.
+_NORMAL_BITS: Final = 16
 _UNIFORM_BITS: Final = 24  # what the significand of a float32 holds
 
 
@@ -33,42 +32,55 @@ def _signed(word: int) -> int:
 # Stafford). G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators",
 # OOPSLA 2014, doi:10.1145/2660193.2660195.
 _INCREMENT: Final = _signed(0x9E3779B97F4A7C15)
-_ROUNDS: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
+_ROUNDS: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+_LAST_SHIFT: Final = 31
 
 
-def _mix(word: Tensor) -> Tensor:
+def _mix(words: Tensor) -> Tensor:
     """Scramble int64 words in place (a bijection); return them."""
-    if host.holds(word):
-        # numpy has unsigned words, which take half the operations.
-        unsigned = word.numpy().view(np.uint64)
-        for shift, multiplier in _ROUNDS:
-            unsigned ^= unsigned >> np.uint64(shift)
-            if multiplier != 1:
-                unsigned *= np.uint64(multiplier)
-        return word
+    return _mix_with_numpy(words) if words.device.type == "cpu" else _mix_with_torch(words)
+
+
+def _mix_with_numpy(words: Tensor) -> Tensor:
+    """Scramble words on the CPU: numpy's unsigned integers take half the operations."""
+    unsigned = words.numpy().view(np.uint64)
     for shift, multiplier in _ROUNDS:
-        # The shift of a signed word carries its sign along: the mask makes it a logical one.
-        word ^= (word >> shift).bitwise_and_((1 << (64 - shift)) - 1)
-        if multiplier != 1:
-            word *= _signed(multiplier)
-    return word
+        unsigned ^= unsigned >> np.uint64(shift)
+        unsigned *= np.uint64(multiplier)
+    unsigned ^= unsigned >> np.uint64(_LAST_SHIFT)
+    return words
+
+
+def _mix_with_torch(words: Tensor) -> Tensor:
+    """Scramble words on any device."""
+    for shift, multiplier in _ROUNDS:
+        words ^= _shifted(words, shift)
+        words *= _signed(multiplier)
+    words ^= _shifted(words, _LAST_SHIFT)
+    return words
+
+
+def _shifted(words: Tensor, shift: int) -> Tensor:
+    """Shift to the right, filling with zeros: that of a signed integer fills with its sign."""
+    return (words >> shift).bitwise_and_((1 << (64 - shift)) - 1)
 
 
 def _mix_int(word: int) -> int:
     """Scramble one unsigned word as `_mix` does, without the cost of a tensor's operations."""
     for shift, multiplier in _ROUNDS:
         word %= 1 << 64
-        word = (word ^ (word >> shift)) * multiplier % (1 << 64)
-    return word
+        word = (word ^ (word >> shift)) * multiplier
+    word %= 1 << 64
+    return word ^ (word >> _LAST_SHIFT)
 
 
-def fold(keys: Tensor, value: Tensor | int) -> Tensor:
+def fold_in(keys: Tensor, value: Tensor | int) -> Tensor:
     """Derive a key from each key and a value; SplitMix64's output number `value`.
 
     Parameters
     ----------
     keys : Tensor, int64
-        Keys, or draws of 64 random bits: they are the same thing.
+        Keys, or 64 random bits each: they are the same thing.
     value : Tensor of int64, or int
         What the new keys are for, 0 or more; broadcast against `keys`.
 
@@ -103,14 +115,14 @@ def key(*parts: int, device: torch.device | str = "cpu") -> Tensor:
 
 
 def uniform(bits: Tensor, field: int = 0) -> Tensor:
-    """Make uniform numbers in [0, 1) of random words.
+    """Make uniform numbers in [0, 1) from random words.
 
     Parameters
     ----------
     bits : Tensor, int64
-        Random words of `fold`.
+        Random words of `fold_in`.
     field : int
-        0 or 1: which 24 of the 64 bits to take; two independent numbers come of a word.
+        0 or 1: which 24 of the 64 bits to take; a word gives two independent numbers.
 
     Returns
     -------
@@ -122,33 +134,33 @@ def uniform(bits: Tensor, field: int = 0) -> Tensor:
     return whole.to(torch.float32).mul_(2.0**-_UNIFORM_BITS)
 
 
-def normals(bits: Tensor, field: int = 0) -> Tensor:
-    """Make normal numbers of random words, by inversion.
+def normal(bits: Tensor, field: int = 0) -> Tensor:
+    """Make normal numbers from random words, by inversion.
 
-    The quantiles of the standard normal distribution at (k + 1/2) / 2**16 stand in a table: one
-    look-up, the same to the last bit on every device, unlike logarithms and cosines. Their mean
-    is 0, their variance 0.999995.
+    A draw is one of the quantiles of the standard normal distribution at (k + 1/2) / 2**16, looked
+    up in a table: the same bits on every device, unlike logarithms and cosines. Their mean is 0,
+    their variance 0.999995.
 
     Parameters
     ----------
     bits : Tensor, int64
-        Random words of `fold`.
+        Random words of `fold_in`.
     field : int
-        0 to 3: which 16 of the 64 bits to take; four independent numbers come of a word.
+        0 to 3: which 16 of the 64 bits to take; a word gives four independent numbers.
 
     Returns
     -------
     Tensor, float32, same shape
         Mean 0, standard deviation 1, between -4.33 and 4.33.
     """
-    shift = 64 - (field + 1) * NORMAL_BITS
-    whole = (bits >> shift).bitwise_and_((1 << NORMAL_BITS) - 1)
+    shift = 64 - (field + 1) * _NORMAL_BITS
+    whole = (bits >> shift).bitwise_and_((1 << _NORMAL_BITS) - 1)
     return _quantiles(str(bits.device))[whole]
 
 
 @functools.cache
 def _quantiles(device: str) -> Tensor:
-    half = 1 << (NORMAL_BITS - 1)
+    half = 1 << (_NORMAL_BITS - 1)
     # One half mirrored: symmetric exactly, whatever the last bit of the function that inverts.
     upper = torch.special.ndtri(
         0.5 + (torch.arange(half, dtype=torch.float64) + 0.5) / (2 * half)
@@ -172,5 +184,5 @@ def permutation(count: int, keys: Tensor) -> NDArray[np.int64]:
     -------
     array, int64 [count]
     """
-    words = fold(keys.cpu(), torch.arange(count)).numpy()
+    words = fold_in(keys.cpu(), torch.arange(count)).numpy()
     return np.argsort(words, kind="stable")

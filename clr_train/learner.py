@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clr_train.batch import ParticleBatch
 from clr_train.config import SHAPE_OPTIONS, TrainConfig
-from clr_train.keys import fold, key
+from clr_train.keys import fold_in, key
 from clr_train.loss import nt_xent, supervised_contrastive
 from clr_train.network.encoder import ContrastiveModel
 from clr_train.network.models import MODELS, EncoderConfig
@@ -94,7 +94,7 @@ class Learner:
         seed = self.config.seed
         voxels = views(batch, seed=seed, epoch=epoch, view=0, count=2, config=self._views)
         keys = [
-            fold(key(seed, epoch, _PATHS + view, device=self.device), batch.particle)
+            fold_in(key(seed, epoch, _PATHS + view, device=self.device), batch.particle)
             for view in (0, 1)
         ]
         with self._autocast():

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from clr_train.keys import fold, uniform
+from clr_train.keys import fold_in, uniform
 from clr_train.network.response_norm import EPSILON, TINY, particle_response_norm
 from clr_train.sparse import SparseTensor
 
@@ -118,7 +118,7 @@ class Block(nn.Module):
         if self.training and self.drop_path > 0.0:
             if keys is None:
                 raise ValueError("keys: a model with drop path needs a key for every particle")
-            kept = uniform(fold(keys, self.salt)) >= self.drop_path
+            kept = uniform(fold_in(keys, self.salt)) >= self.drop_path
             scale = kept.to(y.dtype) / (1.0 - self.drop_path)
             y = y * x.segments.spread(scale[:, None])
         return x.replace(x.features + y)

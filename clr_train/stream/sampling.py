@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clr_train.keys import fold, key, permutation
+from clr_train.keys import fold_in, key, permutation
 from clr_train.stream.filters import Layout
 
 __all__ = ["EpochPlan", "balance", "keep_within", "plan_epoch"]
@@ -48,7 +48,7 @@ def balance(
     array, int64
         Indices in the split, ascending.
     """
-    words = fold(key(seed, epoch, _BALANCE), torch.from_numpy(particles)).numpy()
+    words = fold_in(key(seed, epoch, _BALANCE), torch.from_numpy(particles)).numpy()
     classes = [np.flatnonzero(label[particles] == c) for c in np.unique(label[particles])]
     count = min(len(members) for members in classes)
     chosen = [members[np.argsort(words[members], kind="stable")[:count]] for members in classes]
@@ -142,7 +142,7 @@ def plan_epoch(
     # Even, for the rest in a span of its own would be one batch of few blocks, hardly mixed.
     bounds = np.arange(num_spans + 1) * num_batches // max(1, num_spans)
     span = np.repeat(np.arange(num_spans), np.diff(bounds) * batch_size)
-    words = fold(key(seed, epoch, _SPANS), torch.from_numpy(row)).numpy()
+    words = fold_in(key(seed, epoch, _SPANS), torch.from_numpy(row)).numpy()
     order = row[np.lexsort((words, span))]
     order = order.reshape(num_batches, world_size, batch_size // world_size)
     return EpochPlan(

@@ -22,7 +22,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from clr_train.keys import fold, normals, uniform
+from clr_train.keys import fold_in, normal, uniform
 from clr_train.views.augmented_batch import Cloud
 
 __all__ = ["AUGMENTATIONS", "Augmentation", "Parameters"]
@@ -80,19 +80,19 @@ def _strength(chosen: Tensor, value: float) -> Tensor:
 
 
 def _shift_energy(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
-    factor = 1.0 - _strength(chosen, parameters.shift_energy) * uniform(fold(keys, 0))
+    factor = 1.0 - _strength(chosen, parameters.shift_energy) * uniform(fold_in(keys, 0))
     return replace(cloud, energy=cloud.energy * cloud.rows.spread(factor))
 
 
 def _scale_energy(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
     sigma = cloud.rows.spread(_strength(chosen, parameters.scale_energy_sigma))
-    factor = (1.0 + sigma * normals(cloud.rows.bits(keys))).clamp_(min=0.0)
+    factor = (1.0 + sigma * normal(cloud.rows.bits(keys))).clamp_(min=0.0)
     return replace(cloud, energy=cloud.energy * factor)
 
 
 def _smear_energy(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
     sigma = cloud.rows.spread(_strength(chosen, parameters.smear_energy_mev))
-    noise = sigma * normals(cloud.rows.bits(keys))
+    noise = sigma * normal(cloud.rows.bits(keys))
     return replace(cloud, energy=(cloud.energy + noise).clamp_(min=0.0))
 
 
@@ -102,7 +102,7 @@ def _cutout(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) 
     Its edge is uniform below a fraction of the longest extent. As that is less than the extent,
     a cube never holds both ends of it: some voxel is always left.
     """
-    bits = fold(keys, 0)
+    bits = fold_in(keys, 0)
     pick = (uniform(bits, 0).double() * cloud.rows.size).long()
     centre = cloud.position[:, cloud.rows.offset[:-1] + pick]
     low, high = (cloud.rows.reduce(cloud.position, how) for how in ("min", "max"))
@@ -136,7 +136,7 @@ def _rotations(keys: Tensor) -> Tensor:
     From uniform quaternions: K. Shoemake, "Uniform random rotations", Graphics Gems III (1992),
     p. 124.
     """
-    first, second = fold(keys, 0), fold(keys, 1)
+    first, second = fold_in(keys, 0), fold_in(keys, 1)
     u1, u2, u3 = (u.double() for u in (uniform(first), uniform(first, 1), uniform(second)))
     a, b = 2 * math.pi * u2, 2 * math.pi * u3
     r1, r2 = (1 - u1).sqrt(), u1.sqrt()
@@ -152,11 +152,11 @@ def _rotations(keys: Tensor) -> Tensor:
 def _jitter(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
     bits = cloud.rows.bits(keys)
     sigma = cloud.rows.spread(_strength(chosen, parameters.jitter_voxels))
-    return replace(cloud, moves=sigma * torch.stack([normals(bits, axis) for axis in range(3)]))
+    return replace(cloud, moves=sigma * torch.stack([normal(bits, axis) for axis in range(3)]))
 
 
 def _translate(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
-    first, second = fold(keys, 0), fold(keys, 1)
+    first, second = fold_in(keys, 0), fold_in(keys, 1)
     u = torch.stack([uniform(first), uniform(first, 1), uniform(second)])
     # In steps that a float32 coordinate holds: all voxels of a particle that did not turn then
     # round alike, and no two fall together.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from clr_train import host
 from clr_train.batch import ParticleBatch
-from clr_train.keys import fold
+from clr_train.keys import fold_in
 
 __all__ = ["Cloud", "Rows"]
 
@@ -85,7 +85,7 @@ class Rows:
 
     def bits(self, keys: Tensor) -> Tensor:
         """Draw 64 random bits for each voxel, keyed by particle and place in it, int64 [V]."""
-        return fold(self.spread(keys), self.place)
+        return fold_in(self.spread(keys), self.place)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from clr_train import host
 from clr_train.batch import ParticleBatch, VoxelBatch
-from clr_train.keys import fold, key
+from clr_train.keys import fold_in, key
 from clr_train.views.augmentations import AUGMENTATIONS, Parameters
 from clr_train.views.augmented_batch import Cloud, Rows
 from pilarnet_convert.errors import PilarnetError
@@ -122,7 +122,7 @@ def views(
     numbers = range(view, view + count)
     keys = torch.cat([_keys(batch.particle, seed=seed, epoch=epoch, view=n) for n in numbers])
     chosen = _choose(keys, config)
-    effects = fold(keys, _numbers(keys) + _EFFECTS)
+    effects = fold_in(keys, _numbers(keys) + _EFFECTS)
     cloud = _cloud(batch, count=count)
     for name, augmentation in AUGMENTATIONS.items():
         if name in config.augmentations and augmentation.apply is not None:
@@ -204,7 +204,7 @@ def _check_transform(name: str) -> None:
 
 def _keys(particle: Tensor, *, seed: int, epoch: int, view: int) -> Tensor:
     """Make the key of each particle's view, int64 [N]."""
-    return fold(key(seed, epoch, view, device=particle.device), particle)
+    return fold_in(key(seed, epoch, view, device=particle.device), particle)
 
 
 def _choose(keys: Tensor, config: ViewConfig) -> Tensor:
@@ -212,7 +212,7 @@ def _choose(keys: Tensor, config: ViewConfig) -> Tensor:
     if config.num_augmentations == 0:
         return keys.new_zeros((len(config.augmentations), len(keys)), dtype=torch.bool)
     # The names with the smallest random words win; words differ, up to one chance in 2**64.
-    every = fold(keys, _numbers(keys))
+    every = fold_in(keys, _numbers(keys))
     words = torch.stack([every[AUGMENTATIONS[name].number] for name in config.augmentations])
     last = words.kthvalue(config.num_augmentations, dim=0).values
     return words <= last

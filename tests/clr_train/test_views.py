@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from clr_train import keys
 from clr_train.batch import ParticleBatch, VoxelBatch
 from clr_train.views.augmentations import AUGMENTATIONS, Parameters
 from clr_train.views.make import ViewConfig, drawn, plain, transform_energy, views
@@ -34,15 +35,15 @@ def mix(word: int) -> int:
     return word ^ (word >> 31)
 
 
-def fold(key: int, value: int) -> int:
+def fold_in(key: int, value: int) -> int:
     return mix(key + (value + 1) * 0x9E3779B97F4A7C15)
 
 
 def view_key(seed: int, epoch: int, view: int, particle: int) -> int:
     key = 0
     for part in (seed, epoch, view):
-        key = mix(fold(key, 0) ^ part)
-    return fold(key, particle)
+        key = mix(fold_in(key, 0) ^ part)
+    return fold_in(key, particle)
 
 
 def uniform(word: int, field: int = 0) -> float:
@@ -56,7 +57,7 @@ def normal(word: int, field: int = 0) -> float:
 
 def rotation(key: int) -> NDArray[np.float64]:
     """Shoemake's uniform quaternion, applied as q v q*."""
-    first, second = fold(key, 0), fold(key, 1)
+    first, second = fold_in(key, 0), fold_in(key, 1)
     u1, u2, u3 = uniform(first), uniform(first, 1), uniform(second)
     x, y = (
         math.sqrt(1 - u1) * math.sin(2 * math.pi * u2),
@@ -76,34 +77,34 @@ def slow_view(
 ) -> dict[tuple[int, int, int], float]:
     """Augment one particle voxel by voxel; return energies by site."""
     p = config.parameters
-    words = {n: fold(key, AUGMENTATIONS[n].number) for n in config.augmentations}
+    words = {n: fold_in(key, AUGMENTATIONS[n].number) for n in config.augmentations}
     signed = {n: w - 2**64 if w >= 2**63 else w for n, w in words.items()}
     chosen = sorted(signed, key=lambda n: signed[n])[: config.num_augmentations]
-    keys = {n: fold(key, EFFECTS + AUGMENTATIONS[n].number) for n in chosen}
+    keys = {n: fold_in(key, EFFECTS + AUGMENTATIONS[n].number) for n in chosen}
     position = [np.array(v, float) for v in xyz]
     mev = [float(e) for e in energy]
     alive = [True] * len(mev)
     if "shift-energy" in keys:
-        u = uniform(fold(keys["shift-energy"], 0))
+        u = uniform(fold_in(keys["shift-energy"], 0))
         mev = [e * (1 - p.shift_energy * u) for e in mev]
     if "scale-energy" in keys:
         mev = [
-            e * max(0.0, 1 + p.scale_energy_sigma * normal(fold(keys["scale-energy"], i)))
+            e * max(0.0, 1 + p.scale_energy_sigma * normal(fold_in(keys["scale-energy"], i)))
             for i, e in enumerate(mev)
         ]
     if "smear-energy" in keys:
         mev = [
-            max(0.0, e + p.smear_energy_mev * normal(fold(keys["smear-energy"], i)))
+            max(0.0, e + p.smear_energy_mev * normal(fold_in(keys["smear-energy"], i)))
             for i, e in enumerate(mev)
         ]
     if "cutout" in keys:
-        word = fold(keys["cutout"], 0)
+        word = fold_in(keys["cutout"], 0)
         centre = position[int(uniform(word) * len(position))]
         extent = max(max(v[a] for v in position) - min(v[a] for v in position) for a in range(3))
         edge = p.cutout_fraction * uniform(word, 1) * extent
         alive = [bool(max(abs(v - centre)) >= edge / 2) for v in position]
     if "drop" in keys:
-        draws = {i: uniform(fold(keys["drop"], i)) for i, a in enumerate(alive) if a}
+        draws = {i: uniform(fold_in(keys["drop"], i)) for i, a in enumerate(alive) if a}
         last = max(draws, key=lambda i: draws[i])
         alive = [a and (i == last or draws[i] >= p.drop_probability) for i, a in enumerate(alive)]
     if "rotate" in keys:
@@ -111,10 +112,10 @@ def slow_view(
         position = [turn @ (v - centre) + centre for v in position]
     if "jitter" in keys:
         for i, v in enumerate(position):
-            word = fold(keys["jitter"], i)
+            word = fold_in(keys["jitter"], i)
             position[i] = v + p.jitter_voxels * np.array([normal(word, a) for a in range(3)])
     if "translate" in keys:
-        first, second = fold(keys["translate"], 0), fold(keys["translate"], 1)
+        first, second = fold_in(keys["translate"], 0), fold_in(keys["translate"], 1)
         us = (uniform(first), uniform(first, 1), uniform(second))
         move = np.array([math.floor(u * p.translate_voxels * 1024) / 1024 for u in us])
         position = [v + move for v in position]
@@ -297,6 +298,7 @@ def test_a_gpu_s_way_gives_the_same_bits(name: str, monkeypatch: pytest.MonkeyPa
 
     here = see()
     monkeypatch.setattr("clr_train.host.holds", lambda _tensor: False)
+    monkeypatch.setattr("clr_train.keys._mix", keys._mix_with_torch)
     for mine, other in zip(here, see(), strict=True):
         assert torch.equal(mine.xyz, other.xyz)
         assert torch.equal(mine.batch, other.batch)
