@@ -15,12 +15,11 @@ from typing import Final
 
 import torch
 
-from clr_eval.ragged import as_particles
 from clr_train.batch import ParticleBatch
 from clr_train.keys import fold_in, key, uniform
+from clr_train.ragged import RaggedIndex, offsets_of
 from clr_train.views.augmentations import Parameters
-from clr_train.views.augmented_batch import Rows
-from clr_train.views.make import ViewConfig, plain, views
+from clr_train.views.make import ViewConfig, as_sites, make_views
 
 __all__ = ["DISTURBANCES", "Disturbance", "disturb"]
 
@@ -91,22 +90,23 @@ def _augmented(augmentation: str, parameter: str) -> Function:
             parameters=Parameters(**{parameter: level}),
             energy_transform="none",
         )
-        return as_particles(views(batch, seed=seed, epoch=0, view=_VIEW, config=config), like=batch)
+        sites = make_views(batch, seed=seed, epoch=0, view=_VIEW, config=config)
+        return sites.as_particles(like=batch)
 
     return apply
 
 
 def _threshold(batch: ParticleBatch, level: float, _seed: int) -> ParticleBatch:
     """Lose the voxels of less energy than the level; the brightest of a particle stays."""
-    rows = Rows.of(batch)
-    (brightest,) = rows.spread(rows.reduce(batch.energy[None], "max"))
+    index = batch.index
+    brightest = index.broadcast(index.max(batch.energy, dim=-1), dim=-1)
     kept = (batch.energy >= level) | (batch.energy == brightest)
-    size = torch.bincount(rows.owner[kept], minlength=batch.num_particles)
+    count = torch.bincount(index.particle[kept], minlength=batch.num_particles)
     return replace(
         batch,
         xyz=batch.xyz[kept],
         energy=batch.energy[kept],
-        offset=torch.cat([size.new_zeros(1), size.cumsum(0)]),
+        offset=offsets_of(count),
     )
 
 
@@ -117,27 +117,26 @@ def _add_noise(batch: ParticleBatch, level: float, seed: int) -> ParticleBatch:
     their energy is exponential. Where one falls on a voxel, the energies add.
     """
     keys = fold_in(key(seed, _NOISE, device=batch.device), batch.particle)
-    rows = Rows.of(batch)
-    wanted = level * rows.size.double()
+    index = batch.index
+    wanted = level * index.count.double()
     count = (wanted + uniform(fold_in(keys, 0)).double()).floor().long()
-    offset = torch.cat([count.new_zeros(1), count.cumsum(0)])
-    noise = Rows(offset=offset, num_voxels=int(offset[-1]))
-    words = noise.bits(fold_in(keys, 1))
-    low, high = (rows.reduce(batch.xyz.T.float(), how) for how in ("min", "max"))
+    offset = offsets_of(count)
+    noise = RaggedIndex(offset, num_rows=int(offset[-1]))
+    words = fold_in(noise.broadcast(fold_in(keys, 1), dim=-1), noise.place)
+    stored = batch.xyz.T.float().contiguous()
+    low, high = index.min(stored), index.max(stored, dim=-1)
     draws = torch.stack([uniform(fold_in(words, axis)) for axis in range(4)])
-    span = noise.spread(high - low + 2 * NOISE_MARGIN + 1)
-    position = (noise.spread(low - NOISE_MARGIN) + draws[:3] * span).T
+    span = noise.broadcast(high - low + 2 * NOISE_MARGIN + 1, dim=-1)
+    position = (noise.broadcast(low - NOISE_MARGIN, dim=-1) + draws[:3] * span).T
     energy = -NOISE_MEV * torch.log1p(-draws[3])
-    every_owner = torch.cat([rows.owner, noise.owner])
-    order = every_owner.sort(stable=True).indices
-    size = rows.size + count
+    order = torch.cat([index.particle, noise.particle]).sort(stable=True).indices
     noisy = replace(
         batch,
         xyz=torch.cat([batch.xyz, position.floor().int()])[order],
         energy=torch.cat([batch.energy, energy])[order],
-        offset=torch.cat([size.new_zeros(1), size.cumsum(0)]),
+        offset=offsets_of(index.count + count),
     )
-    return as_particles(plain(noisy, energy_transform="none"), like=batch)
+    return as_sites(noisy, energy_transform="none").as_particles(like=batch)
 
 
 #: By the name that report.json uses.

@@ -18,11 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from clr_train.batch import ParticleBatch, VoxelBatch
+from clr_train.batch import ParticleBatch, SiteBatch
 from clr_train.keys import fold_in, key, permutation
 from clr_train.learner import Learner
 from clr_train.training.gradient_cache import learning_rate, parameter_groups
-from clr_train.views.make import ViewConfig, plain, views
+from clr_train.views.make import ViewConfig, as_sites, make_views
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.species import CLASSES
 
@@ -161,8 +161,8 @@ class Classifier:
         parts = []
         with torch.no_grad():
             for piece in batch.split(_INFERENCE_BATCH):
-                voxels = self._plain(piece.to(self.device))
-                parts.append(self._logits(voxels, None).softmax(dim=1).cpu().numpy())
+                sites = self._as_sites(piece.to(self.device))
+                parts.append(self._logits(sites, None).softmax(dim=1).cpu().numpy())
         return np.concatenate(parts)
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
@@ -173,24 +173,24 @@ class Classifier:
         """Take over weights that `weights` gave."""
         self.module.load_state_dict({n: torch.from_numpy(v) for n, v in weights.items()})
 
-    def _logits(self, voxels: VoxelBatch, paths: Tensor | None) -> Tensor:
+    def _logits(self, sites: SiteBatch, paths: Tensor | None) -> Tensor:
         bf16 = self.precision == "bf16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
-            logits: Tensor = self.head(self.encoder(voxels, self.engine, paths))
+            logits: Tensor = self.head(self.encoder(sites, self.engine, paths))
         return logits.float()
 
-    def _view(self, batch: ParticleBatch, epoch: int, options: FitOptions) -> VoxelBatch:
+    def _view(self, batch: ParticleBatch, epoch: int, options: FitOptions) -> SiteBatch:
         if not options.augment:
-            return self._plain(batch)
+            return self._as_sites(batch)
         drawn = ViewConfig(
             augmentations=self.config.augmentations,
             num_augmentations=self.config.num_augmentations,
             energy_transform=self.config.energy_transform,
         )
-        return views(batch, seed=self.seed, epoch=epoch, view=_VIEW, config=drawn)
+        return make_views(batch, seed=self.seed, epoch=epoch, view=_VIEW, config=drawn)
 
-    def _plain(self, batch: ParticleBatch) -> VoxelBatch:
-        return plain(batch, energy_transform=self.config.energy_transform)
+    def _as_sites(self, batch: ParticleBatch) -> SiteBatch:
+        return as_sites(batch, energy_transform=self.config.energy_transform)
 
 
 def num_steps(num_particles: int, *, options: FitOptions) -> int:

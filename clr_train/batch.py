@@ -1,18 +1,22 @@
-"""The two ragged batches of the training path: stored particles, and voxels for the network.
+"""The two ragged batches: particles as stored, and sites for the network.
 
-Shapes: N particles, V voxels as stored, M voxels after quantisation.
+Shapes: N particles, V voxels as stored, M sites, C features.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
 
-__all__ = ["ParticleBatch", "VoxelBatch"]
+from clr_train.ragged import RaggedIndex, offsets_of
+from clr_train.site_keys import MAX_COORDINATE, MAX_PARTICLES, pack, particle_of, unpack
+
+__all__ = ["ParticleBatch", "SiteBatch"]
 
 
 def _require(
@@ -27,6 +31,14 @@ def _require(
         raise ValueError(
             f"{name}: expected {dtype} [{wanted}], found {tensor.dtype} {list(tensor.shape)}"
         )
+
+
+def _require_range(values: Tensor, name: str, low: int, high: int) -> None:
+    """Raise ValueError unless `values` are `low` or more, and less than `high`."""
+    if values.numel():
+        least, most = (int(value) for value in values.aminmax())
+        if least < low or most >= high:
+            raise ValueError(f"{name}: expected {low} to {high - 1}, found {least} to {most}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +110,11 @@ class ParticleBatch:
         """Device that holds the tensors."""
         return self.xyz.device
 
+    @cached_property
+    def index(self) -> RaggedIndex:
+        """Which voxels belong to which particle."""
+        return RaggedIndex(self.offset, num_rows=self.num_voxels)
+
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> ParticleBatch:
         """Return the batch on `device`."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
@@ -152,9 +169,9 @@ class ParticleBatch:
     def take(self, rows: Tensor) -> ParticleBatch:
         """Return the particles at the positions `rows`, int64 [n] of 0 .. N-1, in that order."""
         first = self.offset[rows]
-        size = self.offset[rows + 1] - first
-        offset = torch.cat([size.new_zeros(1), size.cumsum(0)])
-        shift = torch.repeat_interleave(first - offset[:-1], size)
+        count = self.offset[rows + 1] - first
+        offset = offsets_of(count)
+        shift = torch.repeat_interleave(first - offset[:-1], count)
         voxels = torch.arange(len(shift), device=self.device) + shift
         return ParticleBatch(
             xyz=self.xyz[voxels],
@@ -179,72 +196,104 @@ class ParticleBatch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VoxelBatch:
-    """A batch of quantised clouds: the input of a sparse network.
+class SiteBatch:
+    """The sites of the particles of a batch: the input of a sparse network.
 
-    A site (batch, x, y, z) occurs once. The views write rows sorted by (batch, x, y, z); the
-    engines accept any order of rows and give the same pooled result for each.
+    Made by the views, or by `from_coordinates`.
 
     Parameters
     ----------
-    xyz : Tensor, int32 [M, 3]
-        Voxel coordinates, of any sign.
-    batch : Tensor, int64 [M]
-        Position of the voxel's particle in the batch, 0 .. N-1.
+    keys : Tensor, int64 [M]
+        Sites packed by `clr_train.site_keys`, distinct and ascending, so that they are sorted by
+        (particle, x, y, z).
     features : Tensor, float32 [M, C]
-        Features of each voxel; the views give one, the transformed energy.
+        Features of each site; the views give one, the transformed energy.
     num_particles : int
-        N. A particle may own no voxel.
+        N. A particle may own no site.
 
     Raises
     ------
     ValueError
-        When a dtype, a shape or `num_particles` is not as above.
+        When a dtype, a shape or `num_particles` is not as above. The values of `keys` are not
+        looked at.
     """
 
-    xyz: Tensor
-    batch: Tensor
+    keys: Tensor
     features: Tensor
     num_particles: int
 
     def __post_init__(self) -> None:
-        num_voxels = self.xyz.shape[0]
-        _require(self.xyz, "xyz", dtype=torch.int32, shape=(None, 3))
-        _require(self.batch, "batch", dtype=torch.int64, shape=(num_voxels,))
-        _require(self.features, "features", dtype=torch.float32, shape=(num_voxels, None))
-        if self.num_particles < 0:
-            raise ValueError(f"num_particles: expected 0 or more, found {self.num_particles}")
-        if num_voxels and self.batch.device.type == "cpu":
-            low, high = (int(v) for v in torch.aminmax(self.batch))
-            if low < 0 or high >= self.num_particles:
-                raise ValueError(
-                    f"batch: expected 0 to {self.num_particles - 1}, found {low} to {high}"
-                )
+        _require(self.keys, "keys", dtype=torch.int64, shape=(None,))
+        _require(self.features, "features", dtype=torch.float32, shape=(self.num_sites, None))
+        if not 0 <= self.num_particles <= MAX_PARTICLES:
+            raise ValueError(
+                f"num_particles: expected 0 to {MAX_PARTICLES}, found {self.num_particles}"
+            )
+
+    @classmethod
+    def from_coordinates(
+        cls, particle: Tensor, xyz: Tensor, *, features: Tensor, num_particles: int
+    ) -> SiteBatch:
+        """Sort sites that are given by their coordinates.
+
+        Parameters
+        ----------
+        particle : Tensor, int64 [M]
+            Position of each site's particle in the batch, 0 .. N-1.
+        xyz : Tensor, int32 [M, 3]
+            Coordinates, of any sign.
+        features, num_particles
+            As above, rows in the order of `xyz`; gradients pass on to `features`.
+
+        Raises
+        ------
+        ValueError
+            When a value is out of range, or a site occurs twice.
+        """
+        _require(xyz, "xyz", dtype=torch.int32, shape=(None, 3))
+        _require(particle, "particle", dtype=torch.int64, shape=(len(xyz),))
+        _require_range(particle, "particle", 0, num_particles)
+        _require_range(xyz, "xyz", -MAX_COORDINATE, MAX_COORDINATE)
+        keys, order = pack(particle, xyz.unbind(1)).sort()
+        if bool((keys.diff() == 0).any()):
+            raise ValueError("xyz: expected distinct sites in each particle, found one twice")
+        features = features.index_select(0, order)
+        return cls(keys=keys, features=features, num_particles=num_particles)
 
     @property
-    def num_voxels(self) -> int:
-        """Number of voxels of all particles, M."""
-        return self.xyz.shape[0]
+    def num_sites(self) -> int:
+        """Number of sites of all particles, M."""
+        return self.keys.shape[0]
 
     @property
     def device(self) -> torch.device:
         """Device that holds the tensors."""
-        return self.xyz.device
+        return self.keys.device
 
-    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> VoxelBatch:
+    @cached_property
+    def particle(self) -> Tensor:
+        """Position of each site's particle in the batch, int64 [M]."""
+        return particle_of(self.keys)
+
+    @cached_property
+    def xyz(self) -> Tensor:
+        """Coordinates of each site, int32 [M, 3]."""
+        return torch.stack(unpack(self.keys)[1:], dim=1).int()
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> SiteBatch:
         """Return the batch on `device`."""
-        return VoxelBatch(
-            xyz=self.xyz.to(device, non_blocking=non_blocking),
-            batch=self.batch.to(device, non_blocking=non_blocking),
+        return SiteBatch(
+            keys=self.keys.to(device, non_blocking=non_blocking),
             features=self.features.to(device, non_blocking=non_blocking),
             num_particles=self.num_particles,
         )
 
-    def pin_memory(self) -> VoxelBatch:
-        """Return the batch in page-locked memory, from which a copy to a GPU can overlap work."""
-        return VoxelBatch(
-            xyz=self.xyz.pin_memory(),
-            batch=self.batch.pin_memory(),
-            features=self.features.pin_memory(),
-            num_particles=self.num_particles,
+    def as_particles(self, *, like: ParticleBatch) -> ParticleBatch:
+        """Return the sites as the voxels of the particles `like`; the one feature is MeV."""
+        return ParticleBatch(
+            xyz=self.xyz,
+            energy=self.features[:, 0].contiguous(),
+            offset=offsets_of(torch.bincount(self.particle, minlength=self.num_particles)),
+            label=like.label,
+            particle=like.particle,
         )

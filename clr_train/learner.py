@@ -21,7 +21,7 @@ from clr_train.runtime.processes import World, pick_device
 from clr_train.sparse import get_engine
 from clr_train.stream.stream import ParticleStream, StreamConfig
 from clr_train.training.checkpoint import CheckpointError, load_checkpoint
-from clr_train.views.make import ViewConfig, plain, views
+from clr_train.views.make import ViewConfig, as_sites, make_views
 from pilarnet_convert.options import OptionError
 
 __all__ = ["Learner", "load_learner", "open_stream"]
@@ -92,21 +92,21 @@ class Learner:
         """
         batch = batch.to(self.device)
         seed = self.config.seed
-        voxels = views(batch, seed=seed, epoch=epoch, view=0, count=2, config=self._views)
+        sites = make_views(batch, seed=seed, epoch=epoch, view=0, count=2, config=self._views)
         keys = [
             fold_in(key(seed, epoch, _PATHS + view, device=self.device), batch.particle)
             for view in (0, 1)
         ]
         with self._autocast():
-            _, projection = self.model(voxels, self.engine, torch.cat(keys))
+            _, projection = self.model(sites, self.engine, torch.cat(keys))
         halves: Tensor = projection.view(2, batch.num_particles, -1)
         return halves
 
     def represent(self, batch: ParticleBatch) -> Tensor:
         """Give the frozen encoder's features of particles as they are, float32 [N, C]."""
-        voxels = plain(batch.to(self.device), energy_transform=self.config.energy_transform)
+        sites = as_sites(batch.to(self.device), energy_transform=self.config.energy_transform)
         with torch.no_grad(), self.evaluating(), self._autocast():
-            features: Tensor = self.model.encoder(voxels, self.engine)
+            features: Tensor = self.model.encoder(sites, self.engine)
         return features.float()
 
     def loss(self, first: Tensor, second: Tensor, label: Tensor, *, gather: bool = True) -> Tensor:

@@ -56,8 +56,8 @@ def views_scene(
         import torch
 
         from clr_train.batch import ParticleBatch
-        from clr_train.views import make as views
         from clr_train.views.augmentations import AUGMENTATIONS
+        from clr_train.views.make import ViewConfig, drawn_augmentations, make_views
     except ImportError as error:
         raise MissingDependencyError(
             "views are made by torch, which is not installed",
@@ -65,8 +65,8 @@ def views_scene(
             advice="pip install 'pilarnet-clr[train]'",
         ) from error
 
-    default = views.ViewConfig()
-    config = views.ViewConfig(
+    default = ViewConfig()
+    config = ViewConfig(
         augmentations=default.augmentations if augmentations is None else tuple(augmentations),
         num_augmentations=(
             default.num_augmentations if num_augmentations is None else num_augmentations
@@ -86,10 +86,10 @@ def views_scene(
     rows: list[list[tuple[tuple[str, ...], Cloud]]] = [[] for _ in particles]
     for view in range(num_views):
         key: dict[str, Any] = {"seed": choice.seed, "epoch": epoch, "view": view, "config": config}
-        made = views.views(batch, **key)
-        names = views.drawn(batch.particle, **key)
+        made = make_views(batch, **key)
+        names = drawn_augmentations(batch.particle, **key)
         for number, particle in enumerate(particles):
-            mine = made.batch == number
+            mine = made.particle == number
             cloud = _view_of(
                 particle.cloud, made.xyz[mine].numpy(), made.features[mine, 0].numpy(), view
             )

@@ -1,6 +1,6 @@
 """How large a particle is at each scale: the cubes of a grid that it touches (box counting).
 
-Legend: M voxels, N particles, S scales.
+Legend: N particles, S scales.
 
 Along a straight track their number falls with their edge, over a shower faster: the numbers tell a
 line from a plane and a volume, and how long each is, whichever way it points.
@@ -13,8 +13,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from clr_train.batch import VoxelBatch
-from clr_train.sparse.kernel_map import coarsen, pack
+from clr_train.batch import SiteBatch
+from clr_train.site_keys import coarsen, particle_of
 
 __all__ = ["BOX_EDGES", "count_boxes", "log_sizes"]
 
@@ -24,25 +24,25 @@ BOX_EDGES: Final = tuple(2**halvings for halvings in range(7))
 _TYPICAL_LENGTH: Final = 50
 
 
-def log_sizes(voxels: VoxelBatch) -> Tensor:
+def log_sizes(sites: SiteBatch) -> Tensor:
     """Take the logarithms of `count_boxes` over those of a straight track of 50 voxels.
 
     Parameters
     ----------
-    voxels : VoxelBatch
-        N particles of distinct sites.
+    sites : SiteBatch
+        N particles.
 
     Returns
     -------
     Tensor, float32 [N, S]
         An empty particle counts as one of a single voxel.
     """
-    counts = count_boxes(voxels).clamp(min=1).float()
+    counts = count_boxes(sites).clamp(min=1).float()
     track = [max(_TYPICAL_LENGTH / edge, 1.0) for edge in BOX_EDGES]
     return (counts / counts.new_tensor(track)).log()
 
 
-def count_boxes(voxels: VoxelBatch) -> Tensor:
+def count_boxes(sites: SiteBatch) -> Tensor:
     """Count the cubes of each edge that hold a voxel, for every particle.
 
     The grids have a corner at the origin, so a count moves a little with the particle.
@@ -52,13 +52,12 @@ def count_boxes(voxels: VoxelBatch) -> Tensor:
     Tensor, int64 [N, S]
         A column an edge of `BOX_EDGES`; zeros for an empty particle.
     """
-    keys = pack(torch.cat([voxels.batch[:, None], voxels.xyz], dim=1))
     counts = []
     for halvings in range(len(BOX_EDGES)):
         # Sorted and compared rather than made unique: on a GPU that would wait for the device.
-        boxes, order = torch.sort(coarsen(keys, halvings))
+        boxes = coarsen(sites.keys, halvings).sort().values
         is_new = torch.ones_like(boxes)
         is_new[1:] = boxes.diff() != 0
-        count = is_new.new_zeros(voxels.num_particles)
-        counts.append(count.index_add_(0, voxels.batch[order], is_new))
+        count = is_new.new_zeros(sites.num_particles)
+        counts.append(count.index_add_(0, particle_of(boxes), is_new))
     return torch.stack(counts, dim=1)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clr_train.batch import VoxelBatch
+from clr_train.batch import SiteBatch
 from clr_train.network.box_counting import log_sizes
 from clr_train.network.layers import Block, StridedConv
 from clr_train.network.models import EncoderConfig
@@ -89,13 +89,13 @@ class SparseConvNeXt(nn.Module):
         """Length of the vector of a particle."""
         return self.config.out_features
 
-    def forward(self, voxels: VoxelBatch, engine: Engine, keys: Tensor | None = None) -> Tensor:
+    def forward(self, sites: SiteBatch, engine: Engine, keys: Tensor | None = None) -> Tensor:
         """Encode a batch.
 
         Parameters
         ----------
-        voxels : VoxelBatch
-            N clouds.
+        sites : SiteBatch
+            N particles.
         engine : Engine
             Who computes the sparse operations; the weights do not depend on it.
         keys : Tensor, int64 [N], optional
@@ -108,9 +108,9 @@ class SparseConvNeXt(nn.Module):
             In the order of the batch; an empty particle gives the same finite vector each time.
         """
         if self.config.occupancy:
-            ones = torch.ones_like(voxels.features[:, :1])
-            voxels = replace(voxels, features=torch.cat([voxels.features, ones], dim=1))
-        x = engine.tensor(voxels)
+            ones = torch.ones_like(sites.features[:, :1])
+            sites = replace(sites, features=torch.cat([sites.features, ones], dim=1))
+        x = engine.tensor(sites)
         for index, (down, norm, stage) in enumerate(
             zip(self.down, self.down_norms, self.stages, strict=True)
         ):
@@ -124,7 +124,7 @@ class SparseConvNeXt(nn.Module):
         out = self.norm(torch.cat([pools[name]() for name in self.config.pools], dim=1))
         if self.config.num_sizes:
             # Outside the LayerNorm, which would weigh them against the features.
-            out = torch.cat([out, log_sizes(voxels).to(out.dtype)], dim=1)
+            out = torch.cat([out, log_sizes(sites).to(out.dtype)], dim=1)
         return out if self.neck is None else F.gelu(self.neck(out))
 
 
@@ -172,10 +172,10 @@ class ContrastiveModel(nn.Module):
         self.head = ProjectionHead(width, hidden=hidden, out_features=projection)
 
     def forward(
-        self, voxels: VoxelBatch, engine: Engine, keys: Tensor | None = None
+        self, sites: SiteBatch, engine: Engine, keys: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return representation [N, out_features] and projection [N, projection]."""
-        representation = self.encoder(voxels, engine, keys)
+        representation = self.encoder(sites, engine, keys)
         return representation, self.head(representation)
 
 

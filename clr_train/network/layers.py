@@ -75,7 +75,7 @@ class GlobalResponseNorm(nn.Module):
     def forward(self, x: Tensor, *, of: SparseTensor) -> Tensor:
         """Normalise features [M, C] that lie on the sites of `of`."""
         if self.over == "particle":
-            return particle_response_norm(x, self.gamma, self.beta, segments=of.segments)
+            return particle_response_norm(x, self.gamma, self.beta, index=of.index)
         norm = (x.float().square().sum(0, keepdim=True) + TINY).sqrt()
         scale = 1.0 + self.gamma * norm / (norm.mean(1, keepdim=True) + EPSILON)
         return torch.addcmul(self.beta.to(x.dtype), x, scale.to(x.dtype))
@@ -120,5 +120,5 @@ class Block(nn.Module):
                 raise ValueError("keys: a model with drop path needs a key for every particle")
             kept = uniform(fold_in(keys, self.salt)) >= self.drop_path
             scale = kept.to(y.dtype) / (1.0 - self.drop_path)
-            y = y * x.segments.spread(scale[:, None])
+            y = y * x.index.broadcast(scale[:, None])
         return x.replace(x.features + y)

@@ -12,8 +12,8 @@ from typing import Protocol, Self, runtime_checkable
 
 from torch import Tensor
 
-from clr_train.batch import VoxelBatch
-from clr_train.sparse.segments import Segments
+from clr_train.batch import SiteBatch
+from clr_train.ragged import RaggedIndex
 
 __all__ = ["Engine", "SparseTensor"]
 
@@ -21,7 +21,7 @@ __all__ = ["Engine", "SparseTensor"]
 class SparseTensor(Protocol):
     """Features on the sites of a batch of particles.
 
-    The order of the rows is the engine's own; `coords` and `segments` say what each row is.
+    The order of the rows is the engine's own; `coords` and `index` say what each row is.
     """
 
     @property
@@ -37,16 +37,8 @@ class SparseTensor(Protocol):
         """Voxels a site spans along each axis."""
 
     @property
-    def num_particles(self) -> int:
-        """Number of particles, N, those without a site included."""
-
-    @property
-    def segments(self) -> Segments:
-        """Rows of each particle, for reductions over them."""
-
-    @property
-    def batch(self) -> Tensor:
-        """Particle of each site, int64 [M]."""
+    def index(self) -> RaggedIndex:
+        """Which rows belong to which particle, those without a site included."""
 
     def replace(self, features: Tensor) -> Self:
         """Return other features [M, C'] on the same sites, whose kernel maps are shared."""
@@ -95,5 +87,5 @@ class Engine(Protocol):
 
     name: str
 
-    def tensor(self, voxels: VoxelBatch) -> SparseTensor:
-        """Return the voxels as a tensor of stride 1; ValueError where a site occurs twice."""
+    def tensor(self, sites: SiteBatch) -> SparseTensor:
+        """Return a tensor of stride 1."""

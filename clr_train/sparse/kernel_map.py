@@ -1,10 +1,6 @@
-"""Sites as sorted integer keys, and which of them a kernel joins.
+"""The sites of a level, its coarser levels, and the pairs of sites that a kernel joins.
 
 Legend: M sites, P pairs of neighbours, K kernel size.
-
-A site (batch, x, y, z) is packed into one int64, 15 + 16 + 16 + 16 bits, the coordinates shifted to
-be positive. Keys in ascending order are sites in lexicographic order, so a binary search finds a
-neighbour, and a plane (batch, x) and a stretch of y in it are one run of rows.
 """
 
 from __future__ import annotations
@@ -15,37 +11,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from clr_train.sparse.segments import Segments
+from clr_train.ragged import RaggedIndex
+from clr_train.site_keys import AXIS_BITS, AXIS_MASK, MAX_KERNEL, pack, particle_of, unpack
 
-__all__ = ["MAX_COORDINATE", "MAX_KERNEL", "MAX_PARTICLES", "Chunk", "DepthwiseMap", "Sites"]
-
-_BITS = 16
-_MASK = (1 << _BITS) - 1
-_SHIFT = 1 << (_BITS - 1)
-#: A kernel reaches K // 2 sites beyond a coordinate, and must stay inside the 16 bits.
-MAX_KERNEL = 31
-#: Coordinates lie in [-MAX_COORDINATE, MAX_COORDINATE).
-MAX_COORDINATE = _SHIFT - MAX_KERNEL
-MAX_PARTICLES = 1 << (63 - 3 * _BITS)
-
-
-def pack(coords: Tensor) -> Tensor:
-    """Pack (batch, x, y, z), integers [M, 4], into keys, int64 [M]."""
-    b, x, y, z = coords.to(torch.int64).unbind(1)
-    high = (b << _BITS | x + _SHIFT) << _BITS | y + _SHIFT
-    return high << _BITS | z + _SHIFT
-
-
-def unpack(keys: Tensor) -> Tensor:
-    """Unpack keys, int64 [M], into (batch, x, y, z), int64 [M, 4]."""
-    fields = [(keys >> (axis * _BITS) & _MASK) - _SHIFT for axis in (2, 1, 0)]
-    return torch.stack([keys >> (3 * _BITS), *fields], dim=1)
-
-
-def coarsen(keys: Tensor, halvings: int) -> Tensor:
-    """Move sites to the corner of their cube of 2**halvings sites an edge, on a grid about 0."""
-    low = (1 << halvings) - 1
-    return keys & ~(low << 2 * _BITS | low << _BITS | low)
+__all__ = ["Chunk", "DepthwiseMap", "Sites"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,19 +110,19 @@ def _neighbours(keys: Tensor, *, kernel_size: int) -> tuple[Tensor, Tensor, Tens
     few rows out of reach in z are then struck out.
     """
     reach = kernel_size // 2
-    planes = torch.arange(-reach, reach + 1, device=keys.device) << (2 * _BITS)
-    origin = (keys & ~_MASK)[:, None] + planes
-    first = torch.searchsorted(keys, origin - (reach << _BITS)).flatten()
-    last = torch.searchsorted(keys, origin + (reach + 1 << _BITS)).flatten()
+    planes = torch.arange(-reach, reach + 1, device=keys.device) << (2 * AXIS_BITS)
+    origin = (keys & ~AXIS_MASK)[:, None] + planes
+    first = torch.searchsorted(keys, origin - (reach << AXIS_BITS)).flatten()
+    last = torch.searchsorted(keys, origin + (reach + 1 << AXIS_BITS)).flatten()
     count = last - first
     run = torch.repeat_interleave(count)
     source = torch.arange(run.shape[0], device=keys.device)
     source += (first - (count.cumsum(0) - count)).index_select(0, run)
     target = torch.div(run, kernel_size, rounding_mode="floor")
-    dz = _difference(keys & _MASK, source, target)
+    dz = _difference(keys & AXIS_MASK, source, target)
     near = (dz.abs() <= reach).nonzero().squeeze(1)
     source, target, run, dz = (t.index_select(0, near) for t in (source, target, run, dz))
-    dy = _difference(keys >> _BITS & _MASK, source, target)
+    dy = _difference(keys >> AXIS_BITS & AXIS_MASK, source, target)
     plane = run - target * kernel_size
     return target, source, (plane * kernel_size + dy + reach) * kernel_size + dz + reach
 
@@ -188,13 +157,13 @@ class Sites:
     @cached_property
     def coords(self) -> Tensor:
         """Particle and coordinates of each site, int32 [M, 4]."""
-        return unpack(self.keys).to(torch.int32)
+        return torch.stack(unpack(self.keys), dim=1).to(torch.int32)
 
     @cached_property
-    def segments(self) -> Segments:
-        """Rows of each particle."""
-        return Segments.of(
-            self.keys >> (3 * _BITS), num_segments=self.num_particles, is_sorted=True
+    def index(self) -> RaggedIndex:
+        """Which sites belong to which particle."""
+        return RaggedIndex.of_particles(
+            particle_of(self.keys), num_particles=self.num_particles, is_sorted=True
         )
 
     def depthwise_map(self, kernel_size: int) -> DepthwiseMap:
@@ -220,12 +189,9 @@ class Sites:
         return self._coarser[factor]
 
     def _coarsen(self, factor: int) -> tuple[Sites, Tensor, Tensor]:
-        coords = unpack(self.keys)
-        xyz = coords[:, 1:]
-        cube = torch.div(xyz, factor, rounding_mode="floor")
-        dx, dy, dz = (xyz - cube * factor).unbind(1)
-        keys, parent = torch.unique(
-            pack(torch.cat([coords[:, :1], cube], dim=1)), return_inverse=True
-        )
+        particle, *xyz = unpack(self.keys)
+        cube = [torch.div(axis, factor, rounding_mode="floor") for axis in xyz]
+        dx, dy, dz = (axis - low * factor for axis, low in zip(xyz, cube, strict=True))
+        keys, parent = torch.unique(pack(particle, cube), return_inverse=True)
         sites = Sites(keys, stride=self.stride * factor, num_particles=self.num_particles)
         return sites, parent, (dx * factor + dy) * factor + dz

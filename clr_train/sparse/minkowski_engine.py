@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from clr_train.batch import VoxelBatch
-from clr_train.sparse.segments import Segments
+from clr_train.batch import SiteBatch
+from clr_train.ragged import RaggedIndex
+from clr_train.site_keys import unpack
 from pilarnet_convert.errors import MissingDependencyError
 
 __all__ = ["MinkowskiEngine", "MinkowskiSparseTensor", "has_fused_depthwise"]
@@ -100,8 +101,8 @@ class MinkowskiSparseTensor:
 
     raw: Any
     num_particles: int
-    levels: dict[int, Segments]
-    """Rows of each particle by stride, shared by all tensors of one batch."""
+    levels: dict[int, RaggedIndex]
+    """Which rows belong to which particle, by stride; shared by all tensors of one batch."""
 
     @property
     def features(self) -> Tensor:
@@ -123,17 +124,14 @@ class MinkowskiSparseTensor:
         return torch.div(coords, scale, rounding_mode="floor")
 
     @property
-    def segments(self) -> Segments:
-        """Rows of each particle."""
+    def index(self) -> RaggedIndex:
+        """Which rows belong to which particle."""
         if self.stride not in self.levels:
-            index = self.raw.C[:, 0].to(self.raw.F.device, torch.int64)
-            self.levels[self.stride] = Segments.of(index, num_segments=self.num_particles)
+            particle = self.raw.C[:, 0].to(self.raw.F.device, torch.int64)
+            self.levels[self.stride] = RaggedIndex.of_particles(
+                particle, num_particles=self.num_particles
+            )
         return self.levels[self.stride]
-
-    @property
-    def batch(self) -> Tensor:
-        """Particle of each site, int64 [M]."""
-        return self.segments.index
 
     def _with(self, raw: Any) -> MinkowskiSparseTensor:
         return MinkowskiSparseTensor(raw=raw, num_particles=self.num_particles, levels=self.levels)
@@ -211,12 +209,8 @@ class MinkowskiEngine:
                 advice="use the engine 'torch', or a build of MinkowskiEngine for this device",
             )
 
-    def tensor(self, voxels: VoxelBatch) -> MinkowskiSparseTensor:
-        """Return the voxels as a tensor of stride 1; ValueError where a site occurs twice."""
-        coordinates = torch.cat([voxels.batch[:, None].to(torch.int32), voxels.xyz], dim=1)
-        raw = _library().SparseTensor(
-            voxels.features, coordinates=coordinates, device=voxels.device
-        )
-        if raw.F.shape[0] != voxels.num_voxels:
-            raise ValueError("xyz: expected distinct sites in each particle, found one twice")
-        return MinkowskiSparseTensor(raw=raw, num_particles=voxels.num_particles, levels={})
+    def tensor(self, sites: SiteBatch) -> MinkowskiSparseTensor:
+        """Return a tensor of stride 1."""
+        coordinates = torch.stack(unpack(sites.keys), dim=1).to(torch.int32)
+        raw = _library().SparseTensor(sites.features, coordinates=coordinates, device=sites.device)
+        return MinkowskiSparseTensor(raw=raw, num_particles=sites.num_particles, levels={})

@@ -2,8 +2,8 @@
 
 Legend: M sites, N particles, C channels.
 
-Rows are in ascending order of (batch, x, y, z) on every level, whatever the order of the input, so
-results do not depend on it; on the CPU they are the same bit for bit.
+Rows are in ascending order of (particle, x, y, z) on every level. On the CPU results are the same
+bit for bit each time.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from clr_train.batch import VoxelBatch
+from clr_train.batch import SiteBatch
+from clr_train.ragged import RaggedIndex
 from clr_train.sparse.depthwise import depthwise
-from clr_train.sparse.kernel_map import MAX_COORDINATE, MAX_PARTICLES, Sites, pack
-from clr_train.sparse.segments import Segments
+from clr_train.sparse.kernel_map import Sites
 
 __all__ = ["TorchEngine", "TorchSparseTensor"]
 
@@ -44,19 +44,9 @@ class TorchSparseTensor:
         return self.sites.stride
 
     @property
-    def num_particles(self) -> int:
-        """Number of particles, N."""
-        return self.sites.num_particles
-
-    @property
-    def segments(self) -> Segments:
-        """Rows of each particle."""
-        return self.sites.segments
-
-    @property
-    def batch(self) -> Tensor:
-        """Particle of each site, int64 [M]."""
-        return self.sites.segments.index
+    def index(self) -> RaggedIndex:
+        """Which rows belong to which particle."""
+        return self.sites.index
 
     def replace(self, features: Tensor) -> TorchSparseTensor:
         """Return other features [M, C'] on the same sites."""
@@ -94,11 +84,11 @@ class TorchSparseTensor:
 
     def max_pool(self) -> Tensor:
         """Largest feature of each particle, [N, C]; zeros if empty."""
-        return self.segments.max(self.features)
+        return self.index.max(self.features)
 
     def mean_pool(self) -> Tensor:
         """Mean feature of each particle, [N, C]; zeros if empty."""
-        return self.segments.mean(self.features)
+        return self.index.mean(self.features)
 
 
 class TorchEngine:
@@ -116,36 +106,10 @@ class TorchEngine:
     def __init__(self, *, use_triton: bool | None = None) -> None:
         self.use_triton = find_spec("triton") is not None if use_triton is None else use_triton
 
-    def tensor(self, voxels: VoxelBatch) -> TorchSparseTensor:
-        """Return the voxels as a tensor of stride 1, sorted.
-
-        Raises
-        ------
-        ValueError
-            When a site occurs twice, a coordinate or the number of particles is out of range.
-        """
-        if voxels.num_particles > MAX_PARTICLES:
-            raise ValueError(
-                f"num_particles: expected at most {MAX_PARTICLES}, found {voxels.num_particles}"
-            )
-        keys = pack(torch.cat([voxels.batch[:, None], voxels.xyz], dim=1))
-        out_of_range = (voxels.xyz < -MAX_COORDINATE) | (voxels.xyz >= MAX_COORDINATE)
-        unsorted = keys.diff() <= 0
-        # Both at once: on a GPU each question waits for the device.
-        is_out_of_range, is_unsorted = torch.stack([out_of_range.any(), unsorted.any()]).tolist()
-        if is_out_of_range:
-            raise ValueError(
-                f"xyz: expected {-MAX_COORDINATE} to {MAX_COORDINATE - 1}, found "
-                f"{int(voxels.xyz.min())} to {int(voxels.xyz.max())}"
-            )
-        features = voxels.features
-        if is_unsorted:
-            keys, order = torch.sort(keys)
-            features = features.index_select(0, order)
-            if bool((keys.diff() == 0).any()):
-                raise ValueError("xyz: expected distinct sites in each particle, found one twice")
-        sites = Sites(keys, stride=1, num_particles=voxels.num_particles)
-        return TorchSparseTensor(features=features, sites=sites, use_triton=self.use_triton)
+    def tensor(self, sites: SiteBatch) -> TorchSparseTensor:
+        """Return a tensor of stride 1, rows in the order of the batch."""
+        level = Sites(sites.keys, stride=1, num_particles=sites.num_particles)
+        return TorchSparseTensor(features=sites.features, sites=level, use_triton=self.use_triton)
 
 
 def _full_product(features: Tensor, weight: Tensor, slot: Tensor, num_rows: int) -> Tensor:
@@ -163,4 +127,5 @@ def _grouped_product(
     counts = torch.bincount(ascending, minlength=weight.shape[0]).tolist()
     groups = torch.split(features.index_select(0, order), counts)
     products = torch.cat([group @ matrix for group, matrix in zip(groups, weight, strict=True)])
-    return Segments.of(parent[order], num_segments=num_rows).sum(products)
+    # A cube stands where a particle does.
+    return RaggedIndex.of_particles(parent[order], num_particles=num_rows).sum(products)

@@ -1,14 +1,14 @@
-"""What a view may do to a particle: a registry of small functions on a ragged batch.
+"""What a view may do to a particle: a registry of functions on a ragged batch.
 
-Each takes a cloud whose particles own a voxel or more, which particles drew it, one key a particle,
-and the parameters, and returns the cloud changed. Particles that did not draw it take part with a
-strength of nothing, so that nothing needs a look at the device. None loops over particles.
+A function takes a batch, which of its particles drew the augmentation, and the parameters, and
+returns the batch changed. It computes on all particles, with strength 0 for those that did not draw
+it, so that nothing waits for the device; none loops over particles.
 
-V voxels, N particles. ``AUGMENTATIONS`` stands in the order of application: energies first, on
-the voxels that the detector read; then what is removed, on the axes of the detector; then the
-motions: rotation, jitter, translation. So a cutout is aligned with the axes whether or not the
-particle is rotated, and the order in which names are listed is of no consequence. Motions of whole
-particles are collected and move the voxels once, at the end.
+Legend: V voxels, N particles. ``AUGMENTATIONS`` is in the order of application, whatever the order
+in which a user lists names: first energies, of the voxels that the detector read; then what is
+removed, so that a cutout is aligned with the axes of the detector whether or not the particle is
+rotated; then the motions: rotation, jitter, translation. These are collected, and move the voxels
+once, at the end.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from clr_train.keys import fold_in, normal, uniform
-from clr_train.views.augmented_batch import Cloud
+from clr_train.views.augmented_batch import AugmentedBatch
 
 __all__ = ["AUGMENTATIONS", "Augmentation", "Parameters"]
 
@@ -71,63 +71,82 @@ class Parameters:
                 raise ValueError(f"{name}: expected less than 1, found {getattr(self, name)}")
 
 
-Function = Callable[[Cloud, Tensor, Tensor, Parameters], Cloud]
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """Who drew an augmentation.
+
+    Parameters
+    ----------
+    chosen : Tensor, bool [N]
+        Whether each particle did.
+    keys : Tensor, int64 [N]
+        A key of each particle's view for this augmentation.
+    """
+
+    chosen: Tensor
+    keys: Tensor
+
+    def strength(self, value: float) -> Tensor:
+        """Give `value` to the particles that drew it, and 0 to the others, float32 [N]."""
+        return self.chosen.to(torch.float32).mul_(value)
 
 
-def _strength(chosen: Tensor, value: float) -> Tensor:
-    """Give a strength to particles that drew an augmentation, and 0 to the others, float32 [N]."""
-    return chosen.to(torch.float32).mul_(value)
+Function = Callable[[AugmentedBatch, Draw, Parameters], AugmentedBatch]
 
 
-def _shift_energy(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
-    factor = 1.0 - _strength(chosen, parameters.shift_energy) * uniform(fold_in(keys, 0))
-    return replace(cloud, energy=cloud.energy * cloud.rows.spread(factor))
+def _shift_energy(batch: AugmentedBatch, draw: Draw, parameters: Parameters) -> AugmentedBatch:
+    factor = 1.0 - draw.strength(parameters.shift_energy) * uniform(fold_in(draw.keys, 0))
+    return replace(batch, energy=batch.energy * batch.broadcast(factor))
 
 
-def _scale_energy(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
-    sigma = cloud.rows.spread(_strength(chosen, parameters.scale_energy_sigma))
-    factor = (1.0 + sigma * normal(cloud.rows.bits(keys))).clamp_(min=0.0)
-    return replace(cloud, energy=cloud.energy * factor)
+def _scale_energy(batch: AugmentedBatch, draw: Draw, parameters: Parameters) -> AugmentedBatch:
+    sigma = batch.broadcast(draw.strength(parameters.scale_energy_sigma))
+    factor = (1.0 + sigma * normal(batch.bits(draw.keys))).clamp_(min=0.0)
+    return replace(batch, energy=batch.energy * factor)
 
 
-def _smear_energy(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
-    sigma = cloud.rows.spread(_strength(chosen, parameters.smear_energy_mev))
-    noise = sigma * normal(cloud.rows.bits(keys))
-    return replace(cloud, energy=(cloud.energy + noise).clamp_(min=0.0))
+def _smear_energy(batch: AugmentedBatch, draw: Draw, parameters: Parameters) -> AugmentedBatch:
+    sigma = batch.broadcast(draw.strength(parameters.smear_energy_mev))
+    noise = sigma * normal(batch.bits(draw.keys))
+    return replace(batch, energy=(batch.energy + noise).clamp_(min=0.0))
 
 
-def _cutout(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
+def _cutout(batch: AugmentedBatch, draw: Draw, parameters: Parameters) -> AugmentedBatch:
     """Remove a cube about one of the particle's voxels, drawn evenly.
 
     Its edge is uniform below a fraction of the longest extent. As that is less than the extent,
     a cube never holds both ends of it: some voxel is always left.
     """
-    bits = fold_in(keys, 0)
-    pick = (uniform(bits, 0).double() * cloud.rows.size).long()
-    centre = cloud.position[:, cloud.rows.offset[:-1] + pick]
-    low, high = (cloud.rows.reduce(cloud.position, how) for how in ("min", "max"))
-    largest = _strength(chosen, 0.5 * parameters.cutout_fraction)
+    bits = fold_in(draw.keys, 0)
+    pick = (uniform(bits, 0).double() * batch.index.count).long()
+    centre = batch.position[:, batch.index.offset[:-1] + pick]
+    low = batch.index.min(batch.position)
+    high = batch.index.max(batch.position, dim=-1)
+    largest = draw.strength(0.5 * parameters.cutout_fraction)
     half = largest * uniform(bits, 1) * (high - low).amax(0)
-    distance = (cloud.position - cloud.rows.spread(centre)).abs_().amax(0)
-    return cloud.keeping(distance >= cloud.rows.spread(half))
+    distance = (batch.position - batch.broadcast(centre)).abs_().amax(0)
+    return batch.keep(distance >= batch.broadcast(half))
 
 
-def _drop(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
-    """Remove each voxel by itself; should all go, the one with the largest draw stays."""
-    draw = uniform(cloud.rows.bits(keys))
-    if cloud.alive is not None:
-        draw = torch.where(cloud.alive, draw, -1.0)
-    best = cloud.rows.reduce(draw[None], "max")[0]
-    least = _strength(chosen, parameters.drop_probability).minimum(best)
-    return cloud.keeping(draw >= cloud.rows.spread(least))
+def _drop(batch: AugmentedBatch, draw: Draw, parameters: Parameters) -> AugmentedBatch:
+    """Remove each voxel by itself; should all go, the one with the largest number stays."""
+    number = uniform(batch.bits(draw.keys))
+    if batch.alive is not None:
+        number = torch.where(batch.alive, number, -1.0)
+    largest = batch.index.max(number, dim=-1)
+    least = draw.strength(parameters.drop_probability).minimum(largest)
+    return batch.keep(number >= batch.broadcast(least))
 
 
-def _rotate(cloud: Cloud, chosen: Tensor, keys: Tensor, _parameters: Parameters) -> Cloud:
+def _rotate(batch: AugmentedBatch, draw: Draw, _parameters: Parameters) -> AugmentedBatch:
     """Turn each particle about the mean of its voxels' positions."""
-    unit = torch.eye(3, dtype=torch.float64, device=keys.device)[:, :, None]
-    turn = torch.where(chosen, _rotations(keys), unit).float()
-    shift = cloud.centroid - (turn * cloud.centroid).sum(1)
-    return replace(cloud, turn=turn).shifted(shift.float())
+    rotation = torch.where(draw.chosen, _rotations(draw.keys), _unit_matrix(draw.keys)).float()
+    shift = batch.centroid - (rotation * batch.centroid).sum(1)
+    return replace(batch, rotation=rotation).translate(shift.float())
+
+
+def _unit_matrix(keys: Tensor) -> Tensor:
+    return torch.eye(3, dtype=torch.float64, device=keys.device)[:, :, None]
 
 
 def _rotations(keys: Tensor) -> Tensor:
@@ -145,23 +164,22 @@ def _rotations(keys: Tensor) -> Tensor:
     w = r2 * b.cos()
     zero = torch.zeros_like(w)
     cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).view(3, 3, -1)
-    unit = torch.eye(3, dtype=torch.float64, device=keys.device)[:, :, None]
-    return (2 * w * w - 1) * unit + 2 * (vector[:, None] * vector + w * cross)
+    return (2 * w * w - 1) * _unit_matrix(keys) + 2 * (vector[:, None] * vector + w * cross)
 
 
-def _jitter(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
-    bits = cloud.rows.bits(keys)
-    sigma = cloud.rows.spread(_strength(chosen, parameters.jitter_voxels))
-    return replace(cloud, moves=sigma * torch.stack([normal(bits, axis) for axis in range(3)]))
+def _jitter(batch: AugmentedBatch, draw: Draw, parameters: Parameters) -> AugmentedBatch:
+    bits = batch.bits(draw.keys)
+    sigma = batch.broadcast(draw.strength(parameters.jitter_voxels))
+    return replace(batch, jitter=sigma * torch.stack([normal(bits, axis) for axis in range(3)]))
 
 
-def _translate(cloud: Cloud, chosen: Tensor, keys: Tensor, parameters: Parameters) -> Cloud:
-    first, second = fold_in(keys, 0), fold_in(keys, 1)
+def _translate(batch: AugmentedBatch, draw: Draw, parameters: Parameters) -> AugmentedBatch:
+    first, second = fold_in(draw.keys, 0), fold_in(draw.keys, 1)
     u = torch.stack([uniform(first), uniform(first, 1), uniform(second)])
     # In steps that a float32 coordinate holds: all voxels of a particle that did not turn then
     # round alike, and no two fall together.
     steps = (u * (parameters.translate_voxels / _TRANSLATION_STEP)).floor_()
-    return cloud.shifted(steps * _strength(chosen, _TRANSLATION_STEP))
+    return batch.translate(steps * draw.strength(_TRANSLATION_STEP))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from clr_train.batch import ParticleBatch, VoxelBatch
+from clr_train.batch import ParticleBatch, SiteBatch
 from clr_train.loss import nt_xent
 from clr_train.network.encoder import ContrastiveModel
 from clr_train.network.models import MODELS
 from clr_train.sparse import Engine, get_engine
-from clr_train.views.make import ViewConfig, views
+from clr_train.views.make import ViewConfig, make_views
 from pilarnet_convert.conversion import convert
 from pilarnet_convert.errors import MissingDependencyError
 from pilarnet_convert.shards.reader import open_shards
@@ -36,7 +36,7 @@ from pilarnet_convert.shards.reader import open_shards
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "dlprod_192px_00.root"
 
 
-def read_views(shards: Path, *, num_particles: int) -> VoxelBatch:
+def read_views(shards: Path, *, num_particles: int) -> SiteBatch:
     """Two views of the first particles of the training split, repeated where it has fewer."""
     shard = open_shards(shards).splits["train"][0]
     columns = shard.read(["x", "y", "z", "energy", "offset", "label"], 0, num_particles)
@@ -48,23 +48,23 @@ def read_views(shards: Path, *, num_particles: int) -> VoxelBatch:
         label=torch.from_numpy(columns["label"].astype(np.int64)),
         particle=torch.arange(found),
     )
-    pair = views(once, seed=0, epoch=0, view=0, count=2, config=ViewConfig())
-    print(f"two views of {found} particles: {pair.num_voxels} voxels")
+    pair = make_views(once, seed=0, epoch=0, view=0, count=2, config=ViewConfig())
+    print(f"two views of {found} particles: {pair.num_sites} sites")
     return pair
 
 
 def make_step(
-    model: ContrastiveModel, voxels: VoxelBatch, *, engine: Engine, bf16: bool = False
+    model: ContrastiveModel, sites: SiteBatch, *, engine: Engine, bf16: bool = False
 ) -> Callable[[], float]:
     """Give a function that trains one step and returns the loss."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    half = voxels.num_particles // 2
-    kind = voxels.device.type
+    half = sites.num_particles // 2
+    kind = sites.device.type
 
     def step() -> float:
         optimizer.zero_grad()
         with torch.autocast(kind, dtype=torch.bfloat16, enabled=bf16):
-            _, projection = model(voxels, engine, torch.arange(2 * half, device=voxels.device))
+            _, projection = model(sites, engine, torch.arange(2 * half, device=sites.device))
         loss = nt_xent(projection[:half], projection[half:], temperature=0.1)
         loss.backward()
         optimizer.step()
@@ -101,17 +101,17 @@ def main() -> None:
         shards = args.shards or Path(scratch) / "shards"
         if args.shards is None:
             convert([SAMPLE], shards)
-        voxels = read_views(shards, num_particles=args.particles).to(device)
+        sites = read_views(shards, num_particles=args.particles).to(device)
     torch.manual_seed(0)
     model = ContrastiveModel(MODELS[args.model]).to(device)
-    steps = {"torch": make_step(copy.deepcopy(model), voxels, engine=get_engine("torch", device))}
+    steps = {"torch": make_step(copy.deepcopy(model), sites, engine=get_engine("torch", device))}
     if args.cuda:
         steps["torch bf16"] = make_step(
-            copy.deepcopy(model), voxels, engine=get_engine("torch", device), bf16=True
+            copy.deepcopy(model), sites, engine=get_engine("torch", device), bf16=True
         )
     try:
         engine = get_engine("minkowski", device)
-        steps["minkowski"] = make_step(copy.deepcopy(model), voxels, engine=engine)
+        steps["minkowski"] = make_step(copy.deepcopy(model), sites, engine=engine)
     except MissingDependencyError as error:
         print(error)
     seconds = measure(steps, repeat=args.repeat)

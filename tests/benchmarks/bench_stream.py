@@ -26,7 +26,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from clr_train.stream.stream import ParticleStream, StreamConfig
 from clr_train.views.augmentations import Parameters
-from clr_train.views.make import ViewConfig, transform_energy, views
+from clr_train.views.energy import transform_energy
+from clr_train.views.make import ViewConfig, make_views
 from pilarnet_convert.conversion import convert
 from pilarnet_convert.shards.reader import open_shards
 from tests.sample import SAMPLE
@@ -158,7 +159,7 @@ def main() -> None:
         def ours(epoch: int) -> int:
             seen = 0
             for batch in stream.batches(epoch):
-                views(batch, seed=0, epoch=epoch, view=0, count=2, config=config)
+                make_views(batch, seed=0, epoch=epoch, view=0, count=2, config=config)
                 seen += batch.num_particles
             return seen
 

@@ -54,7 +54,7 @@ def test_fine_tuning_begins_at_the_checkpoint_and_leaves_it_alone(
     network = Classifier(learner, pretrained=True, seed=0)
     batch = train.pick(np.arange(12))
     pieces: Iterator[torch.Tensor] = (
-        network.encoder(network._plain(piece), network.engine) for piece in batch.split(12)
+        network.encoder(network._as_sites(piece), network.engine) for piece in batch.split(12)
     )
     with torch.no_grad():
         network.module.eval()

@@ -1,50 +1,41 @@
-"""What the engines are compared with: dense convolutions of torch, and random clouds."""
+"""What the engines are compared with: dense convolutions of torch, and random sites."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clr_train.batch import VoxelBatch
+from clr_train.batch import SiteBatch
 from clr_train.sparse import Engine
 
 #: A gradient of a float32 sum agrees to this, relative to its largest element.
 TOLERANCE = 1e-5
 
 
-def random_clouds(
-    seed: int, *, num_particles: int = 6, num_voxels: int = 300, reach: int = 9, channels: int = 3
-) -> VoxelBatch:
-    """Ragged clouds of distinct voxels in any order: the last is empty, the one before a voxel.
+def random_sites(
+    seed: int, *, num_particles: int = 6, num_sites: int = 300, reach: int = 9, channels: int = 3
+) -> SiteBatch:
+    """Make particles of distinct sites: the last is empty, the one before has a single site.
 
     Coordinates lie in [-reach, reach), so particles share many of them.
     """
     generator = torch.Generator().manual_seed(seed)
     full = num_particles - 2
-    batch = torch.randint(0, full, (num_voxels, 1), generator=generator)
-    xyz = torch.randint(-reach, reach, (num_voxels, 3), generator=generator)
+    particle = torch.randint(0, full, (num_sites, 1), generator=generator)
+    xyz = torch.randint(-reach, reach, (num_sites, 3), generator=generator)
     lone = torch.tensor([[full, -reach, 0, reach - 1]])
-    sites = torch.cat([torch.cat([batch, xyz], dim=1), lone]).unique(dim=0)
+    sites = torch.cat([torch.cat([particle, xyz], dim=1), lone]).unique(dim=0)
     sites = sites[torch.randperm(len(sites), generator=generator)]
-    return VoxelBatch(
-        xyz=sites[:, 1:].to(torch.int32),
-        batch=sites[:, 0].contiguous(),
+    return SiteBatch.from_coordinates(
+        sites[:, 0],
+        sites[:, 1:].to(torch.int32),
         features=torch.randn(len(sites), channels, generator=generator),
         num_particles=num_particles,
-    )
-
-
-def permuted(voxels: VoxelBatch, order: Tensor) -> VoxelBatch:
-    """The same voxels in another order of rows."""
-    return VoxelBatch(
-        xyz=voxels.xyz[order],
-        batch=voxels.batch[order],
-        features=voxels.features[order],
-        num_particles=voxels.num_particles,
     )
 
 
@@ -55,9 +46,9 @@ class Dense:
         self.grid, self.occupied = grid, occupied
 
     @classmethod
-    def of(cls, voxels: VoxelBatch, features: Tensor, *, half: int) -> Dense:
-        shape = (voxels.num_particles, 2 * half, 2 * half, 2 * half)
-        place = (voxels.batch, *(voxels.xyz.long() + half).unbind(1))
+    def of(cls, sites: SiteBatch, features: Tensor, *, half: int) -> Dense:
+        shape = (sites.num_particles, 2 * half, 2 * half, 2 * half)
+        place = (sites.particle, *(sites.xyz.long() + half).unbind(1))
         grid = torch.zeros(*shape, features.shape[1]).index_put(place, features)
         occupied = torch.zeros(shape).index_put(place, torch.ones(len(features)))
         return cls(grid.movedim(-1, 1), occupied[:, None])
@@ -108,45 +99,39 @@ def network(x: Any, weights: list[Tensor]) -> Any:
 
 
 def _gradients(
-    voxels: VoxelBatch, weights: list[Tensor], run: Callable[[Tensor, list[Tensor]], list[Tensor]]
+    sites: SiteBatch, weights: list[Tensor], run: Callable[[Tensor, list[Tensor]], list[Tensor]]
 ) -> list[Tensor]:
     """Outputs of `run` and the gradients of a function of them, features' first."""
-    leaves = [t.detach().clone().requires_grad_() for t in (voxels.features, *weights)]
+    leaves = [t.detach().clone().requires_grad_() for t in (sites.features, *weights)]
     outputs = run(leaves[0], leaves[1:])
     torch.stack([(out**2).sum() + out.sum() for out in outputs]).sum().backward()
     return [t.detach() for t in outputs] + [leaf.grad for leaf in leaves if leaf.grad is not None]
 
 
-def run_sparse(engine: Engine, voxels: VoxelBatch, weights: list[Tensor]) -> list[Tensor]:
+def run_sparse(engine: Engine, sites: SiteBatch, weights: list[Tensor]) -> list[Tensor]:
     """Features in lexicographic order of sites, both poolings, all gradients."""
 
     def run(features: Tensor, weights: list[Tensor]) -> list[Tensor]:
-        replaced = VoxelBatch(
-            xyz=voxels.xyz,
-            batch=voxels.batch,
-            features=features,
-            num_particles=voxels.num_particles,
-        )
-        x = network(engine.tensor(replaced), weights)
+        x = network(engine.tensor(replace(sites, features=features)), weights)
         return [x.features[lexicographic(x.coords)], x.max_pool(), x.mean_pool()]
 
-    return _gradients(voxels, weights, run)
+    return _gradients(sites, weights, run)
 
 
-def run_dense(voxels: VoxelBatch, weights: list[Tensor], *, half: int = 24) -> list[Tensor]:
+def run_dense(sites: SiteBatch, weights: list[Tensor], *, half: int = 24) -> list[Tensor]:
     """The same by dense convolutions."""
 
     def run(features: Tensor, weights: list[Tensor]) -> list[Tensor]:
-        x = network(Dense.of(voxels, features, half=half), weights)
+        x = network(Dense.of(sites, features, half=half), weights)
         b, _, *place = x.occupied.nonzero().unbind(1)
         coords = torch.stack([b, *(axis - x.grid.shape[-1] // 2 for axis in place)], dim=1)
         return [x.at(coords), x.pool(mean=False), x.pool(mean=True)]
 
-    return _gradients(voxels, weights, run)
+    return _gradients(sites, weights, run)
 
 
 def lexicographic(coords: Tensor) -> Tensor:
-    """Order of rows [M, 4] by batch, x, y, z."""
+    """Order of rows [M, 4] by particle, x, y, z."""
     order = torch.arange(len(coords))
     for column in (3, 2, 1, 0):
         order = order[coords[order, column].argsort(stable=True)]

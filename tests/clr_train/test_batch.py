@@ -1,7 +1,8 @@
-"""Ragged batches: cut, picked from and joined, against plain lists of particles."""
+"""Batches of particles and of sites, against plain lists of them."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clr_train.batch import ParticleBatch
+from clr_train.batch import ParticleBatch, SiteBatch
+from clr_train.site_keys import MAX_COORDINATE
+from tests.clr_train.sparse_reference import random_sites
 
 _COUNTS = st.lists(st.integers(0, 5), min_size=1, max_size=9)
 
@@ -81,4 +84,47 @@ def test_pieces_share_the_memory_of_the_batch() -> None:
 )
 def test_wrong_tensors_are_refused(change: dict[str, torch.Tensor], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        ParticleBatch(**{**vars(_batch([2, 3])), **change})
+        replace(_batch([2, 3]), **change)
+
+
+def test_sites_are_sorted_with_their_features() -> None:
+    sites = random_sites(5)
+    order = torch.randperm(sites.num_sites, generator=torch.Generator().manual_seed(1))
+    given = sites.features[order].requires_grad_()
+    found = SiteBatch.from_coordinates(
+        sites.particle[order], sites.xyz[order], features=given, num_particles=6
+    )
+    rows = torch.cat([found.particle[:, None], found.xyz], dim=1).tolist()
+    assert rows == sorted(rows)
+    assert torch.equal(found.keys, sites.keys)
+    assert torch.equal(found.features, sites.features)
+    (gradient,) = torch.autograd.grad((found.features * sites.features).sum(), given)
+    assert torch.equal(gradient, given)
+
+
+@pytest.mark.parametrize(
+    ("particle", "far", "message"),
+    [
+        (1, 0, "distinct sites"),
+        (2, 0, "particle: expected 0 to 1, found 1 to 2"),
+        (0, MAX_COORDINATE, f"xyz: expected .* found 0 to {MAX_COORDINATE}"),
+        (0, -MAX_COORDINATE - 1, f"xyz: expected .* found -{MAX_COORDINATE + 1} to 0"),
+    ],
+)
+def test_wrong_sites_are_refused(particle: int, far: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SiteBatch.from_coordinates(
+            torch.tensor([1, particle]),
+            torch.tensor([[0, 0, 0], [0, far, 0]], dtype=torch.int32),
+            features=torch.zeros(2, 1),
+            num_particles=2,
+        )
+
+
+def test_sites_become_voxels_of_the_same_particles() -> None:
+    sites = random_sites(3, channels=1)
+    batch = sites.as_particles(like=_batch([1] * 6))
+    assert torch.equal(batch.index.particle, sites.particle)
+    assert torch.equal(batch.xyz, sites.xyz)
+    assert batch.energy.tolist() == sites.features[:, 0].tolist()
+    assert batch.particle.tolist() == [0, 7, 14, 21, 28, 35]

@@ -10,20 +10,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from clr_train.batch import VoxelBatch
+from clr_train.batch import SiteBatch
 from clr_train.network.encoder import ContrastiveModel, SparseConvNeXt
 from clr_train.network.layers import GlobalResponseNorm
 from clr_train.network.models import MODELS, EncoderConfig
 from clr_train.sparse import TorchEngine, get_engine
 from pilarnet_convert.errors import PilarnetError
-from tests.clr_train.sparse_reference import assert_close, permuted, random_clouds
+from tests.clr_train.sparse_reference import assert_close, random_sites
 
 ENGINE = TorchEngine()
 LITTLE = EncoderConfig(name="little", dims=(4, 8), depths=(1, 1), kernel_size=3)
 
 
-def clouds(seed: int = 0, *, num_particles: int = 6) -> VoxelBatch:
-    return random_clouds(seed, channels=1, num_particles=num_particles)
+def sample(seed: int = 0, *, num_particles: int = 6) -> SiteBatch:
+    return random_sites(seed, channels=1, num_particles=num_particles)
 
 
 def make(config: EncoderConfig = LITTLE, **changes: object) -> SparseConvNeXt:
@@ -41,9 +41,14 @@ def count_parameters(config: EncoderConfig) -> int:
         return sum(p.numel() for p in SparseConvNeXt(config).parameters())
 
 
-def only(voxels: VoxelBatch, particle: int) -> VoxelBatch:
-    chosen = permuted(voxels, (voxels.batch == particle).nonzero().squeeze(1))
-    return dataclasses.replace(chosen, batch=torch.zeros_like(chosen.batch), num_particles=1)
+def only(sites: SiteBatch, particle: int) -> SiteBatch:
+    rows = sites.particle == particle
+    return SiteBatch.from_coordinates(
+        torch.zeros_like(sites.particle[rows]),
+        sites.xyz[rows],
+        features=sites.features[rows],
+        num_particles=1,
+    )
 
 
 def test_the_small_model_has_the_published_shape() -> None:
@@ -79,7 +84,7 @@ def test_response_norm_is_the_papers_for_each_particle(
     monkeypatch: pytest.MonkeyPatch, piece_elements: int
 ) -> None:
     monkeypatch.setattr("clr_train.network.response_norm._PIECE_ELEMENTS", piece_elements)
-    tensor = ENGINE.tensor(clouds())
+    tensor = ENGINE.tensor(sample())
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(len(tensor.features), 8, generator=generator, requires_grad=True)
     upper = torch.randn(len(tensor.features), 8, generator=generator)
@@ -89,8 +94,8 @@ def test_response_norm_is_the_papers_for_each_particle(
     leaves = [x, module.gamma, module.beta]
     found = module(x, of=tensor)
     expected = torch.zeros_like(found)
-    for particle in range(tensor.num_particles):
-        rows = (tensor.batch == particle).nonzero().squeeze(1)
+    for particle in range(tensor.index.num_particles):
+        rows = (tensor.index.particle == particle).nonzero().squeeze(1)
         part = slow_response_norm(x[rows], module.gamma, module.beta)
         expected = expected.index_copy(0, rows, part)
     assert_close(
@@ -100,7 +105,7 @@ def test_response_norm_is_the_papers_for_each_particle(
 
 
 def test_response_norm_over_the_batch_is_the_published_form() -> None:
-    tensor = ENGINE.tensor(clouds())
+    tensor = ENGINE.tensor(sample())
     x = torch.randn(len(tensor.features), 8, generator=torch.Generator().manual_seed(1))
     module = GlobalResponseNorm(8, over="batch")
     torch.nn.init.normal_(module.gamma)
@@ -113,20 +118,20 @@ def test_response_norm_over_the_batch_is_the_published_form() -> None:
     ("pooling", "length"), [("max", 8), ("mean", 8), ("max+mean", 16), ("max+mean+size", 23)]
 )
 def test_a_particle_does_not_see_the_others(pooling: str, length: int, neck: int) -> None:
-    network, voxels = make(pooling=pooling, neck=neck), clouds()
-    together = network(voxels, ENGINE)
-    assert together.shape == (voxels.num_particles, neck or length)
+    network, sites = make(pooling=pooling, neck=neck), sample()
+    together = network(sites, ENGINE)
+    assert together.shape == (sites.num_particles, neck or length)
     assert network.out_features == (neck or length)
-    alone = [network(only(voxels, i), ENGINE) for i in range(voxels.num_particles)]
+    alone = [network(only(sites, i), ENGINE) for i in range(sites.num_particles)]
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-5)
 
 
 def test_sizes_are_the_numbers_of_cubes_that_a_particle_touches() -> None:
-    network, voxels = make(pooling="max+mean+size"), clouds()
-    sizes = network(voxels, ENGINE)[:, -7:].detach()
+    network, sites = make(pooling="max+mean+size"), sample()
+    sizes = network(sites, ENGINE)[:, -7:].detach()
     edges = (1, 2, 4, 8, 16, 32, 64)
-    for particle in range(voxels.num_particles):
-        xyz = voxels.xyz[voxels.batch == particle]
+    for particle in range(sites.num_particles):
+        xyz = sites.xyz[sites.particle == particle]
         cubes = [len({tuple(v) for v in (xyz // edge).tolist()}) for edge in edges]
         expected = [math.log(max(n, 1) / max(50 / e, 1)) for e, n in zip(edges, cubes, strict=True)]
         torch.testing.assert_close(sizes[particle], torch.tensor(expected))
@@ -141,67 +146,61 @@ def test_the_neck_is_the_heads_first_layer_kept() -> None:
     necked.encoder.load_state_dict(plain.encoder.state_dict(), strict=False)
     plain.head.layers[0].load_state_dict(linear.state_dict())
     plain.head.layers[2].load_state_dict(last.state_dict())
-    pooled, expected = plain(clouds(), ENGINE)
-    representation, found = necked(clouds(), ENGINE)
+    pooled, expected = plain(sample(), ENGINE)
+    representation, found = necked(sample(), ENGINE)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(representation, plain.head.layers[:2](pooled))
 
 
 def test_the_published_normalisation_lets_it_see_them() -> None:
-    network, voxels = make(grn="batch"), clouds()
-    difference = network(voxels, ENGINE)[:1] - network(only(voxels, 0), ENGINE)
+    network, sites = make(grn="batch"), sample()
+    difference = network(sites, ENGINE)[:1] - network(only(sites, 0), ENGINE)
     assert float(difference.detach().abs().max()) > 1e-3
 
 
-def test_the_order_of_rows_changes_no_bit() -> None:
-    network, voxels = make(), clouds()
-    order = torch.randperm(voxels.num_voxels)
-    assert torch.equal(network(voxels, ENGINE), network(permuted(voxels, order), ENGINE))
-
-
 @pytest.mark.parametrize("name", ["atto", "pico"])
-def test_lone_and_missing_voxels_give_finite_gradients(name: str) -> None:
+def test_lone_and_missing_sites_give_finite_gradients(name: str) -> None:
     torch.manual_seed(0)
     model = ContrastiveModel(dataclasses.replace(MODELS[name], drop_path=0.0))
-    representation, projection = model(clouds(), ENGINE)
+    representation, projection = model(sample(), ENGINE)
     projection.square().sum().backward()
     assert representation.isfinite().all()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_a_lone_voxel_keeps_its_energy() -> None:
-    voxels = VoxelBatch(
-        xyz=torch.zeros(2, 3, dtype=torch.int32),
-        batch=torch.arange(2),
+def test_a_lone_site_keeps_its_energy() -> None:
+    sites = SiteBatch.from_coordinates(
+        torch.arange(2),
+        torch.zeros(2, 3, dtype=torch.int32),
         features=torch.tensor([[0.2], [2.0]]),
         num_particles=2,
     )
-    faint, bright = make()(voxels, ENGINE)
+    faint, bright = make()(sites, ENGINE)
     assert float((faint - bright).detach().abs().max()) > 1e-2
-    faint, bright = make(occupancy=False)(voxels, ENGINE)
+    faint, bright = make(occupancy=False)(sites, ENGINE)
     torch.testing.assert_close(faint, bright, rtol=1e-2, atol=1e-2)
 
 
 def test_dropped_paths_depend_on_the_particles_keys_alone() -> None:
-    network, voxels = make(drop_path=0.5, depths=(2, 3)), clouds()
-    keys = torch.arange(voxels.num_particles) * 7919
-    whole = network(voxels, ENGINE, keys)
-    alone = [network(only(voxels, i), ENGINE, keys[i : i + 1]) for i in range(voxels.num_particles)]
+    network, sites = make(drop_path=0.5, depths=(2, 3)), sample()
+    keys = torch.arange(sites.num_particles) * 7919
+    whole = network(sites, ENGINE, keys)
+    alone = [network(only(sites, i), ENGINE, keys[i : i + 1]) for i in range(sites.num_particles)]
     torch.testing.assert_close(whole, torch.cat(alone), rtol=1e-4, atol=1e-5)
-    assert not torch.equal(whole, network(voxels, ENGINE, keys + 1))
+    assert not torch.equal(whole, network(sites, ENGINE, keys + 1))
     network.eval()
-    assert torch.equal(network(voxels, ENGINE), network(voxels, ENGINE, keys))
+    assert torch.equal(network(sites, ENGINE), network(sites, ENGINE, keys))
 
 
 def test_dropped_paths_need_keys() -> None:
     with pytest.raises(ValueError, match="keys"):
-        make(drop_path=0.5)(clouds(), ENGINE)
+        make(drop_path=0.5)(sample(), ENGINE)
 
 
 def test_a_kept_path_is_scaled_by_what_was_dropped() -> None:
-    network, voxels = make(drop_path=0.4, depths=(1, 1)), clouds(num_particles=40)
+    network, sites = make(drop_path=0.4, depths=(1, 1)), sample(num_particles=40)
     block = network.stages[1][0]
-    tensor = ENGINE.tensor(dataclasses.replace(voxels, features=voxels.features.repeat(1, 8)))
+    tensor = ENGINE.tensor(dataclasses.replace(sites, features=sites.features.repeat(1, 8)))
     dropped = block(tensor, keys=torch.arange(40)).features - tensor.features
     block.eval()
     ratio = (dropped / (block(tensor, keys=None).features - tensor.features)).mean(1)
@@ -210,18 +209,18 @@ def test_a_kept_path_is_scaled_by_what_was_dropped() -> None:
         ratio[kept], torch.full_like(ratio[kept], 1 / 0.6), rtol=1e-3, atol=0.0
     )
     assert torch.equal(ratio[~kept], torch.zeros_like(ratio[~kept]))
-    assert 0 < len(tensor.batch[~kept].unique()) < 40
+    assert 0 < len(tensor.index.particle[~kept].unique()) < 40
 
 
 @pytest.mark.minkowski
 def test_a_state_moves_between_the_engines() -> None:
     network = make(kernel_size=7, pooling="max+mean+size", neck=12)
-    voxels = clouds(num_particles=30)
+    sites = sample(num_particles=30)
     pull = torch.randn(30, network.out_features, generator=torch.Generator().manual_seed(2))
     results = []
     for engine in (get_engine("torch"), get_engine("minkowski")):
         network.zero_grad()
-        out = network(voxels, engine)
+        out = network(sites, engine)
         (out * pull).sum().backward()
         results.append([out.detach(), *(p.grad.clone() for p in network.parameters())])
     assert_close(*results, tolerance=1e-5)

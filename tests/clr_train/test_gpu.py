@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from clr_train import TrainConfig, load_learner, open_stream, pretrain
-from clr_train.batch import ParticleBatch, VoxelBatch
+from clr_train.batch import ParticleBatch, SiteBatch
 from clr_train.loss import nt_xent
 from clr_train.network.encoder import ContrastiveModel
 from clr_train.network.models import MODELS
 from clr_train.sparse import TorchEngine
-from clr_train.views.make import ViewConfig, views
+from clr_train.views.make import ViewConfig, make_views
 from tests.clr_train.clouds import as_batch, make_clouds
 from tests.clr_train.species import make_shards
 from tests.clr_train.test_views import CONFIGS
@@ -31,8 +31,8 @@ def batch() -> ParticleBatch:
     return as_batch(make_clouds(21, 200, largest=400))
 
 
-def _sites(voxels: VoxelBatch) -> set[tuple[int, ...]]:
-    rows = torch.cat([voxels.batch[:, None].cpu(), voxels.xyz.cpu()], dim=1)
+def _sites(sites: SiteBatch) -> set[tuple[int, ...]]:
+    rows = torch.cat([sites.particle[:, None].cpu(), sites.xyz.cpu()], dim=1)
     return set(map(tuple, rows.tolist()))
 
 
@@ -44,14 +44,14 @@ def _close(found: Tensor, expected: Tensor, *, tolerance: float) -> None:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_views_are_the_same_but_for_voxels_on_an_edge(name: str, batch: ParticleBatch) -> None:
     here, there = (
-        views(b, seed=5, epoch=2, view=0, count=2, config=CONFIGS[name])
+        make_views(b, seed=5, epoch=2, view=0, count=2, config=CONFIGS[name])
         for b in (batch, batch.to(torch.device(DEVICE)))
     )
     assert there.features.device.type == DEVICE
     mine, other = _sites(here), _sites(there)
     assert len(mine ^ other) <= 1e-3 * len(mine)
     energy = [
-        torch.zeros(v.num_particles).index_add_(0, v.batch.cpu(), v.features[:, 0].cpu())
+        torch.zeros(v.num_particles).index_add_(0, v.particle.cpu(), v.features[:, 0].cpu())
         for v in (here, there)
     ]
     torch.testing.assert_close(energy[0], energy[1], rtol=1e-4, atol=1e-4)
@@ -62,18 +62,12 @@ def test_views_are_the_same_but_for_voxels_on_an_edge(name: str, batch: Particle
 def test_the_network_and_its_gradients_are_the_same(
     model: str, use_triton: bool, batch: ParticleBatch
 ) -> None:
-    voxels = views(batch, seed=0, epoch=0, view=0, count=2, config=ViewConfig())
+    sites = make_views(batch, seed=0, epoch=0, view=0, count=2, config=ViewConfig())
     found = []
     for device in ("cpu", DEVICE):
         torch.manual_seed(0)
         network = ContrastiveModel(MODELS[model]).to(device).eval()
-        moved = VoxelBatch(
-            xyz=voxels.xyz.to(device),
-            batch=voxels.batch.to(device),
-            features=voxels.features.to(device),
-            num_particles=voxels.num_particles,
-        )
-        features, projection = network(moved, TorchEngine(use_triton=use_triton))
+        features, projection = network(sites.to(device), TorchEngine(use_triton=use_triton))
         loss = nt_xent(*projection.view(2, batch.num_particles, -1).unbind(), temperature=0.1)
         loss.backward()
         found.append((features, projection, loss, [p.grad for p in network.parameters()]))

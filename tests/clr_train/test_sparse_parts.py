@@ -1,4 +1,4 @@
-"""Kernel maps, reductions and Triton kernels, each against a slow loop or the plain path."""
+"""Keys of sites, kernel maps and Triton kernels, each against a slow loop or the plain path."""
 
 from __future__ import annotations
 
@@ -11,30 +11,38 @@ import pytest
 import torch
 from torch import Tensor
 
+from clr_train.site_keys import pack, unpack
 from clr_train.sparse.depthwise import depthwise
-from clr_train.sparse.kernel_map import DepthwiseMap, Sites, pack, unpack
-from clr_train.sparse.segments import Segments
+from clr_train.sparse.kernel_map import DepthwiseMap, Sites
 from tests.clr_train.sparse_reference import assert_close
 
 
 def random_keys(seed: int, *, num_sites: int, reach: int, num_particles: int = 3) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    batch = torch.randint(0, num_particles, (num_sites, 1), generator=generator)
+    particle = torch.randint(0, num_particles, (num_sites, 1), generator=generator)
     xyz = torch.randint(-reach, reach, (num_sites, 3), generator=generator)
-    return pack(torch.cat([batch, xyz], dim=1)).unique()
+    return pack(particle.squeeze(1), xyz.unbind(1)).unique()
+
+
+def rows_of(keys: Tensor) -> list[tuple[int, ...]]:
+    return list(zip(*(part.tolist() for part in unpack(keys)), strict=True))
 
 
 def test_keys_ascend_as_sites_do_and_unpack() -> None:
     keys = random_keys(0, num_sites=500, reach=9000)
-    rows = [tuple(row) for row in unpack(keys).tolist()]
+    rows = rows_of(keys)
     assert rows == sorted(rows)
-    assert torch.equal(pack(torch.tensor(rows)), keys)
+    for bits in (15, 16, 20):
+        particle, *xyz = torch.tensor(rows).unbind(1)
+        short = pack(particle, xyz, bits=bits)
+        assert torch.equal(short, short.sort().values)
+        assert torch.equal(torch.stack(unpack(short, bits=bits), dim=1), torch.tensor(rows))
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3, 7])
 def test_pairs_are_those_of_a_loop_over_sites_and_offsets(kernel_size: int) -> None:
     keys = random_keys(1, num_sites=120, reach=5)
-    row_of = {tuple(row): number for number, row in enumerate(unpack(keys).tolist())}
+    row_of = {row: number for number, row in enumerate(rows_of(keys))}
     reach = range(-(kernel_size // 2), kernel_size // 2 + 1)
     expected = []
     for (b, x, y, z), target in row_of.items():
@@ -90,35 +98,6 @@ def test_half_precision_features_sum_in_float32() -> None:
     assert torch.equal(found, exact.float().bfloat16()) or float(
         (found.double() - exact).abs().max()
     ) <= 2**-8 * float(exact.abs().max())
-
-
-@pytest.mark.parametrize("is_sorted", [True, False])
-def test_reductions_are_those_of_a_loop(is_sorted: bool) -> None:
-    generator = torch.Generator().manual_seed(6)
-    index = torch.randint(0, 5, (40,), generator=generator) + 1
-    index = index.sort().values if is_sorted else index
-    segments = Segments.of(index, num_segments=7, is_sorted=is_sorted)
-    values = torch.randn(40, 3, generator=generator)
-    members = [values[index == i] for i in range(7)]
-    zero = torch.zeros(3)
-    for found, reduce in (
-        (segments.sum(values), lambda rows: rows.sum(0)),
-        (segments.mean(values), lambda rows: rows.mean(0)),
-        (segments.max(values), lambda rows: rows.amax(0)),
-    ):
-        expected = torch.stack([reduce(rows) if len(rows) else zero for rows in members])
-        torch.testing.assert_close(found, expected)
-    assert torch.equal(segments.spread(torch.arange(7.0)[:, None]).flatten(), index.float())
-
-
-def test_gradients_of_reductions_pass_gradcheck() -> None:
-    segments = Segments.of(torch.tensor([2, 0, 2, 3, 0, 2]), num_segments=5)
-    generator = torch.Generator().manual_seed(0)
-    rows = torch.randn(6, 2, generator=generator, dtype=torch.float64, requires_grad=True)
-    ones = torch.randn(5, 2, generator=generator, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(segments.sum, rows)
-    assert torch.autograd.gradcheck(segments.spread, ones)
-    assert torch.autograd.gradcheck(segments.max, rows)
 
 
 def compare_triton(

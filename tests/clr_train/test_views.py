@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clr_train import keys
-from clr_train.batch import ParticleBatch, VoxelBatch
+from clr_train.batch import ParticleBatch, SiteBatch
+from clr_train.site_keys import AXIS_BITS, MAX_COORDINATE, MAX_PARTICLES
 from clr_train.views.augmentations import AUGMENTATIONS, Parameters
-from clr_train.views.make import ViewConfig, drawn, plain, transform_energy, views
+from clr_train.views.energy import transform_energy
+from clr_train.views.make import ViewConfig, as_sites, drawn_augmentations, make_views
 from pilarnet_convert.errors import PilarnetError
 from tests.clr_train.clouds import as_batch, make_clouds
 
@@ -127,9 +129,9 @@ def slow_view(
     return sites
 
 
-def sites_of(voxels: VoxelBatch, number: int) -> dict[tuple[int, int, int], float]:
-    rows = voxels.batch == number
-    pairs = zip(voxels.xyz[rows].tolist(), voxels.features[rows, 0].tolist(), strict=True)
+def sites_of(sites: SiteBatch, number: int) -> dict[tuple[int, int, int], float]:
+    rows = sites.particle == number
+    pairs = zip(sites.xyz[rows].tolist(), sites.features[rows, 0].tolist(), strict=True)
     return {tuple(site): e for site, e in pairs}
 
 
@@ -149,10 +151,10 @@ def test_views_are_those_of_a_slow_loop(name: str) -> None:
     config = CONFIGS[name]
     clouds = make_clouds(3, 12, largest=40)
     particle = [7, 0, 123_456_789_012, *range(20, 29)]
-    voxels = views(as_batch(clouds, particle=particle), seed=5, epoch=2, view=1, config=config)
+    sites = make_views(as_batch(clouds, particle=particle), seed=5, epoch=2, view=1, config=config)
     for number, (xyz, energy) in enumerate(clouds):
         expected = slow_view(xyz, energy, view_key(5, 2, 1, particle[number]), config)
-        found = sites_of(voxels, number)
+        found = sites_of(sites, number)
         assert found.keys() == expected.keys()
         for site, mev in expected.items():
             assert found[site] == pytest.approx(mev, rel=1e-5, abs=1e-6)
@@ -160,28 +162,28 @@ def test_views_are_those_of_a_slow_loop(name: str) -> None:
 
 def test_rows_are_sorted_and_sites_unique() -> None:
     batch = as_batch(make_clouds(1, 40))
-    for voxels in (
-        plain(batch, energy_transform="log"),
-        views(batch, seed=0, epoch=0, view=0, config=CONFIGS["three of all"]),
+    for sites in (
+        as_sites(batch, energy_transform="log"),
+        make_views(batch, seed=0, epoch=0, view=0, config=CONFIGS["three of all"]),
     ):
         rows = [
-            (b, *site) for b, site in zip(voxels.batch.tolist(), voxels.xyz.tolist(), strict=True)
+            (b, *site) for b, site in zip(sites.particle.tolist(), sites.xyz.tolist(), strict=True)
         ]
         assert rows == sorted(set(rows))
 
 
 def test_plain_holds_what_is_stored() -> None:
     clouds = make_clouds(2, 10)
-    voxels = plain(as_batch(clouds), energy_transform="none")
+    sites = as_sites(as_batch(clouds), energy_transform="none")
     for number, (xyz, energy) in enumerate(clouds):
         stored = zip(map(tuple, xyz.tolist()), energy.tolist(), strict=True)
-        assert sites_of(voxels, number) == dict(stored)
+        assert sites_of(sites, number) == dict(stored)
 
 
 def test_the_two_views_of_a_pair_differ_and_each_repeats() -> None:
     batch, config = as_batch(make_clouds(4, 20)), ViewConfig()
     first, again, second, later = (
-        views(batch, seed=1, epoch=epoch, view=view, config=config)
+        make_views(batch, seed=1, epoch=epoch, view=view, config=config)
         for epoch, view in ((0, 0), (0, 0), (0, 1), (1, 0))
     )
     assert torch.equal(first.xyz, again.xyz)
@@ -193,13 +195,13 @@ def test_the_two_views_of_a_pair_differ_and_each_repeats() -> None:
 @pytest.mark.parametrize("config", [ViewConfig(), CONFIGS["three of all"]])
 def test_views_made_at_once_are_those_made_one_by_one(config: ViewConfig) -> None:
     batch = as_batch(make_clouds(8, 30), particle=range(5, 35))
-    together = views(batch, seed=3, epoch=1, view=2, count=3, config=config)
-    single = [views(batch, seed=3, epoch=1, view=view, config=config) for view in (2, 3, 4)]
+    together = make_views(batch, seed=3, epoch=1, view=2, count=3, config=config)
+    single = [make_views(batch, seed=3, epoch=1, view=view, config=config) for view in (2, 3, 4)]
     assert together.num_particles == 90
     assert torch.equal(together.xyz, torch.cat([v.xyz for v in single]))
     assert torch.equal(together.features, torch.cat([v.features for v in single]))
-    owners = [v.batch + 30 * number for number, v in enumerate(single)]
-    assert torch.equal(together.batch, torch.cat(owners))
+    owners = [v.particle + 30 * number for number, v in enumerate(single)]
+    assert torch.equal(together.particle, torch.cat(owners))
 
 
 # --- what holds for any batch
@@ -214,9 +216,9 @@ def batches(draw: Callable[..., int]) -> ParticleBatch:
     return as_batch(clouds, particle=range(first, first + len(clouds)))
 
 
-def totals(voxels: VoxelBatch) -> torch.Tensor:
-    total = torch.zeros(voxels.num_particles, dtype=torch.float64)
-    return total.index_add_(0, voxels.batch, voxels.features[:, 0].double())
+def totals(sites: SiteBatch) -> torch.Tensor:
+    total = torch.zeros(sites.num_particles, dtype=torch.float64)
+    return total.index_add_(0, sites.particle, sites.features[:, 0].double())
 
 
 @given(batch=batches(), seed=seeds, moves=st.sampled_from([1, 2, 3]))
@@ -227,8 +229,8 @@ def test_motions_keep_the_energy(batch: ParticleBatch, seed: int, moves: int) ->
         num_augmentations=moves,
         energy_transform="none",
     )
-    stored = totals(plain(batch, energy_transform="none"))
-    seen = totals(views(batch, seed=seed, epoch=0, view=0, config=config))
+    stored = totals(as_sites(batch, energy_transform="none"))
+    seen = totals(make_views(batch, seed=seed, epoch=0, view=0, config=config))
     torch.testing.assert_close(seen, stored, rtol=1e-5, atol=1e-6)
 
 
@@ -239,10 +241,10 @@ def test_no_view_is_empty_however_strong(batch: ParticleBatch, seed: int) -> Non
     config = ViewConfig(
         augmentations=ALL, num_augmentations=len(ALL), parameters=strong, energy_transform="log"
     )
-    voxels = views(batch, seed=seed, epoch=0, view=0, config=config)
-    assert torch.unique(voxels.batch).numel() == batch.num_particles
-    assert bool((voxels.features >= 0).all())
-    assert bool(voxels.features.isfinite().all())
+    sites = make_views(batch, seed=seed, epoch=0, view=0, config=config)
+    assert torch.unique(sites.particle).numel() == batch.num_particles
+    assert bool((sites.features >= 0).all())
+    assert bool(sites.features.isfinite().all())
 
 
 @given(seed=seeds, number=st.integers(0, 39), count=st.integers(1, 40))
@@ -250,7 +252,7 @@ def test_no_view_is_empty_however_strong(batch: ParticleBatch, seed: int) -> Non
 def test_a_view_is_the_same_in_any_company(seed: int, number: int, count: int) -> None:
     clouds = make_clouds(11, 40, largest=200)
     config = ViewConfig(augmentations=ALL, num_augmentations=4)
-    alone = views(
+    alone = make_views(
         as_batch(clouds[number : number + 1], particle=[number]),
         seed=seed,
         epoch=3,
@@ -258,14 +260,14 @@ def test_a_view_is_the_same_in_any_company(seed: int, number: int, count: int) -
         config=config,
     )
     others = [(number + 1 + 7 * k) % 40 for k in range(count - 1)]
-    company = views(
+    company = make_views(
         as_batch([clouds[k] for k in (*others, number)], particle=[*others, number]),
         seed=seed,
         epoch=3,
         view=0,
         config=config,
     )
-    rows = company.batch == count - 1
+    rows = company.particle == count - 1
     assert torch.equal(company.xyz[rows], alone.xyz)
     assert torch.equal(company.features[rows], alone.features)
 
@@ -279,36 +281,42 @@ def test_a_view_does_not_depend_on_the_number_of_threads() -> None:
         seen = []
         for number in (1, 2):
             torch.set_num_threads(number)
-            seen.append(views(batch, seed=0, epoch=0, view=0, config=config))
+            seen.append(make_views(batch, seed=0, epoch=0, view=0, config=config))
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(seen[0].xyz, seen[1].xyz)
     assert torch.equal(seen[0].features, seen[1].features)
 
 
+def take_the_gpu_s_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute on the CPU what a GPU computes, where the CPU has a faster way of its own."""
+    monkeypatch.setattr("clr_train.keys._mix", keys._mix_with_torch)
+    monkeypatch.setattr("clr_train.ragged._uses_numpy", lambda _values: False)
+    monkeypatch.setattr("clr_train.views.quantise._bits_to_sort", lambda _farthest: AXIS_BITS)
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_gpu_s_way_gives_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = as_batch(make_clouds(13, 60, largest=200))
 
-    def see() -> tuple[VoxelBatch, VoxelBatch]:
+    def see() -> tuple[SiteBatch, SiteBatch]:
         return (
-            views(batch, seed=4, epoch=1, view=0, count=2, config=CONFIGS[name]),
-            plain(batch, energy_transform="log"),
+            make_views(batch, seed=4, epoch=1, view=0, count=2, config=CONFIGS[name]),
+            as_sites(batch, energy_transform="log"),
         )
 
     here = see()
-    monkeypatch.setattr("clr_train.host.holds", lambda _tensor: False)
-    monkeypatch.setattr("clr_train.keys._mix", keys._mix_with_torch)
+    take_the_gpu_s_way(monkeypatch)
     for mine, other in zip(here, see(), strict=True):
         assert torch.equal(mine.xyz, other.xyz)
-        assert torch.equal(mine.batch, other.batch)
+        assert torch.equal(mine.particle, other.particle)
         assert torch.equal(mine.features, other.features)
 
 
 def test_the_order_in_which_augmentations_are_listed_is_of_no_consequence() -> None:
     batch = as_batch(make_clouds(5, 20))
     seen = [
-        views(
+        make_views(
             batch,
             seed=0,
             epoch=0,
@@ -324,11 +332,11 @@ def test_the_order_in_which_augmentations_are_listed_is_of_no_consequence() -> N
 def test_translation_alone_moves_a_particle_as_one_body() -> None:
     clouds = make_clouds(6, 200, cube=768)
     batch = as_batch(clouds)
-    moved = views(batch, seed=0, epoch=0, view=0, config=one("translate"))
-    still = plain(batch, energy_transform="none")
+    moved = make_views(batch, seed=0, epoch=0, view=0, config=one("translate"))
+    still = as_sites(batch, energy_transform="none")
     shift = moved.xyz - still.xyz
-    first = torch.searchsorted(still.batch, torch.arange(200))
-    assert torch.equal(shift, shift[first][still.batch])
+    first = torch.searchsorted(still.particle, torch.arange(200))
+    assert torch.equal(shift, shift[first][still.particle])
     assert torch.equal(moved.features, still.features)
 
 
@@ -339,12 +347,12 @@ def test_drawn_names_what_views_do() -> None:
     config = ViewConfig(augmentations=("identity", "drop", "translate"), num_augmentations=1)
     clouds = make_clouds(7, 60)
     batch = as_batch([c for c in clouds if len(c[1]) > 30])
-    names = drawn(batch.particle, seed=2, epoch=1, view=0, config=config)
-    voxels = views(batch, seed=2, epoch=1, view=0, config=config)
-    still = plain(batch, energy_transform="log")
+    names = drawn_augmentations(batch.particle, seed=2, epoch=1, view=0, config=config)
+    sites = make_views(batch, seed=2, epoch=1, view=0, config=config)
+    still = as_sites(batch, energy_transform="log")
     assert {n for pair in names for n in pair} == set(config.augmentations)
     for number, (name,) in enumerate(names):
-        before, after = sites_of(still, number), sites_of(voxels, number)
+        before, after = sites_of(still, number), sites_of(sites, number)
         if name == "identity":
             assert after == before
         elif name == "drop":
@@ -356,7 +364,7 @@ def test_drawn_names_what_views_do() -> None:
 
 def test_each_pair_is_drawn_equally_often_and_none_twice() -> None:
     config = ViewConfig(augmentations=ALL, num_augmentations=2)
-    names = drawn(torch.arange(18_000), seed=0, epoch=0, view=0, config=config)
+    names = drawn_augmentations(torch.arange(18_000), seed=0, epoch=0, view=0, config=config)
     assert all(len(set(pair)) == 2 for pair in names)
     assert all(pair == tuple(sorted(pair, key=ALL.index)) for pair in names)
     pairs, counts = np.unique(np.array(names), axis=0, return_counts=True)
@@ -367,11 +375,11 @@ def test_each_pair_is_drawn_equally_often_and_none_twice() -> None:
 
 def test_none_is_drawn_if_none_is_asked_for() -> None:
     batch = as_batch(make_clouds(8, 10))
-    voxels = views(batch, seed=0, epoch=0, view=0, config=ViewConfig(num_augmentations=0))
-    still = plain(batch, energy_transform="log")
-    assert torch.equal(voxels.xyz, still.xyz)
-    assert torch.equal(voxels.features, still.features)
-    assert drawn(
+    sites = make_views(batch, seed=0, epoch=0, view=0, config=ViewConfig(num_augmentations=0))
+    still = as_sites(batch, energy_transform="log")
+    assert torch.equal(sites.xyz, still.xyz)
+    assert torch.equal(sites.features, still.features)
+    assert drawn_augmentations(
         torch.arange(3), seed=0, epoch=0, view=0, config=ViewConfig(num_augmentations=0)
     ) == [(), (), ()]
 
@@ -418,11 +426,24 @@ def test_a_wrong_strength_is_refused(options: dict[str, float]) -> None:
         Parameters(**options)
 
 
-@pytest.mark.parametrize("on_host", [True, False])
-def test_coordinates_that_cannot_be_sorted_are_refused(
-    on_host: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("coordinate", [MAX_COORDINATE, 2**21])
+@pytest.mark.parametrize("on_gpu", [True, False])
+def test_a_far_voxel_is_refused(
+    on_gpu: bool, coordinate: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clr_train.host.holds", lambda _tensor: on_host)
-    batch = as_batch([(np.array([[0, 0, 2**21]], np.int32), np.ones(1, np.float32))])
-    with pytest.raises(PilarnetError, match="smaller batch"):
-        plain(batch, energy_transform="none")
+    if on_gpu:
+        take_the_gpu_s_way(monkeypatch)
+    far, near = (
+        as_batch([(np.array([[0, 0, z]], np.int32), np.ones(1, np.float32))] * 2)
+        for z in (coordinate, MAX_COORDINATE - 1)
+    )
+    with pytest.raises(PilarnetError, match=f"below {MAX_COORDINATE}, found {coordinate}"):
+        as_sites(far, energy_transform="none")
+    assert as_sites(near, energy_transform="none").xyz[:, 2].tolist() == [MAX_COORDINATE - 1] * 2
+
+
+def test_too_many_particles_are_refused() -> None:
+    batch = as_batch(make_clouds(0, 1)).take(torch.zeros(MAX_PARTICLES + 1, dtype=torch.int64))
+    assert as_sites(batch.slice(0, 5), energy_transform="none").num_particles == 5
+    with pytest.raises(PilarnetError, match=f"at most {MAX_PARTICLES}, found {MAX_PARTICLES + 1}"):
+        as_sites(batch, energy_transform="none")

@@ -11,7 +11,7 @@ from pilarnet_convert.errors import MissingDependencyError, PilarnetError
 torch = pytest.importorskip("torch")
 
 from clr_train.stream.reader import SplitReader  # noqa: E402
-from clr_train.views.make import ViewConfig, drawn, views  # noqa: E402
+from clr_train.views.make import ViewConfig, drawn_augmentations, make_views  # noqa: E402
 from pilarnet_view.augmented import views_scene  # noqa: E402
 from pilarnet_view.particles import Choice  # noqa: E402
 
@@ -24,11 +24,11 @@ def test_views_are_those_that_training_makes(shards: Path):
     assert len(scene.panels) == 3 * 4
     config = ViewConfig(energy_transform="none")
     for view in range(3):
-        made = views(batch, seed=7, epoch=2, view=view, config=config)
-        names = drawn(batch.particle, seed=7, epoch=2, view=view, config=config)
+        made = make_views(batch, seed=7, epoch=2, view=view, config=config)
+        names = drawn_augmentations(batch.particle, seed=7, epoch=2, view=view, config=config)
         for row, index in enumerate(indices):
             panel = scene.panels[4 * row + 1 + view]
-            mine = made.batch == index
+            mine = made.particle == index
             assert np.array_equal(panel.clouds[0].xyz, made.xyz[mine].numpy())
             assert np.array_equal(panel.clouds[0].energy_mev, made.features[mine, 0].numpy())
             assert panel.title == f"view {view + 1}: {' + '.join(names[index])}"

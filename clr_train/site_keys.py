@@ -1,0 +1,76 @@
+"""Sites of a sparse tensor as integer keys.
+
+A site (particle, x, y, z) is packed into one int64: 15 bits for the particle, 16 for each
+coordinate, which is shifted to be positive. Keys in ascending order are sites in lexicographic
+order. So a binary search finds a neighbour, and the sites of a plane (particle, x), or of a range
+of y in it, are consecutive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "AXIS_BITS",
+    "AXIS_MASK",
+    "MAX_COORDINATE",
+    "MAX_KERNEL",
+    "MAX_PARTICLES",
+    "coarsen",
+    "pack",
+    "particle_of",
+    "unpack",
+]
+
+AXIS_BITS: Final = 16
+AXIS_MASK: Final = (1 << AXIS_BITS) - 1
+#: A kernel reaches K // 2 sites beyond a coordinate, and must stay inside the 16 bits.
+MAX_KERNEL: Final = 31
+#: Coordinates lie in [-MAX_COORDINATE, MAX_COORDINATE).
+MAX_COORDINATE: Final = (1 << (AXIS_BITS - 1)) - MAX_KERNEL
+MAX_PARTICLES: Final = 1 << (63 - 3 * AXIS_BITS)
+
+
+def pack(particle: Tensor, xyz: Iterable[Tensor], *, bits: int = AXIS_BITS) -> Tensor:
+    """Pack sites into keys.
+
+    Parameters
+    ----------
+    particle : Tensor, int64 [M]
+        Position of each site's particle in the batch.
+    xyz : three integer tensors [M]
+        Coordinates.
+    bits : int
+        Bits of a coordinate. Keys of fewer sort faster, but only those of `AXIS_BITS` are for
+        other functions than `unpack`.
+
+    Returns
+    -------
+    Tensor, int64 [M]
+    """
+    keys = particle
+    for axis in xyz:
+        keys = torch.add(axis + (1 << (bits - 1)), keys, alpha=1 << bits)
+    return keys
+
+
+def unpack(keys: Tensor, *, bits: int = AXIS_BITS) -> list[Tensor]:
+    """Unpack keys, int64 [M], into particle, x, y and z, int64 [M] each."""
+    half, mask = 1 << (bits - 1), (1 << bits) - 1
+    xyz = [(keys >> (axis * bits)).bitwise_and_(mask).sub_(half) for axis in (2, 1, 0)]
+    return [keys >> (3 * bits), *xyz]
+
+
+def particle_of(keys: Tensor) -> Tensor:
+    """Return the particle of each site, int64 [M]."""
+    return keys >> (3 * AXIS_BITS)
+
+
+def coarsen(keys: Tensor, halvings: int) -> Tensor:
+    """Move sites to the corner of their cube of 2**halvings sites an edge, on a grid about 0."""
+    low = (1 << halvings) - 1
+    return keys & ~(low << 2 * AXIS_BITS | low << AXIS_BITS | low)

@@ -1,0 +1,106 @@
+"""From augmented voxels to sites: the nearest points of the grid, as sorted keys."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from clr_train.batch import SiteBatch
+from clr_train.site_keys import AXIS_BITS, MAX_COORDINATE, MAX_PARTICLES, pack, unpack
+from clr_train.views.augmented_batch import AugmentedBatch
+from clr_train.views.energy import transform_energy
+from pilarnet_convert.errors import PilarnetError
+
+__all__ = ["quantise"]
+
+
+def quantise(batch: AugmentedBatch, *, energy_transform: str) -> SiteBatch:
+    """Put voxels on the grid.
+
+    Parameters
+    ----------
+    batch : AugmentedBatch
+        N particles with V voxels.
+    energy_transform : str
+        One of `clr_train.views.energy.ENERGY_TRANSFORMS`.
+
+    Returns
+    -------
+    SiteBatch
+        The sites that a voxel lies nearest to; the energies of voxels that fall together are
+        summed before the transform. Voxels that were removed are left out.
+
+    Raises
+    ------
+    PilarnetError
+        When there are too many particles, or a voxel lies too far from the origin.
+    """
+    num_particles = batch.index.num_particles
+    if num_particles > MAX_PARTICLES:
+        raise PilarnetError(
+            "too many particles at once",
+            field="particles",
+            expected=f"at most {MAX_PARTICLES}",
+            found=num_particles,
+            advice="use a smaller batch",
+        )
+    # Not round(): it takes halves to even, and two neighbours at a half would fall together.
+    position = batch.moved().add_(0.5).floor_()
+    farthest = _largest_magnitude(position)
+    bits = _bits_to_sort(farthest)
+    keys = pack(batch.index.particle, position.int(), bits=bits)
+    if batch.alive is not None:
+        # Those removed get a key above all others: no coordinate has all its bits set.
+        keys = torch.where(batch.alive, keys, (num_particles << 3 * bits) - 1)
+    keys, order = keys.sort(stable=True)
+    group = _count_runs(keys)
+    num_sites = group[-1] + (1 if batch.alive is None else batch.alive.all())
+    # The only values that the device is asked for.
+    count, reach = torch.stack([num_sites, farthest.long()]).tolist()
+    if reach >= MAX_COORDINATE:
+        raise PilarnetError(
+            "a voxel lies too far from the origin",
+            field="voxels",
+            expected=f"coordinates below {MAX_COORDINATE}",
+            found=reach,
+            advice="use smaller cubes of voxels or smaller translations",
+        )
+    energy = batch.energy.index_select(0, order)
+    energy = torch.zeros_like(energy).scatter_add_(0, group, energy)[:count]
+    keys = torch.empty_like(keys).scatter_(0, group, keys)[:count]
+    return SiteBatch(
+        keys=_widen(keys, bits=bits),
+        features=transform_energy(energy, name=energy_transform)[:, None],
+        num_particles=num_particles,
+    )
+
+
+def _largest_magnitude(values: Tensor) -> Tensor:
+    low, high = values.aminmax()
+    return torch.maximum(high, -low)
+
+
+def _bits_to_sort(farthest: Tensor) -> int:
+    """Choose the bits of a coordinate in the keys that are sorted.
+
+    On the CPU short keys sort faster, and it costs nothing to ask for the farthest coordinate. A
+    GPU sorts long ones as fast, and would have to be waited for.
+    """
+    if farthest.device.type != "cpu":
+        return AXIS_BITS
+    return min(AXIS_BITS, 1 + int(farthest + 1).bit_length())
+
+
+def _count_runs(ascending: Tensor) -> Tensor:
+    """Count, at each value, the runs of equal values that ended before it, int64 [V]."""
+    is_first = torch.ones_like(ascending, dtype=torch.bool)
+    is_first[1:] = ascending[1:] != ascending[:-1]
+    return is_first.cumsum(0).sub_(1)
+
+
+def _widen(keys: Tensor, *, bits: int) -> Tensor:
+    """Give keys of `bits` a coordinate the layout of `clr_train.site_keys`."""
+    if bits == AXIS_BITS:
+        return keys
+    particle, *xyz = unpack(keys, bits=bits)
+    return pack(particle, xyz)
