@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clr_eval.cache import PartCache, file_digest, json_digest
+from clr_eval.cache import PartCache, file_digest
 from clr_eval.config import EvalConfig
 from clr_eval.embedding.split import Particles, labelled_subset, read_split
 from clr_eval.finetune import Classifier, FitOptions, num_steps
@@ -23,7 +23,7 @@ from clr_train.probe.handcrafted import handmade_features
 from clr_train.probe.probes import Features, collect
 from clr_train.training.checkpoint import load_checkpoint
 from clr_train.training.gradient_cache import split_batch
-from pilarnet_convert.shards.reader import open_shard_attributes
+from pilarnet_convert.shards.reader import open_shards
 
 __all__ = ["Predict", "Subject"]
 
@@ -67,7 +67,7 @@ class Subject:
         )
         self.identity = {
             "checkpoint": file_digest(Path(config.checkpoint)),
-            "shards": json_digest(open_shard_attributes(Path(config.shards))),
+            "shards": open_shards(config.shards).identity,
             "splits": [config.train_split, config.test_split],
             "particles": [len(self.train), len(self.test)],
             "precision": self.learner.precision,

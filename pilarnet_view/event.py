@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import InputError
-from pilarnet_convert.plan import find_sources
-from pilarnet_convert.readers.events import EventColumns, check_columns
-from pilarnet_convert.readers.larcv2 import NativeReader, index_source
+from pilarnet_convert.readers.sources import find_sources
+from pilarnet_convert.readers.events import Events, check_events
+from pilarnet_convert.readers.larcv2 import Larcv2Reader, index_larcv2
 from pilarnet_convert.species import label_of_pdg
 from pilarnet_view.colours import NO_PARTICLE, species_name
 from pilarnet_view.scene import Cloud, Panel, Pick, Scene, frame
@@ -36,7 +36,7 @@ def event_scene(file: str | Path, *, entry: int = 0) -> Scene:
     """
     path = Path(file)
     source = find_sources([path])[0]
-    index = index_source(source.name, source.files)
+    index = index_larcv2(source.name, source.files)
     if not 0 <= entry < index.num_entries:
         raise InputError(
             "no such entry",
@@ -45,9 +45,9 @@ def event_scene(file: str | Path, *, entry: int = 0) -> Scene:
             expected=f"0 to {index.num_entries - 1}",
             found=entry,
         )
-    with NativeReader(index) as reader:
+    with Larcv2Reader(index) as reader:
         columns = reader.read(entry, entry + 1)
-    check_columns(columns, unknown_pdg="other")
+    check_events(columns, unknown_pdg="other")
     clouds = _clouds(columns)
     if not clouds:
         raise InputError("the event left no voxels", file=path, entry=entry)
@@ -80,7 +80,7 @@ def event_scene(file: str | Path, *, entry: int = 0) -> Scene:
     )
 
 
-def _clouds(columns: EventColumns) -> tuple[Cloud, ...]:
+def _clouds(columns: Events) -> tuple[Cloud, ...]:
     """Make a cloud of every cluster of the one event that has voxels."""
     size = np.diff(columns.voxel_offset)
     xyz = _positions(columns)
@@ -110,7 +110,7 @@ def _clouds(columns: EventColumns) -> tuple[Cloud, ...]:
     return tuple(clouds)
 
 
-def _positions(columns: EventColumns) -> NDArray[np.int64]:
+def _positions(columns: Events) -> NDArray[np.int64]:
     """Turn the voxel ids of the one event into indices, int64 [V, 3]."""
     nx, ny, _ = columns.grid[0]
     row, x = np.divmod(columns.voxel_id, nx)

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 from clr_train.batch import ParticleBatch
 from clr_train.stream.spans import Request, Spans
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.executors import without_script
+from pilarnet_convert.executors import without_main_script
 
 __all__ = ["SpanLoader"]
 
@@ -65,7 +65,7 @@ class SpanLoader:
         if self._loader is None:
             self._loader = self._start()
         try:
-            with without_script():
+            with without_main_script():
                 spans = iter(self._loader)
             for span in spans:
                 if isinstance(span, PilarnetError):

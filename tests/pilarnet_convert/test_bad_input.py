@@ -10,7 +10,7 @@ import pytest
 
 from pilarnet_convert import plan
 from pilarnet_convert.errors import InputError
-from pilarnet_convert.readers.larcv2 import NativeReader, index_source
+from pilarnet_convert.readers.larcv2 import Larcv2Reader, index_larcv2
 from tests import damage
 from tests.pilarnet_convert.faults import FAULTS, Fault
 from tests.pilarnet_convert.inputs import QUIRKS, SPLIT
@@ -212,8 +212,8 @@ def test_bytes_broken_anywhere_are_an_input_error_or_harmless(tmp_path: Path):
         data[at : at + 8] = random.bytes(8)
         path.write_bytes(data)
         try:
-            index = index_source("a", [path])
-            with NativeReader(index) as reader:
+            index = index_larcv2("a", [path])
+            with Larcv2Reader(index) as reader:
                 reader.read(0, index.num_entries)
         except InputError as error:
             errors.append(str(error))

@@ -20,7 +20,7 @@ from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers import baskets, decode
 from pilarnet_convert.readers.baskets import BasketReader, decompress
 from pilarnet_convert.readers.decode import Basket, ObjectWiseError
-from pilarnet_convert.readers.larcv2 import CLUSTER_TREE, PARTICLE_TREE, index_source
+from pilarnet_convert.readers.larcv2 import CLUSTER_TREE, PARTICLE_TREE, index_larcv2
 from pilarnet_convert.readers.root_file import BasketTable, TreeIndex, index_trees
 from tests import voxelcodec
 from tests.pilarnet_convert.inputs import MODERN, QUIRKS
@@ -227,7 +227,7 @@ def relaid(index: TreeIndex, name: str, target: Path, packer: Any, *, split: int
 
 @pytest.mark.parametrize("letters", [*PACKERS, b""], ids=lambda letters: letters.decode() or "none")
 def test_baskets_of_every_compression(tmp_path: Path, letters: bytes):
-    source = index_source("a", [SAMPLE])
+    source = index_larcv2("a", [SAMPLE])
     packer = (
         (lambda part: block(letters, PACKERS[letters](part), len(part)))
         if letters
@@ -247,7 +247,7 @@ def test_baskets_of_every_compression(tmp_path: Path, letters: bytes):
 
 def test_baskets_inside_the_metadata(tmp_path: Path):
     """uproot writes none, so that a table which says so is read through uproot's own basket."""
-    source = index_source("a", [SAMPLE])
+    source = index_larcv2("a", [SAMPLE])
     for index, name, method in [
         (source.clusters, "_event", "flat"),
         (source.clusters, "_voxel_vv._voxel_v", "voxel_sets"),
@@ -275,7 +275,7 @@ def test_baskets_inside_the_metadata(tmp_path: Path):
 
 @pytest.mark.parametrize("path", [SAMPLE, QUIRKS, MODERN], ids=lambda path: path.name)
 def test_numbers_are_those_that_uproot_reads(path: Path):
-    source = index_source("a", [path])
+    source = index_larcv2("a", [path])
     for index, tree in ((source.clusters, CLUSTER_TREE), (source.particles, PARTICLE_TREE)):
         with uproot.open(path) as file, BasketReader(index) as reader:
             for name, table in index.branches.items():

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pilarnet_convert.particles import Selection, Tally, particle_clouds
 from pilarnet_convert.ragged import offsets_of
-from pilarnet_convert.readers.events import EventColumns
+from pilarnet_convert.readers.events import Events
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.species import OTHER, is_pdg_code, label_of_pdg
 from pilarnet_convert.spool import join_segments, read_report, remove_segment, write_segment
@@ -33,14 +33,14 @@ events = st.lists(
 )
 
 
-def columns_of(events: Sequence[Any], grids: Sequence[tuple[int, int, int]]) -> EventColumns:
+def columns_of(events: Sequence[Any], grids: Sequence[tuple[int, int, int]]) -> Events:
     clusters = [[v for _, v in ps] + ([rest] if rest is not None else []) for ps, rest in events]
     flat = [p for ps, _ in events for p, _ in ps]
     number = len(flat)
     sizes = [len(v) for event in clusters for v in event]
     voxel_id = np.array([i for event in clusters for v in event for i in v], np.int64)
     vectors = np.arange(3 * number, dtype=np.float32).reshape(-1, 3)
-    return EventColumns(
+    return Events(
         file="made up",
         first_entry=40,
         run=np.arange(len(events)) // 3,

@@ -181,7 +181,7 @@ class Table(NamedTuple):
 
     baskets: list[tuple[int, int]]
 
-    def cheap_cuts(self) -> tuple[Any, Any]:
+    def basket_borders(self) -> tuple[Any, Any]:
         entries, num_bytes = np.array([(0, 0), *self.baskets]).cumsum(axis=0).T
         return entries, num_bytes
 
@@ -204,11 +204,11 @@ def test_units_cover_the_events_once_and_tear_no_basket(
     everything = [
         (number, entry)
         for number, source in enumerate(sources)
-        for entry in range(source.cheap_cuts()[0][-1])
+        for entry in range(source.basket_borders()[0][-1])
     ]
     assert events == everything[:max_events]
     for number, unit in enumerate(units):
-        borders = sources[unit.source].cheap_cuts()[0].tolist()
+        borders = sources[unit.source].basket_borders()[0].tolist()
         assert unit.start in borders
         assert unit.stop in borders or number == len(units) - 1
 
