@@ -9,13 +9,19 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.errors import MissingDependencyError, PilarnetError
+from pilarnet_convert.pictures import (
+    colour_map,
+    draw_colour_bar,
+    legend_mark,
+    log_norm,
+    new_figure,
+    save_figure,
+)
 from pilarnet_view.colours import PARTICLE_COLOURS, SCALES, SPECIES_COLOURS, SYMBOLS
 from pilarnet_view.scene import Cloud, Panel, Scene, energy_range
 
 __all__ = ["write_picture"]
 
-SUFFIXES: Final = (".png", ".pdf", ".svg")
 _DOTS_PER_INCH: Final = 200
 #: Particles that a legend names; more would crowd the picture.
 _LEGEND: Final = 12
@@ -43,21 +49,6 @@ def write_picture(
         If the path ends otherwise, or the scene has no cm.
     """
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise PilarnetError(
-            "not a kind of picture",
-            file=path,
-            field="--png",
-            expected=", ".join(SUFFIXES),
-            found=path.suffix or "no ending",
-        )
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            "pictures are drawn by matplotlib, which is not installed",
-            advice="pip install 'pilarnet-clr[view]'",
-        ) from error
     colouring = colouring or scene.colouring
     unit = axes or ("cm" if scene.voxel_cm else "voxels")
     cell = np.array(scene.require_cm()) if unit == "cm" else None
@@ -67,7 +58,7 @@ def write_picture(
     head = 1.0 if scene.panels[0].title else 0.6  # inches
     foot = 0.85
     total = head + height + foot
-    figure = Figure(figsize=(width, total), dpi=_DOTS_PER_INCH)
+    figure = new_figure(width, total, layout=None, dpi=_DOTS_PER_INCH)
     grid = figure.add_gridspec(
         rows,
         columns,
@@ -98,10 +89,17 @@ def write_picture(
         color="0.35",
     )
     if colouring == "energy":
-        _colour_bar(figure, limits=limits, inch=1 / total)
+        bar = draw_colour_bar(
+            figure,
+            (0.3, 0.5 / total, 0.4, 0.1 / total),
+            limits=limits,
+            colours=colour_map(SCALES["light"]),
+        )
+        bar.ax.tick_params(labelsize=8)
+        bar.set_label("energy of a voxel [MeV]", fontsize=9, labelpad=3)
     else:
         _legend(figure, scene.clouds, colouring=colouring)
-    figure.savefig(path)
+    save_figure(figure, path, option="--png")
 
 
 def _panel(
@@ -143,7 +141,10 @@ def _panel(
         axis.labelpad = -4 if small else 0
         axis.set_tick_params(labelsize=size, pad=-2 if small else 0)
         share = float(edges["xyz".index(name)] / edges.max())
-        axis.set_major_locator(_few_ticks(round((5 if small else 7) * share)))
+        num_ticks = max(2, round((5 if small else 7) * share))
+        axis.get_major_locator().set_params(
+            nbins=num_ticks, steps=[1, 2, 5, 10], integer=True, prune="both"
+        )
         axis.pane.set(facecolor="white", edgecolor="0.8")
         axis._axinfo["grid"].update(color="0.88", linewidth=0.5)
     if panel.title:
@@ -156,12 +157,6 @@ def _panel(
             fontsize=8,
             color="0.35",
         )
-
-
-def _few_ticks(number: int) -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(nbins=max(2, number), steps=[1, 2, 5, 10], integer=True, prune="both")
 
 
 def _dot_size(panel: Panel, *, inches: float, least: float) -> float:
@@ -185,58 +180,29 @@ def _colour(cloud: Cloud, colouring: str) -> str:
 
 def _colours(clouds: list[Cloud], *, colouring: str, limits: tuple[float, float]) -> Any:
     if colouring == "energy":
-        colours, norm = _energy_scale(limits)
-        return colours(norm(np.concatenate([c.energy_mev for c in clouds]).clip(min=limits[0])))
+        energy = np.concatenate([c.energy_mev for c in clouds])
+        return colour_map(SCALES["light"])(log_norm(*limits)(energy))
     return [
         colour for cloud in clouds for colour in [_colour(cloud, colouring)] * len(cloud.energy_mev)
     ]
 
 
-def _energy_scale(limits: tuple[float, float]) -> tuple[Any, Any]:
-    from matplotlib.colors import LinearSegmentedColormap, LogNorm
-
-    colours = LinearSegmentedColormap.from_list("energy", SCALES["light"])
-    return colours, LogNorm(*limits)
-
-
-def _colour_bar(figure: Any, *, limits: tuple[float, float], inch: float) -> None:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.ticker import FuncFormatter, LogLocator
-
-    colours, norm = _energy_scale(limits)
-    bar = figure.colorbar(
-        ScalarMappable(norm, colours),
-        cax=figure.add_axes((0.3, 0.5 * inch, 0.4, 0.1 * inch)),
-        orientation="horizontal",
-        ticks=LogLocator(subs=(1, 2, 5) if limits[1] / limits[0] < 300 else (1,)),
-        format=FuncFormatter(lambda value, _: f"{value:g}"),
-    )
-    bar.ax.minorticks_off()
-    bar.ax.tick_params(labelsize=8)
-    bar.set_label("energy of a voxel [MeV]", fontsize=9, labelpad=3)
-
-
 def _legend(figure: Any, clouds: list[Cloud], *, colouring: str) -> None:
-    from matplotlib.lines import Line2D
-
     first: dict[Any, Cloud] = {}
     for cloud in sorted(clouds, key=lambda c: c.number):
         first.setdefault(cloud.species if colouring == "class" else cloud.number, cloud)
     if colouring == "class":
         first = {name: first[name] for name in SPECIES_COLOURS if name in first}
     handles = [
-        Line2D(
-            *([], []),
-            linestyle="none",
+        legend_mark(
+            cloud.species if colouring == "class" else f"{cloud.name}: {cloud.species}",
             marker=SYMBOLS[_round(cloud, colouring)][1],
             color=_colour(cloud, colouring),
-            label=cloud.species if colouring == "class" else f"{cloud.name}: {cloud.species}",
         )
         for cloud in list(first.values())[:_LEGEND]
     ]
     if len(first) > _LEGEND:
-        more = f"and {len(first) - _LEGEND} more"
-        handles.append(Line2D([], [], linestyle="none", label=more))
+        handles.append(legend_mark(f"and {len(first) - _LEGEND} more"))
     figure.legend(
         handles=handles,
         loc="lower center",

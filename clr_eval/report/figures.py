@@ -4,27 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from clr_eval.binned_metrics import QUANTITIES
 from clr_eval.methods import METHODS
-from pilarnet_convert.errors import MissingDependencyError
+from pilarnet_convert.pictures import hide_frames, new_figure, save_figure
 from pilarnet_convert.species import CLASSES, COLOURS
 
-try:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-except ImportError as error:
-    raise MissingDependencyError(
-        "the pictures of a report need matplotlib", advice="pip install 'pilarnet-clr[eval]'"
-    ) from error
+if TYPE_CHECKING:
+    from pilarnet_convert.pictures import Axes, Figure
 
 __all__ = ["draw_confusion", "draw_failures", "draw_fractions", "draw_robustness", "main_methods"]
 
-_DPI: Final = 150
 _NAMES: Final = tuple(species.name for species in CLASSES)
 
 
@@ -43,7 +36,7 @@ def draw_fractions(results: Sequence[Mapping[str, Any]], *, path: Path) -> None:
     path : Path
         The picture; its ending decides on the kind.
     """
-    figure = Figure(figsize=(9.5, 5), layout="constrained")
+    figure = new_figure(9.5, 5)
     axes = figure.subplots()
     for name, method in METHODS.items():
         points = [result for result in results if result["method"] == name]
@@ -63,7 +56,7 @@ def draw_fractions(results: Sequence[Mapping[str, Any]], *, path: Path) -> None:
     axes.set_xscale("log")
     counts = sorted({result["num_labelled"] for result in results})
     axes.set_xticks(counts, [f"{count:,}" for count in counts])
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_formatter("")
     axes.set(
         xlabel="labelled particles of the training split",
         ylabel="balanced accuracy on the test split [%]",
@@ -78,7 +71,7 @@ def draw_confusion(results: Sequence[Mapping[str, Any]], *, fraction: float, pat
     """Draw the confusion matrices of the main methods at one label fraction, a panel each."""
     chosen = {r["method"]: r for r in results if r["fraction"] == fraction}
     names = main_methods(list(chosen))
-    figure = Figure(figsize=(4.1 * len(names), 4.3), layout="constrained")
+    figure = new_figure(4.1 * len(names), 4.3)
     panels = figure.subplots(1, len(names), squeeze=False)[0]
     for axes, name in zip(panels, names, strict=True):
         counts = np.array(chosen[name]["confusion"])
@@ -99,7 +92,7 @@ def draw_confusion(results: Sequence[Mapping[str, Any]], *, fraction: float, pat
 
 def draw_robustness(robustness: Mapping[str, Any], *, path: Path) -> None:
     """Draw balanced accuracy over the level of each disturbance, a panel each."""
-    figure = Figure(figsize=(13, 7.6), layout="constrained")
+    figure = new_figure(13, 7.6)
     panels = figure.subplots(2, 3, sharey=True).ravel()
     for axes, disturbance in zip(panels, robustness.values(), strict=True):
         unit = 100 if "%" in disturbance["axis"] else 1
@@ -127,7 +120,7 @@ def draw_robustness(robustness: Mapping[str, Any], *, path: Path) -> None:
 
 def draw_failures(failures: Mapping[str, Any], *, path: Path) -> None:
     """Draw accuracy in bins of energy and size: by method above, by class of the first below."""
-    figure = Figure(figsize=(13.5, 8), layout="constrained")
+    figure = new_figure(13.5, 8)
     panels = figure.subplots(2, len(QUANTITIES), sharey="row", squeeze=False)
     for column, (quantity, label) in enumerate(QUANTITIES.items()):
         methods = failures[quantity]
@@ -145,7 +138,7 @@ def draw_failures(failures: Mapping[str, Any], *, path: Path) -> None:
         for axes in (above, below):
             if methods[first][0]["median"] > 0:
                 axes.set_xscale("log")
-                axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                axes.xaxis.set_major_formatter("{x:g}")
             axes.grid(alpha=0.3)
     panels[0, 0].set_ylabel("accuracy [%]")
     panels[1, 0].set_ylabel("efficiency of the class [%]")
@@ -182,6 +175,5 @@ def _with_errors(figures: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=_DPI)
+    hide_frames(figure)
+    save_figure(figure, path, option="--out")

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from clr_eval.embedding.split import Particles
+from pilarnet_convert.pictures import log_norm, new_figure, save_figure
 from pilarnet_convert.species import CLASSES, COLOURS
+
+if TYPE_CHECKING:
+    from pilarnet_convert.pictures import Axes
 
 __all__ = ["draw_map", "draw_neighbours"]
 
-_DPI: Final = 150
 #: Range of voxel energies that is told apart, MeV: from noise to the end of a proton's track.
-_ENERGIES: Final = LogNorm(0.05, 20, clip=True)
+_ENERGIES_MEV: Final = (0.05, 20.0)
 _MARGIN: Final = 2.0
 
 
@@ -36,7 +36,7 @@ def draw_map(
     path : Path
         The picture.
     """
-    figure = Figure(figsize=(13, 6), layout="constrained")
+    figure = new_figure(13, 6)
     by_class, by_energy = figure.subplots(1, 2)
     label = of.label[rows]
     # Shuffled, so that no class lies on top of all others.
@@ -57,7 +57,7 @@ def draw_map(
         s=size,
         linewidths=0,
         cmap="cividis",
-        norm=LogNorm(low, high, clip=True),
+        norm=log_norm(low, high),
     )
     figure.colorbar(shown, ax=by_energy, label="deposited energy [MeV]")
     by_class.set_title("by class")
@@ -66,7 +66,7 @@ def draw_map(
         axes.set_aspect("equal")
         axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2")
     figure.suptitle(f"features of {len(rows):,} particles of the test split")
-    figure.savefig(path, dpi=_DPI)
+    save_figure(figure, path, option="--out")
 
 
 def draw_neighbours(
@@ -84,7 +84,7 @@ def draw_neighbours(
     """
     query, found, similarity = company["query"], company["found"], company["similarity"]
     columns = 1 + found.shape[1]
-    figure = Figure(figsize=(2.3 * columns, 2.5 * len(query) + 0.6), layout="constrained")
+    figure = new_figure(2.3 * columns, 2.5 * len(query) + 0.6)
     panels = figure.subplots(len(query), columns, squeeze=False)
     for row, panel in enumerate(panels):
         shown = [_flat(test, int(query[row])), *(_flat(train, int(i)) for i in found[row])]
@@ -101,7 +101,7 @@ def draw_neighbours(
     last = panels[0, 0].collections[0]
     figure.colorbar(last, ax=panels, label="energy of a voxel [MeV]", shrink=0.6)
     figure.suptitle("particles and their nearest neighbours (number: cosine of their features)")
-    figure.savefig(path, dpi=_DPI)
+    save_figure(figure, path, option="--out")
 
 
 def _flat(particles: Particles, row: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
@@ -119,6 +119,8 @@ def _draw_particle(
 ) -> None:
     order = np.argsort(energy)  # the brightest on top
     x, y = flat[order].T
-    axes.scatter(x, y, c=energy[order], cmap="cividis_r", norm=_ENERGIES, s=6, linewidths=0)
+    axes.scatter(
+        x, y, c=energy[order], cmap="cividis_r", norm=log_norm(*_ENERGIES_MEV), s=6, linewidths=0
+    )
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
     axes.set_aspect("equal")

@@ -29,6 +29,7 @@ from clr_eval.report.particles import draw_map, draw_neighbours
 from clr_eval.robustness import robustness
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.pictures import require_matplotlib
 from pilarnet_convert.species import CLASSES
 
 __all__ = ["evaluate"]
@@ -62,6 +63,7 @@ def evaluate(config: EvalConfig, *, show_progress: bool = False) -> dict[str, An
         something else, or a loss or feature that is not finite.
     """
     out = Path(config.out)
+    require_matplotlib()
     _check_unused(out)
     with progress_bar(unit="part", description="evaluate", show=show_progress) as bar:
 

@@ -42,8 +42,7 @@ def _small() -> Any:
         for name, d in DISTURBANCES.items()
     }
     patch.setattr("clr_eval.robustness.DISTURBANCES", few)
-    for module in ("figures", "particles"):
-        patch.setattr(f"clr_eval.report.{module}._DPI", 40)
+    patch.setattr("pilarnet_convert.pictures._DPI", 40)
     yield
     patch.undo()
 
