@@ -119,8 +119,9 @@ def draw_colour_bar(
     box: tuple[float, float, float, float],
     *,
     limits: tuple[float, float],
-    colours: Colormap,
-) -> Any:
+    colours: Sequence[str],
+    label: str,
+) -> None:
     """Draw a horizontal, logarithmic colour bar with a few ticks.
 
     Parameters
@@ -130,25 +131,25 @@ def draw_colour_bar(
         Left, bottom, width and height, in parts of the figure.
     limits : tuple of two float
         The values at its ends.
-    colours : Colormap
-
-    Returns
-    -------
-    matplotlib.colorbar.Colorbar
+    colours : sequence of str
+        As for `colour_map`.
+    label : str
+        The text below it.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.ticker import LogLocator
 
     subs = (1, 2, 5) if limits[1] / limits[0] < 300 else (1,)
     bar = figure.colorbar(
-        ScalarMappable(log_norm(*limits), colours),
+        ScalarMappable(log_norm(*limits), colour_map(colours)),
         cax=figure.add_axes(box),
         orientation="horizontal",
         ticks=LogLocator(subs=subs),
         format="%g",
     )
     bar.ax.minorticks_off()
-    return bar
+    bar.ax.tick_params(labelsize=8)
+    bar.set_label(label, fontsize=9, labelpad=3)
 
 
 def legend_mark(label: str, **style: Any) -> Line2D:

@@ -1,4 +1,4 @@
-"""The command ``pilarnet-view``: it parses, calls and prints."""
+"""The command ``pilarnet-view``."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ Examples:
 """,
 )
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--entry", default=0, help="Of a LArCV file: the event, counted from 0.")
+@click.option("--entry", default=0, help="Of a LArCV file: the event to show, counted from 0.")
 @click.option(
     "--label",
     type=click.Choice([species.name for species in CLASSES]),
-    help="Of shards: draw particles of this class alone.",
+    help="Of shards: draw particles of this class only.",
 )
 @click.option(
     "--count",
@@ -52,20 +52,20 @@ Examples:
     help="Of shards: how many particles to draw.",
 )
 @click.option(
-    "--split", type=click.Choice(SPLITS), default="train", help="Of shards: which particles."
+    "--split", type=click.Choice(SPLITS), default="train", help="Of shards: the split to draw from."
 )
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=0,
-    help="Of shards: what the draw of particles and views depends on.",
+    help="Of shards: the seed of the draw of particles and of their views.",
 )
 @click.option(
     "--index",
     "indices",
     type=int,
     multiple=True,
-    help="Of shards: show this particle, by its index in the split, instead of drawing; may be "
+    help="Of shards: show the particle of this index in the split instead of drawing; may be "
     "repeated.",
 )
 @click.option(
@@ -74,26 +74,29 @@ Examples:
     help="Of shards: show each particle beside its augmented views, as training makes them.",
 )
 @click.option(
-    "--num-views", type=click.IntRange(min=1), default=2, help="With --views: how many of each."
+    "--num-views",
+    type=click.IntRange(min=1),
+    default=2,
+    help="With --views: how many views of each particle.",
 )
 @click.option(
     "--epoch",
     type=click.IntRange(min=0),
     default=0,
-    help="With --views: the epoch. With the seed and index of a training run, the views are "
-    "those that it saw.",
+    help="With --views: the epoch. With the seed and particle index of a training run, the views "
+    "are those that the network saw.",
 )
 @click.option(
     "--augmentations",
     metavar="NAME,NAME,...",
     show_default="as clr-train",
-    help="With --views: what to draw from.",
+    help="With --views: the augmentations to draw from.",
 )
 @click.option(
     "--num-augmentations",
     type=int,
     show_default="as clr-train",
-    help="With --views: how many each view draws.",
+    help="With --views: how many augmentations each view draws.",
 )
 @click.option(
     "--colour",
@@ -108,12 +111,12 @@ Examples:
     "--max-voxels",
     type=click.IntRange(min=1),
     default=60_000,
-    help="Show no more voxels than this, drawn at random.",
+    help="Show at most so many voxels, drawn at random.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    show_default="a name after what is shown, in this folder",
+    show_default="a name made from what is shown, in this folder",
     help="The page to write.",
 )
 @click.option(
@@ -149,16 +152,16 @@ def view_command(
 
 
 def _scene(context: click.Context, path: Path, options: dict[str, Any]) -> tuple[Scene, str]:
-    """Make what is asked for, and give it a name for a file."""
+    """Make the scene, and a name for its file."""
     if not path.is_dir():
-        _refuse(context, _OF_SHARDS, "PATH is a file, and this speaks of shards")
+        _refuse(context, _OF_SHARDS, "PATH is a file, and this option is for shards")
         entry = options["entry"]
         return event_scene(path, entry=entry), f"{path.stem}-entry{entry}"
-    _refuse(context, _OF_EVENTS, "PATH is a folder of shards, and this speaks of a LArCV file")
+    _refuse(context, _OF_EVENTS, "PATH is a folder of shards, and this option is for LArCV files")
     if options["indices"]:
         _refuse(context, _OF_DRAWS, "with --index nothing is drawn")
     if not options["views"]:
-        _refuse(context, _OF_VIEWS, "this speaks of --views, which is not there")
+        _refuse(context, _OF_VIEWS, "this option needs --views")
     choice = Choice(
         split=options["split"],
         indices=options["indices"],
@@ -182,7 +185,7 @@ def _scene(context: click.Context, path: Path, options: dict[str, Any]) -> tuple
 
 
 def _refuse(context: click.Context, names: tuple[str, ...], why: str) -> None:
-    """Refuse options that would do nothing."""
+    """Refuse options that would have no effect."""
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         if parameter.name in names and source is ParameterSource.COMMANDLINE:

@@ -14,7 +14,7 @@ from pilarnet_convert.readers.events import EventColumns, check_columns
 from pilarnet_convert.readers.larcv2 import NativeReader, index_source
 from pilarnet_convert.species import label_of_pdg
 from pilarnet_view.colours import NO_PARTICLE, species_name
-from pilarnet_view.scene import Cloud, Panel, Pick, Scene, frame
+from pilarnet_view.scene import Panel, ParticleCloud, Pick, Scene, frame
 
 __all__ = ["event_scene"]
 
@@ -60,18 +60,9 @@ def event_scene(file: str | Path, *, entry: int = 0) -> Scene:
     return Scene(
         title=f"{path.name}, entry {entry}",
         subtitle=f"run {run}, subrun {subrun}, event {event}: {size}",
-        panels=(
-            Panel(
-                title="",
-                caption="",
-                clouds=clouds,
-                low=low,
-                high=high,
-                origin_cm=columns.origin[0],
-            ),
-        ),
+        panels=(Panel(clouds=clouds, low=low, high=high, origin_cm=columns.origin[0]),),
         picks=tuple(
-            Pick(name=f"{cloud.name}: {cloud.species}, {cloud.size}", panels=(0,), cloud=number)
+            Pick(name=cloud.summary, panels=(0,), cloud=number)
             for number, cloud in enumerate(clouds)
         ),
         columns=1,
@@ -80,7 +71,7 @@ def event_scene(file: str | Path, *, entry: int = 0) -> Scene:
     )
 
 
-def _clouds(columns: EventColumns) -> tuple[Cloud, ...]:
+def _clouds(columns: EventColumns) -> tuple[ParticleCloud, ...]:
     """Make a cloud of every cluster of the one event that has voxels."""
     size = np.diff(columns.voxel_offset)
     xyz = _positions(columns)
@@ -99,7 +90,7 @@ def _clouds(columns: EventColumns) -> tuple[Cloud, ...]:
                 "energy_init_mev": float(columns.energy_init[cluster]),
             }
         clouds.append(
-            Cloud.of(
+            ParticleCloud.of(
                 xyz[rows],
                 columns.energy[rows],
                 name=f"cluster {cluster}",

@@ -1,4 +1,4 @@
-"""Scenes of single particles from shards: which ones, and what is stored of them."""
+"""A scene of single particles from shards."""
 
 from __future__ import annotations
 
@@ -15,9 +15,17 @@ from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import Shards, open_shards
 from pilarnet_convert.species import CLASSES
 from pilarnet_view.colours import species_name
-from pilarnet_view.scene import Cloud, Panel, Pick, Scene, frame
+from pilarnet_view.scene import Panel, ParticleCloud, Pick, Scene, frame
 
-__all__ = ["Choice", "Stored", "gallery", "particle_scene", "read_particles", "voxel_edges"]
+__all__ = [
+    "Choice",
+    "StoredParticle",
+    "caption",
+    "gallery",
+    "particle_scene",
+    "read_particles",
+    "voxel_edges",
+]
 
 _ARRAYS: Final = (
     *("x", "y", "z", "energy", "label", "pdg", "process"),
@@ -38,9 +46,9 @@ class Choice:
     label : str, optional
         Draw from this class alone.
     count : int
-        How many to draw; fewer where there are no more.
+        How many to draw, or all where there are fewer.
     seed : int
-        What the draw depends on.
+        Seed of the draw.
     """
 
     split: str = "train"
@@ -51,12 +59,12 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
-    """A particle of the shards: its index in the split, its label, its cloud and its geometry."""
+class StoredParticle:
+    """A particle of the shards: its index in the split, its label, its cloud and its origin."""
 
     index: int
     label: int
-    cloud: Cloud
+    cloud: ParticleCloud
     origin_cm: NDArray[np.float64]
 
 
@@ -66,14 +74,14 @@ def particle_scene(path: str | Path, *, choice: Choice | None = None) -> Scene:
     Parameters
     ----------
     path : str or Path
-        What ``pilarnet-convert`` wrote.
+        Shards written by ``pilarnet-convert``.
     choice : Choice, optional
         Which particles; 12 of the train split by default.
 
     Raises
     ------
     ShardError
-        If these are no shards that can be read.
+        If the shards cannot be read.
     PilarnetError
         If there are no such particles.
     """
@@ -97,9 +105,9 @@ def particle_scene(path: str | Path, *, choice: Choice | None = None) -> Scene:
 
 
 def gallery(
-    shards: Shards, *, choice: Choice, particles: Sequence[Stored], panels: Sequence[Panel]
+    shards: Shards, *, choice: Choice, particles: Sequence[StoredParticle], panels: Sequence[Panel]
 ) -> Scene:
-    """Put panels of particles, as many of each, into a scene."""
+    """Make a scene of particles, each with the same number of consecutive panels."""
     each = len(panels) // len(particles)
     what = f"{choice.label}s" if choice.label else "particles"
     total = shards.num_particles(choice.split)
@@ -109,10 +117,10 @@ def gallery(
         panels=tuple(panels),
         picks=tuple(
             Pick(
-                name=f"{p.cloud.name}: {p.cloud.species}, {p.cloud.size}",
-                panels=tuple(range(at * each, (at + 1) * each)),
+                name=particle.cloud.summary,
+                panels=tuple(range(number * each, (number + 1) * each)),
             )
-            for at, p in enumerate(particles)
+            for number, particle in enumerate(particles)
         ),
         columns=each if each > 1 else min(4, len(panels)),
         colouring="energy",
@@ -120,8 +128,8 @@ def gallery(
     )
 
 
-def caption(particle: Stored) -> str:
-    """Say which particle it is, in a line."""
+def caption(particle: StoredParticle) -> str:
+    """Name a particle, its PDG code and its creation process."""
     cloud = particle.cloud
     return f"{cloud.name}, PDG {cloud.pdg}, {cloud.process or 'process not known'}"
 
@@ -134,7 +142,7 @@ def voxel_edges(shards: Shards) -> tuple[float, float, float] | None:
     return float(sizes[0, 0]), float(sizes[0, 1]), float(sizes[0, 2])
 
 
-def read_particles(shards: Shards, *, choice: Choice) -> list[Stored]:
+def read_particles(shards: Shards, *, choice: Choice) -> list[StoredParticle]:
     """Choose particles and read them.
 
     Raises
@@ -204,7 +212,7 @@ def _draw(shards: Shards, choice: Choice) -> tuple[int, ...]:
     return tuple(sorted(drawn.tolist()))
 
 
-def _read(shards: Shards, split: str, index: int, *, number: int) -> Stored:
+def _read(shards: Shards, split: str, index: int, *, number: int) -> StoredParticle:
     first = 0
     for shard in shards.splits[split]:
         if index < first + shard.num_particles:
@@ -213,7 +221,7 @@ def _read(shards: Shards, split: str, index: int, *, number: int) -> Stored:
     row: dict[str, Any] = shard.read(_ARRAYS, index - first, index - first + 1)
     label = int(row["label"][0])
     run, subrun, event, cluster = (int(row[n][0]) for n in ("run", "subrun", "event", "cluster"))
-    cloud = Cloud.of(
+    cloud = ParticleCloud.of(
         np.stack([row[axis] for axis in "xyz"], axis=1),
         row["energy"],
         name=f"{split} {index}",
@@ -224,7 +232,7 @@ def _read(shards: Shards, split: str, index: int, *, number: int) -> Stored:
         energy_init_mev=float(row["energy_init"][0]),
         event=f"run {run}, subrun {subrun}, event {event}, cluster {cluster}",
     )
-    return Stored(
+    return StoredParticle(
         index=index,
         label=label,
         cloud=cloud,
