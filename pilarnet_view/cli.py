@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from pilarnet_convert.console import Command
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.shards.format import SPLITS
-from pilarnet_convert.species import CLASSES
+from pilarnet_convert.species import CLASS_NAMES
 from pilarnet_view.augmented import views_scene
 from pilarnet_view.colours import COLOURINGS
 from pilarnet_view.event import event_scene
@@ -42,7 +42,7 @@ Examples:
 @click.option("--entry", default=0, help="Of a LArCV file: the event to show, counted from 0.")
 @click.option(
     "--label",
-    type=click.Choice([species.name for species in CLASSES]),
+    type=click.Choice(CLASS_NAMES),
     help="Of shards: draw particles of this class only.",
 )
 @click.option(

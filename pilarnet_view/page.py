@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pilarnet_convert.errors import MissingDependencyError, PilarnetError
-from pilarnet_view.colours import COLOURINGS, PARTICLE_COLOURS, SCALES, SPECIES_COLOURS, SYMBOLS
+from pilarnet_convert.errors import MissingDependencyError
+from pilarnet_view.colours import PARTICLE_COLOURS, SCALES, SPECIES_COLOURS, SYMBOLS
 from pilarnet_view.scene import Panel, ParticleCloud, Scene, energy_range
 
 __all__ = ["document", "page", "write_page"]
@@ -72,23 +72,13 @@ def page(scene: Scene, *, colouring: str | None = None, axes: str | None = None)
 
 def document(scene: Scene, *, colouring: str | None, axes: str | None) -> dict[str, Any]:
     """Give all data of the page, as JSON values."""
-    if axes not in (None, "cm", "voxels"):
-        raise PilarnetError("no such unit", field="--axes", expected="cm or voxels", found=axes)
-    if axes == "cm":
-        scene.require_cm()
-    if colouring not in (None, *COLOURINGS):
-        raise PilarnetError(
-            "no such colouring",
-            field="--colour",
-            expected=f"one of {', '.join(COLOURINGS)}",
-            found=colouring,
-        )
+    colouring, unit = scene.choose(colouring=colouring, axes=axes)
     return {
         "title": scene.title,
         "subtitle": scene.subtitle,
         "notes": scene.notes,
-        "colouring": colouring or scene.colouring,
-        "axes": axes or ("cm" if scene.voxel_cm else "voxels"),
+        "colouring": colouring,
+        "axes": unit,
         "columns": scene.columns,
         "voxel_cm": scene.voxel_cm,
         "energy_mev": energy_range(scene.clouds),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import Shards, open_shards
-from pilarnet_convert.species import CLASSES
+from pilarnet_convert.species import CLASS_NAMES
 from pilarnet_view.colours import species_name
 from pilarnet_view.scene import Panel, ParticleCloud, Pick, Scene, frame
 
@@ -186,20 +186,19 @@ def _draw(shards: Shards, choice: Choice) -> tuple[int, ...]:
     label = np.concatenate(
         [shard.read(("label",))["label"] for shard in shards.splits[choice.split]]
     )
-    names = [species.name for species in CLASSES]
     if choice.label is None:
         found = np.arange(len(label))
-    elif choice.label in names:
-        found = np.flatnonzero(label == names.index(choice.label))
+    elif choice.label in CLASS_NAMES:
+        found = np.flatnonzero(label == CLASS_NAMES.index(choice.label))
     else:
         raise PilarnetError(
             "no such class",
             field="--label",
-            expected=f"one of {', '.join(names)}",
+            expected=f"one of {', '.join(CLASS_NAMES)}",
             found=choice.label,
         )
     if not len(found):
-        counts = {n: int(np.count_nonzero(label == i)) for i, n in enumerate(names)}
+        counts = {n: int(np.count_nonzero(label == i)) for i, n in enumerate(CLASS_NAMES)}
         raise PilarnetError(
             f"no {choice.label} in the {choice.split} split",
             file=shards.path,

@@ -48,9 +48,8 @@ def write_picture(
     PilarnetError
         If the path ends otherwise, or the scene has no cm.
     """
-    colouring = colouring or scene.colouring
-    unit = axes or ("cm" if scene.voxel_cm else "voxels")
-    cell = np.array(scene.require_cm()) if unit == "cm" else None
+    colouring, unit = scene.choose(colouring=colouring, axes=axes)
+    cell = np.array(scene.voxel_cm) if unit == "cm" else None
     columns = min(scene.columns, len(scene.panels))
     rows = math.ceil(len(scene.panels) / columns)
     small = columns > 1

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_view.colours import COLOURINGS
 
 __all__ = ["Panel", "ParticleCloud", "Pick", "Scene", "allot", "energy_range", "frame", "thin"]
 
@@ -181,16 +182,33 @@ class Scene:
         """The clouds of all panels, in order."""
         return [cloud for panel in self.panels for cloud in panel.clouds]
 
-    def require_cm(self) -> tuple[float, float, float]:
-        """Give the edges of a voxel, or raise `PilarnetError` where the events differ in them."""
-        if self.voxel_cm is None:
+    def choose(self, *, colouring: str | None, axes: str | None) -> tuple[str, str]:
+        """Give the colouring and the unit of the axes, where they are None those of the scene.
+
+        Raises
+        ------
+        PilarnetError
+            If there is no such colouring or unit, or the scene has no cm.
+        """
+        unit = axes or ("cm" if self.voxel_cm else "voxels")
+        if unit not in ("cm", "voxels"):
+            raise PilarnetError("no such unit", field="--axes", expected="cm or voxels", found=unit)
+        if unit == "cm" and self.voxel_cm is None:
             raise PilarnetError(
                 "the events differ in the size of a voxel",
                 field="--axes",
                 expected="voxels",
                 found="cm",
             )
-        return self.voxel_cm
+        colouring = colouring or self.colouring
+        if colouring not in COLOURINGS:
+            raise PilarnetError(
+                "no such colouring",
+                field="--colour",
+                expected=f"one of {', '.join(COLOURINGS)}",
+                found=colouring,
+            )
+        return colouring, unit
 
 
 def frame(clouds: Sequence[ParticleCloud]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -9,7 +9,7 @@ import numpy as np
 from pilarnet_convert.pictures import hide_frames, new_figure, save_figure
 from pilarnet_convert.shards.reader import Shards
 from pilarnet_convert.shards.statistics import particle_columns
-from pilarnet_convert.species import CLASSES, COLOURS, PUBLISHED_COUNTS
+from pilarnet_convert.species import CLASS_NAMES, CLASSES, COLOURS, PUBLISHED_COUNTS
 
 __all__ = ["plot_classes"]
 
@@ -38,12 +38,11 @@ def plot_classes(shards: Shards, path: Path) -> None:
         for name in ("label", "num_voxels", "energy_deposit")
     }
     counts, voxels, energy = figure.subplots(1, 3)
-    names = [c.name for c in CLASSES]
     found = np.array([np.count_nonzero(every["label"] == c.label) for c in CLASSES])
-    published = np.array([PUBLISHED_COUNTS[name] for name in names], float)
-    counts.bar(names, found, color=[COLOURS[name] for name in names], width=0.7)
+    published = np.array([PUBLISHED_COUNTS[name] for name in CLASS_NAMES], float)
+    counts.bar(CLASS_NAMES, found, color=[COLOURS[name] for name in CLASS_NAMES], width=0.7)
     counts.plot(
-        names,
+        CLASS_NAMES,
         published / published.sum() * found.sum(),
         "k_",
         markersize=28,
