@@ -54,10 +54,6 @@ class PartCache:
             What the part depends on besides `identity` and `name`, as JSON values.
         make : callable
             Computes the part.
-
-        Returns
-        -------
-        dict of str to array
         """
         path = self.folder / f"{name}-{self._key(name, depends_on)}.npz"
         try:

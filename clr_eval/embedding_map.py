@@ -24,10 +24,6 @@ _DRAW: Final = 0xA71A5
 def embedding_map(evaluation: Evaluation) -> Arrays:
     """Map the test split to two dimensions by t-SNE.
 
-    Parameters
-    ----------
-    evaluation : Evaluation
-
     Returns
     -------
     dict
@@ -47,10 +43,6 @@ def embedding_map(evaluation: Evaluation) -> Arrays:
 
 def nearest_neighbours(evaluation: Evaluation) -> Arrays:
     """Find the nearest particles of the training split to a few of the test split.
-
-    Parameters
-    ----------
-    evaluation : Evaluation
 
     Returns
     -------

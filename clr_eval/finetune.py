@@ -76,10 +76,9 @@ class Classifier:
         Parameters
         ----------
         train : ParticleBatch
-            N labelled particles, on the CPU.
+            Labelled particles, on the CPU.
         config : EvalConfig
-            Its ``epochs``, ``min_steps``, ``batch_size``, ``lr`` or ``finetune_lr``, ``augment``
-            and ``class_weight`` are used.
+            Number and size of steps, learning rates, augmentation and weighting of classes.
         on_step : callable
             Called after each step with the number of steps done.
 

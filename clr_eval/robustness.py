@@ -26,13 +26,7 @@ def robustness(
 ) -> dict[str, Any]:
     """Evaluate methods, at the largest fraction of the labels, on corrupted data.
 
-    Parameters
-    ----------
-    evaluation : Evaluation
-    methods : sequence of str
-        Names of `clr_eval.methods.METHODS`.
-    advance : callable
-        Called after each trial.
+    `advance` is called after each trial.
 
     Returns
     -------

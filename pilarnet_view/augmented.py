@@ -24,15 +24,7 @@ __all__ = ["views_scene"]
 _View = tuple[tuple[str, ...], ParticleCloud]
 
 
-def views_scene(
-    path: str | Path,
-    *,
-    choice: Choice | None = None,
-    num_views: int = 2,
-    epoch: int = 0,
-    augmentations: Sequence[str] | None = None,
-    num_augmentations: int | None = None,
-) -> Scene:
+def views_scene(path: str | Path, *, choice: Choice | None = None) -> Scene:
     """Read particles and make views of them: a row of panels each, in one frame.
 
     Parameters
@@ -40,17 +32,7 @@ def views_scene(
     path : str or Path
         Shards written by ``pilarnet-convert``.
     choice : Choice, optional
-        Which particles; one of the train split by default. Its seed is the seed of the views too:
-        with the seed, epoch and particle index of a training run, these are the views that the
-        network saw.
-    num_views : int
-        Views of each particle.
-    epoch : int
-        Epoch of training; the augmentations are drawn anew in each.
-    augmentations : sequence of str, optional
-        The augmentations to draw from; by default those of training.
-    num_augmentations : int, optional
-        How many each view draws; by default as in training.
+        Which particles and views; by default two views of a particle of the train split.
 
     Raises
     ------
@@ -71,21 +53,21 @@ def views_scene(
             advice="pip install 'pilarnet-clr[train]'",
         ) from error
 
-    given: dict[str, Any] = {}
-    if augmentations is not None:
-        given["augmentations"] = tuple(augmentations)
-    if num_augmentations is not None:
-        given["num_augmentations"] = num_augmentations
-    config = views.ViewConfig(**given, energy_transform="none")
+    choice = choice or Choice()
+    given: dict[str, Any] = {"energy_transform": "none"}
+    if choice.augmentations:
+        given["augmentations"] = choice.augmentations
+    if choice.num_augmentations is not None:
+        given["num_augmentations"] = choice.num_augmentations
+    config = views.ViewConfig(**given)
     shards = open_shards(path)
-    choice = choice or Choice(count=1)
-    particles = read_particles(shards, choice=choice)
+    particles = read_particles(shards, choice=choice, default_count=1)
     batch = _as_batch(particles)
     rows: list[list[_View]] = [[] for _ in particles]
-    for view in range(num_views):
-        key: dict[str, Any] = {"seed": choice.seed, "epoch": epoch, "view": view, "config": config}
-        made = views.views(batch, **key)
-        names = views.drawn(batch.particle, **key)
+    for view in range(choice.num_views):
+        key: dict[str, Any] = {"seed": choice.seed, "epoch": choice.epoch, "view": view}
+        made = views.views(batch, **key, config=config)
+        names = views.drawn(batch.particle, **key, config=config)
         for number, particle in enumerate(particles):
             mine = made.batch == number
             xyz, energy_mev = made.xyz[mine].numpy(), made.features[mine, 0].numpy()
@@ -97,7 +79,7 @@ def views_scene(
     return replace(
         scene,
         title=f"{shards.path.resolve().name}: particle{plural} and views",
-        subtitle=f"{scene.subtitle}; seed {choice.seed}, epoch {epoch}",
+        subtitle=f"{scene.subtitle}; seed {choice.seed}, epoch {choice.epoch}",
         notes=tuple(f"{n}: {a.meaning}" for n, a in AUGMENTATIONS.items() if n in drawn),
     )
 

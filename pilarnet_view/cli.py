@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,8 +11,7 @@ from click.core import ParameterSource
 
 from pilarnet_convert.console import Command
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.shards.format import SPLITS
-from pilarnet_convert.species import CLASS_NAMES
+from pilarnet_convert.options import make_flags
 from pilarnet_view.augmented import views_scene
 from pilarnet_view.colours import COLOURINGS
 from pilarnet_view.event import event_scene
@@ -31,6 +31,7 @@ _OF_SHARDS: Final = (*_OF_DRAWS, "split", "seed", "indices", "views", *_OF_VIEWS
 @click.command(
     "pilarnet-view",
     cls=Command,
+    params=make_flags(Choice, leave_out=("indices",)),
     epilog="""\b
 Examples:
   pilarnet-view dlprod_512px_00.root --entry 3
@@ -40,26 +41,6 @@ Examples:
 )
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--entry", default=0, help="Of a LArCV file: the event to show, counted from 0.")
-@click.option(
-    "--label",
-    type=click.Choice(CLASS_NAMES),
-    help="Of shards: draw particles of this class only.",
-)
-@click.option(
-    "--count",
-    type=click.IntRange(min=1),
-    show_default="12, with --views 1",
-    help="Of shards: how many particles to draw.",
-)
-@click.option(
-    "--split", type=click.Choice(SPLITS), default="train", help="Of shards: the split to draw from."
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    help="Of shards: the seed of the draw of particles and of their views.",
-)
 @click.option(
     "--index",
     "indices",
@@ -72,31 +53,6 @@ Examples:
     "--views",
     is_flag=True,
     help="Of shards: show each particle beside its augmented views, as training makes them.",
-)
-@click.option(
-    "--num-views",
-    type=click.IntRange(min=1),
-    default=2,
-    help="With --views: how many views of each particle.",
-)
-@click.option(
-    "--epoch",
-    type=click.IntRange(min=0),
-    default=0,
-    help="With --views: the epoch. With the seed and particle index of a training run, the views "
-    "are those that the network saw.",
-)
-@click.option(
-    "--augmentations",
-    metavar="NAME,NAME,...",
-    show_default="as clr-train",
-    help="With --views: the augmentations to draw from.",
-)
-@click.option(
-    "--num-augmentations",
-    type=int,
-    show_default="as clr-train",
-    help="With --views: how many augmentations each view draws.",
 )
 @click.option(
     "--colour",
@@ -162,26 +118,11 @@ def _scene(context: click.Context, path: Path, options: dict[str, Any]) -> tuple
         _refuse(context, _OF_DRAWS, "with --index nothing is drawn")
     if not options["views"]:
         _refuse(context, _OF_VIEWS, "this option needs --views")
-    choice = Choice(
-        split=options["split"],
-        indices=options["indices"],
-        label=options["label"],
-        count=options["count"] or (1 if options["views"] else 12),
-        seed=options["seed"],
-    )
+    choice = Choice(**{field.name: options[field.name] for field in fields(Choice)})
     words = [path.resolve().name, choice.split, choice.label, *map(str, choice.indices)]
     if not options["views"]:
         return particle_scene(path, choice=choice), "-".join(filter(None, words))
-    names = options["augmentations"]
-    scene = views_scene(
-        path,
-        choice=choice,
-        num_views=options["num_views"],
-        epoch=options["epoch"],
-        augmentations=None if names is None else [n.strip() for n in names.split(",")],
-        num_augmentations=options["num_augmentations"],
-    )
-    return scene, "-".join(filter(None, [*words, "views"]))
+    return views_scene(path, choice=choice), "-".join(filter(None, [*words, "views"]))
 
 
 def _refuse(context: click.Context, names: tuple[str, ...], why: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.options import check_options, documented, option
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import Shards, open_shards
 from pilarnet_convert.species import CLASS_NAMES
@@ -33,29 +34,41 @@ _ARRAYS: Final = (
 )
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Which particles of the shards to show.
+    """Which particles of the shards to show, and which views of them."""
 
-    Attributes
-    ----------
-    split : str
-        ``train``, ``val`` or ``test``.
-    indices : tuple of int
-        Particles by their index in the split, in the order of the shards; empty to draw them.
-    label : str, optional
-        Draw from this class alone.
-    count : int
-        How many to draw, or all where there are fewer.
-    seed : int
-        Seed of the draw.
-    """
+    label: str | None = option(
+        None, "Of shards: draw particles of this class only.", choices=CLASS_NAMES
+    )
+    count: int | None = option(
+        None, "Of shards: how many particles to draw, by default 12, or 1 with views.", least=1
+    )
+    split: str = option("train", "Of shards: the split of the particles.", choices=SPLITS)
+    seed: int = option(0, "Of shards: the seed of the draw and of the views.", least=0)
+    indices: tuple[int, ...] = option(
+        (), "Of shards: show the particles with these indices in the split instead of drawing."
+    )
 
-    split: str = "train"
-    indices: tuple[int, ...] = ()
-    label: str | None = None
-    count: int = 12
-    seed: int = 0
+    num_views: int = option(2, "With --views: how many views of each particle.", least=1)
+    epoch: int = option(
+        0,
+        "With --views: the epoch. With the seed and particle index of a training run, the views "
+        "are those that the network saw.",
+        least=0,
+    )
+    augmentations: tuple[str, ...] = option(
+        (), "With --views: the augmentations to draw from, by default as in clr-train."
+    )
+    num_augmentations: int | None = option(
+        None,
+        "With --views: how many augmentations each view draws, by default as in clr-train.",
+        least=0,
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +89,7 @@ def particle_scene(path: str | Path, *, choice: Choice | None = None) -> Scene:
     path : str or Path
         Shards written by ``pilarnet-convert``.
     choice : Choice, optional
-        Which particles; 12 of the train split by default.
+        Which particles; by default some of the train split.
 
     Raises
     ------
@@ -87,7 +100,7 @@ def particle_scene(path: str | Path, *, choice: Choice | None = None) -> Scene:
     """
     shards = open_shards(path)
     choice = choice or Choice()
-    particles = read_particles(shards, choice=choice)
+    particles = read_particles(shards, choice=choice, default_count=12)
     panels = []
     for particle in particles:
         low, high = frame([particle.cloud])
@@ -142,7 +155,7 @@ def voxel_edges(shards: Shards) -> tuple[float, float, float] | None:
     return float(sizes[0, 0]), float(sizes[0, 1]), float(sizes[0, 2])
 
 
-def read_particles(shards: Shards, *, choice: Choice) -> list[StoredParticle]:
+def read_particles(shards: Shards, *, choice: Choice, default_count: int) -> list[StoredParticle]:
     """Choose particles and read them.
 
     Raises
@@ -150,14 +163,6 @@ def read_particles(shards: Shards, *, choice: Choice) -> list[StoredParticle]:
     PilarnetError
         If the split or the class has no particles, or an index is out of range.
     """
-    if choice.split not in SPLITS:
-        raise PilarnetError(
-            "no such split",
-            file=shards.path,
-            field="--split",
-            expected=f"one of {', '.join(SPLITS)}",
-            found=choice.split,
-        )
     total = shards.num_particles(choice.split)
     if not total:
         raise PilarnetError(
@@ -166,7 +171,7 @@ def read_particles(shards: Shards, *, choice: Choice) -> list[StoredParticle]:
             field=choice.split,
             advice="choose another split, or convert more events or with other --splits",
         )
-    indices = choice.indices or _draw(shards, choice)
+    indices = choice.indices or _draw(shards, choice, choice.count or default_count)
     for index in indices:
         if not 0 <= index < total:
             raise PilarnetError(
@@ -181,22 +186,15 @@ def read_particles(shards: Shards, *, choice: Choice) -> list[StoredParticle]:
     ]
 
 
-def _draw(shards: Shards, choice: Choice) -> tuple[int, ...]:
+def _draw(shards: Shards, choice: Choice, count: int) -> tuple[int, ...]:
     """Draw particles without replacement, in the order of the shards."""
     label = np.concatenate(
         [shard.read(("label",))["label"] for shard in shards.splits[choice.split]]
     )
     if choice.label is None:
         found = np.arange(len(label))
-    elif choice.label in CLASS_NAMES:
-        found = np.flatnonzero(label == CLASS_NAMES.index(choice.label))
     else:
-        raise PilarnetError(
-            "no such class",
-            field="--label",
-            expected=f"one of {', '.join(CLASS_NAMES)}",
-            found=choice.label,
-        )
+        found = np.flatnonzero(label == CLASS_NAMES.index(choice.label))
     if not len(found):
         counts = {n: int(np.count_nonzero(label == i)) for i, n in enumerate(CLASS_NAMES)}
         raise PilarnetError(
@@ -207,7 +205,7 @@ def _draw(shards: Shards, choice: Choice) -> tuple[int, ...]:
             advice="choose another class or split",
         )
     rng = np.random.default_rng(choice.seed)
-    drawn = rng.choice(found, size=min(choice.count, len(found)), replace=False)
+    drawn = rng.choice(found, size=min(count, len(found)), replace=False)
     return tuple(sorted(drawn.tolist()))
 
 

@@ -20,17 +20,8 @@ __all__ = ["PROVENANCE", "LoadedSplit", "labelled_subset", "provenance", "read_s
 
 #: Columns of the shards that say what a particle is and where it comes from.
 PROVENANCE: Final = (
-    "label",
-    "pdg",
-    "source",
-    "run",
-    "subrun",
-    "event",
-    "entry",
-    "cluster",
-    "track_id",
-    "energy_init",
-    "energy_deposit",
+    *("label", "pdg", "source", "run", "subrun", "event", "entry", "cluster", "track_id"),
+    *("energy_init", "energy_deposit"),
 )
 _BLOCK_PARTICLES: Final = 512
 _SUBSET: Final = 0x5B5E7
@@ -85,18 +76,7 @@ def provenance(shards: str | Path, *, split: str) -> dict[str, NDArray[Any]]:
 
 
 def read_split(shards: str | Path, *, split: str, max_particles: int | None = None) -> LoadedSplit:
-    """Read a split, or its first particles, into memory.
-
-    Parameters
-    ----------
-    shards : path
-    split : str
-    max_particles : int, optional
-        The most particles to read.
-
-    Returns
-    -------
-    LoadedSplit
+    """Read a split, or its first `max_particles` particles, into memory.
 
     Raises
     ------
@@ -115,22 +95,10 @@ def read_split(shards: str | Path, *, split: str, max_particles: int | None = No
 
 
 def labelled_subset(label: NDArray[np.int64], *, fraction: float, seed: int) -> NDArray[np.int64]:
-    """Draw the particles whose labels a method may see.
+    """Draw the particles whose labels a method may see: positions in `label`, int64, ascending.
 
-    Of each class the fraction is drawn, rounded, but at least one. With the same seed, a larger
-    fraction contains the particles of a smaller one.
-
-    Parameters
-    ----------
-    label : int64 array [N]
-    fraction : float
-        Fraction of each class, above 0 and at most 1.
-    seed : int
-
-    Returns
-    -------
-    int64 array
-        Positions in `label`, ascending.
+    Of each class the fraction, above 0 and at most 1, is drawn, rounded, but at least one particle.
+    With the same seed, a larger fraction contains the particles of a smaller one.
     """
     drawn: list[NDArray[np.int64]] = []
     for species in CLASSES:

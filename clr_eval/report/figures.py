@@ -1,4 +1,7 @@
-"""Pictures of the results of a report, in colours that colour-blind readers can tell apart."""
+"""Pictures of a report, in colours that colour-blind readers can tell apart.
+
+All but `draw_map` draw a part of report.json.
+"""
 
 from __future__ import annotations
 
@@ -28,15 +31,7 @@ __all__ = [
 
 
 def draw_fractions(results: Sequence[Mapping[str, Any]], *, path: Path) -> None:
-    """Draw balanced accuracy over the number of labelled particles, a curve for each method.
-
-    Parameters
-    ----------
-    results : sequence of mapping
-        ``results`` of report.json.
-    path : Path
-        The picture.
-    """
+    """Draw balanced accuracy over the number of labelled particles, a curve for each method."""
     figure = new_figure(9.5, 5)
     axes = figure.subplots()
     for name, method in METHODS.items():
@@ -152,17 +147,7 @@ def draw_binned_metrics(binned: Mapping[str, Any], *, path: Path) -> None:
 def draw_map(
     place: NDArray[np.float32], *, rows: NDArray[np.int64], particles: LoadedSplit, path: Path
 ) -> None:
-    """Draw the map of an embedding, coloured by class and by deposited energy.
-
-    Parameters
-    ----------
-    place : float32 array [n, 2]
-    rows : int64 array [n]
-        Positions of the particles in `particles`.
-    particles : LoadedSplit
-    path : Path
-        The picture.
-    """
+    """Draw positions [n, 2] of the `rows` of `particles`, coloured by class and by energy."""
     figure = new_figure(13, 6)
     by_class, by_energy = figure.subplots(1, 2)
     label = particles.label[rows]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from clr_eval.binned_metrics import QUANTITIES
 from clr_eval.methods import CLASS_WEIGHTS, METHODS
 from pilarnet_convert.species import CLASS_NAMES
@@ -13,17 +15,7 @@ __all__ = ["write_markdown"]
 
 
 def write_markdown(report: Mapping[str, Any]) -> str:
-    """Write a report as Markdown.
-
-    Parameters
-    ----------
-    report : mapping
-        The contents of report.json; parts that are not in it are left out.
-
-    Returns
-    -------
-    str
-    """
+    """Write the contents of report.json as Markdown; parts that it lacks are left out."""
     parts = [_head(report)]
     if report["results"]:
         parts += [_results(report), _classes(report)]
@@ -62,7 +54,7 @@ def _results(report: Mapping[str, Any]) -> str:
             cells = [_interval(by_place[name, f]["balanced_accuracy"]) for f in fractions]
             best = by_place[name, fractions[-1]]
             rows.append(
-                [METHODS[name].title, *cells, _interval(best["accuracy"]), _plain(best["auc"])]
+                [METHODS[name].title, *cells, _interval(best["accuracy"]), _percent(best["auc"])]
             )
     labels = {r["fraction"]: r["num_labelled"] for r in results}
     head = [
@@ -83,17 +75,15 @@ def _results(report: Mapping[str, Any]) -> str:
 
 def _classes(report: Mapping[str, Any]) -> str:
     largest = max(r["fraction"] for r in report["results"])
-    rows = [
-        [
-            METHODS[r["method"]].title,
-            *(
-                " / ".join(_short(r["classes"][n][k]) for k in ("efficiency", "purity", "auc"))
-                for n in CLASS_NAMES
-            ),
-        ]
-        for r in report["results"]
-        if r["fraction"] == largest
-    ]
+    rows = []
+    for result in report["results"]:
+        if result["fraction"] == largest:
+            metrics = [
+                [result["classes"][name][kind] for kind in ("efficiency", "purity", "auc")]
+                for name in CLASS_NAMES
+            ]
+            cells = [" / ".join(_percent(m, digits=0) for m in three) for three in metrics]
+            rows.append([METHODS[result["method"]].title, *cells])
     return _section(
         "Classes",
         "Efficiency / purity / ROC AUC against the rest, per cent, at "
@@ -109,7 +99,7 @@ def _robustness(report: Mapping[str, Any]) -> str:
         unit, suffix = (100, " %") if "%" in corruption["axis"] else (1, "")
         head = [corruption["axis"], *(f"{unit * v:g}{suffix}" for v in corruption["levels"])]
         rows = [
-            [METHODS[name].title, *(_plain(v) for v in curves["balanced_accuracy"])]
+            [METHODS[name].title, *(_percent(v) for v in curves["balanced_accuracy"])]
             for name, curves in corruption["methods"].items()
         ]
         sections.append(f"**{corruption['title']}**\n\n" + _table(head, rows))
@@ -126,18 +116,14 @@ def _binned_metrics(report: Mapping[str, Any]) -> str:
     for quantity, label in QUANTITIES.items():
         methods = report["binned_metrics"][quantity]
         bins = next(iter(methods.values()))
-        head = [
-            label,
-            "particles",
-            *(METHODS[name].title for name in methods),
-            "most frequent error",
-        ]
+        titles = [METHODS[name].title for name in methods]
+        head = [label, "particles", *titles, "most frequent error"]
         rows = [
             [
                 f"{b['low']:.4g} to {b['high']:.4g}",
                 f"{b['count']:,}",
                 *(_interval(found[i]["accuracy"]) for found in methods.values()),
-                _worst(b["confusion"]),
+                _most_frequent_error(b["confusion"]),
             ]
             for i, b in enumerate(bins)
         ]
@@ -152,17 +138,15 @@ def _binned_metrics(report: Mapping[str, Any]) -> str:
     )
 
 
-def _worst(confusion: Sequence[Sequence[float]]) -> str:
-    count, true, predicted = max(
-        (confusion[i][j], -i, -j)
-        for i in range(len(CLASS_NAMES))
-        for j in range(len(CLASS_NAMES))
-        if i != j
-    )
-    if count == 0:
+def _most_frequent_error(confusion: Sequence[Sequence[float]]) -> str:
+    """Name the most frequent error of a confusion matrix."""
+    counts = np.array(confusion)
+    errors = np.where(np.eye(len(counts), dtype=bool), 0, counts)
+    true, predicted = np.unravel_index(errors.argmax(), errors.shape)
+    if not errors.any():
         return "nothing"
-    total = sum(confusion[-true])
-    return f"{CLASS_NAMES[-true]} taken for {CLASS_NAMES[-predicted]} ({100 * count / total:.0f} %)"
+    share = 100 * errors[true, predicted] / counts[true].sum()
+    return f"{CLASS_NAMES[true]} taken for {CLASS_NAMES[predicted]} ({share:.0f} %)"
 
 
 def _map(report: Mapping[str, Any]) -> str:
@@ -182,7 +166,7 @@ def _section(title: str, *paragraphs: str) -> str:
 
 
 def _interval(metric: Mapping[str, Any]) -> str:
-    text = _plain(metric)
+    text = _percent(metric)
     if metric["spread"] is not None:
         text += f" ± {100 * metric['spread']:.1f}"
     if metric["low"] is not None:
@@ -190,12 +174,8 @@ def _interval(metric: Mapping[str, Any]) -> str:
     return text
 
 
-def _plain(metric: Mapping[str, Any]) -> str:
-    return "-" if metric["value"] is None else f"{100 * metric['value']:.1f}"
-
-
-def _short(metric: Mapping[str, Any]) -> str:
-    return "-" if metric["value"] is None else f"{100 * metric['value']:.0f}"
+def _percent(metric: Mapping[str, Any], *, digits: int = 1) -> str:
+    return "-" if metric["value"] is None else f"{100 * metric['value']:.{digits}f}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -28,13 +28,7 @@ def draw_neighbours(
 ) -> None:
     """Draw particles of the test split, each in a row with its neighbours in the training split.
 
-    Parameters
-    ----------
-    neighbours : mapping
-        From `clr_eval.embedding_map.nearest_neighbours`.
-    test, train : LoadedSplit
-    path : Path
-        The picture.
+    `neighbours` is from `clr_eval.embedding_map.nearest_neighbours`.
     """
     query, found, similarity = (neighbours[name] for name in ("query", "found", "similarity"))
     columns = 1 + found.shape[1]

@@ -107,7 +107,12 @@ def test_bad_input_is_one_clear_line(run: Run, shards: Path, args: list[str | Pa
 
 
 def test_options_that_cannot_be(run: Run, shards: Path):
-    for args in (["--label", "kaon"], ["--max-voxels", "0"], ["--axes", "mm"], ["--count", "0"]):
+    for args in (["--label", "kaon"], ["--max-voxels", "0"], ["--axes", "mm"]):
         result = run(shards, *args)
         assert result.exit_code == 2
         assert "Invalid value" in result.output
+    result = run(shards, "--count", "0")
+    assert (result.exit_code, result.output) == (
+        2,
+        "error: --count: unusable value (expected at least 1, found 0)\n",
+    )
