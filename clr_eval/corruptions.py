@@ -56,23 +56,10 @@ class Corruption:
 
 
 def corrupt(batch: ParticleBatch, *, name: str, level: float, seed: int) -> ParticleBatch:
-    """Corrupt the data of particles.
+    """Corrupt particles of one voxel or more each, at a level in the unit of the corruption.
 
-    Parameters
-    ----------
-    batch : ParticleBatch
-        Every particle with one voxel or more.
-    name : str
-        A name of `CORRUPTIONS`.
-    level : float
-        Strength, in the unit of the corruption.
-    seed : int
-        The draw for a particle depends on it and on ``batch.particle``, not on the other particles.
-
-    Returns
-    -------
-    ParticleBatch
-        The same particles; none without voxels.
+    The draw for a particle depends on `seed` and ``batch.particle``, not on the other particles.
+    The result holds the same particles, none without voxels.
     """
     return CORRUPTIONS[name].apply(batch, level, seed)
 

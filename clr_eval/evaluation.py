@@ -28,7 +28,6 @@ from pilarnet_convert.shards.reader import open_shard_attributes
 __all__ = ["Evaluation", "Predict", "Trial"]
 
 _BATCH: Final = 256
-_WEIGHTS: Final = "weights/"
 
 #: Predicts the probability of each class of particles, float [N, classes].
 Predict = Callable[[ParticleBatch], NDArray[Any]]
@@ -134,29 +133,23 @@ class Evaluation:
 
     def probabilities(self, trial: Trial) -> NDArray[np.float64]:
         """Predict the probability of each class for the test split, float64 [N, classes]."""
-        if trial.method.features is None:
-            part = self._network(trial)
-        else:
-            part = self.cache.get(
-                f"probe-{trial.name}",
-                depends_on=self.dependencies(trial),
-                make=lambda: {"probabilities": self._probe(trial)},
-            )
-        return part["probabilities"].astype(np.float64)
+        kind = trial.method.features
+        if kind is None:
+            return self._network(trial)["probabilities"].astype(np.float64)
+
+        def make() -> Arrays:
+            probe = self._fit_probe(trial)
+            return {"probabilities": probe(self.features(kind, self.test).values)}
+
+        facts = self.dependencies(trial)
+        return self.cache.get(f"probe-{trial.name}", depends_on=facts, make=make)["probabilities"]
 
     def predictor(self, trial: Trial) -> Predict:
         """Give a trial as a function of particles."""
         kind = trial.method.features
         if kind is None:
-            part = self._network(trial)
             network = self._new_classifier(trial)
-            network.load(
-                {
-                    name.removeprefix(_WEIGHTS): value
-                    for name, value in part.items()
-                    if name.startswith(_WEIGHTS)
-                }
-            )
+            network.load(self._network(trial))
             return network.predict
         probe, represent = self._fit_probe(trial), self._represent(kind)
         return lambda batch: probe(collect(batch.split(_BATCH), features=represent).values)
@@ -215,10 +208,6 @@ class Evaluation:
             seed=trial.seed,
         )
 
-    def _probe(self, trial: Trial) -> NDArray[np.float64]:
-        assert trial.method.features is not None
-        return self._fit_probe(trial)(self.features(trial.method.features, self.test).values)
-
     def _new_classifier(self, trial: Trial) -> Classifier:
         return Classifier(self.learner, pretrained=trial.name == "finetuned", seed=trial.seed)
 
@@ -236,10 +225,8 @@ class Evaluation:
                 config=self.config,
                 on_step=lambda step: self.say(f"{trial}: step {step} of {total}"),
             )
-            part: Arrays = {"probabilities": network.predict(self.test.batch)}
-            if keeps_weights:
-                part |= {_WEIGHTS + name: value for name, value in network.weights().items()}
-            return part
+            probabilities = network.predict(self.test.batch)
+            return {"probabilities": probabilities} | (network.weights() if keeps_weights else {})
 
         facts = self.dependencies(trial) | {"keeps_weights": keeps_weights}
         return self.cache.get(f"network-{trial.name}", depends_on=facts, make=make)

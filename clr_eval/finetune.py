@@ -144,8 +144,9 @@ class Classifier:
         return {name: value.cpu().numpy() for name, value in self.module.state_dict().items()}
 
     def load(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
-        """Set the weights to those that `weights` gave."""
-        self.module.load_state_dict({n: torch.from_numpy(v) for n, v in weights.items()})
+        """Set the weights to those that `weights` gave; other arrays are ignored."""
+        names = self.module.state_dict()
+        self.module.load_state_dict({name: torch.from_numpy(weights[name]) for name in names})
 
     def _logits(self, voxels: VoxelBatch, paths: Tensor | None) -> Tensor:
         bf16 = self.precision == "bf16"

@@ -13,7 +13,7 @@ from pilarnet_convert.errors import MissingDependencyError
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.shards.reader import open_shards
 from pilarnet_view.particles import Choice, StoredParticle, caption, gallery, read_particles
-from pilarnet_view.scene import Panel, ParticleCloud, Scene, frame
+from pilarnet_view.scene import Panel, ParticleCloud, Scene
 
 if TYPE_CHECKING:
     from clr_train.batch import ParticleBatch
@@ -110,17 +110,15 @@ def _view_of(cloud: ParticleCloud, xyz: Any, energy_mev: Any, view: int) -> Part
 
 def _row(particle: StoredParticle, views: list[_View]) -> list[Panel]:
     """Make the panels of a particle, all in one frame, so that a translation is seen."""
-    low, high = frame([particle.cloud, *(cloud for _, cloud in views)])
     stored = (f"as stored: {particle.cloud.species}", f"{caption(particle)}, ", particle.cloud)
     drawn = [
         (f"view {number}: {' + '.join(names) or 'nothing drawn'}", "", cloud)
         for number, (names, cloud) in enumerate(views, start=1)
     ]
     return [
-        Panel(
-            clouds=(cloud,),
-            low=low,
-            high=high,
+        Panel.around(
+            (cloud,),
+            framed=[particle.cloud, *(cloud for _, cloud in views)],
             origin_cm=particle.origin_cm,
             title=title,
             caption=text + cloud.size,

@@ -14,7 +14,7 @@ from pilarnet_convert.readers.events import EventColumns, check_columns
 from pilarnet_convert.readers.larcv2 import NativeReader, index_source
 from pilarnet_convert.species import label_of_pdg
 from pilarnet_view.colours import NO_PARTICLE, species_name
-from pilarnet_view.scene import Panel, ParticleCloud, Pick, Scene, frame
+from pilarnet_view.scene import Panel, ParticleCloud, Pick, Scene
 
 __all__ = ["event_scene"]
 
@@ -51,7 +51,6 @@ def event_scene(file: str | Path, *, entry: int = 0) -> Scene:
     clouds = _clouds(columns)
     if not clouds:
         raise InputError("the event left no voxels", file=path, entry=entry)
-    low, high = frame(clouds)
     num_voxels = sum(cloud.num_voxels for cloud in clouds)
     deposit_mev = sum(cloud.deposit_mev for cloud in clouds)
     size = f"{len(clouds)} clusters, {num_voxels:,} voxels, {deposit_mev:,.0f} MeV deposited"
@@ -60,7 +59,7 @@ def event_scene(file: str | Path, *, entry: int = 0) -> Scene:
     return Scene(
         title=f"{path.name}, entry {entry}",
         subtitle=f"run {run}, subrun {subrun}, event {event}: {size}",
-        panels=(Panel(clouds=clouds, low=low, high=high, origin_cm=columns.origin[0]),),
+        panels=(Panel.around(clouds, origin_cm=columns.origin[0]),),
         picks=tuple(
             Pick(name=cloud.summary, panels=(0,), cloud=number)
             for number, cloud in enumerate(clouds)

@@ -16,7 +16,7 @@ from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import Shards, open_shards
 from pilarnet_convert.species import CLASS_NAMES
 from pilarnet_view.colours import species_name
-from pilarnet_view.scene import Panel, ParticleCloud, Pick, Scene, frame
+from pilarnet_view.scene import Panel, ParticleCloud, Pick, Scene
 
 __all__ = [
     "Choice",
@@ -101,19 +101,15 @@ def particle_scene(path: str | Path, *, choice: Choice | None = None) -> Scene:
     shards = open_shards(path)
     choice = choice or Choice()
     particles = read_particles(shards, choice=choice, default_count=12)
-    panels = []
-    for particle in particles:
-        low, high = frame([particle.cloud])
-        panels.append(
-            Panel(
-                title=f"{particle.cloud.species}, {particle.cloud.size}",
-                caption=caption(particle),
-                clouds=(particle.cloud,),
-                low=low,
-                high=high,
-                origin_cm=particle.origin_cm,
-            )
+    panels = [
+        Panel.around(
+            (particle.cloud,),
+            origin_cm=particle.origin_cm,
+            title=f"{particle.cloud.species}, {particle.cloud.size}",
+            caption=caption(particle),
         )
+        for particle in particles
+    ]
     return gallery(shards, choice=choice, particles=particles, panels=panels)
 
 
@@ -129,11 +125,8 @@ def gallery(
         subtitle=f"{len(particles)} of the split's {total:,} particles",
         panels=tuple(panels),
         picks=tuple(
-            Pick(
-                name=particle.cloud.summary,
-                panels=tuple(range(number * each, (number + 1) * each)),
-            )
-            for number, particle in enumerate(particles)
+            Pick(name=particle.cloud.summary, panels=tuple(range(first, first + each)))
+            for first, particle in zip(range(0, len(panels), each), particles, strict=True)
         ),
         columns=each if each > 1 else min(4, len(panels)),
         colouring="energy",

@@ -126,6 +126,18 @@ class Panel:
     title: str = ""
     caption: str = ""
 
+    @classmethod
+    def around(
+        cls,
+        clouds: tuple[ParticleCloud, ...],
+        *,
+        framed: Sequence[ParticleCloud] = (),
+        **known: Any,
+    ) -> Panel:
+        """Make a panel whose frame has room for its clouds, or for all of `framed`."""
+        low, high = frame(framed or clouds)
+        return cls(clouds=clouds, low=low, high=high, **known)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pick:

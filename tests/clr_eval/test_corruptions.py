@@ -99,13 +99,3 @@ def test_jitter_moves_and_sums_and_loses_no_energy() -> None:
     for before, after in zip(_clouds(batch), _clouds(moved), strict=True):
         assert sum(after.values()) == pytest.approx(sum(before.values()), rel=1e-5)
     assert _clouds(moved) != _clouds(batch)
-
-
-def test_take_picks_particles_as_a_loop_does() -> None:
-    batch = _batch()
-    rows = [7, 0, 39, 7]
-    found = batch.take(torch.tensor(rows))
-    clouds = _clouds(batch)
-    assert _clouds(found) == [clouds[row] for row in rows]
-    assert found.particle.tolist() == batch.particle[rows].tolist()
-    assert found.label.tolist() == batch.label[rows].tolist()
