@@ -121,7 +121,7 @@ class EvalConfig(_EncoderConfig):
         for name in ("robustness", "by-energy"):
             if name in self.parts and not set(CLASSIFYING_PARTS) & set(self.parts):
                 raise OptionError(
-                    f"{name} alone has nothing to look at",
+                    f"{name} needs a part that classifies",
                     field="--parts",
                     expected=f"one of {', '.join(CLASSIFYING_PARTS)} as well",
                 )

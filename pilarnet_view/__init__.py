@@ -2,14 +2,15 @@
 
 Imports run one way::
 
-    colours -> scene -> event, particles -> augmented -> page, picture -> cli
+    colours -> scene -> event, particles -> augmented -> thinning, page, picture -> cli
 
 ========= ======================================================================
 colours   colours that colour-blind readers can tell apart
-scene     what is shown, as numbers: particle clouds in panels; thinning
+scene     what is shown, as numbers: particle clouds in panels
 event     a scene of one event of a LArCV file
 particles a scene of single particles from shards
 augmented a scene of particles beside their views (needs torch)
+thinning  leaving out voxels of a scene that has too many
 page      a scene as one HTML file (needs plotly)
 picture   a scene as a picture (needs matplotlib)
 cli       the command pilarnet-view

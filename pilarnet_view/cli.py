@@ -18,7 +18,8 @@ from pilarnet_view.event import event_scene
 from pilarnet_view.page import write_page
 from pilarnet_view.particles import Choice, particle_scene
 from pilarnet_view.picture import write_picture
-from pilarnet_view.scene import Scene, thin
+from pilarnet_view.scene import Scene
+from pilarnet_view.thinning import thin
 
 __all__ = ["view_command"]
 

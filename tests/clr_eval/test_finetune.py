@@ -128,16 +128,16 @@ def _features(particles: LoadedSplit) -> Features:
 
 
 @pytest.mark.parametrize(
-    ("name", "judge"),
+    ("name", "score"),
     [("linear", linear_probe), ("knn", nearest_neighbours), ("majority", majority)],
 )
 def test_probes_answer_as_those_of_a_training_run(
-    name: str, judge: object, train: LoadedSplit, test: LoadedSplit
+    name: str, score: object, train: LoadedSplit, test: LoadedSplit
 ) -> None:
     seen, unseen = _features(train), _features(test)
     probe = fit_probe(seen, classifier=name, class_weight="balanced", seed=0)
     answers = probe(unseen.values).argmax(axis=1)
-    expected = judge(seen, test=unseen)  # type: ignore[operator]
+    expected = score(seen, test=unseen)  # type: ignore[operator]
     assert (answers == unseen.label).mean() == pytest.approx(expected.accuracy)
 
 

@@ -67,13 +67,13 @@ def report(folder: Path) -> dict[str, Any]:
     return found
 
 
-def test_every_method_is_judged_at_every_fraction(report: dict[str, Any]) -> None:
-    judged = [(r["method"], r["fraction"], tuple(r["seeds"])) for r in report["results"]]
+def test_every_method_is_evaluated_at_every_fraction(report: dict[str, Any]) -> None:
+    evaluated = [(r["method"], r["fraction"], tuple(r["seeds"])) for r in report["results"]]
     expected = []
     for name, method in METHODS.items():
         drawn_at_all = (0, 1) if method.features is None else (0,)
         expected += [(name, 0.4, (0, 1)), (name, 1.0, drawn_at_all)]
-    assert judged == expected
+    assert evaluated == expected
     labelled = {r["fraction"]: r["num_labelled"] for r in report["results"]}
     assert labelled[1.0] == 90
     assert labelled[0.4] == pytest.approx(36, abs=2)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilarnet_view.scene import Panel, ParticleCloud, Scene, allot, energy_range, frame, thin
+from pilarnet_view.scene import Panel, ParticleCloud, Scene, energy_range, frame
+from pilarnet_view.thinning import allot, thin
 
 COUNTS = st.lists(st.integers(0, 3000), min_size=1, max_size=40).map(np.array)
 
