@@ -1,7 +1,6 @@
-"""What a report has computed, kept under a key of all that it depends on.
+"""Results of a report, kept in files under a key of everything that they depend on.
 
-An interrupted report goes on with what is there; changed options, another checkpoint or other
-shards have other keys, and so never meet a result that is not theirs.
+An interrupted report continues from them. Other options, checkpoints or shards have other keys.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PartCache", "file_digest", "json_digest"]
+__all__ = ["Arrays", "PartCache", "file_digest", "json_digest"]
 
-#: Changes whenever the same options would compute something else.
-_GENERATION: Final = 2
+#: Raised by one whenever the code computes something else from the same options.
+_GENERATION: Final = 3
 _KEY_LENGTH: Final = 16
 _BLOCK: Final = 1 << 20
 
@@ -28,14 +27,14 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class PartCache:
-    """A folder of computed parts, one ``.npz`` each.
+    """A folder of results ("parts"), one ``.npz`` file each.
 
     Parameters
     ----------
     folder : path
-        Made when the first part is kept.
+        Created with the first part.
     identity : mapping
-        What all parts depend on: JSON values.
+        What all parts depend on, as JSON values.
     """
 
     def __init__(self, folder: Path, *, identity: Mapping[str, Any]) -> None:
@@ -45,20 +44,16 @@ class PartCache:
     def get(
         self, name: str, *, depends_on: Mapping[str, Any], make: Callable[[], Arrays]
     ) -> Arrays:
-        """Give a part: read it if it is there, else make and keep it.
+        """Read a part, or make and keep it where it is missing.
 
         Parameters
         ----------
         name : str
-            What it is, for people: the beginning of the file's name.
+            The beginning of the file's name.
         depends_on : mapping
-            JSON values; with `identity` and `name`, all that the result depends on.
+            What the part depends on besides `identity` and `name`, as JSON values.
         make : callable
             Computes the part.
-
-        Returns
-        -------
-        dict of str to array
         """
         path = self.folder / f"{name}-{self._key(name, depends_on)}.npz"
         try:
@@ -67,7 +62,7 @@ class PartCache:
         except FileNotFoundError:
             pass
         except (zipfile.BadZipFile, ValueError, EOFError):
-            path.unlink()  # damaged on disk: it is made again
+            path.unlink()  # damaged: it is made again
         part = make()
         self._keep(path, part)
         return part
@@ -82,7 +77,7 @@ class PartCache:
         return json_digest(facts)[:_KEY_LENGTH]
 
     def _keep(self, path: Path, part: Arrays) -> None:
-        """Write a part so that it is there whole or not at all."""
+        """Write a part; its file appears complete or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:

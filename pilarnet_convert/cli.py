@@ -13,9 +13,10 @@ from pilarnet_convert.console import INTERRUPTED, Command
 from pilarnet_convert.conversion import convert
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.options import make_flags
+from pilarnet_convert.shards.class_plot import plot_classes
 from pilarnet_convert.shards.reader import open_shards
 from pilarnet_convert.shards.statistics import statistics
-from pilarnet_convert.shards.tables import plot, render
+from pilarnet_convert.shards.tables import render
 from pilarnet_convert.shards.verify import verify
 
 __all__ = ["convert_command", "stats_command"]
@@ -142,4 +143,4 @@ def stats_command(shards: Path, style: Any, picture: Path | None, check: bool) -
     opened = open_shards(shards)
     click.echo(render(statistics(opened, show_progress=True), style=style))
     if picture is not None:
-        plot(opened, picture)
+        plot_classes(opened, picture)

@@ -14,7 +14,7 @@ from pilarnet_convert.readers.events import Events, check_events
 from pilarnet_convert.readers.larcv2 import Larcv2Reader, index_larcv2
 from pilarnet_convert.species import label_of_pdg
 from pilarnet_view.colours import NO_PARTICLE, species_name
-from pilarnet_view.scene import Cloud, Panel, Pick, Scene, frame
+from pilarnet_view.scene import Panel, ParticleCloud, Pick, Scene
 
 __all__ = ["event_scene"]
 
@@ -51,7 +51,6 @@ def event_scene(file: str | Path, *, entry: int = 0) -> Scene:
     clouds = _clouds(columns)
     if not clouds:
         raise InputError("the event left no voxels", file=path, entry=entry)
-    low, high = frame(clouds)
     num_voxels = sum(cloud.num_voxels for cloud in clouds)
     deposit_mev = sum(cloud.deposit_mev for cloud in clouds)
     size = f"{len(clouds)} clusters, {num_voxels:,} voxels, {deposit_mev:,.0f} MeV deposited"
@@ -60,18 +59,9 @@ def event_scene(file: str | Path, *, entry: int = 0) -> Scene:
     return Scene(
         title=f"{path.name}, entry {entry}",
         subtitle=f"run {run}, subrun {subrun}, event {event}: {size}",
-        panels=(
-            Panel(
-                title="",
-                caption="",
-                clouds=clouds,
-                low=low,
-                high=high,
-                origin_cm=columns.origin[0],
-            ),
-        ),
+        panels=(Panel.around(clouds, origin_cm=columns.origin[0]),),
         picks=tuple(
-            Pick(name=f"{cloud.name}: {cloud.species}, {cloud.size}", panels=(0,), cloud=number)
+            Pick(name=cloud.summary, panels=(0,), cloud=number)
             for number, cloud in enumerate(clouds)
         ),
         columns=1,
@@ -80,7 +70,7 @@ def event_scene(file: str | Path, *, entry: int = 0) -> Scene:
     )
 
 
-def _clouds(columns: Events) -> tuple[Cloud, ...]:
+def _clouds(columns: Events) -> tuple[ParticleCloud, ...]:
     """Make a cloud of every cluster of the one event that has voxels."""
     size = np.diff(columns.voxel_offset)
     xyz = _positions(columns)
@@ -99,7 +89,7 @@ def _clouds(columns: Events) -> tuple[Cloud, ...]:
                 "energy_init_mev": float(columns.energy_init[cluster]),
             }
         clouds.append(
-            Cloud.of(
+            ParticleCloud.of(
                 xyz[rows],
                 columns.energy[rows],
                 name=f"cluster {cluster}",

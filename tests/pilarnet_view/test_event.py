@@ -57,7 +57,7 @@ def test_geometry_is_the_file_s_own():
     # A primary starts where its first voxel is: file, axes and units agree.
     muon = next(c for c in scene.clouds if c.process == "primary")
     start = columns.start[int(muon.name.split()[1])]
-    cm = scene.panels[0].origin_cm + (muon.xyz + 0.5) * scene.require_cm()
+    cm = scene.panels[0].origin_cm + (muon.xyz + 0.5) * np.array(scene.voxel_cm)
     assert np.linalg.norm(cm - start, axis=1).min() < 1.0
 
 
