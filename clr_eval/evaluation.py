@@ -19,8 +19,8 @@ from clr_eval.methods import METHODS
 from clr_eval.probes import fit_probe
 from clr_train.batch import ParticleBatch
 from clr_train.learner import Learner, load_learner
-from clr_train.probe.handcrafted import handmade_features
-from clr_train.probe.probes import Features, collect
+from clr_train.probe.features import Features, collect
+from clr_train.probe.handcrafted import handcrafted_features
 from clr_train.training.checkpoint import load_checkpoint
 from clr_train.training.gradient_cache import split_batch
 from pilarnet_convert.shards.reader import open_shard_attributes
@@ -87,7 +87,7 @@ class Subject:
     def represent(self, kind: str) -> Callable[[ParticleBatch], Tensor | NDArray[np.floating]]:
         """Give what computes features: ``trained``, ``untrained`` or ``handmade``."""
         if kind == "handmade":
-            return handmade_features
+            return handcrafted_features
         return (self.learner if kind == "trained" else self._untrained).represent
 
     def features(self, kind: str, particles: Particles) -> Features:

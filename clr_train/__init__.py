@@ -52,9 +52,9 @@ if TYPE_CHECKING:
     from clr_train.learner import Learner as Learner
     from clr_train.learner import load_learner as load_learner
     from clr_train.learner import open_stream as open_stream
-    from clr_train.probe.handcrafted import handmade_features as handmade_features
-    from clr_train.probe.probes import Features as Features
-    from clr_train.probe.probes import collect as collect
+    from clr_train.probe.features import Features as Features
+    from clr_train.probe.features import collect as collect
+    from clr_train.probe.handcrafted import handcrafted_features as handcrafted_features
     from clr_train.probe.probes import linear_probe as linear_probe
     from clr_train.probe.probes import nearest_neighbours as nearest_neighbours
     from clr_train.train import TrainResult as TrainResult
@@ -62,12 +62,12 @@ if TYPE_CHECKING:
     from clr_train.training.checkpoint import load_checkpoint as load_checkpoint
 
 _HOMES = {
-    "Features": "probe.probes",
+    "Features": "probe.features",
     "Learner": "learner",
     "TrainConfig": "config",
     "TrainResult": "train",
-    "collect": "probe.probes",
-    "handmade_features": "probe.handcrafted",
+    "collect": "probe.features",
+    "handcrafted_features": "probe.handcrafted",
     "linear_probe": "probe.probes",
     "load_checkpoint": "training.checkpoint",
     "load_learner": "learner",

@@ -14,7 +14,7 @@ from clr_eval.cache import file_digest
 from clr_eval.embedding.files import Table, check_target, write_table
 from clr_eval.embedding.split import provenance
 from clr_train.learner import Learner, load_learner
-from clr_train.probe.probes import collect
+from clr_train.probe.features import collect
 from clr_train.stream.stream import ParticleStream, StreamConfig
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import PilarnetError

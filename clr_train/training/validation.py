@@ -9,17 +9,10 @@ import torch
 
 from clr_train.config import TrainConfig
 from clr_train.learner import Learner
-from clr_train.probe.handcrafted import handmade_features
-from clr_train.probe.probes import (
-    Features,
-    Scores,
-    alignment,
-    collect,
-    linear_probe,
-    majority,
-    nearest_neighbours,
-    uniformity,
-)
+from clr_train.probe.features import Features, collect
+from clr_train.probe.geometry import alignment, uniformity
+from clr_train.probe.handcrafted import handcrafted_features
+from clr_train.probe.probes import Scores, linear_probe, majority, nearest_neighbours
 from clr_train.stream.stream import ParticleStream
 
 __all__ = ["Validator", "final_probe", "format_probe"]
@@ -144,7 +137,7 @@ def final_probe(
     for name, features in (
         ("trained encoder", learner.represent),
         ("untrained encoder", untrained.represent),
-        ("hand-made features", handmade_features),
+        ("hand-made features", handcrafted_features),
     ):
         fitted, scored = (collect(s.sequential(_BATCH), features=features) for s in (train, test))
         scores[f"{name}, linear"] = linear_probe(fitted, test=scored)

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from clr_eval.embedding.split import Particles, labelled_subset, read_split
 from clr_eval.finetune import Classifier, FitOptions, num_steps
 from clr_eval.methods import CLASS_WEIGHTS
-from clr_eval.probes import CLASSIFIERS, fit_probe
+from clr_eval.probes import fit_probe
 from clr_train import Learner, load_learner
-from clr_train.probe.handcrafted import handmade_features
-from clr_train.probe.probes import Features, linear_probe, majority, nearest_neighbours
+from clr_train.probe.classifiers import CLASSIFIERS
+from clr_train.probe.features import Features
+from clr_train.probe.handcrafted import handcrafted_features
+from clr_train.probe.probes import linear_probe, majority, nearest_neighbours
 from pilarnet_convert.errors import PilarnetError
 
 OPTIONS = FitOptions(
@@ -116,7 +118,7 @@ def test_a_loss_that_is_not_finite_stops_it(learner: Learner, train: Particles) 
 
 def _features(particles: Particles) -> Features:
     return Features(
-        values=handmade_features(particles.batch),
+        values=handcrafted_features(particles.batch),
         label=particles.label,
         particle=particles.batch.particle.numpy(),
     )
