@@ -17,7 +17,8 @@ from clr_train.keys import fold_in, key
 from clr_train.loss import nt_xent, supervised_contrastive
 from clr_train.network.encoder import ContrastiveModel
 from clr_train.network.models import MODELS, EncoderConfig
-from clr_train.runtime.processes import World, pick_device
+from clr_train.runtime.devices import pick_device
+from clr_train.runtime.processes import World
 from clr_train.sparse import get_engine
 from clr_train.stream.stream import ParticleStream, StreamConfig
 from clr_train.training.checkpoint import CheckpointError, load_checkpoint

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from clr_train.config import TrainConfig
 from clr_train.learner import Learner, open_stream
-from clr_train.runtime.processes import pick_device
+from clr_train.runtime.devices import pick_device
 from clr_train.stream.stream import ParticleStream
 from clr_train.train import count_steps
 from clr_train.training.gradient_cache import learning_rate
