@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """This process among all: its rank, the number of processes, and its device."""
+    """The rank of this process, the number of processes, and the device of this one."""
 
     rank: int
     size: int
