@@ -51,12 +51,14 @@ if TYPE_CHECKING:
     from clr_train.config import TrainConfig as TrainConfig
     from clr_train.learner import Learner as Learner
     from clr_train.learner import load_learner as load_learner
-    from clr_train.learner import open_stream as open_stream
     from clr_train.probe.features import Features as Features
     from clr_train.probe.features import collect as collect
     from clr_train.probe.handcrafted import handcrafted_features as handcrafted_features
     from clr_train.probe.probes import linear_probe as linear_probe
     from clr_train.probe.probes import nearest_neighbours as nearest_neighbours
+    from clr_train.stream.config import StreamConfig as StreamConfig
+    from clr_train.stream.stream import ParticleStream as ParticleStream
+    from clr_train.stream.stream import open_stream as open_stream
     from clr_train.train import TrainResult as TrainResult
     from clr_train.train import pretrain as pretrain
     from clr_train.training.checkpoint import load_checkpoint as load_checkpoint
@@ -64,6 +66,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "Features": "probe.features",
     "Learner": "learner",
+    "ParticleStream": "stream.stream",
+    "StreamConfig": "stream.config",
     "TrainConfig": "config",
     "TrainResult": "train",
     "collect": "probe.features",
@@ -72,7 +76,7 @@ _HOMES = {
     "load_checkpoint": "training.checkpoint",
     "load_learner": "learner",
     "nearest_neighbours": "probe.probes",
-    "open_stream": "learner",
+    "open_stream": "stream.stream",
     "pretrain": "train",
 }
 __all__ = list(_HOMES)

@@ -10,9 +10,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
-from pilarnet_convert.options import OptionError, check_options, documented, option
+from clr_train.stream.config import StreamConfig
+from pilarnet_convert.options import OptionError, documented, option
 
 __all__ = ["SHAPE_OPTIONS", "TrainConfig"]
 
@@ -22,36 +24,18 @@ SHAPE_OPTIONS: Final = ("stem", "kernel_size", "pooling", "neck", "grn", "drop_p
 
 @documented
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(StreamConfig):
     """The options of a training run, checked when the record is made.
 
     An `OptionError` is raised for a value outside its limits, and for values that do not go
     together.
     """
 
-    # What to read.
-    shards: str = option("", "Folder of shards written by pilarnet-convert.")
-    out: str = option("runs/pretrain", "Folder of the run: configuration, metrics, checkpoints.")
-    split: str = option("train", "Split to train on.", fixed=True)
+    out: str | Path = option(
+        "runs/pretrain", "Folder of the run: configuration, metrics, checkpoints."
+    )
     val_split: str = option("val", "Split to validate on.")
     test_split: str = option("test", "Split of the final probe.")
-    classes: tuple[str, ...] = option(
-        (), "Classes to train on, comma-separated; all unless given.", fixed=True
-    )
-    min_voxels: int = option(1, "Leave out particles of fewer voxels.", least=1, fixed=True)
-    max_voxels: int | None = option(
-        None, "Leave out particles of more voxels.", least=1, fixed=True
-    )
-    voxel_budget: int | None = option(
-        None,
-        "Most voxels of a batch on one process; the largest particles are cut.",
-        least=1,
-        fixed=True,
-    )
-    balanced: bool = option(False, "Draw all classes equally often.", fixed=True)
-    workers: int | None = option(
-        None, "Processes that read shards; 0 on the CPU and 4 on a GPU unless given.", least=0
-    )
     # What a view is.
     augmentations: tuple[str, ...] = option(
         ("rotate", "translate", "shift-energy", "drop"),
@@ -147,9 +131,6 @@ class TrainConfig:
         0.01, "Share of the peak rate at which the cosine ends.", least=0, most=1, fixed=True
     )
     clip_norm: float = option(1.0, "Norm to which gradients are clipped.", above=0, fixed=True)
-    seed: int = option(
-        0, "Fixes weights, order, views, drop path.", least=0, most=2**31 - 1, fixed=True
-    )
     # Where and how precisely.
     device: str = option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one.")
     engine: str = option("auto", "Sparse engine.", choices=("auto", "minkowski", "torch"))
@@ -169,7 +150,7 @@ class TrainConfig:
     wandb: str | None = option(None, "Log to this Weights & Biases project too.")
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         if self.num_augmentations > len(self.augmentations):
             raise OptionError(
                 "more augmentations to draw than to draw from",
@@ -180,19 +161,15 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as numbers, strings, lists and None."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
-        }
+        options = dataclasses.asdict(self)
+        lists = {name: list(value) for name, value in options.items() if isinstance(value, tuple)}
+        return options | lists | {"shards": str(self.shards), "out": str(self.out)}
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> TrainConfig:
         """Make a configuration from what `to_dict` or `read_config` returns."""
-        fields: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in options.items()
-        }
-        return cls(**fields)
+        tuples = {name: tuple(value) for name, value in options.items() if isinstance(value, list)}
+        return cls(**{**options, **tuples})
 
     def differences(self, other: TrainConfig) -> list[str]:
         """Name the options that differ and may not change between a run and its continuation."""

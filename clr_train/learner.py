@@ -18,18 +18,15 @@ from clr_train.loss import nt_xent, supervised_contrastive
 from clr_train.network.encoder import ContrastiveModel
 from clr_train.network.models import MODELS, EncoderConfig
 from clr_train.runtime.devices import pick_device
-from clr_train.runtime.processes import World
 from clr_train.sparse import get_engine
-from clr_train.stream.stream import ParticleStream, StreamConfig
 from clr_train.training.checkpoint import CheckpointError, load_checkpoint
 from clr_train.views.make import ViewConfig, plain, views
 from pilarnet_convert.options import OptionError
 
-__all__ = ["Learner", "load_learner", "open_stream"]
+__all__ = ["Learner", "load_learner"]
 
 #: Tells the keys of dropped paths from those of views.
 _PATHS: Final = 1 << 20
-_WORKERS_OF_A_GPU: Final = 4
 
 
 class Learner:
@@ -226,43 +223,3 @@ def load_learner(
     learner.load(state, file=path)
     learner.model.eval()
     return learner
-
-
-def open_stream(config: TrainConfig, *, split: str, world: World | None = None) -> ParticleStream:
-    """Open the particles of a split that pass the run's filters.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        The run.
-    split : str
-        Which particles.
-    world : World, optional
-        The processes that share each batch, for training; left out for evaluation, which reads
-        in the calling process.
-
-    Returns
-    -------
-    ParticleStream
-    """
-    on_gpu = world is not None and world.device.type == "cuda"
-    workers = config.workers
-    if workers is None:
-        workers = _WORKERS_OF_A_GPU if on_gpu else 0
-    return ParticleStream(
-        StreamConfig(
-            shards=config.shards,
-            split=split,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            classes=config.classes,
-            min_voxels=config.min_voxels,
-            max_voxels=config.max_voxels,
-            voxel_budget=config.voxel_budget,
-            balanced=config.balanced and world is not None,
-            workers=workers if world is not None else 0,
-            pin_memory=on_gpu,
-        ),
-        rank=world.rank if world else 0,
-        world_size=world.size if world else 1,
-    )

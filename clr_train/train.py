@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from clr_train.batch import ParticleBatch
 from clr_train.config import TrainConfig
-from clr_train.learner import Learner, open_stream
+from clr_train.learner import Learner
 from clr_train.probe.probes import Scores
 from clr_train.runtime.processes import join_world
 from clr_train.runtime.signals import StopRequest, hold_signals
@@ -98,7 +98,7 @@ def pretrain(
         A loss or gradient that is not finite.
     """
     with join_world(config.device) as world, StopRequest() as stop, ExitStack() as stack:
-        stream = open_stream(config, split=config.split, world=world)
+        stream = ParticleStream(config, rank=world.rank, world_size=world.size, device=world.device)
         total_steps = count_steps(config, stream=stream)
         learner = Learner(config, device=world.device)
         weights = list(learner.model.parameters())
@@ -199,7 +199,7 @@ def _batches(
         epoch, start = divmod(step, stream.num_batches)
         batches = stream.batches(epoch, start_batch=start)
         # Reading processes, if there are any, start with the first batch.
-        with hold_signals() if stream.config.workers else nullcontext():
+        with hold_signals() if stream.workers else nullcontext():
             first = list(islice(batches, 1))
         for batch in islice(chain(first, batches), end - step):
             yield epoch, batch

@@ -15,7 +15,8 @@ from clr_eval.embedding.files import Table, check_target, write_table
 from clr_eval.embedding.split import provenance
 from clr_train.learner import Learner, load_learner
 from clr_train.probe.features import collect
-from clr_train.stream.stream import ParticleStream, StreamConfig
+from clr_train.stream.config import StreamConfig
+from clr_train.stream.stream import ParticleStream
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.shards.reader import open_shards

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from clr_train.config import TrainConfig
-from clr_train.learner import Learner, open_stream
+from clr_train.learner import Learner
 from clr_train.runtime.devices import pick_device
-from clr_train.stream.stream import ParticleStream
+from clr_train.stream.stream import ParticleStream, open_stream
 from clr_train.train import count_steps
 from clr_train.training.gradient_cache import learning_rate
 
@@ -38,7 +39,7 @@ def describe(config: TrainConfig) -> str:
     PilarnetError
         What would stop the run before its first step.
     """
-    stream = open_stream(config, split=config.split)
+    stream = ParticleStream(dataclasses.replace(config, workers=0))
     for split in (config.val_split, *((config.test_split,) if config.final_probe else ())):
         open_stream(config, split=split)
     learner = Learner(config, device=pick_device(config.device))
@@ -53,7 +54,7 @@ def describe(config: TrainConfig) -> str:
             f"model      {config.model}: {encoder:,} parameters in the encoder, {head:,} in the "
             "projection head",
             f"device     {learner.device}, engine {learner.engine.name}, {learner.precision}",
-            *(f"particles  {line}" for line in stream.report.lines()),
+            *(f"particles  {line}" for line in stream.summary.lines()),
             f"batches    {stream.num_batches:,} of {config.batch_size:,} particles an epoch, "
             f"{total:,} steps in all, rate up to {peak:.2g}",
             f"views      {config.num_augmentations} of {', '.join(config.augmentations)}; energy "

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from clr_train.config import TrainConfig
-from clr_train.learner import Learner, open_stream
+from clr_train.learner import Learner
 from clr_train.probe.probes import Scores
-from clr_train.stream.stream import ParticleStream
+from clr_train.stream.stream import ParticleStream, open_stream
 from clr_train.training.checkpoint import CheckpointFolder
 from clr_train.training.resume import Progress, capture, load_for_resume
 from clr_train.training.run_folder import RunFolder
@@ -107,7 +107,7 @@ class Recorder:
         self.progress = progress
         self._folder.begin(self.config, step=progress.step)
         self._bar.initial = self._bar.n = progress.step
-        for line in self.stream.report.lines():
+        for line in self.stream.summary.lines():
             self.say(line)
         if progress.step == 0:
             row = self._validator.measure(self.learner)

@@ -21,7 +21,8 @@ import zarr
 
 from clr_train.config import TrainConfig
 from clr_train.config_file import read_config
-from clr_train.learner import Learner, load_learner, open_stream
+from clr_train.learner import Learner, load_learner
+from clr_train.stream.stream import open_stream
 from clr_train.train import TrainingError, TrainResult, pretrain
 from clr_train.training.checkpoint import CheckpointError, load_checkpoint
 from clr_train.training.dry_run import describe, saved_bytes
