@@ -18,11 +18,11 @@ from clr_eval.finetune import Classifier, FitOptions, num_steps
 from clr_eval.methods import METHODS
 from clr_eval.probes import fit_probe
 from clr_train.batch import ParticleBatch
-from clr_train.learner import Learner, load_learner
+from clr_train.learner import Learner
 from clr_train.probe.features import Features, collect
 from clr_train.probe.handcrafted import handcrafted_features
 from clr_train.training.checkpoint import load_checkpoint
-from clr_train.training.gradient_cache import split_batch
+from clr_train.training.pretrained import load_learner
 from pilarnet_convert.shards.reader import open_shard_attributes
 
 __all__ = ["Predict", "Subject"]
@@ -96,7 +96,7 @@ class Subject:
 
         def make() -> dict[str, NDArray[Any]]:
             self.say(f"{kind} features of the {split} split")
-            pieces = split_batch(particles.batch, size=_BATCH)
+            pieces = particles.batch.split(_BATCH)
             return {"values": collect(pieces, features=self.represent(kind)).values}
 
         part = self.cache.get(f"features-{kind}-{split}", depends_on={}, make=make)
@@ -156,7 +156,7 @@ class Subject:
         represent = self.represent(kind)
 
         def predict(batch: ParticleBatch) -> NDArray[Any]:
-            pieces = split_batch(batch, size=_BATCH)
+            pieces = batch.split(_BATCH)
             return probe(collect(pieces, features=represent).values)
 
         return predict

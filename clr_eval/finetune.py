@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from clr_train.batch import ParticleBatch, VoxelBatch
 from clr_train.keys import fold_in, key, permutation
 from clr_train.learner import Learner
-from clr_train.training.gradient_cache import learning_rate, parameter_groups
+from clr_train.training.optimizer import learning_rate, make_optimizer, set_learning_rate
 from clr_train.views.make import ViewConfig, plain, views
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.species import CLASSES
@@ -117,9 +117,7 @@ class Classifier:
         total = num_steps(train.num_particles, options=options)
         schedule = dataclasses.replace(self.config, lr=options.lr)
         weights = list(self.module.parameters())
-        optimizer = torch.optim.AdamW(
-            parameter_groups(weights, weight_decay=schedule.weight_decay), lr=options.lr
-        )
+        optimizer = make_optimizer(weights, weight_decay=schedule.weight_decay, betas=(0.9, 0.999))
         class_weights = None
         if options.class_weight == "balanced":
             shares = torch.bincount(train.label, minlength=len(CLASSES)) / train.num_particles
@@ -132,8 +130,7 @@ class Classifier:
                 order = permutation(train.num_particles, key(self.seed, epoch, _ORDER))
             rows = torch.from_numpy(order[place * size : (place + 1) * size])
             batch = train.take(rows).to(self.device)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, total_steps=total, config=schedule)
+            set_learning_rate(optimizer, learning_rate(step, total_steps=total, config=schedule))
             optimizer.zero_grad(set_to_none=True)
             paths = fold_in(key(self.seed, epoch, _PATHS, device=self.device), batch.particle)
             logits = self._logits(self._view(batch, epoch, options), paths)

@@ -50,7 +50,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clr_train.config import TrainConfig as TrainConfig
     from clr_train.learner import Learner as Learner
-    from clr_train.learner import load_learner as load_learner
     from clr_train.probe.features import Features as Features
     from clr_train.probe.features import collect as collect
     from clr_train.probe.handcrafted import handcrafted_features as handcrafted_features
@@ -62,6 +61,7 @@ if TYPE_CHECKING:
     from clr_train.train import TrainResult as TrainResult
     from clr_train.train import pretrain as pretrain
     from clr_train.training.checkpoint import load_checkpoint as load_checkpoint
+    from clr_train.training.pretrained import load_learner as load_learner
 
 _HOMES = {
     "Features": "probe.features",
@@ -74,7 +74,7 @@ _HOMES = {
     "handcrafted_features": "probe.handcrafted",
     "linear_probe": "probe.probes",
     "load_checkpoint": "training.checkpoint",
-    "load_learner": "learner",
+    "load_learner": "training.pretrained",
     "nearest_neighbours": "probe.probes",
     "open_stream": "stream.stream",
     "pretrain": "train",

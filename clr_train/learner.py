@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -17,13 +16,11 @@ from clr_train.keys import fold_in, key
 from clr_train.loss import nt_xent, supervised_contrastive
 from clr_train.network.encoder import ContrastiveModel
 from clr_train.network.models import MODELS, EncoderConfig
-from clr_train.runtime.devices import pick_device
 from clr_train.sparse import get_engine
-from clr_train.training.checkpoint import CheckpointError, load_checkpoint
 from clr_train.views.make import ViewConfig, plain, views
 from pilarnet_convert.options import OptionError
 
-__all__ = ["Learner", "load_learner"]
+__all__ = ["Learner"]
 
 #: Tells the keys of dropped paths from those of views.
 _PATHS: Final = 1 << 20
@@ -138,41 +135,6 @@ class Learner:
             for name, value in dataclasses.asdict(self.model.encoder.config).items()
         }
 
-    def load(self, state: Mapping[str, Any], *, file: str | Path | None = None) -> None:
-        """Take over the weights of a checkpoint.
-
-        Parameters
-        ----------
-        state : mapping
-            The fields of a checkpoint, see `clr_train.training.checkpoint`.
-        file : path, optional
-            Where it was read from, for the message.
-
-        Raises
-        ------
-        CheckpointError
-            The encoder has other sizes, or the weights do not fit.
-        """
-        if self.describe() != state["encoder"]:
-            raise CheckpointError(
-                "checkpoint of another model",
-                file=file,
-                field="encoder",
-                expected=self.describe(),
-                found=state["encoder"],
-                advice="use the release of pilarnet-clr that wrote it, or train anew",
-            )
-        try:
-            self.model.load_state_dict(state["model"])
-        except RuntimeError as error:
-            raise CheckpointError(
-                "checkpoint of another model: its weights do not fit",
-                file=file,
-                field="model",
-                found=" ".join(str(error).split()),
-                advice="use the release of pilarnet-clr that wrote it, or train anew",
-            ) from error
-
 
 def encoder_config(config: TrainConfig) -> EncoderConfig:
     """Find the sizes of a run's encoder.
@@ -191,35 +153,3 @@ def encoder_config(config: TrainConfig) -> EncoderConfig:
         )
     chosen = {name: value for name in SHAPE_OPTIONS if (value := getattr(config, name)) is not None}
     return dataclasses.replace(MODELS[config.model], **chosen)
-
-
-def load_learner(
-    path: str | Path, *, device: str = "auto", engine: str = "auto", precision: str = "auto"
-) -> Learner:
-    """Load a pretrained encoder; the engine and the device need not be those of its training.
-
-    Parameters
-    ----------
-    path : path
-        A checkpoint of ``clr-train``.
-    device, engine, precision : str
-        As the options of ``clr-train``.
-
-    Returns
-    -------
-    Learner
-        ``represent`` gives the features of particles; ``model.encoder`` is the network.
-
-    Raises
-    ------
-    CheckpointError
-        No checkpoint that can be read, or of a model that this version does not have.
-    """
-    state = load_checkpoint(path)
-    config = dataclasses.replace(
-        TrainConfig.from_dict(state["config"]), device=device, engine=engine, precision=precision
-    )
-    learner = Learner(config, device=pick_device(device))
-    learner.load(state, file=path)
-    learner.model.eval()
-    return learner
