@@ -18,11 +18,11 @@ from clr_eval.finetune import Classifier, FitOptions, num_steps
 from clr_eval.methods import METHODS
 from clr_eval.probes import fit_probe
 from clr_train.batch import ParticleBatch
-from clr_train.learner import Learner
-from clr_train.probe.features import Features, collect
-from clr_train.probe.handcrafted import handcrafted_features
+from clr_train.learner import Learner, load_learner
+from clr_train.probe.handcrafted import handmade_features
+from clr_train.probe.probes import Features, collect
 from clr_train.training.checkpoint import load_checkpoint
-from clr_train.training.pretrained import load_learner
+from clr_train.training.gradient_cache import split_batch
 from pilarnet_convert.shards.reader import open_shard_attributes
 
 __all__ = ["Predict", "Subject"]
@@ -87,7 +87,7 @@ class Subject:
     def represent(self, kind: str) -> Callable[[ParticleBatch], Tensor | NDArray[np.floating]]:
         """Give what computes features: ``trained``, ``untrained`` or ``handmade``."""
         if kind == "handmade":
-            return handcrafted_features
+            return handmade_features
         return (self.learner if kind == "trained" else self._untrained).represent
 
     def features(self, kind: str, particles: Particles) -> Features:
@@ -96,7 +96,7 @@ class Subject:
 
         def make() -> dict[str, NDArray[Any]]:
             self.say(f"{kind} features of the {split} split")
-            pieces = particles.batch.split(_BATCH)
+            pieces = split_batch(particles.batch, size=_BATCH)
             return {"values": collect(pieces, features=self.represent(kind)).values}
 
         part = self.cache.get(f"features-{kind}-{split}", depends_on={}, make=make)
@@ -156,7 +156,7 @@ class Subject:
         represent = self.represent(kind)
 
         def predict(batch: ParticleBatch) -> NDArray[Any]:
-            pieces = batch.split(_BATCH)
+            pieces = split_batch(batch, size=_BATCH)
             return probe(collect(pieces, features=represent).values)
 
         return predict

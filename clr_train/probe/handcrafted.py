@@ -92,3 +92,6 @@ def _linearity_planarity(xyz: Floats, *, offset: NDArray[np.int64]) -> tuple[Flo
     third, second, first = np.linalg.eigvalsh(covariance).clip(min=0).T
     scale = np.where(first > 0, first, 1)
     return (first - second) / scale, (second - third) / scale
+
+
+handmade_features = handcrafted_features

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -60,3 +60,8 @@ def backpropagate(
     for piece, part in zip(pieces, parts, strict=True):
         torch.autograd.backward(project(piece), part)
     return value.detach()
+
+
+def split_batch(batch: ParticleBatch, *, size: int) -> Iterator[ParticleBatch]:
+    """Call `ParticleBatch.split`."""
+    return batch.split(size)
