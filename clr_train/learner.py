@@ -1,4 +1,4 @@
-"""The network with what it needs around it: engine, device, precision, views, dropped paths."""
+"""The network with its engine, device, precision and views."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from pilarnet_convert.options import OptionError
 
 __all__ = ["Learner"]
 
-#: Tells the keys of dropped paths from those of views.
+#: Makes the random keys of dropped paths differ from those of views.
 _PATHS: Final = 1 << 20
 
 
 class Learner:
-    """An encoder that can be trained and asked for features.
+    """An encoder with a projection head, for training and for computing features.
 
-    Its initial weights depend on the seed alone.
+    Its initial weights depend only on the seed.
 
     Parameters
     ----------
     config : TrainConfig
         Model, views, loss, engine, precision, seed.
     device : torch.device
-        Where the network is.
+        Device of the network.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Learner:
     Raises
     ------
     PilarnetError
-        An unknown model, engine or augmentation, or an engine that is not installed.
+        The model, engine or augmentation is unknown, or the engine is not installed.
     """
 
     def __init__(self, config: TrainConfig, *, device: torch.device) -> None:
@@ -72,7 +72,7 @@ class Learner:
         """Embed two views of each particle.
 
         Views, and the paths that are dropped in training, are keyed by seed, epoch, particle and
-        view: the same call gives the same again, in any batch and on any process.
+        view: they are the same in any batch and on any process.
 
         Parameters
         ----------
@@ -98,14 +98,14 @@ class Learner:
         return halves
 
     def represent(self, batch: ParticleBatch) -> Tensor:
-        """Give the frozen encoder's features of particles as they are, float32 [N, C]."""
+        """Compute the features of particles, without augmentation or gradient, float32 [N, C]."""
         voxels = plain(batch.to(self.device), energy_transform=self.config.energy_transform)
         with torch.no_grad(), self.evaluating(), self._autocast():
             features: Tensor = self.model.encoder(voxels, self.engine)
         return features.float()
 
     def loss(self, first: Tensor, second: Tensor, label: Tensor, *, gather: bool = True) -> Tensor:
-        """Contrast projections [N, D] of two views, by default over all processes."""
+        """Compute the loss of projections [N, D] of two views, by default over all processes."""
         temperature = self.config.temperature
         if self.config.loss == "supervised":
             return supervised_contrastive(
@@ -115,7 +115,7 @@ class Learner:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Keep all paths for a while."""
+        """Drop no paths inside this context."""
         was_training = self.model.training
         self.model.eval()
         try:
@@ -129,7 +129,7 @@ class Learner:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Give the sizes of the encoder, for a checkpoint."""
+        """Return the sizes of the encoder, for a checkpoint."""
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in dataclasses.asdict(self.model.encoder.config).items()
@@ -137,7 +137,7 @@ class Learner:
 
 
 def encoder_config(config: TrainConfig) -> EncoderConfig:
-    """Find the sizes of a run's encoder.
+    """Return the sizes of the encoder of a run.
 
     Raises
     ------

@@ -28,7 +28,7 @@ class StreamConfig:
     split: str = option("train", "Split that the batches come from.", fixed=True)
     classes: tuple[str, ...] = option(
         (),
-        "Classes to train on, comma-separated; all unless given.",
+        "Classes to keep, comma-separated; all unless given.",
         choices=tuple(c.name for c in CLASSES),
         fixed=True,
     )
@@ -47,7 +47,11 @@ class StreamConfig:
         256, "Particles of a batch, over all processes together.", least=1, fixed=True
     )
     seed: int = option(
-        0, "Fixes weights, order, views, drop path.", least=0, most=2**31 - 1, fixed=True
+        0,
+        "Seed of weights, order, views and dropped branches.",
+        least=0,
+        most=2**31 - 1,
+        fixed=True,
     )
     workers: int | None = option(
         None, "Processes that read shards; 0 on the CPU and 4 on a GPU unless given.", least=0
