@@ -20,7 +20,7 @@ from clr_eval.methods import METHODS, Method
 from clr_eval.probes import Predictor, fit_probe
 from clr_train.batch import ParticleBatch
 from clr_train.learner import Learner, load_learner
-from clr_train.probe.handcrafted import handmade_features
+from clr_train.probe.handcrafted import handcrafted_features
 from clr_train.probe.probes import Features, collect
 from clr_train.training.checkpoint import load_checkpoint
 from pilarnet_convert.shards.reader import open_shards
@@ -189,7 +189,7 @@ class Evaluation:
 
     def _represent(self, kind: str) -> Callable[[ParticleBatch], Tensor | NDArray[np.floating]]:
         if kind == "handcrafted":
-            return handmade_features
+            return handcrafted_features
         return (self.learner if kind == "trained" else self._untrained).represent
 
     def _fit_probe(self, trial: Trial) -> Predictor:

@@ -21,7 +21,7 @@ from clr_eval.config import EvalConfig
 from clr_train.batch import ParticleBatch, VoxelBatch
 from clr_train.keys import fold_in, key, permutation
 from clr_train.learner import Learner
-from clr_train.training.gradient_cache import learning_rate, parameter_groups
+from clr_train.training.optimizer import learning_rate, make_optimizer, set_learning_rate
 from clr_train.views.make import ViewConfig, plain, views
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.species import CLASSES
@@ -93,9 +93,7 @@ class Classifier:
         lr = config.finetune_lr if self.pretrained else config.lr
         schedule = dataclasses.replace(self.train_config, lr=lr)
         weights = list(self.module.parameters())
-        optimizer = torch.optim.AdamW(
-            parameter_groups(weights, weight_decay=schedule.weight_decay), lr=lr
-        )
+        optimizer = make_optimizer(weights, weight_decay=schedule.weight_decay, betas=(0.9, 0.999))
         class_weights = None
         if config.class_weight == "balanced":
             class_weights = _balanced_weights(train.label).to(self.device)
@@ -106,8 +104,7 @@ class Classifier:
                 order = permutation(train.num_particles, key(self.seed, epoch, _ORDER))
             rows = torch.from_numpy(order[position * size : (position + 1) * size])
             batch = train.take(rows).to(self.device)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, total_steps=total, config=schedule)
+            set_learning_rate(optimizer, learning_rate(step, total_steps=total, config=schedule))
             optimizer.zero_grad(set_to_none=True)
             paths = fold_in(key(self.seed, epoch, _PATHS, device=self.device), batch.particle)
             voxels = self._view(batch, epoch) if config.augment else self._plain(batch)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clr_train.probe.classifiers import fit_classifier
-from clr_train.probe.probes import Features
+from clr_train.probe.features import Features
 from pilarnet_convert.species import CLASSES
 
 __all__ = ["Predictor", "fit_probe"]

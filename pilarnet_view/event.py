@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import InputError
-from pilarnet_convert.readers.sources import find_sources
 from pilarnet_convert.readers.events import Events, check_events
 from pilarnet_convert.readers.larcv2 import Larcv2Reader, index_larcv2
+from pilarnet_convert.readers.sources import find_sources
 from pilarnet_convert.species import label_of_pdg
 from pilarnet_view.colours import NO_PARTICLE, species_name
 from pilarnet_view.scene import Panel, ParticleCloud, Pick, Scene

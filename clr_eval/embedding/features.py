@@ -14,9 +14,11 @@ from clr_eval.cache import file_digest
 from clr_eval.config import EmbedConfig
 from clr_eval.embedding.files import Table, check_target, write_table
 from clr_eval.embedding.split import provenance
-from clr_train.learner import Learner, load_learner
-from clr_train.probe.probes import collect
-from clr_train.stream.stream import ParticleStream, StreamConfig
+from clr_train.learner import Learner
+from clr_train.probe.features import collect
+from clr_train.stream.config import StreamConfig
+from clr_train.stream.stream import ParticleStream
+from clr_train.training.pretrained import load_learner
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.shards.reader import open_shards

@@ -19,8 +19,9 @@ from clr_eval.methods import CLASS_WEIGHTS
 from clr_eval.probes import fit_probe
 from clr_train import Learner, load_learner
 from clr_train.probe.classifiers import CLASSIFIERS
-from clr_train.probe.handcrafted import handmade_features
-from clr_train.probe.probes import Features, linear_probe, majority, nearest_neighbours
+from clr_train.probe.features import Features
+from clr_train.probe.handcrafted import handcrafted_features
+from clr_train.probe.probes import linear_probe, majority, nearest_neighbours
 from pilarnet_convert.errors import PilarnetError
 
 CONFIG = EvalConfig(
@@ -121,7 +122,7 @@ def test_a_loss_that_is_not_finite_stops_it(learner: Learner, train: LoadedSplit
 
 def _features(particles: LoadedSplit) -> Features:
     return Features(
-        values=handmade_features(particles.batch),
+        values=handcrafted_features(particles.batch),
         label=particles.label,
         particle=particles.batch.particle.numpy(),
     )

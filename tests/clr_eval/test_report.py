@@ -17,7 +17,8 @@ from clr_eval.binned_metrics import binned_metrics
 from clr_eval.cli import eval_command
 from clr_eval.corruptions import CORRUPTIONS, Corruption
 from clr_eval.methods import CLASS_WEIGHTS, METHODS
-from clr_train.probe.probes import Features, linear_probe
+from clr_train.probe.features import Features
+from clr_train.probe.probes import linear_probe
 from clr_train.stream.reader import SplitReader
 from pilarnet_convert.errors import PilarnetError
 

@@ -21,10 +21,12 @@ import zarr
 
 from clr_train.config import TrainConfig
 from clr_train.config_file import read_config
-from clr_train.learner import Learner, load_learner, open_stream
+from clr_train.learner import Learner
+from clr_train.stream.stream import open_stream
 from clr_train.train import TrainingError, TrainResult, pretrain
 from clr_train.training.checkpoint import CheckpointError, load_checkpoint
 from clr_train.training.dry_run import describe, saved_bytes
+from clr_train.training.pretrained import load_learner, load_weights
 from clr_train.training.run_folder import COLUMNS, TIMING_COLUMNS, RunFolder
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.shards.reader import open_shards
@@ -341,4 +343,4 @@ def test_weights_of_another_shape_are_refused_by_name() -> None:
     weights["encoder.neck.weight"] = weights["encoder.neck.weight"][:, 1:]
     state = {"model": weights, "encoder": learner.describe()}
     with pytest.raises(CheckpointError, match=r"old\.pt.*another model.*encoder\.neck\.weight"):
-        learner.load(state, file="old.pt")
+        load_weights(learner, state, file="old.pt")

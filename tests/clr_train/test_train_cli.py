@@ -252,7 +252,7 @@ def test_cuda_asked_for_and_absent(shards: Path, tmp_path: Path) -> None:
         ("--device=tpu", "--device: unknown device (expected auto, cpu, cuda or cuda:N, found", 2),
         ("--model=huge", "--model: unknown model (expected one of small,", 2),
         ("--augmentations=rotate,blur", "no such augmentation", 1),
-        ("--classes=kaon", "no such class", 1),
+        ("--classes=kaon", "--classes: unusable value (expected one of electron,", 2),
         ("--batch-size=1", "--batch-size: unusable value (expected at least 2, found 1)", 2),
         ("--config=none.toml", "none.toml: --config: no such file", 2),
     ],

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pilarnet_convert.readers.sources import find_sources
 from pilarnet_convert.readers.events import Events
 from pilarnet_convert.readers.larcv2 import Larcv2Reader, index_larcv2
+from pilarnet_convert.readers.sources import find_sources
 from tests import damage
 from tests.pilarnet_convert.inputs import BUNDLED, LARGER, MODERN, SPLIT, Example, expected_rows
 from tests.pilarnet_convert.outputs import read_particles, run_convert

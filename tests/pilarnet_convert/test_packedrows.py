@@ -10,12 +10,12 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pilarnet_convert.shards.packedrows import PackedRows
 
 from pilarnet_convert import convert, open_shards
 from pilarnet_convert.errors import ShardError
 from pilarnet_convert.shards import array as encode
 from pilarnet_convert.shards.array import data_file, write_array
-from pilarnet_convert.shards.packedrows import PackedRows
 from tests.sample import SAMPLE
 
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pilarnet_convert.spool import join_segments, read_report, remove_segment, write_segment
 
 from pilarnet_convert.particles import Selection, Tally, particle_clouds
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.events import Events
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.species import OTHER, is_pdg_code, label_of_pdg
-from pilarnet_convert.spool import join_segments, read_report, remove_segment, write_segment
 
 LABELS = {11: 0, -11: 0, 2212: 1, 22: 2, 13: 3, -13: 3, 211: 4, -211: 4}
 CODES = [*LABELS, 321, -2212, 2112, 1000010020]
