@@ -24,9 +24,9 @@ from tests.sample import SAMPLE
 
 
 @pytest.fixture(autouse=True)
-def _small_units(monkeypatch: pytest.MonkeyPatch) -> None:
+def _small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the damage in the last event be found after others are converted and packed."""
-    monkeypatch.setattr(plan, "UNIT_BYTES", 100_000)
+    monkeypatch.setattr(plan, "TASK_BYTES", 100_000)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_bad_only_in_its_events(tmp_path: Path):
 def test_finished_shards_stay_when_a_later_file_is_bad(tmp_path: Path):
     bad = FAULTS["-inf-in-a-voxel"].make(tmp_path / "bad.root")
     out = tmp_path / "shards"
-    arguments = ("--input", SAMPLE, bad, "--out", out, "--particles-per-shard", 30)
+    arguments = ("--input", SAMPLE, bad, "--out", out)
     result = run_convert(*arguments, "--workers", 1)
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1

@@ -41,7 +41,7 @@ def test_overwrite_removes_what_a_conversion_wrote_and_nothing_else(tmp_path: Pa
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_bytes(data)
     arguments = ("--input", SAMPLE, "--out", out, "--workers", 1, "--overwrite")
-    result = run_convert(*arguments, "--splits", "test=1", "--particles-per-shard", 60)
+    result = run_convert(*arguments, "--splits", "test=1", "--events-per-shard", 7)
     assert (result.exit_code, result.stderr) == (0, "")
     files = {name: data for name, data in contents(out).items() if data is not None}
     assert {name: files[name] for name in own} == own

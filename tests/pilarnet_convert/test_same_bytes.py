@@ -19,12 +19,12 @@ from tests.pilarnet_convert.inputs import QUIRKS
 from tests.pilarnet_convert.outputs import contents
 from tests.sample import SAMPLE
 
-OPTIONS: dict[str, Any] = {"particles_per_shard": 40, "min_voxels": 5, "max_events": 27}
+OPTIONS: dict[str, Any] = {"events_per_shard": 4, "min_voxels": 5, "max_events": 27}
 
 
 @pytest.fixture(autouse=True)
-def _small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "UNIT_BYTES", 60_000)
+def _small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "TASK_BYTES", 60_000)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def wanted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes | None]:
     """Give the bytes of an uninterrupted conversion in one process."""
     out = tmp_path_factory.mktemp("wanted") / "shards"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "UNIT_BYTES", 60_000)
+        patch.setattr(plan, "TASK_BYTES", 60_000)
         convert([SAMPLE, QUIRKS], out, workers=1, **OPTIONS)
     assert len(list((out / "train").glob("*/"))) > 3
     return contents(out)
@@ -48,7 +48,7 @@ def test_any_number_of_workers(tmp_path: Path, wanted: dict[str, Any], workers: 
 def test_any_size_of_units(
     tmp_path: Path, wanted: dict[str, Any], num_bytes: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(plan, "UNIT_BYTES", num_bytes)
+    monkeypatch.setattr(plan, "TASK_BYTES", num_bytes)
     convert([SAMPLE, QUIRKS], tmp_path / "shards", workers=1, **OPTIONS)
     assert contents(tmp_path / "shards") == wanted
 
@@ -104,7 +104,7 @@ def die_and_resume(out: Path, after: int, **how: Any) -> int:
 def num_steps(tmp_path_factory: pytest.TempPathFactory) -> int:
     out = tmp_path_factory.mktemp("steps") / "shards"
     with pytest.MonkeyPatch.context() as patch, dying(out) as steps:
-        patch.setattr(plan, "UNIT_BYTES", 60_000)
+        patch.setattr(plan, "TASK_BYTES", 60_000)
         convert([SAMPLE, QUIRKS], out, workers=1, **OPTIONS)
     assert steps.done > 300
     return steps.done
@@ -139,7 +139,7 @@ def test_killed_again_and_again(tmp_path: Path, wanted: dict[str, Any], num_step
 @pytest.mark.parametrize("after", [0, 3, 9, 200])
 def test_killed_while_it_replaces_other_shards(tmp_path: Path, wanted: dict[str, Any], after: int):
     out = tmp_path / "shards"
-    convert(SAMPLE, out, workers=1, particles_per_shard=40, min_voxels=12, splits="train=1")
+    convert(SAMPLE, out, workers=1, events_per_shard=4, min_voxels=12, splits="train=1")
     with pytest.raises(Death), dying(out, after=after):
         convert([SAMPLE, QUIRKS], out, workers=1, overwrite=True, **OPTIONS)
     resumable = not (out / "zarr.json").exists()
@@ -159,7 +159,7 @@ def test_resume_of_what_is_complete_changes_nothing(tmp_path: Path):
     ("inputs", "options", "says"),
     [
         ([SAMPLE], {**OPTIONS, "min_voxels": 6}, "other options (expected {'selection'"),
-        ([SAMPLE], {**OPTIONS, "particles_per_shard": 41}, "{'particles_per_shard': 40}"),
+        ([SAMPLE], {**OPTIONS, "events_per_shard": 5}, "{'events_per_shard': 4}"),
         ([QUIRKS], OPTIONS, "other sources"),
         ([SAMPLE, SAMPLE], OPTIONS, "other sources"),
     ],

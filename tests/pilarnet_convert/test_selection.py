@@ -128,7 +128,7 @@ def test_a_split_of_no_fraction_gets_nothing(tmp_path: Path, splits: str):
 
 def test_a_particle_a_shard(tmp_path: Path):
     out = tmp_path / "shards"
-    shards = convert(SAMPLE, out, particles_per_shard=1, max_events=2, workers=1)
+    shards = convert(SAMPLE, out, events_per_shard=1, max_events=2, workers=1)
     whole = convert(SAMPLE, tmp_path / "whole", max_events=2, workers=1)
     assert {s.num_particles for split in shards.splits.values() for s in split} == {1}
     ours, theirs = read_particles(out), read_particles(whole.path)

@@ -24,7 +24,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     convert(
         SAMPLE,
         out,
-        particles_per_shard=40,
+        events_per_shard=4,
         max_events=12,
         splits="train=0.6,val=0.2,test=0.2",
         workers=1,

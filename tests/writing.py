@@ -1,0 +1,51 @@
+"""Sets of shards and single arrays written from arrays at hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pilarnet_convert.files import OutputFolder
+from pilarnet_convert.shards.array import array_metadata, data_file, encode_array
+from pilarnet_convert.shards.format import ARRAYS, FileCheck
+from pilarnet_convert.shards.writer import root_attributes, write_shard
+
+__all__ = ["check_of", "write_array", "write_set"]
+
+
+def write_set(path: Path, shards: Mapping[str, Mapping[str, NDArray[Any]]]) -> Path:
+    """Write a set of shards by name; arrays of particles that are not given are zero."""
+    entries = []
+    for name, arrays in shards.items():
+        count = len(arrays["label"])
+        zeros = {n: np.zeros((count, *s.row_shape), s.dtype) for n, s in ARRAYS.items()}
+        (path / name).mkdir(parents=True)
+        entries.append(
+            write_shard(path / name, zeros | dict(arrays), name=name, process_names=["primary"])
+        )
+    OutputFolder(path).write_root(root_attributes({}, entries))
+    return path
+
+
+def write_array(path: Path, values: NDArray[Any], *, attributes: dict[str, Any]) -> None:
+    """Write one array and its metadata into a new folder."""
+    path.mkdir(parents=True)
+    dimensions = ["row", *(f"axis{i}" for i in range(1, values.ndim))]
+    metadata = array_metadata(
+        values.shape, values.dtype.name, dimension_names=dimensions, attributes=attributes
+    )
+    data_file(path, values.ndim).write_bytes(encode_array(values))
+    (path / "zarr.json").write_text(json.dumps(metadata))
+
+
+def check_of(path: Path) -> FileCheck:
+    """Give size and CRC-32C of a file."""
+    import google_crc32c
+
+    data = path.read_bytes()
+    return FileCheck(len(data), google_crc32c.value(data))
