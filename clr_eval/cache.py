@@ -6,8 +6,8 @@ An interrupted report continues from them. Other options, checkpoints or shards 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pilarnet_convert.files import replace_file
 
 __all__ = ["Arrays", "PartCache", "file_digest", "json_digest"]
 
@@ -64,7 +66,10 @@ class PartCache:
         except (zipfile.BadZipFile, ValueError, EOFError):
             path.unlink()  # damaged: it is made again
         part = make()
-        self._keep(path, part)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = io.BytesIO()
+        np.savez(file, **part)  # type: ignore[arg-type]  # numpy: a name may not be a flag
+        replace_file(path, file.getvalue())
         return part
 
     def _key(self, name: str, depends_on: Mapping[str, Any]) -> str:
@@ -75,17 +80,6 @@ class PartCache:
             "of": dict(depends_on),
         }
         return json_digest(facts)[:_KEY_LENGTH]
-
-    def _keep(self, path: Path, part: Arrays) -> None:
-        """Write a part; its file appears complete or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                np.savez(file, **part)  # type: ignore[arg-type]  # numpy: a name may not be a flag
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def json_digest(facts: Any) -> str:
