@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.files import replace_file
 
-__all__ = ["Arrays", "PartCache", "file_digest", "json_digest"]
+__all__ = ["Arrays", "PartCache", "file_digest"]
 
 #: Raised by one whenever the code computes something else from the same options.
 _GENERATION: Final = 3
 _KEY_LENGTH: Final = 16
-_BLOCK: Final = 1 << 20
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -79,18 +78,11 @@ class PartCache:
             "identity": self._identity,
             "of": dict(depends_on),
         }
-        return json_digest(facts)[:_KEY_LENGTH]
-
-
-def json_digest(facts: Any) -> str:
-    """Give the SHA-256 of JSON values, in hexadecimal; the order of keys does not matter."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        text = json.dumps(facts, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:_KEY_LENGTH]
 
 
 def file_digest(path: Path) -> str:
     """Give the SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
