@@ -6,8 +6,8 @@ An interrupted report continues from them. Other options, checkpoints or shards 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,12 +16,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Arrays", "PartCache", "file_digest", "json_digest"]
+from pilarnet_convert.files import replace_file
+
+__all__ = ["Arrays", "PartCache", "file_digest"]
 
 #: Raised by one whenever the code computes something else from the same options.
 _GENERATION: Final = 3
 _KEY_LENGTH: Final = 16
-_BLOCK: Final = 1 << 20
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -64,7 +65,10 @@ class PartCache:
         except (zipfile.BadZipFile, ValueError, EOFError):
             path.unlink()  # damaged: it is made again
         part = make()
-        self._keep(path, part)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = io.BytesIO()
+        np.savez(file, **part)  # type: ignore[arg-type]  # numpy: a name may not be a flag
+        replace_file(path, file.getvalue())
         return part
 
     def _key(self, name: str, depends_on: Mapping[str, Any]) -> str:
@@ -74,29 +78,11 @@ class PartCache:
             "identity": self._identity,
             "of": dict(depends_on),
         }
-        return json_digest(facts)[:_KEY_LENGTH]
-
-    def _keep(self, path: Path, part: Arrays) -> None:
-        """Write a part; its file appears complete or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                np.savez(file, **part)  # type: ignore[arg-type]  # numpy: a name may not be a flag
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def json_digest(facts: Any) -> str:
-    """Give the SHA-256 of JSON values, in hexadecimal; the order of keys does not matter."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        text = json.dumps(facts, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:_KEY_LENGTH]
 
 
 def file_digest(path: Path) -> str:
     """Give the SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +30,7 @@ from clr_eval.report.neighbours import draw_neighbours
 from clr_eval.robustness import robustness
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.files import replace_file
 from pilarnet_convert.pictures import require_matplotlib
 from pilarnet_convert.species import CLASS_NAMES, CLASSES
 
@@ -99,8 +99,8 @@ def evaluate(config: EvalConfig, *, show_progress: bool = False) -> dict[str, An
         if "map" in config.parts:
             report["map"] = _map(evaluation, out, advance=bar.update)
         _draw(report, config, out)
-    _write(out / "report.md", write_markdown(report))
-    _write(out / "report.json", json.dumps(report, indent=1) + "\n")
+    replace_file(out / "report.md", write_markdown(report).encode())
+    replace_file(out / "report.json", f"{json.dumps(report, indent=1)}\n".encode())
     return report
 
 
@@ -136,7 +136,7 @@ def _describe(evaluation: Evaluation) -> dict[str, Any]:
         },
         "shards": {
             "path": config.shards,
-            "sha256_of_attributes": evaluation.identity["shards"],
+            "checksum": evaluation.identity["shards"],
             "train": {"counts": _counts(evaluation.train)},
             "test": {"counts": _counts(evaluation.test)},
         },
@@ -218,10 +218,3 @@ def _draw(report: dict[str, Any], config: EvalConfig, out: Path) -> None:
         draw_robustness(report["robustness"], path=out / "robustness.png")
     if "binned_metrics" in report:
         draw_binned_metrics(report["binned_metrics"], path=out / "binned_metrics.png")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file; it is replaced as a whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

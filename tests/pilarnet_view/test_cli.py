@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -95,14 +96,22 @@ def test_large_events_are_thinned_and_say_so(run: Run):
         (["SHARDS", "--index", "7", "--count", "2"], "--count: with --index nothing is drawn"),
         (["SHARDS", "--index", "70000"], "--index: no such particle"),
         (["SHARDS", "--num-views", "3"], "--num-views: this option needs --views"),
-        (["SHARDS/train"], "not shards that this version reads"),
-        (["SHARDS/train/00000/x/c"], "the folder holds no shards"),
+        (["SHARDS/train"], "not a set of shards"),
+        (["EMPTY"], "the folder holds no shards"),
         (["SHARDS", "--png", "a.gif"], "a.gif: --png: not a kind of picture"),
         (["SHARDS", "--out", "nowhere/a.html"], "nowhere/a.html: No such file or directory"),
     ],
 )
-def test_bad_input_is_one_clear_line(run: Run, shards: Path, args: list[str | Path], message: str):
-    line = one_line(run, *(str(arg).replace("SHARDS", str(shards)) for arg in args))
+def test_bad_input_is_one_clear_line(
+    run: Run,
+    shards: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    args: list[str | Path],
+    message: str,
+):
+    places = {"SHARDS": str(shards), "EMPTY": str(tmp_path_factory.mktemp("empty"))}
+    words = [re.sub("SHARDS|EMPTY", lambda name: places[name[0]], str(arg)) for arg in args]
+    line = one_line(run, *words)
     assert message in line
 
 
