@@ -5,6 +5,7 @@ The plan depends on the inputs and the options alone, never on the number of wor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
@@ -83,14 +84,14 @@ def plan_tasks(
         Take only the first of all events.
     """
     ranges: list[list[EventRange]] = []
-    size_so_far = 0.0  # of the last task, if it may take another small source; 1 is a full one
+    size_so_far = math.inf  # of the last task; 1 is a full one
     for number, size, source_ranges in _sized(sources, events_per_task, max_events):
-        if len(source_ranges) == 1 and ranges and size_so_far + size <= 1:
+        if len(source_ranges) == 1 and size_so_far + size <= 1:
             ranges[-1] += [EventRange(source=number, start=a, stop=b) for a, b in source_ranges]
             size_so_far += size
         else:
             ranges += [[EventRange(source=number, start=a, stop=b)] for a, b in source_ranges]
-            size_so_far = size if len(source_ranges) == 1 else 1.0
+            size_so_far = size if len(source_ranges) == 1 else math.inf
     return [Task(number=number, ranges=tuple(part)) for number, part in enumerate(ranges)]
 
 

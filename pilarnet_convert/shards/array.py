@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.shards.format import FileCheck
 
-__all__ = ["CHUNK_ROWS", "ArrayFile", "array_metadata", "crc32c", "data_file", "encode_array"]
+__all__ = ["CHUNK_ROWS", "ArrayFile", "array_metadata", "data_file", "encode_array"]
 
 #: Rows of an inner chunk: the least that a reader decompresses.
 CHUNK_ROWS: Final = 65_536
@@ -35,11 +35,6 @@ _ZSTD_LEVEL: Final = 1
 def data_file(folder: Path, num_dimensions: int) -> Path:
     """Give the path of the data file of the array in `folder`."""
     return folder / ".".join(["c", *["0"] * num_dimensions])
-
-
-def crc32c(data: bytes) -> int:
-    """Compute the CRC-32C of some bytes."""
-    return int(google_crc32c.value(data))
 
 
 def _with_crc32c(data: bytes) -> bytes:
@@ -198,7 +193,7 @@ class ArrayFile:
         with self.path.open("rb") as stream:
             if len(self._bounds) == 2:  # the whole file: another one of the same size is noticed
                 data = stream.read()
-                if crc32c(data) != self.check.crc32c:
+                if FileCheck.of(data) != self.check:
                     raise ValueError("the checksum of the file does not hold")
                 return [data[: self._bounds[1] - 4]]
             stream.seek(self._bounds[first])

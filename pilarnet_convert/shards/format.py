@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple
@@ -125,10 +126,19 @@ def shard_name(split: str, task: int) -> str:
 
 
 class FileCheck(NamedTuple):
-    """The size of a file in bytes and its CRC-32C."""
+    """The size of a file in bytes and its CRC-32, as zlib computes it.
+
+    Not the CRC-32C that Zarr puts behind each chunk: the CRC of data followed by their own CRC is
+    the same for all data, and so would not tell two data files of one size apart.
+    """
 
     size: int
-    crc32c: int
+    crc32: int
+
+    @classmethod
+    def of(cls, data: bytes) -> FileCheck:
+        """Give size and checksum of the contents of a file."""
+        return cls(len(data), zlib.crc32(data))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import ShardError
-from pilarnet_convert.shards.array import crc32c, data_file
+from pilarnet_convert.shards.array import data_file
 from pilarnet_convert.shards.format import ARRAYS, SPLITS, FileCheck, ShardEntry
 from pilarnet_convert.shards.reader import Shard, Shards, read_root_attributes
 from pilarnet_convert.shards.writer import (
@@ -90,11 +90,11 @@ def _file_faults(folder: Path, entry: ShardEntry) -> Iterator[str]:
         data = _read(folder / file)
         if data is None:
             yield f"{file}: missing"
-        elif (check := FileCheck(len(data), crc32c(data))) != entry.files[name]:
+        elif (check := FileCheck.of(data)) != entry.files[name]:
             expected = entry.files[name]
             yield (
-                f"{file}: expected {expected.size} bytes with the checksum {expected.crc32c:08x}, "
-                f"found {check.size} with {check.crc32c:08x}"
+                f"{file}: expected {expected.size} bytes with the checksum {expected.crc32:08x}, "
+                f"found {check.size} with {check.crc32:08x}"
             )
     for file, array in metadata.items():
         if fault := _metadata_fault(_read(folder / file), shard_array_metadata(entry, array)):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.shards.array import array_metadata, crc32c, data_file, encode_array
+from pilarnet_convert.shards.array import array_metadata, data_file, encode_array
 from pilarnet_convert.shards.format import (
     ARRAYS,
     FORMAT_NAME,
@@ -64,7 +64,7 @@ def write_shard(
         (folder / array).mkdir()
         data_file(folder / array, len(spec.dimensions)).write_bytes(data)
         (folder / array / "zarr.json").write_bytes(_json_bytes(metadata[array]))
-        files[array] = FileCheck(len(data), crc32c(data))
+        files[array] = FileCheck.of(data)
     attributes = {
         "split": name.split("/")[0],
         "num_particles": entry.particles,
@@ -74,7 +74,7 @@ def write_shard(
     }
     data = group_document(attributes, metadata)
     (folder / "zarr.json").write_bytes(data)
-    files["zarr.json"] = FileCheck(len(data), crc32c(data))
+    files["zarr.json"] = FileCheck.of(data)
     return entry
 
 
@@ -115,10 +115,10 @@ def root_attributes(attributes: Mapping[str, Any], shards: Sequence[ShardEntry])
 
 
 def attributes_checksum(attributes: Mapping[str, Any]) -> str:
-    """Give the CRC-32C of a root's attributes but for ``checksum``, as compact sorted JSON."""
+    """Give the CRC-32 of a root's attributes but for ``checksum``, as compact sorted JSON."""
     others = {name: value for name, value in attributes.items() if name != "checksum"}
     data = json.dumps(others, sort_keys=True, separators=(",", ":")).encode()
-    return f"{crc32c(data):08x}"
+    return f"{FileCheck.of(data).crc32:08x}"
 
 
 def _json_bytes(document: Mapping[str, Any]) -> bytes:

@@ -23,9 +23,9 @@ from tests.pilarnet_convert.outputs import (
 from tests.sample import SAMPLE
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def _small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the damage in the last event be found after others are converted and packed."""
+    """Let the damage in the last event be found after the shards of others are written."""
     monkeypatch.setattr(plan, "TASK_BYTES", 100_000)
 
 
@@ -74,6 +74,7 @@ def test_one_line_and_the_rest_on_request(tmp_path: Path, good: Path, fault: Fau
     assert report["bad_files"] == root["bad_files"]
 
 
+@pytest.mark.usefixtures("_small_tasks")
 def test_what_is_left_is_valid(tmp_path: Path):
     bad = FAULTS["nan-in-a-voxel"].make(tmp_path / "a.root")
     out = tmp_path / "shards"
@@ -84,6 +85,7 @@ def test_what_is_left_is_valid(tmp_path: Path):
     assert result.stdout.count(f"left out: {bad}: entry 19") == 1
 
 
+@pytest.mark.usefixtures("_small_tasks")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_bad_files_stand_in_the_order_of_the_inputs(tmp_path: Path, workers: int):
     """Whichever worker meets which fault first, the report is the same, to its first fault."""
@@ -125,6 +127,7 @@ def test_bad_only_in_its_events(tmp_path: Path):
     assert not any(path.name == "energy" for path in out.rglob("*"))
 
 
+@pytest.mark.usefixtures("_small_tasks")
 def test_finished_shards_stay_when_a_later_file_is_bad(tmp_path: Path):
     bad = FAULTS["-inf-in-a-voxel"].make(tmp_path / "bad.root")
     out = tmp_path / "shards"

@@ -6,6 +6,7 @@ import itertools
 import lzma
 import struct
 import zlib
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -238,7 +239,10 @@ def test_baskets_of_every_compression(tmp_path: Path, letters: bytes):
         names.items(), (source.clusters, source.particles), strict=True
     ):
         other = relaid(index, name, tmp_path / method, packer, split=2)
-        with BasketReader(index) as ours, BasketReader(other) as theirs:
+        with (
+            closing(BasketReader(index)) as ours,
+            closing(BasketReader(other)) as theirs,
+        ):
             for span in [(0, 20), (3, 14)]:
                 one, two = getattr(ours, method)(name, *span), getattr(theirs, method)(name, *span)
                 assert repr(one) == repr(two)
@@ -267,7 +271,10 @@ def test_baskets_inside_the_metadata(tmp_path: Path):
             num_entries=index.num_entries,
             branches={name: inside},
         )
-        with BasketReader(index) as ours, BasketReader(embedded) as theirs:
+        with (
+            closing(BasketReader(index)) as ours,
+            closing(BasketReader(embedded)) as theirs,
+        ):
             one, two = getattr(ours, method)(name, 2, 17), getattr(theirs, method)(name, 2, 17)
         one, two = ((x if isinstance(x, tuple) else (x,)) for x in (one, two))
         assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
@@ -277,7 +284,7 @@ def test_baskets_inside_the_metadata(tmp_path: Path):
 def test_numbers_are_those_that_uproot_reads(path: Path):
     source = index_larcv2("a", [path])
     for index, tree in ((source.clusters, CLUSTER_TREE), (source.particles, PARTICLE_TREE)):
-        with uproot.open(path) as file, BasketReader(index) as reader:
+        with uproot.open(path) as file, closing(BasketReader(index)) as reader:
             for name, table in index.branches.items():
                 if not table.dtype:
                     continue

@@ -93,15 +93,15 @@ def test_a_second_conversion_that_was_looking_while_the_first_finished(
     from pilarnet_convert import conversion
 
     out = tmp_path / "out"
-    index = conversion._index
+    index = conversion._look_into
     done: dict[str, bytes | None] = {}
 
-    def overtaken(*args):
-        monkeypatch.setattr(conversion, "_index", index)
+    def overtaken(*args, **kwargs):
+        monkeypatch.setattr(conversion, "_look_into", index)
         done.update(first(out))
-        return index(*args)
+        return index(*args, **kwargs)
 
-    monkeypatch.setattr(conversion, "_index", overtaken)
+    monkeypatch.setattr(conversion, "_look_into", overtaken)
     with pytest.raises(PilarnetError, match="already holds shards"):
         conversion.convert(SAMPLE, out, workers=1, min_voxels=3)
     assert {n: d for n, d in contents(out).items() if not n.startswith(".conversion")} == done

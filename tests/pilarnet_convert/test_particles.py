@@ -21,6 +21,7 @@ from pilarnet_convert.particles import (
 )
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.events import Events
+from pilarnet_convert.shards.format import VOXEL_ARRAYS
 
 LABELS = {11: 0, -11: 0, 2212: 1, 22: 2, 13: 3, -13: 3, 211: 4, -211: 4}
 CODES = [*LABELS, 321, -2212, 2112, 1000010020]

@@ -41,7 +41,9 @@ def _small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def wanted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes | None]:
     out = tmp_path_factory.mktemp("wanted") / "shards"
-    convert([SAMPLE, QUIRKS], out, workers=1, min_voxels=5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "TASK_BYTES", TASK_BYTES)
+        convert([SAMPLE, QUIRKS], out, workers=1, min_voxels=5)
     return contents(out)
 
 
@@ -175,8 +177,7 @@ def test_no_room_for_a_file(tmp_path: Path, wanted: dict[str, Any]):
     sizes = sorted(len(data) for name, data in wanted.items() if data and "energy/c" in name)
     limit = sizes[len(sizes) * 9 // 10]
     process = convert_process(
-        # Segments of a basket or two are smaller than the largest shard.
-        in_small_tasks(num_bytes=1),
+        in_small_tasks(num_bytes=TASK_BYTES),
         *(*ARGUMENTS, "--out", out, "--workers", 1),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )
@@ -217,7 +218,7 @@ def test_a_full_disk(small_disk: Path, wanted: dict[str, Any]):
         for name, data in contents(out).items()
         if not name.startswith(".conversion") and data
     }
-    assert any(name.endswith("energy/c/0") for name in finished)
+    assert any(name.endswith("energy/c.0") for name in finished)
     assert finished.items() <= wanted.items()
     subprocess.run(["mount", "-o", "remount,size=50m", str(small_disk)], check=True)
     assert resume(out) == wanted
