@@ -14,7 +14,7 @@ readers    from files of the field to events
 particles  from events to single particles: selection, labels, splits
 shards     the format: writing, reading, checking and counting
 files      everything that is written in the output folder
-species    the five classes; ragged, offsets of ragged arrays
+species    the five classes; ragged, offsets of ragged arrays; tally, counts of clusters
 cli        the commands; options, console and errors serve all packages
 ========== =====================================================================
 

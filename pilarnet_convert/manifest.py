@@ -13,8 +13,8 @@ from typing import Any
 from pilarnet_convert import __version__
 from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.particles import Tally
 from pilarnet_convert.readers.events import Source
+from pilarnet_convert.tally import Tally
 
 __all__ = ["describe", "require_same", "statistics_of"]
 

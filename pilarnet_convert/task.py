@@ -13,17 +13,12 @@ from typing import Any
 
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.files import OutputFolder
-from pilarnet_convert.particles import (
-    ParticleArrays,
-    Selection,
-    Tally,
-    concatenate_particles,
-    split_up,
-)
+from pilarnet_convert.particles import ParticleArrays, Selection, concatenate_particles, split_up
 from pilarnet_convert.plan import Task
 from pilarnet_convert.readers.events import Source, check_events
 from pilarnet_convert.shards.format import SPLITS, ShardEntry, shard_name
 from pilarnet_convert.shards.writer import write_shard
+from pilarnet_convert.tally import Tally
 
 __all__ = ["BadSourceError", "TaskRecord", "TaskRequest", "run_task"]
 

@@ -12,16 +12,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilarnet_convert.particles import (
-    ParticleArrays,
-    Selection,
-    Tally,
-    concatenate_particles,
-    split_up,
-)
+from pilarnet_convert.particles import ParticleArrays, Selection, concatenate_particles, split_up
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.events import Events
 from pilarnet_convert.shards.format import VOXEL_ARRAYS
+from pilarnet_convert.tally import Tally
 
 LABELS = {11: 0, -11: 0, 2212: 1, 22: 2, 13: 3, -13: 3, 211: 4, -211: 4}
 CODES = [*LABELS, 321, -2212, 2112, 1000010020]
