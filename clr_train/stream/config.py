@@ -48,7 +48,7 @@ class StreamConfig:
     )
     seed: int = option(
         0,
-        "Seed of weights, order, views and dropped branches.",
+        "Seed of weights, order, views, drop path.",
         least=0,
         most=2**31 - 1,
         fixed=True,

@@ -207,7 +207,7 @@ def test_a_split_without_particles(tmp_path: Path) -> None:
     assert "test: no particles in the split" in line
     line = _one_line(_invoke(*options, "--split=test"))
     assert "no particles in the split" in line
-    line = _one_line(_invoke(*options, "--val-split=dev"))
+    line = _one_line(_invoke(*options, "--val-split=dev"), code=2)
     assert "no such split" in line
     line = _one_line(_invoke(*options, "--batch-size=256"))
     assert "too few particles for one batch" in line
