@@ -19,10 +19,11 @@ from clr_eval.finetune import Classifier, num_steps
 from clr_eval.methods import METHODS, Method
 from clr_eval.probes import Predictor, fit_probe
 from clr_train.batch import ParticleBatch
-from clr_train.learner import Learner, load_learner
+from clr_train.learner import Learner
+from clr_train.probe.features import Features, collect
 from clr_train.probe.handcrafted import handcrafted_features
-from clr_train.probe.probes import Features, collect
 from clr_train.training.checkpoint import load_checkpoint
+from clr_train.training.pretrained import load_learner
 from pilarnet_convert.shards.reader import open_shards
 
 __all__ = ["Evaluation", "Predict", "Trial"]

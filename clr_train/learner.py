@@ -153,10 +153,3 @@ def encoder_config(config: TrainConfig) -> EncoderConfig:
         )
     chosen = {name: value for name in SHAPE_OPTIONS if (value := getattr(config, name)) is not None}
     return dataclasses.replace(MODELS[config.model], **chosen)
-
-
-def load_learner(*args: Any, **kwargs: Any) -> Learner:
-    """Call `clr_train.training.pretrained.load_learner`."""
-    from clr_train.training import pretrained
-
-    return pretrained.load_learner(*args, **kwargs)

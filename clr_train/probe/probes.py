@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from clr_train.probe.classifiers import fit_classifier
-from clr_train.probe.features import Features, collect
+from clr_train.probe.features import Features
 
-__all__ = ["Features", "Scores", "collect", "linear_probe", "majority", "nearest_neighbours"]
+__all__ = ["Scores", "linear_probe", "majority", "nearest_neighbours"]
 
 
 @dataclass(frozen=True, kw_only=True)

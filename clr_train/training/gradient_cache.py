@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -60,8 +60,3 @@ def backpropagate(
     for piece, part in zip(pieces, parts, strict=True):
         torch.autograd.backward(project(piece), part)
     return value.detach()
-
-
-def split_batch(batch: ParticleBatch, *, size: int) -> Iterator[ParticleBatch]:
-    """Call `ParticleBatch.split`."""
-    return batch.split(size)
