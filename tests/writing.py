@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 from pilarnet_convert.files import OutputFolder
 from pilarnet_convert.shards.array import array_metadata, data_file, encode_array
 from pilarnet_convert.shards.format import ARRAYS, FileCheck
+from pilarnet_convert.shards.reader import open_shards
 from pilarnet_convert.shards.writer import root_attributes, write_shard
 
-__all__ = ["check_of", "write_array", "write_set"]
+__all__ = ["check_of", "rewrite", "write_array", "write_set"]
 
 
 def write_set(path: Path, shards: Mapping[str, Mapping[str, NDArray[Any]]]) -> Path:
@@ -31,6 +33,20 @@ def write_set(path: Path, shards: Mapping[str, Mapping[str, NDArray[Any]]]) -> P
         )
     OutputFolder(path).write_root(root_attributes({}, entries))
     return path
+
+
+def rewrite(path: Path, change: Callable[[dict[str, NDArray[Any]]], None]) -> None:
+    """Change arrays of the first shard to train on, and all checksums with them."""
+    every = open_shards(path)
+    shard = every.splits["train"][0]
+    arrays, names = shard.read(), shard.process_names
+    change(arrays)
+    shutil.rmtree(shard.path)
+    shard.path.mkdir()
+    written = write_shard(shard.path, arrays, name=shard.name, process_names=names)
+    entries = [written if s is shard else s.entry for of in every.splits.values() for s in of]
+    kept = {k: v for k, v in every.attributes.items() if k not in ("shards", "checksum")}
+    OutputFolder(path).write_root(root_attributes(kept, entries))
 
 
 def write_array(path: Path, values: NDArray[Any], *, attributes: dict[str, Any]) -> None:

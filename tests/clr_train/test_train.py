@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
-import zarr
 
 from clr_train.config import TrainConfig
 from clr_train.config_file import read_config
@@ -31,6 +30,7 @@ from clr_train.training.run_folder import COLUMNS, TIMING_COLUMNS, RunFolder
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.shards.reader import open_shards
 from tests.clr_train.species import make_shards
+from tests.writing import rewrite
 
 #: Six steps over two epochs of four batches, with dropped paths and every kind of state.
 OPTIONS: dict[str, Any] = {
@@ -226,10 +226,11 @@ def test_two_processes_give_the_weights_of_one(shards: Path, tmp_path: Path) -> 
 def test_energy_that_is_not_finite_stops_the_run(shards: Path, tmp_path: Path) -> None:
     sick = tmp_path / "shards"
     shutil.copytree(shards, sick)
-    group = zarr.open_group(sick / "train/00000", mode="r+")
-    energy = np.asarray(group["energy"][:])
-    energy[int(group["offset"][20]) + 1] = np.inf  # one voxel of particle 20
-    group["energy"][:] = energy
+
+    def spoil(arrays: dict[str, Any]) -> None:
+        arrays["energy"][arrays["offset"][20] + 1] = np.inf  # one voxel of particle 20
+
+    rewrite(sick, spoil)
     config = _config(
         sick,
         tmp_path / "run",
