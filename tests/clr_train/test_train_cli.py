@@ -183,7 +183,7 @@ def test_shards_that_cannot_be_read(shards: Path, tmp_path: Path) -> None:
         changed = tmp_path / attribute
         shutil.copytree(shards, changed)
         zarr.open_group(changed, mode="r+").attrs[attribute] = value
-        assert str(value) in line_of(changed)
+        assert f"{attribute} {value}" in line_of(changed)
 
     damaged = tmp_path / "damaged"
     shutil.copytree(shards, damaged)
