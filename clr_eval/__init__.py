@@ -1,31 +1,23 @@
-"""What a pretrained encoder is worth: its features as a file, and a report that judges them.
+"""Evaluation of a pretrained encoder: its features in a file, and a report of its performance.
 
-Imports run one way: this package uses `clr_train` and `pilarnet_convert`, and neither knows it::
+=============== ================================================================
+methods         the parts of a report and the methods that it compares
+config          the options of both commands
+cache           results of a report, kept under a key of all they depend on
+embedding/      a split in memory, its features, and files of them
+finetune        training the whole network as a classifier
+probes          classifiers on frozen features
+evaluation      the encoder, the particles, and the predictions of every method
+corruptions     test data with noise, lost voxels, another energy scale, ...
+metrics         metrics of predictions, with intervals
+binned_metrics  the same in bins of energy and size
+robustness      metrics on corrupted test data
+embedding_map   a map of the embedding, and nearest neighbours
+report/         pictures, Markdown, and the report as a whole
+cli             the commands clr-embed and clr-eval
+=============== ================================================================
 
-    ragged, cache, output -> data -> embedding -> cli
-    names -> config, probes, classifier, disturb -> subject -> robustness, atlas
-    scores -> failures -> figures, portraits, text -> report -> cli
-
-========== =====================================================================
-names      the methods that are compared, their names and colours
-config     the options of a report
-ragged     picking particles out of a ragged batch
-data       a split in memory: voxels, labels, provenance; the subsets that are labelled
-output     embeddings as .zarr, .parquet, .npz or .h5
-embedding  features of a split, in the order of the shards
-probes     classifiers on frozen features
-classifier the whole network with a linear head: fine-tuned, or trained from scratch
-disturb    test data made worse: energy scale, lost voxels, noise, ...
-cache      what a report has computed, by a key of what it depends on
-subject    an encoder, the particles it is judged on, and every method's predictions of them
-robustness predictions for test data made worse
-atlas      a map of the embedding in two dimensions, and nearest neighbours
-scores     what predictions are worth, with intervals
-failures   the same in bins of energy and size
-figures    pictures of curves and tables; portraits those of particles
-text       report.md
-report     the report as a whole: report.json
-========== =====================================================================
+Each module imports only from those above it, from `clr_train` and from `pilarnet_convert`.
 
 In a notebook::
 

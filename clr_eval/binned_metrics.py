@@ -1,4 +1,4 @@
-"""Where a method fails: its rates in bins of a quantity of the particles."""
+"""Metrics of a method in bins of a quantity of the particles."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from clr_eval.metrics import rates
+from clr_eval.metrics import answer_metrics
 
-__all__ = ["QUANTITIES", "edges_of", "profile"]
+__all__ = ["QUANTITIES", "bin_edges", "binned_metrics"]
 
-#: Columns of the shards by which particles are sorted, with what an axis calls them.
+#: Columns of the shards to bin particles by, with the label of an axis.
 QUANTITIES: Final = {
     "energy_deposit": "deposited energy [MeV]",
     "num_voxels": "voxels of the particle",
@@ -19,7 +19,7 @@ QUANTITIES: Final = {
 _BINS: Final = 8
 
 
-def edges_of(values: NDArray[Any]) -> NDArray[np.float64]:
+def bin_edges(values: NDArray[Any]) -> NDArray[np.float64]:
     """Choose bins that hold equally many particles, as far as equal values allow.
 
     Returns
@@ -27,10 +27,11 @@ def edges_of(values: NDArray[Any]) -> NDArray[np.float64]:
     float64 array [bins + 1]
         Ascending; the last bin includes its upper edge.
     """
-    return np.unique(np.quantile(values.astype(np.float64), np.linspace(0, 1, _BINS + 1)))
+    edges = np.unique(np.quantile(values.astype(np.float64), np.linspace(0, 1, _BINS + 1)))
+    return np.repeat(edges, 2) if len(edges) == 1 else edges  # all values are the same
 
 
-def profile(
+def binned_metrics(
     values: NDArray[Any],
     *,
     truth: NDArray[np.int64],
@@ -38,40 +39,34 @@ def profile(
     resamples: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """Judge answers in each bin of a quantity.
+    """Compute metrics in each bin of a quantity.
 
     Parameters
     ----------
     values : array [N]
         The quantity.
-    truth : int64 array [N]
-    answers : integer array [S, N]
-        Of each seed.
-    resamples, seed
-        As for `clr_eval.metrics.rates`.
+    truth, answers, resamples, seed
+        As for `clr_eval.metrics.answer_metrics`.
 
     Returns
     -------
     list of dict
         For each bin that holds particles: ``low``, ``high``, ``median`` of the values, ``count``,
-        and what `clr_eval.metrics.rates` gives.
+        and what `clr_eval.metrics.answer_metrics` gives.
     """
-    edges = edges_of(values)
-    if len(edges) == 1:  # all values are the same
-        edges = np.array([edges[0], edges[0]])
-    place = np.searchsorted(edges, values, side="right") - 1
-    place = place.clip(max=len(edges) - 2)
+    edges = bin_edges(values)
+    bin_of = np.searchsorted(edges, values, side="right") - 1
+    bin_of = bin_of.clip(max=len(edges) - 2)
     bins = []
-    for number in range(len(edges) - 1):
-        rows = np.flatnonzero(place == number)
-        if len(rows):
-            bins.append(
-                {
-                    "low": float(edges[number]),
-                    "high": float(edges[number + 1]),
-                    "median": float(np.median(values[rows])),
-                    "count": len(rows),
-                    **rates(truth[rows], answers[:, rows], resamples=resamples, seed=seed),
-                }
-            )
+    for number in np.unique(bin_of):
+        rows = np.flatnonzero(bin_of == number)
+        bins.append(
+            {
+                "low": float(edges[number]),
+                "high": float(edges[number + 1]),
+                "median": float(np.median(values[rows])),
+                "count": len(rows),
+                **answer_metrics(truth[rows], answers[:, rows], resamples=resamples, seed=seed),
+            }
+        )
     return bins

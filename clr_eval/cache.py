@@ -1,14 +1,13 @@
-"""What a report has computed, kept under a key of all that it depends on.
+"""Results of a report, kept in files under a key of everything that they depend on.
 
-An interrupted report goes on with what is there; changed options, another checkpoint or other
-shards have other keys, and so never meet a result that is not theirs.
+An interrupted report continues from them. Other options, checkpoints or shards have other keys.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,25 +16,26 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PartCache", "file_digest", "json_digest"]
+from pilarnet_convert.files import replace_file
 
-#: Changes whenever the same options would compute something else.
-_GENERATION: Final = 2
+__all__ = ["Arrays", "PartCache", "file_digest"]
+
+#: Raised by one whenever the code computes something else from the same options.
+_GENERATION: Final = 3
 _KEY_LENGTH: Final = 16
-_BLOCK: Final = 1 << 20
 
 Arrays = dict[str, NDArray[Any]]
 
 
 class PartCache:
-    """A folder of computed parts, one ``.npz`` each.
+    """A folder of results ("parts"), one ``.npz`` file each.
 
     Parameters
     ----------
     folder : path
-        Made when the first part is kept.
+        Created with the first part.
     identity : mapping
-        What all parts depend on: JSON values.
+        What all parts depend on, as JSON values.
     """
 
     def __init__(self, folder: Path, *, identity: Mapping[str, Any]) -> None:
@@ -45,20 +45,16 @@ class PartCache:
     def get(
         self, name: str, *, depends_on: Mapping[str, Any], make: Callable[[], Arrays]
     ) -> Arrays:
-        """Give a part: read it if it is there, else make and keep it.
+        """Read a part, or make and keep it where it is missing.
 
         Parameters
         ----------
         name : str
-            What it is, for people: the beginning of the file's name.
+            The beginning of the file's name.
         depends_on : mapping
-            JSON values; with `identity` and `name`, all that the result depends on.
+            What the part depends on besides `identity` and `name`, as JSON values.
         make : callable
             Computes the part.
-
-        Returns
-        -------
-        dict of str to array
         """
         path = self.folder / f"{name}-{self._key(name, depends_on)}.npz"
         try:
@@ -67,9 +63,12 @@ class PartCache:
         except FileNotFoundError:
             pass
         except (zipfile.BadZipFile, ValueError, EOFError):
-            path.unlink()  # damaged on disk: it is made again
+            path.unlink()  # damaged: it is made again
         part = make()
-        self._keep(path, part)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = io.BytesIO()
+        np.savez(file, **part)  # type: ignore[arg-type]  # numpy: a name may not be a flag
+        replace_file(path, file.getvalue())
         return part
 
     def _key(self, name: str, depends_on: Mapping[str, Any]) -> str:
@@ -79,29 +78,11 @@ class PartCache:
             "identity": self._identity,
             "of": dict(depends_on),
         }
-        return json_digest(facts)[:_KEY_LENGTH]
-
-    def _keep(self, path: Path, part: Arrays) -> None:
-        """Write a part so that it is there whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                np.savez(file, **part)  # type: ignore[arg-type]  # numpy: a name may not be a flag
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def json_digest(facts: Any) -> str:
-    """Give the SHA-256 of JSON values, in hexadecimal; the order of keys does not matter."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        text = json.dumps(facts, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:_KEY_LENGTH]
 
 
 def file_digest(path: Path) -> str:
     """Give the SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

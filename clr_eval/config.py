@@ -1,110 +1,132 @@
-"""The options of a report."""
+"""The options of ``clr-embed`` and ``clr-eval``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass
 
-from clr_eval.methods import CLASS_WEIGHTS, PARTS
-from pilarnet_convert.errors import PilarnetError
+from clr_eval.methods import CLASS_WEIGHTS, CLASSIFYING_PARTS, PARTS
+from pilarnet_convert.options import OptionError, check_options, documented, flag, option
+from pilarnet_convert.shards.format import SPLITS
 
-__all__ = ["EvalConfig"]
-
-_CLASSIFYING = ("probe", "finetune", "scratch")
+__all__ = ["EmbedConfig", "EvalConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalConfig:
-    """What a report is made of, validated when made.
+class _EncoderConfig:
+    """Which encoder is used, on which particles and on which device."""
 
-    Parameters
-    ----------
-    checkpoint : str
-        Of ``clr-train``.
-    shards : str
-        Of ``pilarnet-convert``.
-    out : str
-        Folder of the report; a report that is there is made anew from what it has computed.
-    train_split, test_split : str
-        Labels are learned on one and judged on the other.
-    fractions : tuple of float
-        Shares of the labels of the training split, above 0 to 1.
-    seeds : tuple of int
-        Of the labelled particles, of fresh weights, order and views.
-    parts : tuple of str
-        Names of `clr_eval.methods.PARTS`.
-    class_weight : str
-        A name of `clr_eval.methods.CLASS_WEIGHTS`.
-    epochs, min_steps, batch_size : int
-        Of fine-tuning and training from scratch, see `clr_eval.finetune.FitOptions`.
-    lr, finetune_lr : float
-        Peak learning rates from scratch and of fine-tuning.
-    augment : bool
-        Whether both see augmented views.
-    max_particles : int or None
-        Look at the first so many of each split alone.
-    resamples : int
-        Of the bootstrap; 0 gives no intervals.
-    device, engine, precision : str
-        As the options of ``clr-train``.
+    checkpoint: str = option(MISSING, "A checkpoint of clr-train.", metavar="FILE")
+    shards: str = option(MISSING, "Shards written by pilarnet-convert.", metavar="FOLDER")
+    device: str = option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one.")
+    engine: str = option("auto", "Sparse engine.", choices=("auto", "minkowski", "torch"))
+    precision: str = option(
+        "fp32",
+        "Precision of the network; bf16 is faster on a GPU.",
+        choices=("fp32", "bf16"),
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class EmbedConfig(_EncoderConfig):
+    """The options of `clr_eval.embed` and ``clr-embed``.
+
+    A particle's features depend on no other particle. On the CPU with one thread, batches of 7 and
+    more gave the same bits; a batch of one, or other numbers of threads, differ in the last bit.
 
     Raises
     ------
-    PilarnetError
-        A value outside its limits, or parts that do not go together.
+    OptionError
+        If a value is outside its limits.
     """
 
-    checkpoint: str
-    shards: str
-    out: str = "report"
-    train_split: str = "train"
-    test_split: str = "test"
-    fractions: tuple[float, ...] = (0.01, 0.1, 1.0)
-    seeds: tuple[int, ...] = (0, 1, 2)
-    parts: tuple[str, ...] = tuple(PARTS)
-    class_weight: str = "balanced"
-    epochs: int = 20
-    min_steps: int = 200
-    batch_size: int = 128
-    lr: float = 1e-3
-    finetune_lr: float = 3e-4
-    augment: bool = True
-    max_particles: int | None = None
-    resamples: int = 500
-    device: str = "auto"
-    engine: str = "auto"
-    precision: str = "fp32"
+    split: str = option("test", "The particles to embed.", choices=SPLITS)
+    batch_size: int = option(
+        256, "Particles embedded at once; it affects memory and speed, not the result.", least=1
+    )
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig(_EncoderConfig):
+    """The options of `clr_eval.evaluate` and ``clr-eval``.
+
+    Raises
+    ------
+    OptionError
+        If a value is outside its limits, or parts do not go together.
+    """
+
+    out: str = option("report", "Folder of the report.", metavar="FOLDER")
+    parts: tuple[str, ...] = option(
+        tuple(PARTS),
+        "What to evaluate, comma-separated; robustness and by-energy look at those of probe, "
+        "finetune and scratch that are chosen.",
+        choices=tuple(PARTS),
+    )
+    fractions: tuple[float, ...] = option(
+        (0.01, 0.1, 1.0),
+        "Fractions of the labels of the training split to learn from, comma-separated.",
+        above=0,
+        most=1,
+    )
+    seeds: tuple[int, ...] = option(
+        (0, 1, 2),
+        "Each seed fixes which labels are seen, initial weights, order and views; comma-separated.",
+        least=0,
+        most=2**31 - 1,
+    )
+    train_split: str = option("train", "The split to learn labels from.", choices=SPLITS)
+    test_split: str = option("test", "The split to evaluate on.", choices=SPLITS)
+    max_particles: int | None = option(
+        None, "Use only the first so many particles of each split.", least=10
+    )
+    class_weight: str = option(
+        "balanced",
+        "Weights in all that is fitted: balanced weighs all classes the same, which aims at "
+        "balanced accuracy; none weighs all particles the same, which aims at accuracy.",
+        choices=tuple(CLASS_WEIGHTS),
+    )
+    epochs: int = option(
+        20, "Passes over the labelled particles, in fine-tuning and from scratch.", least=1
+    )
+    min_steps: int = option(
+        200, "Make more passes where these are fewer steps, as with few labels.", least=1
+    )
+    batch_size: int = option(128, "Particles of a training step.", least=1)
+    lr: float = option(1e-3, "Peak learning rate of training from scratch.", above=0)
+    finetune_lr: float = option(3e-4, "Peak learning rate of fine-tuning.", above=0)
+    augment: bool = option(
+        True,
+        "Whether fine-tuning and training from scratch see augmented views, as pretraining did.",
+    )
+    resamples: int = option(
+        500, "Bootstrap resamples of the test split for each interval; 0 for no intervals.", least=0
+    )
 
     def __post_init__(self) -> None:
-        if not self.fractions or not all(0 < f <= 1 for f in self.fractions):
-            _refuse("--fractions", "numbers above 0 to 1", self.fractions)
-        if not self.seeds or not all(0 <= s < 2**31 for s in self.seeds):
-            _refuse("--seeds", "integers of 0 or more", self.seeds)
-        unknown = [part for part in self.parts if part not in PARTS]
-        if unknown or not self.parts:
-            _refuse("--parts", "some of " + ", ".join(PARTS), ",".join(unknown) or "none")
-        if self.class_weight not in CLASS_WEIGHTS:
-            _refuse("--class-weight", "one of " + ", ".join(CLASS_WEIGHTS), self.class_weight)
-        for name in ("fractions", "seeds", "parts"):
+        super().__post_init__()
+        for name in ("parts", "fractions", "seeds"):
             values = getattr(self, name)
-            if len(set(values)) < len(values):
-                _refuse(f"--{name}", "each named once", ",".join(map(str, values)))
+            if not values or len(set(values)) < len(values):
+                raise OptionError(
+                    "unusable value",
+                    field=flag(name),
+                    expected="one value or more, each once",
+                    found=",".join(map(str, values)) or "none",
+                )
         for name in ("robustness", "by-energy"):
-            if name in self.parts and not set(_CLASSIFYING) & set(self.parts):
-                _refuse("--parts", f"with {name} one of {', '.join(_CLASSIFYING)}", name)
-        least = {"epochs": 1, "min_steps": 1, "batch_size": 1, "max_particles": 10, "resamples": 0}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            flag = "--" + field.name.replace("_", "-")
-            if field.name in least and value is not None and value < least[field.name]:
-                _refuse(flag, f"at least {least[field.name]}", value)
-            if field.name in ("lr", "finetune_lr") and not value > 0:
-                _refuse(flag, "above 0", value)
+            if name in self.parts and not set(CLASSIFYING_PARTS) & set(self.parts):
+                raise OptionError(
+                    f"{name} needs a part that classifies",
+                    field="--parts",
+                    expected=f"one of {', '.join(CLASSIFYING_PARTS)} as well",
+                )
 
     @property
     def largest_fraction(self) -> float:
-        """The share of labels at which robustness and failures are looked at."""
+        """The fraction of labels at which robustness and binned metrics are evaluated."""
         return max(self.fractions)
-
-
-def _refuse(field: str, expected: str, found: object) -> None:
-    raise PilarnetError("unusable value", field=field, expected=expected, found=found)

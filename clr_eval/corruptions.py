@@ -1,7 +1,7 @@
-"""Test data made worse, to see what a classifier stands: batched, with keyed randomness.
+"""Corruptions of test data, to measure how robust a classifier is.
 
-Where an augmentation of the training does the thing, it is used, at a fixed strength and on every
-particle; what comes out are particles again, so that hand-made features can be tried too.
+Where an augmentation of the training does the same, it is applied to every particle, at a fixed
+strength. The result are stored particles again, of which handcrafted features can be computed too.
 
 Shapes: N particles, V voxels.
 """
@@ -21,13 +21,13 @@ from clr_train.ragged import RaggedIndex, offsets_of
 from clr_train.views.augmentations import Parameters
 from clr_train.views.make import ViewConfig, as_sites, make_views
 
-__all__ = ["DISTURBANCES", "Disturbance", "disturb"]
+__all__ = ["CORRUPTIONS", "Corruption", "corrupt"]
 
 #: Mean energy of a noise voxel, MeV: a third of what a minimum-ionising particle leaves.
 NOISE_MEV: Final = 0.2
-#: How far beyond a particle's bounding box noise may lie, voxels.
+#: Distance from a particle's bounding box up to which noise is added, voxels.
 NOISE_MARGIN: Final = 5
-#: Tells the draws of disturbances from those of training with the same seed.
+#: Number of the view, which differs from those of training with the same seed.
 _VIEW: Final = 3
 _NOISE: Final = 0x2015E
 
@@ -35,17 +35,17 @@ Function = Callable[[ParticleBatch, float, int], ParticleBatch]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Disturbance:
-    """One way in which data get worse.
+class Corruption:
+    """One way to corrupt data.
 
     Parameters
     ----------
     title, axis : str
-        What it is called, and what its level is, with the unit.
+        Its name, and the name of its level, with the unit.
     levels : tuple of float
-        The levels that are tried; 0 changes nothing.
+        The levels that are evaluated; 0 changes nothing.
     apply : callable
-        From particles, a level and a seed to particles of a voxel or more.
+        From particles, a level and a seed to particles of one voxel or more.
     """
 
     title: str
@@ -54,26 +54,13 @@ class Disturbance:
     apply: Function
 
 
-def disturb(batch: ParticleBatch, *, name: str, level: float, seed: int) -> ParticleBatch:
-    """Make the data of particles worse.
+def corrupt(batch: ParticleBatch, *, name: str, level: float, seed: int) -> ParticleBatch:
+    """Corrupt particles of one voxel or more each, at a level in the unit of the corruption.
 
-    Parameters
-    ----------
-    batch : ParticleBatch
-        Every particle with a voxel or more.
-    name : str
-        Of `DISTURBANCES`.
-    level : float
-        How much, in the unit of the disturbance.
-    seed : int
-        With ``batch.particle``, what the draw depends on: not the batch that a particle is in.
-
-    Returns
-    -------
-    ParticleBatch
-        The same particles; none without voxels.
+    The draw for a particle depends on `seed` and ``batch.particle``, not on the other particles.
+    The result holds the same particles, none without voxels.
     """
-    return DISTURBANCES[name].apply(batch, level, seed)
+    return CORRUPTIONS[name].apply(batch, level, seed)
 
 
 def _scale(batch: ParticleBatch, level: float, _seed: int) -> ParticleBatch:
@@ -81,7 +68,7 @@ def _scale(batch: ParticleBatch, level: float, _seed: int) -> ParticleBatch:
 
 
 def _augmented(augmentation: str, parameter: str) -> Function:
-    """Make a disturbance of one augmentation, whose strength is the level."""
+    """Make a corruption of an augmentation; the level is its strength."""
 
     def apply(batch: ParticleBatch, level: float, seed: int) -> ParticleBatch:
         config = ViewConfig(
@@ -111,10 +98,10 @@ def _threshold(batch: ParticleBatch, level: float, _seed: int) -> ParticleBatch:
 
 
 def _add_noise(batch: ParticleBatch, level: float, seed: int) -> ParticleBatch:
-    """Add voxels at random places in the box of each particle and a little around it.
+    """Add voxels at random positions in the bounding box of each particle and a margin around it.
 
-    Their number is the level times the particle's voxels, rounded at random to keep the mean;
-    their energy is exponential. Where one falls on a voxel, the energies add.
+    Their number is the level times the number of the particle's voxels, rounded at random to keep
+    the mean; their energy is exponential. Where one falls on a voxel, the energies are summed.
     """
     keys = fold_in(key(seed, _NOISE, device=batch.device), batch.particle)
     index = batch.index
@@ -139,40 +126,40 @@ def _add_noise(batch: ParticleBatch, level: float, seed: int) -> ParticleBatch:
     return as_sites(noisy, energy_transform="none").as_particles(like=batch)
 
 
-#: By the name that report.json uses.
-DISTURBANCES: Final[Mapping[str, Disturbance]] = MappingProxyType(
+#: By their names in report.json.
+CORRUPTIONS: Final[Mapping[str, Corruption]] = MappingProxyType(
     {
-        "energy-scale": Disturbance(
+        "energy-scale": Corruption(
             title="energy scale",
             axis="change of all energies [%]",
             levels=(-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3),
             apply=_scale,
         ),
-        "smear-energy": Disturbance(
+        "smear-energy": Corruption(
             title="smeared energy",
             axis="noise on each voxel [MeV]",
             levels=(0.0, 0.05, 0.1, 0.2, 0.4),
             apply=_augmented("smear-energy", "smear_energy_mev"),
         ),
-        "jitter": Disturbance(
+        "jitter": Corruption(
             title="smeared positions",
             axis="noise on each coordinate [voxel]",
             levels=(0.0, 0.3, 0.6, 1.0, 2.0),
             apply=_augmented("jitter", "jitter_voxels"),
         ),
-        "drop": Disturbance(
+        "drop": Corruption(
             title="dropped voxels",
             axis="voxels lost at random [%]",
             levels=(0.0, 0.1, 0.2, 0.3, 0.5),
             apply=_augmented("drop", "drop_probability"),
         ),
-        "threshold": Disturbance(
+        "threshold": Corruption(
             title="faint voxels lost",
             axis="threshold [MeV]",
             levels=(0.0, 0.05, 0.1, 0.2, 0.4),
             apply=_threshold,
         ),
-        "noise": Disturbance(
+        "noise": Corruption(
             title="noise voxels added",
             axis="voxels added, of those there [%]",
             levels=(0.0, 0.05, 0.1, 0.2, 0.5),

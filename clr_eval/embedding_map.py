@@ -1,38 +1,28 @@
-"""The embedding as a map, and the company that a few particles keep in it."""
+"""A map of the embedding in two dimensions, and the nearest neighbours of a few particles."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
-from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import StandardScaler
 
-from clr_eval.evaluation import Subject
+from clr_eval.cache import Arrays
+from clr_eval.evaluation import Evaluation
 from clr_train.keys import key, permutation
+from clr_train.probe.classifiers import find_neighbours, project_to_plane
 from pilarnet_convert.species import CLASSES
 
-__all__ = ["neighbours", "project_map"]
+__all__ = ["embedding_map", "nearest_neighbours"]
 
-_PARTICLES: Final = 3000
-#: Directions that t-SNE starts from; more are mostly noise, and cost time.
-_DIRECTIONS: Final = 50
-_PERPLEXITY: Final = 30.0
+_MOST_PARTICLES: Final = 3000
 _NEIGHBOURS: Final = 5
-#: A particle shown for its neighbours has at least so many voxels, where its class has any.
-_VOXELS: Final = 30
+#: Fewest voxels of a particle shown with its neighbours, unless its class has only smaller ones.
+_FEWEST_VOXELS: Final = 30
 _DRAW: Final = 0xA71A5
 
 
-def project_map(subject: Subject) -> dict[str, NDArray[Any]]:
-    """Lay the test split out in two dimensions by t-SNE.
-
-    Parameters
-    ----------
-    subject : Subject
+def embedding_map(evaluation: Evaluation) -> Arrays:
+    """Map the test split to two dimensions by t-SNE.
 
     Returns
     -------
@@ -40,28 +30,19 @@ def project_map(subject: Subject) -> dict[str, NDArray[Any]]:
         ``rows``, int64 [n]: positions in the test split, at most 3000, drawn by the first seed;
         ``place``, float32 [n, 2].
     """
-    seed = subject.config.seeds[0]
+    seed = evaluation.config.seeds[0]
 
-    def make() -> dict[str, NDArray[Any]]:
-        values = subject.features("trained", subject.test).values
-        subject.say("t-SNE of the test split")
-        rows = np.sort(permutation(len(values), key(seed, _DRAW))[:_PARTICLES])
-        scaled = StandardScaler().fit_transform(values[rows])
-        directions = min(_DIRECTIONS, *scaled.shape)
-        reduced = PCA(directions, random_state=seed).fit_transform(scaled)
-        perplexity = min(_PERPLEXITY, (len(rows) - 1) / 3)
-        place = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced)
-        return {"rows": rows, "place": place.astype(np.float32)}
+    def make() -> Arrays:
+        values = evaluation.features("trained", evaluation.test).values
+        evaluation.say("t-SNE of the test split")
+        rows = np.sort(permutation(len(values), key(seed, _DRAW))[:_MOST_PARTICLES])
+        return {"rows": rows, "place": project_to_plane(values[rows], seed=seed)}
 
-    return subject.cache.get("map", depends_on={"seed": seed}, make=make)
+    return evaluation.cache.get("map", depends_on={"seed": seed}, make=make)
 
 
-def neighbours(subject: Subject) -> dict[str, NDArray[Any]]:
-    """Find the particles of the training split that lie nearest to a few of the test split.
-
-    Parameters
-    ----------
-    subject : Subject
+def nearest_neighbours(evaluation: Evaluation) -> Arrays:
+    """Find the nearest particles of the training split to a few of the test split.
 
     Returns
     -------
@@ -70,26 +51,26 @@ def neighbours(subject: Subject) -> dict[str, NDArray[Any]]:
         seed; ``found``, int64 [q, 5]: positions in the training split, nearest first;
         ``similarity``, float32 [q, 5]: cosine of the angle between the features.
     """
-    seed = subject.config.seeds[0]
+    seed = evaluation.config.seeds[0]
 
-    def make() -> dict[str, NDArray[Any]]:
-        train = subject.features("trained", subject.train)
-        test = subject.features("trained", subject.test)
-        subject.say("nearest neighbours")
+    def make() -> Arrays:
+        train = evaluation.features("trained", evaluation.train)
+        test = evaluation.features("trained", evaluation.test)
+        evaluation.say("nearest neighbours")
         query = np.array(
-            [_pick(subject, c.label, seed) for c in CLASSES if np.any(test.label == c.label)]
+            [_draw(evaluation, c.label, seed) for c in CLASSES if c.label in test.label]
         )
-        count = min(_NEIGHBOURS, len(train.label))
-        index = NearestNeighbors(n_neighbors=count, metric="cosine").fit(train.values)
-        distance, found = index.kneighbors(test.values[query])
-        return {"query": query, "found": found, "similarity": (1 - distance).astype(np.float32)}
+        found, similarity = find_neighbours(
+            train.values, queries=test.values[query], count=_NEIGHBOURS
+        )
+        return {"query": query, "found": found, "similarity": similarity}
 
-    return subject.cache.get("neighbours", depends_on={"seed": seed}, make=make)
+    return evaluation.cache.get("neighbours", depends_on={"seed": seed}, make=make)
 
 
-def _pick(subject: Subject, label: int, seed: int) -> int:
+def _draw(evaluation: Evaluation, label: int, seed: int) -> int:
     """Draw a particle of a class, large enough to be recognised if there is one."""
-    rows = np.flatnonzero(subject.test.label == label)
-    large = rows[subject.test.columns["num_voxels"][rows] >= _VOXELS]
+    rows = np.flatnonzero(evaluation.test.label == label)
+    large = rows[evaluation.test.columns["num_voxels"][rows] >= _FEWEST_VOXELS]
     rows = large if len(large) else rows
     return int(rows[permutation(len(rows), key(seed, _DRAW, label))[0]])

@@ -1,8 +1,9 @@
-"""What is judged: an encoder, the particles it is judged on, and what was computed of them."""
+"""The encoder under evaluation, the particles it is evaluated on, and predictions for them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -11,44 +12,81 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clr_eval.cache import PartCache, file_digest, json_digest
+from clr_eval.cache import Arrays, PartCache, file_digest
 from clr_eval.config import EvalConfig
-from clr_eval.embedding.split import Particles, labelled_subset, read_split
-from clr_eval.finetune import Classifier, FitOptions, num_steps
-from clr_eval.methods import METHODS
-from clr_eval.probes import fit_probe
+from clr_eval.embedding.split import LoadedSplit, labelled_subset, read_split
+from clr_eval.finetune import Classifier, num_steps
+from clr_eval.methods import METHODS, Method
+from clr_eval.probes import Predictor, fit_probe
 from clr_train.batch import ParticleBatch
-from clr_train.learner import Learner, load_learner
-from clr_train.probe.handcrafted import handmade_features
-from clr_train.probe.probes import Features, collect
+from clr_train.learner import Learner
+from clr_train.probe.features import Features, collect
+from clr_train.probe.handcrafted import handcrafted_features
 from clr_train.training.checkpoint import load_checkpoint
-from clr_train.training.gradient_cache import split_batch
-from pilarnet_convert.shards.reader import open_shard_attributes
+from clr_train.training.pretrained import load_learner
+from pilarnet_convert.shards.reader import open_shards
 
-__all__ = ["Predict", "Subject"]
+__all__ = ["Evaluation", "Predict", "Trial"]
 
 _BATCH: Final = 256
-_WEIGHTS: Final = "weights/"
 
 #: Predicts the probability of each class of particles, float [N, classes].
 Predict = Callable[[ParticleBatch], NDArray[Any]]
 
 
-class Subject:
-    """An encoder under examination.
+@dataclass(frozen=True)
+class Trial:
+    """A method fitted once.
+
+    Parameters
+    ----------
+    name : str
+        Of the method, in `METHODS`.
+    fraction : float
+        Fraction of the labels of the training split that it learns from.
+    seed : int
+        Which labels these are; initial weights, order and views of a network.
+    """
+
+    name: str
+    fraction: float
+    seed: int
+
+    @property
+    def method(self) -> Method:
+        """The method."""
+        return METHODS[self.name]
+
+    def __str__(self) -> str:
+        return f"{self.method.title}, {self.fraction:.2%} of the labels, seed {self.seed}"
+
+
+class Evaluation:
+    """An encoder under evaluation.
+
+    Features and predictions are computed once and kept in a cache.
 
     Parameters
     ----------
     config : EvalConfig
     folder : Path
-        Where to keep what is computed.
+        Folder of the cache.
     say : callable
-        Takes a few words on what is being done.
+        Takes a short text about what is being done.
+
+    Attributes
+    ----------
+    train, test : LoadedSplit
+        Methods are fitted on `train` and predict the classes of `test`.
+    learner : Learner
+        The encoder.
+    identity : dict
+        What all results depend on, as JSON values.
 
     Raises
     ------
     PilarnetError
-        A checkpoint or shards that cannot be read, or a split without particles.
+        If the checkpoint or the shards cannot be read, or a split has no particles.
     """
 
     def __init__(
@@ -67,7 +105,7 @@ class Subject:
         )
         self.identity = {
             "checkpoint": file_digest(Path(config.checkpoint)),
-            "shards": json_digest(open_shard_attributes(Path(config.shards))),
+            "shards": open_shards(config.shards).identity,
             "splits": [config.train_split, config.test_split],
             "particles": [len(self.train), len(self.test)],
             "precision": self.learner.precision,
@@ -84,20 +122,64 @@ class Subject:
         """The encoder as it was before its first step."""
         return Learner(self.learner.config, device=self.learner.device)
 
-    def represent(self, kind: str) -> Callable[[ParticleBatch], Tensor | NDArray[np.floating]]:
-        """Give what computes features: ``trained``, ``untrained`` or ``handmade``."""
-        if kind == "handmade":
-            return handmade_features
-        return (self.learner if kind == "trained" else self._untrained).represent
+    def trials(self, name: str, fraction: float) -> list[Trial]:
+        """List the trials of a method: one per seed, or one where no seed has an effect."""
+        random = METHODS[name].features is None or fraction < 1
+        seeds = self.config.seeds if random else self.config.seeds[:1]
+        return [Trial(name, fraction, seed) for seed in seeds]
 
-    def features(self, kind: str, particles: Particles) -> Features:
-        """Give the features of all of `train` or `test`, computed once."""
+    def labelled(self, trial: Trial) -> NDArray[np.int64]:
+        """Give the positions in `train` of the particles whose labels a trial may see."""
+        return labelled_subset(self.train.label, fraction=trial.fraction, seed=trial.seed)
+
+    def probabilities(self, trial: Trial) -> NDArray[np.float64]:
+        """Predict the probability of each class for the test split, float64 [N, classes]."""
+        kind = trial.method.features
+        if kind is None:
+            return self._network(trial)["probabilities"].astype(np.float64)
+
+        def make() -> Arrays:
+            probe = self._fit_probe(trial)
+            return {"probabilities": probe(self.features(kind, self.test).values)}
+
+        facts = self.dependencies(trial)
+        return self.cache.get(f"probe-{trial.name}", depends_on=facts, make=make)["probabilities"]
+
+    def predictor(self, trial: Trial) -> Predict:
+        """Give a trial as a function of particles."""
+        kind = trial.method.features
+        if kind is None:
+            network = self._new_classifier(trial)
+            network.load(self._network(trial))
+            return network.predict
+        probe, represent = self._fit_probe(trial), self._represent(kind)
+        return lambda batch: probe(collect(batch.split(_BATCH), features=represent).values)
+
+    def dependencies(self, trial: Trial) -> dict[str, Any]:
+        """List what the predictions of a trial depend on, as JSON values."""
+        names = ["class_weight"]
+        if trial.method.features is None:
+            names += ["epochs", "min_steps", "batch_size", "augment"]
+            names += ["finetune_lr" if trial.name == "finetuned" else "lr"]
+        facts = {name: getattr(self.config, name) for name in names}
+        return facts | {"fraction": trial.fraction, "seed": trial.seed}
+
+    def features(self, kind: str, particles: LoadedSplit) -> Features:
+        """Compute features of all particles of `train` or `test`.
+
+        Parameters
+        ----------
+        kind : str
+            ``trained``, ``untrained`` or ``handcrafted``.
+        particles : LoadedSplit
+            `train` or `test`.
+        """
         split = "train" if particles is self.train else "test"
 
-        def make() -> dict[str, NDArray[Any]]:
+        def make() -> Arrays:
             self.say(f"{kind} features of the {split} split")
-            pieces = split_batch(particles.batch, size=_BATCH)
-            return {"values": collect(pieces, features=self.represent(kind)).values}
+            batches = particles.batch.split(_BATCH)
+            return {"values": collect(batches, features=self._represent(kind)).values}
 
         part = self.cache.get(f"features-{kind}-{split}", depends_on={}, make=make)
         return Features(
@@ -106,120 +188,46 @@ class Subject:
             particle=particles.batch.particle.numpy(),
         )
 
-    def seeds(self, method: str, fraction: float) -> tuple[int, ...]:
-        """Say for which seeds a method is tried: one, where nothing of it is drawn."""
-        drawn = METHODS[method].features is None or fraction < 1
-        return self.config.seeds if drawn else self.config.seeds[:1]
+    def _represent(self, kind: str) -> Callable[[ParticleBatch], Tensor | NDArray[np.floating]]:
+        if kind == "handcrafted":
+            return handcrafted_features
+        return (self.learner if kind == "trained" else self._untrained).represent
 
-    def labelled(self, fraction: float, seed: int) -> NDArray[np.int64]:
-        """Give the positions in `train` of the particles whose labels may be seen."""
-        return labelled_subset(self.train.label, fraction=fraction, seed=seed)
-
-    def probabilities(self, method: str, *, fraction: float, seed: int) -> NDArray[np.float64]:
-        """Predict the classes of the test split, float64 [N, classes]."""
-        if METHODS[method].features is None:
-            found = self._network(method, fraction, seed)
-        else:
-            found = self.cache.get(
-                f"probe-{method}",
-                depends_on=self.facts(method, fraction=fraction, seed=seed),
-                make=lambda: {"probabilities": self._probe(method, fraction, seed)},
-            )
-        return found["probabilities"].astype(np.float64)
-
-    def facts(self, method: str, *, fraction: float, seed: int) -> dict[str, Any]:
-        """Say what the predictions of a method depend on, as JSON values."""
-        facts: dict[str, Any] = {"fraction": fraction, "seed": seed}
-        if METHODS[method].features is None:
-            facts |= vars(self._fit_options(method))
-            # Weights are large: only those that are looked at again are kept.
-            facts["keeps_weights"] = fraction == self.config.largest_fraction
-        else:
-            facts["class_weight"] = self.config.class_weight
-        return facts
-
-    def predictor(self, method: str, *, fraction: float, seed: int) -> Predict:
-        """Give a method as a function of particles, fitted or trained."""
-        kind = METHODS[method].features
-        if kind is None:
-            part = self._network(method, fraction, seed)
-            network = self._fresh(method, seed)
-            network.load(
-                {
-                    name.removeprefix(_WEIGHTS): value
-                    for name, value in part.items()
-                    if name.startswith(_WEIGHTS)
-                }
-            )
-            return network.predict
-        probe = self._fitted(method, fraction, seed)
-        represent = self.represent(kind)
-
-        def predict(batch: ParticleBatch) -> NDArray[Any]:
-            pieces = split_batch(batch, size=_BATCH)
-            return probe(collect(pieces, features=represent).values)
-
-        return predict
-
-    def _fitted(
-        self, method: str, fraction: float, seed: int
-    ) -> Callable[[NDArray[np.floating]], NDArray[np.float64]]:
-        kind, classifier = METHODS[method].features, METHODS[method].classifier
-        assert kind is not None
-        assert classifier is not None
-        everything = self.features(kind, self.train)
-        rows = self.labelled(fraction, seed)
-        self.say(f"{METHODS[method].title}, {fraction:.2%} of the labels, seed {seed}")
-        seen = Features(
-            values=everything.values[rows],
-            label=everything.label[rows],
-            particle=everything.particle[rows],
-        )
+    def _fit_probe(self, trial: Trial) -> Predictor:
+        method = trial.method
+        assert method.features is not None
+        assert method.classifier is not None
+        every = self.features(method.features, self.train)
+        rows = self.labelled(trial)
+        self.say(str(trial))
         return fit_probe(
-            seen, classifier=classifier, class_weight=self.config.class_weight, seed=seed
+            Features(
+                values=every.values[rows], label=every.label[rows], particle=every.particle[rows]
+            ),
+            classifier=method.classifier,
+            class_weight=self.config.class_weight,
+            seed=trial.seed,
         )
 
-    def _probe(self, method: str, fraction: float, seed: int) -> NDArray[np.float64]:
-        kind = METHODS[method].features
-        assert kind is not None
-        return self._fitted(method, fraction, seed)(self.features(kind, self.test).values)
+    def _new_classifier(self, trial: Trial) -> Classifier:
+        return Classifier(self.learner, pretrained=trial.name == "finetuned", seed=trial.seed)
 
-    def _fresh(self, method: str, seed: int) -> Classifier:
-        return Classifier(self.learner, pretrained=method == "finetuned", seed=seed)
+    def _network(self, trial: Trial) -> Arrays:
+        """Train a network: its predictions for the test split and, where needed, its weights."""
+        # Weights are large: only those that are needed again are kept.
+        keeps_weights = trial.fraction == self.config.largest_fraction
 
-    def _fit_options(self, method: str) -> FitOptions:
-        config = self.config
-        return FitOptions(
-            epochs=config.epochs,
-            min_steps=config.min_steps,
-            batch_size=config.batch_size,
-            lr=config.finetune_lr if method == "finetuned" else config.lr,
-            augment=config.augment,
-            class_weight=config.class_weight,
-        )
+        def make() -> Arrays:
+            rows = self.labelled(trial)
+            network = self._new_classifier(trial)
+            total = num_steps(len(rows), config=self.config)
+            network.fit(
+                self.train.pick(rows),
+                config=self.config,
+                on_step=lambda step: self.say(f"{trial}: step {step} of {total}"),
+            )
+            probabilities = network.predict(self.test.batch)
+            return {"probabilities": probabilities} | (network.weights() if keeps_weights else {})
 
-    def _network(self, method: str, fraction: float, seed: int) -> dict[str, NDArray[Any]]:
-        options = self._fit_options(method)
-        facts = self.facts(method, fraction=fraction, seed=seed)
-
-        def make() -> dict[str, NDArray[Any]]:
-            rows = self.labelled(fraction, seed)
-            network = self._fresh(method, seed)
-            total = num_steps(len(rows), options=options)
-            done = 0
-
-            def advance(steps: int) -> None:
-                nonlocal done
-                done += steps
-                self.say(
-                    f"{METHODS[method].title}, {fraction:.2%} of the labels, seed {seed}: "
-                    f"step {done} of {total}"
-                )
-
-            network.fit(self.train.pick(rows), options=options, advance=advance)
-            part: dict[str, NDArray[Any]] = {"probabilities": network.predict(self.test.batch)}
-            if facts["keeps_weights"]:
-                part |= {_WEIGHTS + name: value for name, value in network.weights().items()}
-            return part
-
-        return self.cache.get(f"network-{method}", depends_on=facts, make=make)
+        facts = self.dependencies(trial) | {"keeps_weights": keeps_weights}
+        return self.cache.get(f"network-{trial.name}", depends_on=facts, make=make)

@@ -1,7 +1,7 @@
-"""The whole network as a classifier: the encoder with a linear layer, from two beginnings.
+"""Training the whole network, an encoder with a linear layer, as a classifier.
 
-Fine-tuning begins at the pretrained weights, training from scratch at fresh ones; all else is the
-same for both, so that what differs is what pretraining is worth.
+Fine-tuning starts from the pretrained weights, training from scratch from random ones. All else is
+the same, so that the difference is the effect of pretraining.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import copy
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -18,131 +17,103 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from clr_eval.config import EvalConfig
 from clr_train.batch import ParticleBatch, SiteBatch
 from clr_train.keys import fold_in, key, permutation
 from clr_train.learner import Learner
-from clr_train.training.gradient_cache import learning_rate, parameter_groups
+from clr_train.training.optimizer import learning_rate, make_optimizer, set_learning_rate
 from clr_train.views.make import ViewConfig, as_sites, make_views
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.species import CLASSES
 
-__all__ = ["Classifier", "FitOptions", "num_steps"]
+__all__ = ["Classifier", "num_steps"]
 
 _ORDER: Final = 0x0D3
 _PATHS: Final = 0x9A7
-#: Tells the views of classification from those of pretraining with the same seed.
+#: Number of the view, which differs from those of pretraining with the same seed.
 _VIEW: Final = 2
 _CLIP_NORM: Final = 1.0
 _INFERENCE_BATCH: Final = 256
 
 
-@dataclass(frozen=True, kw_only=True)
-class FitOptions:
-    """How a network is trained to classify.
-
-    Parameters
-    ----------
-    epochs : int
-        Passes over the labelled particles.
-    min_steps : int
-        Make more passes where these are fewer steps, as with few labels.
-    batch_size : int
-    lr : float
-        Peak learning rate of AdamW.
-    augment : bool
-        See a fresh view of each particle in each epoch, drawn as in pretraining; else the
-        particles as they are.
-    class_weight : str
-        A name of `clr_eval.methods.CLASS_WEIGHTS`.
-    """
-
-    epochs: int
-    min_steps: int
-    batch_size: int
-    lr: float
-    augment: bool
-    class_weight: str
-
-
 class Classifier:
-    """An encoder and a linear layer, with what they need around them.
+    """An encoder and a linear layer.
 
     Parameters
     ----------
     learner : Learner
         The pretrained encoder; it is copied, not changed.
     pretrained : bool
-        Begin at its weights; else at fresh ones, which depend on `seed` alone.
+        Start from its weights; otherwise from random ones, which depend on `seed` only.
     seed : int
-        Of fresh weights, order and views.
+        Seed of initial weights, order and views.
     """
 
     def __init__(self, learner: Learner, *, pretrained: bool, seed: int) -> None:
-        config = dataclasses.replace(learner.config, seed=seed)
+        self.train_config = dataclasses.replace(learner.config, seed=seed)
         self.device, self.engine, self.precision = learner.device, learner.engine, learner.precision
-        self.config, self.seed = config, seed
+        self.pretrained, self.seed = pretrained, seed
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.head = nn.Linear(learner.model.encoder.out_features, len(CLASSES))
         if pretrained:
             self.encoder = copy.deepcopy(learner.model.encoder)
         else:
-            self.encoder = Learner(config, device=learner.device).model.encoder
+            self.encoder = Learner(self.train_config, device=learner.device).model.encoder
         self.module = nn.ModuleDict({"encoder": self.encoder, "head": self.head}).to(self.device)
 
     def fit(
         self,
         train: ParticleBatch,
         *,
-        options: FitOptions,
-        advance: Callable[[int], object] = lambda _steps: None,
+        config: EvalConfig,
+        on_step: Callable[[int], object] = lambda _step: None,
     ) -> None:
-        """Minimise the cross entropy of labelled particles: AdamW, a rise and half a cosine.
+        """Minimise the cross entropy of labelled particles.
+
+        The optimizer is AdamW; the learning rate rises linearly and falls along half a cosine.
 
         Parameters
         ----------
         train : ParticleBatch
-            N labelled particles, on the CPU.
-        options : FitOptions
-        advance : callable
-            Told the number of steps done since it was last called.
+            Labelled particles, on the CPU.
+        config : EvalConfig
+            Number and size of steps, learning rates, augmentation and weighting of classes.
+        on_step : callable
+            Called after each step with the number of steps done.
 
         Raises
         ------
         PilarnetError
-            A loss that is not finite.
+            If a loss is not finite.
         """
-        size = min(options.batch_size, train.num_particles)
-        per_epoch = train.num_particles // size
-        total = num_steps(train.num_particles, options=options)
-        schedule = dataclasses.replace(self.config, lr=options.lr)
+        size = min(config.batch_size, train.num_particles)
+        steps_per_epoch = train.num_particles // size
+        total = num_steps(train.num_particles, config=config)
+        lr = config.finetune_lr if self.pretrained else config.lr
+        schedule = dataclasses.replace(self.train_config, lr=lr)
         weights = list(self.module.parameters())
-        optimizer = torch.optim.AdamW(
-            parameter_groups(weights, weight_decay=schedule.weight_decay), lr=options.lr
-        )
+        optimizer = make_optimizer(weights, weight_decay=schedule.weight_decay, betas=(0.9, 0.999))
         class_weights = None
-        if options.class_weight == "balanced":
-            shares = torch.bincount(train.label, minlength=len(CLASSES)) / train.num_particles
-            seen = torch.count_nonzero(shares)
-            class_weights = torch.where(shares > 0, 1 / (seen * shares), 0.0).to(self.device)
+        if config.class_weight == "balanced":
+            class_weights = _balanced_weights(train.label).to(self.device)
         self.module.train()
         for step in range(total):
-            epoch, place = divmod(step, per_epoch)
-            if place == 0:
+            epoch, position = divmod(step, steps_per_epoch)
+            if position == 0:
                 order = permutation(train.num_particles, key(self.seed, epoch, _ORDER))
-            rows = torch.from_numpy(order[place * size : (place + 1) * size])
+            rows = torch.from_numpy(order[position * size : (position + 1) * size])
             batch = train.take(rows).to(self.device)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, total_steps=total, config=schedule)
+            set_learning_rate(optimizer, learning_rate(step, total_steps=total, config=schedule))
             optimizer.zero_grad(set_to_none=True)
             paths = fold_in(key(self.seed, epoch, _PATHS, device=self.device), batch.particle)
-            logits = self._logits(self._view(batch, epoch, options), paths)
-            # The mean of weighted losses: divided by the batch's weights, rare classes would weigh
-            # less in a batch that holds more of them.
-            losses = nn.functional.cross_entropy(
+            voxels = self._view(batch, epoch) if config.augment else self._as_sites(batch)
+            logits = self._logits(voxels, paths)
+            # Not divided by the weights of the batch: a rare class would weigh less in a batch
+            # that holds more of it.
+            loss = nn.functional.cross_entropy(
                 logits, batch.label, weight=class_weights, reduction="none"
-            )
-            loss = losses.mean()
+            ).mean()
             if not math.isfinite(loss.item()):
                 raise PilarnetError(
                     f"the loss of step {step + 1} of training a classifier is not finite",
@@ -152,11 +123,11 @@ class Classifier:
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(weights, _CLIP_NORM)
             optimizer.step()
-            advance(1)
+            on_step(step + 1)
         self.module.eval()
 
     def predict(self, batch: ParticleBatch) -> NDArray[np.float32]:
-        """Give the probability of each class for particles as they are, float32 [N, classes]."""
+        """Predict the probability of each class of particles as stored, float32 [N, classes]."""
         self.module.eval()
         parts = []
         with torch.no_grad():
@@ -170,8 +141,9 @@ class Classifier:
         return {name: value.cpu().numpy() for name, value in self.module.state_dict().items()}
 
     def load(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
-        """Take over weights that `weights` gave."""
-        self.module.load_state_dict({n: torch.from_numpy(v) for n, v in weights.items()})
+        """Set the weights to those that `weights` gave; other arrays are ignored."""
+        names = self.module.state_dict()
+        self.module.load_state_dict({name: torch.from_numpy(weights[name]) for name in names})
 
     def _logits(self, sites: SiteBatch, paths: Tensor | None) -> Tensor:
         bf16 = self.precision == "bf16"
@@ -179,21 +151,25 @@ class Classifier:
             logits: Tensor = self.head(self.encoder(sites, self.engine, paths))
         return logits.float()
 
-    def _view(self, batch: ParticleBatch, epoch: int, options: FitOptions) -> SiteBatch:
-        if not options.augment:
-            return self._as_sites(batch)
+    def _view(self, batch: ParticleBatch, epoch: int) -> SiteBatch:
         drawn = ViewConfig(
-            augmentations=self.config.augmentations,
-            num_augmentations=self.config.num_augmentations,
-            energy_transform=self.config.energy_transform,
+            augmentations=self.train_config.augmentations,
+            num_augmentations=self.train_config.num_augmentations,
+            energy_transform=self.train_config.energy_transform,
         )
         return make_views(batch, seed=self.seed, epoch=epoch, view=_VIEW, config=drawn)
 
     def _as_sites(self, batch: ParticleBatch) -> SiteBatch:
-        return as_sites(batch, energy_transform=self.config.energy_transform)
+        return as_sites(batch, energy_transform=self.train_config.energy_transform)
 
 
-def num_steps(num_particles: int, *, options: FitOptions) -> int:
-    """Count the steps of training on so many particles."""
-    size = min(options.batch_size, num_particles)
-    return max(options.epochs * (num_particles // size), options.min_steps)
+def num_steps(num_particles: int, *, config: EvalConfig) -> int:
+    """Give the number of training steps on so many particles."""
+    size = min(config.batch_size, num_particles)
+    return max(config.epochs * (num_particles // size), config.min_steps)
+
+
+def _balanced_weights(label: Tensor) -> Tensor:
+    """Weight classes so that all that occur weigh the same, float32 [classes], 1 on average."""
+    shares = torch.bincount(label, minlength=len(CLASSES)) / len(label)
+    return torch.where(shares > 0, 1 / (torch.count_nonzero(shares) * shares), 0.0)

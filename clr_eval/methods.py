@@ -1,27 +1,29 @@
-"""The methods that are compared: what each is, what it is called, and how it is drawn."""
+"""The parts of a report, and the methods that it compares."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-__all__ = ["CLASS_WEIGHTS", "METHODS", "PARTS", "Method"]
+__all__ = ["CLASSIFYING_PARTS", "CLASS_WEIGHTS", "METHODS", "PARTS", "Method", "main_methods"]
 
-#: What a report is made of, and what each part tells.
+#: The parts of a report, and what each tells.
 PARTS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "probe": "linear, neighbour and boosted-tree probes of the frozen features; baselines",
         "finetune": "fine-tuning of the whole network",
         "scratch": "the same network trained from scratch",
-        "robustness": "all of these on test data made worse",
-        "by-energy": "where they fail, by deposited energy and by number of voxels",
+        "robustness": "all of these on corrupted test data",
+        "by-energy": "all of these in bins of deposited energy and of number of voxels",
         "map": "the embedding in two dimensions, and nearest neighbours",
     }
 )
+#: The parts that classify particles; the others look at their results, or at features.
+CLASSIFYING_PARTS: Final = ("probe", "finetune", "scratch")
 
-#: What weighs the same in all that is fitted, and so which figure it is fitted for.
+#: How particles are weighted in all that is fitted, and what that aims at.
 CLASS_WEIGHTS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "balanced": "Every class weighs the same in what is fitted, which aims at balanced "
@@ -38,18 +40,19 @@ class Method:
     Parameters
     ----------
     title : str
-        What it is called in tables and legends.
+        Its name in tables and legends.
     part : str
         The part of the report that it belongs to.
     features : str or None
-        The features that it sees, ``trained``, ``untrained`` or ``handmade``; None if it is a
+        The features that it sees, ``trained``, ``untrained`` or ``handcrafted``; None if it is a
         network that sees voxels.
     classifier : str or None
         A name of `clr_eval.probes.CLASSIFIERS`; None for a network.
     colour, line : str
-        How it is drawn: colours of Okabe and Ito; what has seen no pretraining is dashed or dotted.
-    robust : bool
-        Whether it is tried on test data made worse.
+        How it is drawn, in colours of Okabe and Ito. Lines of methods without pretraining are
+        dashed or dotted.
+    main : bool
+        Whether it has a confusion matrix and is evaluated for robustness and in bins.
     """
 
     title: str
@@ -58,85 +61,55 @@ class Method:
     classifier: str | None = None
     colour: str
     line: str = "-"
-    robust: bool = False
+    main: bool = False
 
 
-#: By the name that report.json uses.
+def _probe(
+    title: str, features: str, classifier: str, colour: str, line: str = "-", main: bool = False
+) -> Method:
+    return Method(
+        title=title,
+        part="probe",
+        features=features,
+        classifier=classifier,
+        colour=colour,
+        line=line,
+        main=main,
+    )
+
+
+#: By their names in report.json.
 METHODS: Final[Mapping[str, Method]] = MappingProxyType(
     {
         "finetuned": Method(
-            title="pretrained, fine-tuned", part="finetune", colour="#0072B2", robust=True
+            title="pretrained, fine-tuned", part="finetune", colour="#0072B2", main=True
         ),
-        "linear": Method(
-            title="pretrained, linear probe",
-            part="probe",
-            features="trained",
-            classifier="linear",
-            colour="#009E73",
-            robust=True,
-        ),
-        "knn": Method(
-            title="pretrained, kNN",
-            part="probe",
-            features="trained",
-            classifier="knn",
-            colour="#56B4E9",
-        ),
-        "trees": Method(
-            title="pretrained, boosted trees",
-            part="probe",
-            features="trained",
-            classifier="trees",
-            colour="#009E73",
-            line="-.",
-        ),
+        "linear": _probe("pretrained, linear probe", "trained", "linear", "#009E73", main=True),
+        "knn": _probe("pretrained, kNN", "trained", "knn", "#56B4E9"),
+        "trees": _probe("pretrained, boosted trees", "trained", "trees", "#009E73", "-."),
         "scratch": Method(
-            title="trained from scratch",
-            part="scratch",
-            colour="#D55E00",
-            line="--",
-            robust=True,
+            title="trained from scratch", part="scratch", colour="#D55E00", line="--", main=True
         ),
-        "handmade-trees": Method(
-            title="hand-made features, boosted trees",
-            part="probe",
-            features="handmade",
-            classifier="trees",
-            colour="#E69F00",
-            line="--",
-            robust=True,
+        "handcrafted-trees": _probe(
+            "handcrafted features, boosted trees",
+            "handcrafted",
+            "trees",
+            "#E69F00",
+            "--",
+            main=True,
         ),
-        "handmade-linear": Method(
-            title="hand-made features, linear",
-            part="probe",
-            features="handmade",
-            classifier="linear",
-            colour="#E69F00",
-            line=":",
+        "handcrafted-linear": _probe(
+            "handcrafted features, linear", "handcrafted", "linear", "#E69F00", ":"
         ),
-        "untrained-linear": Method(
-            title="untrained encoder, linear probe",
-            part="probe",
-            features="untrained",
-            classifier="linear",
-            colour="#CC79A7",
-            line="--",
+        "untrained-linear": _probe(
+            "untrained encoder, linear probe", "untrained", "linear", "#CC79A7", "--"
         ),
-        "untrained-knn": Method(
-            title="untrained encoder, kNN",
-            part="probe",
-            features="untrained",
-            classifier="knn",
-            colour="#CC79A7",
-            line=":",
-        ),
-        "majority": Method(
-            title="majority class",
-            part="probe",
-            features="handmade",
-            classifier="majority",
-            colour="#666666",
-            line=":",
-        ),
+        "untrained-knn": _probe("untrained encoder, kNN", "untrained", "knn", "#CC79A7", ":"),
+        "majority": _probe("majority class", "handcrafted", "majority", "#666666", ":"),
     }
 )
+
+
+def main_methods(names: Collection[str]) -> list[str]:
+    """Pick the main methods of some, in the order of `METHODS`."""
+    return [name for name, method in METHODS.items() if method.main and name in names]

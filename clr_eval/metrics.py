@@ -1,7 +1,7 @@
-"""What predictions are worth: rates, areas under ROC curves, and intervals by bootstrap.
+"""Metrics of predictions: rates, areas under ROC curves, and their bootstrap intervals.
 
-Shapes: S seeds, N particles, C classes, B resamples. Every figure is a function of weights of the
-particles: all ones for the value, how often each was drawn for a resample.
+Shapes: S seeds, N particles, C classes, B resamples, K metrics. Every metric is a function of
+weights of the particles: ones for its value, the number of times each was drawn for a resample.
 """
 
 from __future__ import annotations
@@ -12,107 +12,104 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.species import CLASSES
+from pilarnet_convert.species import CLASS_NAMES, CLASSES
 
-__all__ = ["rates", "score", "weighted_auc"]
+__all__ = ["answer_metrics", "probability_metrics", "weighted_auc"]
 
 Floats = NDArray[np.float64]
-#: From weights [B, N] to K figures of each seed, [S, B, K]; NaN where undefined.
-Figures = Callable[[Floats], Floats]
+#: From weights [B, N] to the metrics of each seed, [S, B, K]; NaN where undefined.
+Metrics = Callable[[Floats], Floats]
 
-#: The interval that is given holds this share of the resamples.
+#: The fraction of the resamples inside an interval.
 COVERAGE: Final = 0.95
-_NAMES: Final = tuple(species.name for species in CLASSES)
-_CHUNK: Final = 4_000_000  # weights in memory at once
+#: Most weights in memory at once.
+_CHUNK: Final = 4_000_000
 
 
-def rates(
+def answer_metrics(
     truth: NDArray[np.int64], answers: NDArray[np.integer], *, resamples: int, seed: int
 ) -> dict[str, Any]:
-    """Judge answers of several seeds together.
+    """Compute the metrics of predicted classes, of several seeds together.
 
     Parameters
     ----------
     truth : int64 array [N]
-        Classes.
+        True classes.
     answers : integer array [S, N]
-        What each seed answers.
+        Predicted classes for each seed.
     resamples : int
-        How often the particles are drawn anew, with replacement, for the intervals. All seeds
-        see the same draw, and their mean is what the interval speaks of.
+        Number of bootstrap resamples of the particles, the same for all seeds.
     seed : int
-        Of the resampling.
+        Seed of the resampling.
 
     Returns
     -------
     dict
         ``accuracy``; ``balanced_accuracy``, the mean efficiency of the classes that occur; and in
-        ``classes``, by name, ``efficiency`` (of its particles, the share that is found) and
-        ``purity`` (of what is called so, the share that is right). Each is a dict: ``value``, the
-        mean over the seeds; ``low`` and ``high``, the bootstrap interval of that mean (95 %,
-        percentiles); ``seeds``, the value of each; ``spread``, their standard deviation, None for
-        one seed. What is undefined is None. ``confusion``: rows are true classes, mean counts.
+        ``classes``, by name, ``efficiency`` (the fraction of its particles that is recognised) and
+        ``purity`` (the fraction of particles assigned to it that is right). Each is a dict:
+        ``value``, the mean over the seeds; ``low`` and ``high``, the bootstrap interval of that
+        mean (95 %, percentiles); ``seeds``, the value of each; ``spread``, their standard
+        deviation, None for one seed. What is undefined is None. ``confusion``: mean counts, a row
+        for each true class.
     """
 
-    def figures(weights: Floats) -> Floats:
+    def metrics(weights: Floats) -> Floats:
         return np.stack([_from_table(_confusion(truth, a, weights)) for a in answers])
 
-    found = _summaries(figures, len(truth), resamples=resamples, seed=seed)
-    count = len(_NAMES)
-    alone = np.ones((1, len(truth)))
+    found = _summaries(metrics, len(truth), resamples=resamples, seed=seed)
+    count = len(CLASS_NAMES)
+    ones = np.ones((1, len(truth)))
     return {
         "accuracy": found[0],
         "balanced_accuracy": found[1],
         "classes": {
             name: {"efficiency": found[2 + i], "purity": found[2 + count + i]}
-            for i, name in enumerate(_NAMES)
+            for i, name in enumerate(CLASS_NAMES)
         },
-        "confusion": np.mean([_confusion(truth, a, alone)[0] for a in answers], axis=0).tolist(),
+        "confusion": np.mean([_confusion(truth, a, ones)[0] for a in answers], axis=0).tolist(),
     }
 
 
-def score(
+def probability_metrics(
     truth: NDArray[np.int64], probabilities: Floats, *, resamples: int, seed: int
 ) -> dict[str, Any]:
-    """Judge predicted probabilities of several seeds together.
+    """Compute the metrics of predicted probabilities, of several seeds together.
 
     Parameters
     ----------
     truth : int64 array [N]
     probabilities : float array [S, N, C]
-        The most probable class is the answer.
+        The most probable class is the predicted class.
     resamples, seed
-        As for `rates`.
+        As for `answer_metrics`.
 
     Returns
     -------
     dict
-        As of `rates`, and the area under the ROC curve of each class against the rest, ``auc``,
-        beside its efficiency; over all, its mean over the classes.
+        As of `answer_metrics`, with ``auc``, the area under the ROC curve: in ``classes`` that of
+        the class against the rest, and at the top their mean.
     """
+    labels = range(probabilities.shape[2])
 
-    def figures(weights: Floats) -> Floats:
+    def metrics(weights: Floats) -> Floats:
         areas = np.stack(
-            [
-                [
-                    weighted_auc(truth == c, p[:, c], weights=weights)
-                    for c in range(probabilities.shape[2])
-                ]
-                for p in probabilities
-            ]
-        ).swapaxes(1, 2)
+            [[weighted_auc(truth == c, p[:, c], weights=weights) for c in labels]
+             for p in probabilities]
+        ).swapaxes(1, 2)  # fmt: skip
         return np.concatenate([_mean(areas)[..., None], areas], axis=2)
 
-    judged = rates(truth, probabilities.argmax(axis=2), resamples=resamples, seed=seed)
-    mean, *each = _summaries(figures, len(truth), resamples=resamples, seed=seed)
-    for name, auc in zip(_NAMES, each, strict=True):
-        judged["classes"][name]["auc"] = auc
-    return judged | {"auc": mean}
+    answers = probabilities.argmax(axis=2)
+    found = answer_metrics(truth, answers, resamples=resamples, seed=seed)
+    mean, *each = _summaries(metrics, len(truth), resamples=resamples, seed=seed)
+    for name, auc in zip(CLASS_NAMES, each, strict=True):
+        found["classes"][name]["auc"] = auc
+    return found | {"auc": mean}
 
 
-def _summaries(figures: Figures, count: int, *, resamples: int, seed: int) -> list[dict[str, Any]]:
-    values = figures(np.ones((1, count)))[:, 0]
-    drawn = [figures(weights).mean(axis=0) for weights in _resamples(count, resamples, seed)]
+def _summaries(metrics: Metrics, count: int, *, resamples: int, seed: int) -> list[dict[str, Any]]:
+    values = metrics(np.ones((1, count)))[:, 0]
+    drawn = [metrics(weights).mean(axis=0) for weights in _resamples(count, resamples, seed)]
     replicates = np.concatenate(drawn) if drawn else np.empty((0, values.shape[1]))
     return [_summary(values[:, k], replicates[:, k]) for k in range(values.shape[1])]
 
@@ -135,11 +132,11 @@ def _number(value: float) -> float | None:
 
 
 def _resamples(count: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """Draw particles with replacement: how often each was drawn, [b, N] at a time."""
+    """Draw particles with replacement: the number of times each was drawn, [b, N] at a time."""
     size = max(1, _CHUNK // count)
     for first in range(0, resamples, size):
         rows = range(first, min(first + size, resamples))
-        # A generator each: what a resample is does not depend on how many are held at once.
+        # A generator for each, so that a resample does not depend on how many are held at once.
         draws = (np.random.default_rng([seed, row]).integers(0, count, count) for row in rows)
         yield np.stack([np.bincount(d, minlength=count) for d in draws]).astype(np.float64)
 
@@ -163,7 +160,7 @@ def _mean(rows: Floats) -> Floats:
 
 
 def _confusion(truth: NDArray[np.int64], answer: NDArray[np.integer], weights: Floats) -> Floats:
-    """Count pairs of true and given class, [B, C, C]."""
+    """Count pairs of true and predicted class, [B, C, C]."""
     classes = len(CLASSES)
     cells = np.zeros((len(truth), classes * classes))
     cells[np.arange(len(truth)), truth * classes + answer] = 1
@@ -174,21 +171,21 @@ def _confusion(truth: NDArray[np.int64], answer: NDArray[np.integer], weights: F
 def weighted_auc(positive: NDArray[np.bool_], ranking: Floats, *, weights: Floats) -> Floats:
     """Compute the area under the ROC curve for many weightings of the same particles.
 
-    It is the share of pairs of a positive and a negative that are ranked rightly, a tie counting
-    half (Mann and Whitney's statistic).
+    It is the fraction of pairs of a positive and a negative particle that are ranked correctly; a
+    tie counts half (the statistic of Mann and Whitney).
 
     Parameters
     ----------
     positive : bool array [N]
     ranking : float array [N]
-        Larger for what looks positive.
+        Larger for particles that look positive.
     weights : float array [B, N]
-        How often each particle counts.
+        Weight of each particle.
 
     Returns
     -------
     float array [B]
-        NaN where no positive or no negative counts.
+        NaN where no positive or no negative particle has a weight.
     """
     order = np.argsort(ranking, kind="stable")
     ties = np.flatnonzero(np.diff(ranking[order], prepend=np.nan) != 0)

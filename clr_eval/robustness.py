@@ -1,112 +1,98 @@
-"""What becomes of predictions when the test data get worse."""
+"""Predictions for corrupted test data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clr_eval.corruptions import DISTURBANCES, disturb
-from clr_eval.evaluation import Predict, Subject
-from clr_eval.methods import METHODS
-from clr_eval.metrics import rates
+from clr_eval.cache import Arrays
+from clr_eval.corruptions import CORRUPTIONS, corrupt
+from clr_eval.evaluation import Evaluation, Predict, Trial
+from clr_eval.metrics import answer_metrics
 
-__all__ = ["answers_when_disturbed", "robustness"]
+__all__ = ["robustness"]
 
-#: Particles made worse at once; sets memory and not the result.
+#: Particles corrupted at once; it affects memory and not the result.
 _BATCH: Final = 1024
-#: Of the draws that make test data worse; the same for all methods and seeds.
+#: Seed of the corruptions; the same for all methods and seeds.
 _SEED: Final = 0
 
 
 def robustness(
-    subject: Subject, *, methods: tuple[str, ...], advance: Callable[[], object]
+    evaluation: Evaluation, *, methods: Sequence[str], advance: Callable[[], object]
 ) -> dict[str, Any]:
-    """Judge methods at the largest label fraction on data made worse.
+    """Evaluate methods, at the largest fraction of the labels, on corrupted data.
 
-    Parameters
-    ----------
-    subject : Subject
-    methods : tuple of str
-        Names of `METHODS`.
-    advance : callable
-        Called when a method is done with a seed.
+    `advance` is called after each trial.
 
     Returns
     -------
     dict
-        By disturbance: its ``title``, ``axis``, ``levels``, and in ``methods``, by name, lists
-        over the levels of ``accuracy`` and ``balanced_accuracy`` as `clr_eval.metrics.rates` gives.
+        For each corruption: its ``title``, ``axis``, ``levels``, and in ``methods``, by name,
+        lists over the levels of ``accuracy`` and ``balanced_accuracy`` as in
+        `clr_eval.metrics.answer_metrics`.
     """
-    fraction = subject.config.largest_fraction
-    answers: dict[str, list[dict[str, NDArray[Any]]]] = {}
+    answers: dict[str, list[Arrays]] = {}
     for method in methods:
         answers[method] = []
-        for seed in subject.seeds(method, fraction):
-            answers[method].append(answers_when_disturbed(subject, method, seed=seed))
+        for trial in evaluation.trials(method, evaluation.config.largest_fraction):
+            answers[method].append(_answers(evaluation, trial))
             advance()
     result: dict[str, Any] = {}
-    for name, disturbance in DISTURBANCES.items():
+    for name, corruption in CORRUPTIONS.items():
         curves = {}
         for method, by_seed in answers.items():
-            judged = [
-                rates(
-                    subject.test.label,
+            found = [
+                answer_metrics(
+                    evaluation.test.label,
                     np.stack([seed[name][level] for seed in by_seed]),
-                    resamples=subject.config.resamples,
+                    resamples=evaluation.config.resamples,
                     seed=_SEED,
                 )
-                for level in range(len(disturbance.levels))
+                for level in range(len(corruption.levels))
             ]
             curves[method] = {
-                figure: [level[figure] for level in judged]
-                for figure in ("accuracy", "balanced_accuracy")
+                metric: [level[metric] for level in found]
+                for metric in ("accuracy", "balanced_accuracy")
             }
         result[name] = {
-            "title": disturbance.title,
-            "axis": disturbance.axis,
-            "levels": list(disturbance.levels),
+            "title": corruption.title,
+            "axis": corruption.axis,
+            "levels": list(corruption.levels),
             "methods": curves,
         }
     return result
 
 
-def answers_when_disturbed(subject: Subject, method: str, *, seed: int) -> dict[str, NDArray[Any]]:
-    """Classify the test split at every level of every disturbance, once.
+def _answers(evaluation: Evaluation, trial: Trial) -> Arrays:
+    """Classify the test split at every level of every corruption, int8 [levels, N] of each."""
 
-    Returns
-    -------
-    dict of str to int8 array [levels, N]
-        By disturbance.
-    """
-    fraction = subject.config.largest_fraction
-
-    def make() -> dict[str, NDArray[Any]]:
-        predict = subject.predictor(method, fraction=fraction, seed=seed)
-        untouched = subject.probabilities(method, fraction=fraction, seed=seed).argmax(axis=1)
+    def make() -> Arrays:
+        predict = evaluation.predictor(trial)
+        clean = evaluation.probabilities(trial).argmax(axis=1)
         found = {}
-        for name, disturbance in DISTURBANCES.items():
+        for name, corruption in CORRUPTIONS.items():
             rows = []
-            for level in disturbance.levels:
-                subject.say(f"{METHODS[method].title}, seed {seed}: {disturbance.title} {level:g}")
-                rows.append(untouched if level == 0 else _answers(subject, predict, name, level))
+            for level in corruption.levels:
+                evaluation.say(f"{trial}: {corruption.title} {level:g}")
+                rows.append(clean if level == 0 else _classify(evaluation, predict, name, level))
             found[name] = np.stack(rows).astype(np.int8)
         return found
 
-    # What the prediction without disturbance depends on is what this depends on, and the levels.
     facts = {
-        "method": subject.facts(method, fraction=fraction, seed=seed),
-        "levels": {name: list(d.levels) for name, d in DISTURBANCES.items()},
+        "method": evaluation.dependencies(trial),
+        "levels": {name: list(c.levels) for name, c in CORRUPTIONS.items()},
     }
-    return subject.cache.get(f"robustness-{method}", depends_on=facts, make=make)
+    return evaluation.cache.get(f"robustness-{trial.name}", depends_on=facts, make=make)
 
 
-def _answers(subject: Subject, predict: Predict, name: str, level: float) -> NDArray[np.int64]:
-    """Classify the test split at one level of one disturbance."""
-    guesses = [
-        predict(disturb(piece, name=name, level=level, seed=_SEED)).argmax(axis=1)
-        for piece in subject.test.batch.split(_BATCH)
-    ]
-    return np.concatenate(guesses)
+def _classify(
+    evaluation: Evaluation, predict: Predict, name: str, level: float
+) -> NDArray[np.int64]:
+    """Classify the test split at one level of one corruption, int64 [N]."""
+    pieces = evaluation.test.batch.split(_BATCH)
+    corrupted = (corrupt(piece, name=name, level=level, seed=_SEED) for piece in pieces)
+    return np.concatenate([predict(piece).argmax(axis=1) for piece in corrupted])

@@ -1,4 +1,4 @@
-"""The command ``clr-train``: its options are the fields of `TrainConfig`, and it only parses."""
+"""The command ``clr-train``; its options are the fields of `TrainConfig`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["train_command"]
 
 _HELP = """Pretrain a sparse network on particle shards by contrasting two views of each particle.
 
-The run's folder gets its configuration, metrics, checkpoints and, at the end, a probe of what the
-encoder has learnt. A run that was stopped goes on with --resume as if it had not been.
+The folder of the run gets its configuration, metrics, checkpoints and, at the end, scores of
+probes. A run that was stopped continues with --resume as if it had not been.
 """
 
 _EPILOG = """\b
@@ -32,9 +32,9 @@ Examples:
   torchrun --nproc-per-node 4 -m clr_train --shards shards/ --batch-size 2048
 
 \b
-SIGTERM and Ctrl-C write a checkpoint and end the run after the step at hand.
+After SIGTERM or Ctrl-C the run finishes its step, writes a checkpoint and ends.
 Exit codes: 0 done, 1 an error of input or training, 2 wrong usage, 70 an internal error,
-130 stopped by Ctrl-C, 143 stopped by SIGTERM; after the last two go on with --resume.
+130 stopped by Ctrl-C, 143 stopped by SIGTERM; after these two continue with --resume.
 """
 
 
@@ -43,7 +43,7 @@ def _use_file(ctx: click.Context, _option: click.Parameter, value: str | None) -
         return
     try:
         ctx.default_map = read_config(value)
-    except OptionError as error:  # while parsing, the command does not catch it yet
+    except OptionError as error:  # the command catches errors only after parsing
         click.echo(f"error: {error}", err=True)
         ctx.exit(error.exit_code)
 
@@ -62,8 +62,8 @@ def _options() -> list[click.Parameter]:
         click.Option(
             ["--resume"],
             is_flag=True,
-            help="Continue the run in --out from its latest checkpoint, with its options; begin "
-            "it where there is none.",
+            help="Continue the run in --out from its latest checkpoint, with its options; start "
+            "it if there is none.",
         ),
         click.Option(["--overwrite"], is_flag=True, help="Replace an earlier run in --out."),
         click.Option(
@@ -85,7 +85,7 @@ def _run(*, resume: bool, overwrite: bool, dry_run: bool, **options: Any) -> Non
         raise click.UsageError("Missing option '--shards'.")
     config = TrainConfig.from_dict(options)
 
-    # Late, so that --help and wrong usage do not wait for torch.
+    # Imported here because --help and wrong usage need no torch.
     from clr_train.train import pretrain
     from clr_train.training.dry_run import describe
 
@@ -105,7 +105,7 @@ def _run(*, resume: bool, overwrite: bool, dry_run: bool, **options: Any) -> Non
 
 
 def _not_given(ctx: click.Context, saved: dict[str, Any]) -> dict[str, Any]:
-    """Pick from a run's saved options those that neither a flag nor --config sets."""
+    """Return those saved options of a run that neither a flag nor --config sets."""
     params = {param.name: param for param in ctx.command.params}
     return {
         name: params[name].type_cast_value(ctx, value)

@@ -19,7 +19,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     Parameters
     ----------
     path : path
-        Keys are flags without their dashes in front; ``batch-size`` and ``batch_size`` are one.
+        Keys are flags without the leading dashes; ``batch-size`` and ``batch_size`` are the same.
 
     Returns
     -------
@@ -29,7 +29,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     OptionError
-        No such file, not TOML, or a key that is no option.
+        The file does not exist or is not TOML, or a key is not an option.
     """
     path = Path(path)
     try:
@@ -40,16 +40,15 @@ def read_config(path: str | Path) -> dict[str, Any]:
         raise OptionError("not a TOML file", file=path, found=error) from None
     options = {key.replace("-", "_"): value for key, value in table.items()}
     known = {field.name for field in dataclasses.fields(TrainConfig)}
-    for name in options:
-        if name not in known:
-            raise OptionError(
-                "unknown option", file=path, field=name, advice="see clr-train --help for the names"
-            )
+    for name in options.keys() - known:
+        raise OptionError(
+            "unknown option", file=path, field=name, advice="see clr-train --help for the names"
+        )
     return options
 
 
 def write_config(path: str | Path, *, config: TrainConfig) -> None:
-    """Write the options as TOML, as `read_config` reads them; what is None is left out."""
+    """Write the options as TOML for `read_config`; options that are None are left out."""
     lines = [
         f"{name} = {_toml(value)}" for name, value in config.to_dict().items() if value is not None
     ]
@@ -67,5 +66,5 @@ def _toml(value: Any) -> str:
             for c in value
         )
         return f'"{escaped}"'
-    # A TOML float needs a digit on both sides of its point: 1e-05 is one, inf too.
+    # repr gives valid TOML for every float, also for 1e-05 and inf.
     return repr(value)

@@ -1,11 +1,10 @@
-"""The network with what it needs around it: engine, device, precision, views, dropped paths."""
+"""The network with its engine, device, precision and views."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -17,31 +16,27 @@ from clr_train.keys import fold_in, key
 from clr_train.loss import nt_xent, supervised_contrastive
 from clr_train.network.encoder import ContrastiveModel
 from clr_train.network.models import MODELS, EncoderConfig
-from clr_train.runtime.processes import World, pick_device
 from clr_train.sparse import get_engine
-from clr_train.stream.stream import ParticleStream, StreamConfig
-from clr_train.training.checkpoint import CheckpointError, load_checkpoint
 from clr_train.views.make import ViewConfig, as_sites, make_views
 from pilarnet_convert.options import OptionError
 
-__all__ = ["Learner", "load_learner", "open_stream"]
+__all__ = ["Learner"]
 
-#: Tells the keys of dropped paths from those of views.
+#: Makes the random keys of dropped paths differ from those of views.
 _PATHS: Final = 1 << 20
-_WORKERS_OF_A_GPU: Final = 4
 
 
 class Learner:
-    """An encoder that can be trained and asked for features.
+    """An encoder with a projection head, for training and for computing features.
 
-    Its initial weights depend on the seed alone.
+    Its initial weights depend only on the seed.
 
     Parameters
     ----------
     config : TrainConfig
         Model, views, loss, engine, precision, seed.
     device : torch.device
-        Where the network is.
+        Device of the network.
 
     Attributes
     ----------
@@ -53,7 +48,7 @@ class Learner:
     Raises
     ------
     PilarnetError
-        An unknown model, engine or augmentation, or an engine that is not installed.
+        The model, engine or augmentation is unknown, or the engine is not installed.
     """
 
     def __init__(self, config: TrainConfig, *, device: torch.device) -> None:
@@ -77,7 +72,7 @@ class Learner:
         """Embed two views of each particle.
 
         Views, and the paths that are dropped in training, are keyed by seed, epoch, particle and
-        view: the same call gives the same again, in any batch and on any process.
+        view: they are the same in any batch and on any process.
 
         Parameters
         ----------
@@ -103,14 +98,14 @@ class Learner:
         return halves
 
     def represent(self, batch: ParticleBatch) -> Tensor:
-        """Give the frozen encoder's features of particles as they are, float32 [N, C]."""
+        """Compute the features of particles, without augmentation or gradient, float32 [N, C]."""
         sites = as_sites(batch.to(self.device), energy_transform=self.config.energy_transform)
         with torch.no_grad(), self.evaluating(), self._autocast():
             features: Tensor = self.model.encoder(sites, self.engine)
         return features.float()
 
     def loss(self, first: Tensor, second: Tensor, label: Tensor, *, gather: bool = True) -> Tensor:
-        """Contrast projections [N, D] of two views, by default over all processes."""
+        """Compute the loss of projections [N, D] of two views, by default over all processes."""
         temperature = self.config.temperature
         if self.config.loss == "supervised":
             return supervised_contrastive(
@@ -120,7 +115,7 @@ class Learner:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Keep all paths for a while."""
+        """Drop no paths inside this context."""
         was_training = self.model.training
         self.model.eval()
         try:
@@ -134,50 +129,15 @@ class Learner:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Give the sizes of the encoder, for a checkpoint."""
+        """Return the sizes of the encoder, for a checkpoint."""
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in dataclasses.asdict(self.model.encoder.config).items()
         }
 
-    def load(self, state: Mapping[str, Any], *, file: str | Path | None = None) -> None:
-        """Take over the weights of a checkpoint.
-
-        Parameters
-        ----------
-        state : mapping
-            The fields of a checkpoint, see `clr_train.training.checkpoint`.
-        file : path, optional
-            Where it was read from, for the message.
-
-        Raises
-        ------
-        CheckpointError
-            The encoder has other sizes, or the weights do not fit.
-        """
-        if self.describe() != state["encoder"]:
-            raise CheckpointError(
-                "checkpoint of another model",
-                file=file,
-                field="encoder",
-                expected=self.describe(),
-                found=state["encoder"],
-                advice="use the release of pilarnet-clr that wrote it, or train anew",
-            )
-        try:
-            self.model.load_state_dict(state["model"])
-        except RuntimeError as error:
-            raise CheckpointError(
-                "checkpoint of another model: its weights do not fit",
-                file=file,
-                field="model",
-                found=" ".join(str(error).split()),
-                advice="use the release of pilarnet-clr that wrote it, or train anew",
-            ) from error
-
 
 def encoder_config(config: TrainConfig) -> EncoderConfig:
-    """Find the sizes of a run's encoder.
+    """Return the sizes of the encoder of a run.
 
     Raises
     ------
@@ -193,75 +153,3 @@ def encoder_config(config: TrainConfig) -> EncoderConfig:
         )
     chosen = {name: value for name in SHAPE_OPTIONS if (value := getattr(config, name)) is not None}
     return dataclasses.replace(MODELS[config.model], **chosen)
-
-
-def load_learner(
-    path: str | Path, *, device: str = "auto", engine: str = "auto", precision: str = "auto"
-) -> Learner:
-    """Load a pretrained encoder; the engine and the device need not be those of its training.
-
-    Parameters
-    ----------
-    path : path
-        A checkpoint of ``clr-train``.
-    device, engine, precision : str
-        As the options of ``clr-train``.
-
-    Returns
-    -------
-    Learner
-        ``represent`` gives the features of particles; ``model.encoder`` is the network.
-
-    Raises
-    ------
-    CheckpointError
-        No checkpoint that can be read, or of a model that this version does not have.
-    """
-    state = load_checkpoint(path)
-    config = dataclasses.replace(
-        TrainConfig.from_dict(state["config"]), device=device, engine=engine, precision=precision
-    )
-    learner = Learner(config, device=pick_device(device))
-    learner.load(state, file=path)
-    learner.model.eval()
-    return learner
-
-
-def open_stream(config: TrainConfig, *, split: str, world: World | None = None) -> ParticleStream:
-    """Open the particles of a split that pass the run's filters.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        The run.
-    split : str
-        Which particles.
-    world : World, optional
-        The processes that share each batch, for training; left out for evaluation, which reads
-        in the calling process.
-
-    Returns
-    -------
-    ParticleStream
-    """
-    on_gpu = world is not None and world.device.type == "cuda"
-    workers = config.workers
-    if workers is None:
-        workers = _WORKERS_OF_A_GPU if on_gpu else 0
-    return ParticleStream(
-        StreamConfig(
-            shards=config.shards,
-            split=split,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            classes=config.classes,
-            min_voxels=config.min_voxels,
-            max_voxels=config.max_voxels,
-            voxel_budget=config.voxel_budget,
-            balanced=config.balanced and world is not None,
-            workers=workers if world is not None else 0,
-            pin_memory=on_gpu,
-        ),
-        rank=world.rank if world else 0,
-        world_size=world.size if world else 1,
-    )

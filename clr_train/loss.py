@@ -6,12 +6,17 @@ single process), D the width of the projections.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+
+from clr_train.runtime.processes import (
+    gather_rows,
+    gather_sizes,
+    get_rank,
+    is_distributed,
+    sum_over_ranks,
+)
 
 __all__ = ["nt_xent", "supervised_contrastive"]
 
@@ -106,15 +111,15 @@ def _contrast(
     with torch.autocast(first_nd.device.type, enabled=False):
         normalize = torch.nn.functional.normalize
         own = torch.cat([normalize(first_nd.float()), normalize(second_nd.float())], dim=1)
-        if gather and dist.is_initialized():
-            sizes = _sizes(own)
-            every = _Gather.apply(own, sizes)  # type: ignore[no-untyped-call]
-            start = sum(sizes[: dist.get_rank()])
+        if gather and is_distributed():
+            sizes = gather_sizes(own)
+            every = gather_rows(own, sizes=sizes)
+            start = sum(sizes[: get_rank()])
             # A particle is its own group; labels are shared between the ranks.
             every_group = (
                 torch.arange(sum(sizes), device=own.device)
                 if own_pairs
-                else _gather_rows(group_n[:, None], sizes)[:, 0]
+                else gather_rows(group_n, sizes=sizes)
             )
         else:
             every, every_group, start = own, group_n, 0
@@ -128,8 +133,8 @@ def _contrast(
             every_group.repeat(2),
             temperature=temperature,
         )
-        if gather and dist.is_initialized():
-            total = _SumOverRanks.apply(total)  # type: ignore[no-untyped-call]
+        if gather and is_distributed():
+            total = sum_over_ranks(total)
         loss: Tensor = total / len(contrast_2nd)
     return loss
 
@@ -171,51 +176,3 @@ def _block(
     log_denominator = others.logsumexp(dim=1)
     mean_positive = (similarity * positive).sum(dim=1) / positive.sum(dim=1)
     return (log_denominator - mean_positive).sum()
-
-
-def _sizes(rows: Tensor) -> list[int]:
-    """Tell how many rows each rank holds."""
-    own = torch.tensor([len(rows)], device=rows.device)
-    sizes = [torch.empty_like(own) for _ in range(dist.get_world_size())]
-    dist.all_gather(sizes, own)
-    return [int(size) for size in sizes]
-
-
-def _gather_rows(rows: Tensor, sizes: list[int]) -> Tensor:
-    """Join the rows of all ranks in the order of the ranks."""
-    # Collectives want equal shapes: pad to the longest, cut afterwards.
-    padded = rows.new_zeros((max(sizes), *rows.shape[1:]))
-    padded[: len(rows)] = rows
-    parts = [torch.empty_like(padded) for _ in sizes]
-    dist.all_gather(parts, padded)
-    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
-
-
-class _Gather(torch.autograd.Function):
-    """Join the rows of all ranks; the gradient of a row is the sum of what all ranks say of it."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, sizes: list[int]) -> Tensor:
-        ctx.sizes = sizes
-        return _gather_rows(rows, sizes)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        gradient = gradients[0].clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(gradient)
-        start = sum(ctx.sizes[: dist.get_rank()])
-        return gradient[start : start + ctx.sizes[dist.get_rank()]], None
-
-
-class _SumOverRanks(torch.autograd.Function):
-    """Add a value over the ranks; each rank differentiates the sum by its own summand."""
-
-    @staticmethod
-    def forward(_ctx: Any, value: Tensor) -> Tensor:
-        total = value.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(_ctx: Any, *gradients: Tensor) -> Tensor:
-        return gradients[0]

@@ -1,8 +1,8 @@
-"""Pretraining, from top to bottom: read, make two views, contrast, learn, judge, keep.
+"""Pretraining: read a batch, make two views, contrast them, update the weights, evaluate, save.
 
-The run is fixed by its configuration: order, views, dropped paths and initial weights are keyed
-by the seed, and the learning rate by the step. A checkpoint holds the rest, so that a run that
-was stopped at any moment goes on as if it had not been.
+The configuration fixes the run: order, views, dropped paths and initial weights are keyed by the
+seed, and the learning rate by the step. A checkpoint holds the rest, so that a run continues from
+one as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -10,34 +10,35 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from clr_train.batch import ParticleBatch
 from clr_train.config import TrainConfig
-from clr_train.learner import Learner, open_stream
 from clr_train.probe.probes import Scores
-from clr_train.runtime.processes import join_world
+from clr_train.runtime.processes import World, join_world
 from clr_train.runtime.signals import StopRequest, hold_signals
 from clr_train.stream.stream import ParticleStream
-from clr_train.training.gradient_cache import backpropagate, learning_rate, parameter_groups
-from clr_train.training.recorder import Recorder
-from clr_train.training.resume import Progress, restore
+from clr_train.training.gradient_cache import backpropagate
+from clr_train.training.optimizer import learning_rate, set_learning_rate
+from clr_train.training.recorder import NullRecorder, Recorder
+from clr_train.training.resume import TrainingRun, start_run
+from pilarnet_convert.console import print_line
 from pilarnet_convert.errors import PilarnetError
 
-__all__ = ["TrainResult", "TrainingError", "count_steps", "pretrain"]
+__all__ = ["TrainResult", "TrainingError", "pretrain"]
 
-_NAMED_PARTICLES = 8
+#: Particles that an error message lists.
+_LISTED = 8
 
 
 class TrainingError(PilarnetError):
-    """Training that cannot go on: a loss or a gradient that is not finite."""
+    """A loss or a gradient is not finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class TrainResult:
     stopped_by : int
         The signal that ended the run early, 0 if none did.
     probe : dict of str to Scores
-        What the final probe read; empty when it was not made.
+        Scores of the final probe; empty if it was not made.
     """
 
     step: int
@@ -69,14 +70,14 @@ def pretrain(
     resume: bool = False,
     overwrite: bool = False,
     show_progress: bool = False,
-    say: Callable[[str], object] = tqdm.write,
+    say: Callable[[str], object] = print_line,
 ) -> TrainResult:
     """Pretrain an encoder.
 
     Parameters
     ----------
     config : TrainConfig
-        The run.
+        The options of the run.
     resume : bool
         Continue from the latest checkpoint in ``config.out``, if there is one.
     overwrite : bool
@@ -84,110 +85,84 @@ def pretrain(
     show_progress : bool
         Draw a bar on standard error if that is a terminal.
     say : callable
-        Takes each line for the user.
-
-    Returns
-    -------
-    TrainResult
+        Receives each line for the user.
 
     Raises
     ------
     PilarnetError
-        Shards, options, device or checkpoint that cannot be used, or an output folder in use.
+        Shards, options, device or checkpoint cannot be used, or the output folder is in use.
     TrainingError
-        A loss or gradient that is not finite.
+        A loss or gradient is not finite.
     """
-    with join_world(config.device) as world, StopRequest() as stop, ExitStack() as stack:
-        stream = open_stream(config, split=config.split, world=world)
-        total_steps = count_steps(config, stream=stream)
-        learner = Learner(config, device=world.device)
-        weights = list(learner.model.parameters())
-        optimizer = torch.optim.AdamW(
-            parameter_groups(weights, weight_decay=config.weight_decay), betas=(0.9, 0.95)
-        )
-        recorder = state = None
-        if world.is_main:
-            recorder = stack.enter_context(
-                Recorder(
-                    config=config,
-                    learner=learner,
-                    optimizer=optimizer,
-                    stream=stream,
-                    total_steps=total_steps,
-                    resume=resume,
-                    overwrite=overwrite,
-                    show_progress=show_progress,
-                    say=say,
-                )
+    with join_world(config.device) as world, StopRequest() as stop:
+        run = start_run(config, world=world)
+        with (
+            Recorder(run, resume=resume, overwrite=overwrite, show_progress=show_progress, say=say)
+            if world.is_main
+            else NullRecorder()
+        ) as recorder:
+            # Training draws nothing from this generator, but a checkpoint holds its state.
+            torch.manual_seed(config.seed)
+            state = world.share(recorder.load())
+            if state is not None:
+                run.restore(state, file=recorder.last_checkpoint)
+            recorder.begin()
+            stopped_by = _train(run, world=world, stop=stop, recorder=recorder)
+            stop.release()  # a signal may end the probe at once: everything is saved
+            return TrainResult(
+                step=run.progress.step,
+                total_steps=run.total_steps,
+                checkpoint=recorder.last_checkpoint,
+                stopped_by=stopped_by,
+                probe={} if stopped_by else recorder.finish(),
             )
-            state = recorder.load()
-        state = world.share(state)
-        # Nothing here draws from it; what a checkpoint says of it is the run's own all the same.
-        torch.manual_seed(config.seed)
-        progress = Progress()
-        if state is not None:
-            file = recorder.last_checkpoint if recorder is not None else None
-            progress = restore(state, learner=learner, optimizer=optimizer, file=file)
-        if recorder is not None:
-            recorder.begin(progress)
-
-        batches = _batches(stream, begin=progress.step, end=total_steps)
-        stopped_by = 0
-        while progress.step < total_steps and not stopped_by:
-            asked = time.perf_counter()
-            epoch, batch = next(batches)
-            came = time.perf_counter()
-
-            rate = learning_rate(progress.step, total_steps=total_steps, config=config)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.zero_grad(set_to_none=True)
-            loss = backpropagate(
-                batch.to(world.device, non_blocking=True),
-                project=partial(learner.project, epoch=epoch),
-                loss=learner.loss,
-                micro_batch_size=config.micro_batch_size,
-            )
-            # The loss is that of the joined batch: its gradient is the sum over the processes.
-            world.sum_gradients(weights)
-            norm = torch.nn.utils.clip_grad_norm_(weights, config.clip_norm)
-            _require_finite(float(loss), float(norm), progress, batch, recorder)
-            optimizer.step()
-
-            progress.step += 1
-            done = time.perf_counter()
-            progress.seconds += done - asked
-            stopped_by = world.largest(stop.signal) if progress.step < total_steps else 0
-            if recorder is not None:
-                recorder.record(
-                    {
-                        "epoch": epoch,
-                        "loss": float(loss),
-                        "learning_rate": rate,
-                        "gradient_norm": float(norm),
-                        "particles": batch.num_particles * world.size,
-                        "seconds": progress.seconds,
-                        "particles_per_second": batch.num_particles * world.size / (done - asked),
-                        "data_wait_share": (came - asked) / (done - asked),
-                    },
-                    stopping=bool(stopped_by),
-                )
-
-        stop.release()  # nothing is lost any more: a signal ends the probe at once
-        finished = recorder is not None and not stopped_by
-        return TrainResult(
-            step=progress.step,
-            total_steps=total_steps,
-            checkpoint=recorder.last_checkpoint if recorder else None,
-            stopped_by=stopped_by,
-            probe=recorder.finish() if recorder and finished else {},
-        )
 
 
-def count_steps(config: TrainConfig, *, stream: ParticleStream) -> int:
-    """Count the steps of a run: those of its epochs, or ``max_steps`` if that is fewer."""
-    steps = config.epochs * stream.num_batches
-    return steps if config.max_steps is None else min(steps, config.max_steps)
+def _train(run: TrainingRun, *, world: World, stop: StopRequest, recorder: NullRecorder) -> int:
+    """Train until the last step or a signal; return the signal, 0 if there was none."""
+    progress, stopped_by = run.progress, 0
+    batches = _batches(run.stream, begin=progress.step, end=run.total_steps)
+    while progress.step < run.total_steps and not stopped_by:
+        start = time.perf_counter()
+        epoch, batch = next(batches)
+        waited = time.perf_counter() - start
+        figures = _step(run, batch, epoch=epoch, world=world)
+        if not all(map(math.isfinite, figures.values())):
+            raise _nonfinite_error(figures, batch, step=progress.step + 1, recorder=recorder)
+        run.optimizer.step()
+        seconds = time.perf_counter() - start
+        progress.step += 1
+        progress.seconds += seconds
+        if progress.step < run.total_steps:
+            stopped_by = world.largest(stop.signal)
+        particles = batch.num_particles * world.size
+        figures |= {
+            "epoch": epoch,
+            "particles": particles,
+            "seconds": progress.seconds,
+            "particles_per_second": particles / seconds,
+            "data_wait_share": waited / seconds,
+        }
+        recorder.record(figures, stopping=bool(stopped_by))
+    return stopped_by
+
+
+def _step(run: TrainingRun, batch: ParticleBatch, *, epoch: int, world: World) -> dict[str, float]:
+    """Compute the gradients of a batch and set the learning rate; return figures of the step."""
+    config, learner = run.config, run.learner
+    rate = learning_rate(run.progress.step, total_steps=run.total_steps, config=config)
+    set_learning_rate(run.optimizer, rate)
+    run.optimizer.zero_grad(set_to_none=True)
+    loss = backpropagate(
+        batch.to(world.device, non_blocking=True),
+        project=partial(learner.project, epoch=epoch),
+        loss=learner.loss,
+        micro_batch_size=config.micro_batch_size,
+    )
+    # The loss is that of the joined batch: its gradient is the sum over the processes.
+    world.sum_gradients(run.parameters)
+    norm = torch.nn.utils.clip_grad_norm_(run.parameters, config.clip_norm)
+    return {"loss": float(loss), "learning_rate": rate, "gradient_norm": float(norm)}
 
 
 def _batches(
@@ -198,33 +173,26 @@ def _batches(
     while step < end:
         epoch, start = divmod(step, stream.num_batches)
         batches = stream.batches(epoch, start_batch=start)
-        # Reading processes, if there are any, start with the first batch.
-        with hold_signals() if stream.config.workers else nullcontext():
+        # The processes that read start with the first batch.
+        with hold_signals() if stream.workers else nullcontext():
             first = list(islice(batches, 1))
         for batch in islice(chain(first, batches), end - step):
             yield epoch, batch
             step += 1
 
 
-def _require_finite(
-    loss: float, norm: float, progress: Progress, batch: ParticleBatch, recorder: Recorder | None
-) -> None:
-    """Stop before a step that would spoil the weights."""
-    if math.isfinite(loss) and math.isfinite(norm):
-        return
+def _nonfinite_error(
+    figures: dict[str, float], batch: ParticleBatch, *, step: int, recorder: NullRecorder
+) -> TrainingError:
     particles = batch.particle.tolist()
-    named = ", ".join(map(str, particles[:_NAMED_PARTICLES]))
-    last = None
-    if recorder is not None:
-        last = recorder.last_checkpoint
-        if len(particles) > _NAMED_PARTICLES:
-            named += (
-                f", ... in all {len(particles)}, listed in {recorder.note_nonfinite(particles)}"
-            )
-    raise TrainingError(
-        f"the {'gradient' if math.isfinite(loss) else 'loss'} of step {progress.step + 1} is not "
-        f"finite, with the particles {named} of the split in the batch",
-        found=f"loss {loss}, gradient norm {norm}",
-        advice=f"the last good checkpoint is {last or 'none: none was due yet'}; try a lower --lr "
-        "or --precision fp32, and look at these particles",
+    listed = ", ".join(map(str, particles[:_LISTED]))
+    file = recorder.write_nonfinite(particles)
+    if len(particles) > _LISTED:
+        listed += ", ..." + (f" (all {len(particles)} in {file})" if file else "")
+    loss, norm = figures["loss"], figures["gradient_norm"]
+    return TrainingError(
+        f"the {'gradient' if math.isfinite(loss) else 'loss'} of step {step} is not finite",
+        found=f"loss {loss}, gradient norm {norm}, in the batch the particles {listed}",
+        advice=f"the last good checkpoint is {recorder.last_checkpoint or 'none: none was due yet'}"
+        "; try a lower --lr or --precision fp32, and look at these particles",
     )

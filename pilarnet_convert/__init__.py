@@ -1,26 +1,21 @@
-"""From LArCV2 files of PILArNet to shards of labelled single-particle clouds.
+"""From LArCV2 files of PILArNet to shards of labelled single particles.
 
-The data take this path, and imports run one way along it::
+The path of the data::
 
-    plan -> rootfile -> baskets -> decode -> larcv, dlp -> columns -> particles
-         -> spool -> encode -> shardwriter -> packedrows, shards
+    readers/ -> particles -> shards/
 
 ========== =====================================================================
-plan       which files make up which source, and how the work is cut
-rootfile   uproot: the metadata of ROOT files
-baskets    fetching and decompressing what the metadata point at
-decode     from bytes to arrays
-larcv      the native reader of LArCV2 products
-dlp        the same columns through dlp_opendata_api, ROOT and LArCV2
-products   what must hold of the products of a source
-columns    what every reader delivers, and what must hold of it
-particles  clouds of single particles, their labels and splits
-spool      clouds on their way to a shard
-encode     the bytes of a Zarr array; shardwriter makes whole shards of them
-shards     opening and reading shards; packedrows reads what encode writes
-conversion the conversion as a whole: outfolder, schedule, work and record serve it
-stats      what is in the shards; report shows it, verification checks it
-schema     classes, arrays and names; errors, console and processes serve everything
+conversion the conversion as a whole, from inputs to a finished set of shards
+config     its options; manifest, what of them is kept with the shards
+plan       which events make up which task
+task       what a worker does: read, check, split up, write
+executors  where tasks run: starting and ending processes
+readers    from files of the field to events
+particles  from events to single particles: selection, labels, splits
+shards     the format: writing, reading, checking and counting
+files      everything that is written in the output folder
+species    the five classes; ragged, offsets of ragged arrays; tally, counts of clusters
+cli        the commands; options, console and errors serve all packages
 ========== =====================================================================
 
 In a notebook::
@@ -28,7 +23,7 @@ In a notebook::
     from pilarnet_convert import convert, open_shards
 
     shards = convert("dlprod_512px_*.root", "shards/", workers=4)
-    columns = shards.splits["train"][0].read(["x", "y", "z", "energy", "offset", "label"])
+    arrays = shards.splits["train"][0].read(["x", "y", "z", "energy", "offset", "label"])
 """
 
 from __future__ import annotations

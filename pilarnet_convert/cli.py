@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.console import INTERRUPTED, Command
 from pilarnet_convert.conversion import convert
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.options import make_flags
+from pilarnet_convert.shards.class_plot import plot_classes
 from pilarnet_convert.shards.reader import open_shards
 from pilarnet_convert.shards.statistics import statistics
-from pilarnet_convert.shards.tables import plot, render
+from pilarnet_convert.shards.tables import render
 from pilarnet_convert.shards.verify import verify
 
 __all__ = ["convert_command", "stats_command"]
@@ -37,67 +39,9 @@ class _ConvertCommand(Command):
         return super().parse_args(ctx, spread)
 
 
-@click.command(
-    "pilarnet-convert",
-    cls=_ConvertCommand,
-    epilog="""\b
-Examples:
-  pilarnet-convert --input dlprod_512px_*.root --out shards/
-  pilarnet-convert --input /data/pilarnet --out shards/ --workers 16
-  pilarnet-convert --input /data/pilarnet --out shards/ --workers 16 --resume
-""",
-)
-@click.option(
-    "--input",
-    "inputs",
-    metavar="PATH [PATH ...]",
-    multiple=True,
-    required=True,
-    help="LArCV2 files, folders of them, or globs; may be repeated. Of the archive's three files "
-    "of a source (dlprod_*, cluster/dlprod_cluster_*, particle/dlprod_particle_*) any will do.",
-)
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="The folder to write shards to."
-)
-@click.option("--min-voxels", default=10, help="The least number of voxels of a particle.")
-@click.option(
-    "--splits",
-    default="train=0.8,val=0.1,test=0.1",
-    help="Fractions of the events; all particles of an event go to one split.",
-)
-@click.option("--primaries-only", is_flag=True, help="Keep only primary particles.")
-@click.option(
-    "--particles-per-shard", default=16_384, help="Particles of every shard but a split's last."
-)
-@click.option(
-    "--workers",
-    type=int,
-    show_default="all cores",
-    help="Processes; the shards are the same for any number.",
-)
-@click.option(
-    "--reader",
-    type=click.Choice(["native", "dlp"]),
-    default="native",
-    help="native needs no ROOT; dlp reads through dlp_opendata_api, ROOT and LArCV2.",
-)
-@click.option("--resume", is_flag=True, help="Go on with an unfinished conversion.")
-@click.option("--overwrite", is_flag=True, help="Replace the shards that are in the folder.")
-@click.option(
-    "--skip-bad-files",
-    is_flag=True,
-    help="Leave out what cannot be read; it is listed, and the exit code is 3.",
-)
-@click.option("--max-events", type=int, help="Take only the first of all events.")
-@click.option(
-    "--unknown-pdg",
-    type=click.Choice(["error", "other"]),
-    default="error",
-    help="What a PDG code that names no particle is: an error, or another species.",
-)
-def convert_command(inputs: tuple[str, ...], out: Path, **options: Any) -> None:
-    """Convert PILArNet's LArCV2 files into shards of labelled single-particle voxel clouds."""
-    # A batch system's warning; what is finished is kept, as after Ctrl-C.
+def _convert(inputs: tuple[str, ...], out: Path, **options: Any) -> None:
+    ctx = click.get_current_context()
+    # SIGTERM is a batch system's warning; what is finished is kept, as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         shards = convert(inputs, out, show_progress=True, **options)
@@ -106,12 +50,47 @@ def convert_command(inputs: tuple[str, ...], out: Path, **options: Any) -> None:
             f"interrupted; go on with the same command and --resume ({out} keeps what is finished)",
             err=True,
         )
-        sys.exit(INTERRUPTED)
+        ctx.exit(INTERRUPTED)
     found = statistics(shards)
     click.echo(render(found, brief=True))
     if found.bad_files:
         click.echo(f"error: {len(found.bad_files)} bad files were left out, see above", err=True)
-        sys.exit(3)
+        ctx.exit(3)
+
+
+convert_command = _ConvertCommand(
+    "pilarnet-convert",
+    callback=_convert,
+    help="Convert PILArNet's LArCV2 files into shards of labelled single particles.",
+    epilog="""\b
+Examples:
+  pilarnet-convert --input dlprod_512px_*.root --out shards/
+  pilarnet-convert --input /data/pilarnet --out shards/ --workers 16
+  pilarnet-convert --input /data/pilarnet --out shards/ --workers 16 --resume
+""",
+    params=[
+        click.Option(
+            ["--input", "inputs"],
+            metavar="PATH [PATH ...]",
+            multiple=True,
+            required=True,
+            help="LArCV2 files, folders of them, or globs; may be repeated. Of the archive's three "
+            "files of a source (dlprod_*, cluster/dlprod_cluster_*, particle/dlprod_particle_*) "
+            "any will do.",
+        ),
+        click.Option(
+            ["--out"],
+            type=click.Path(path_type=Path),
+            required=True,
+            help="The folder to write shards to.",
+        ),
+        *make_flags(ConvertConfig),
+        click.Option(["--resume"], is_flag=True, help="Go on with an unfinished conversion."),
+        click.Option(
+            ["--overwrite"], is_flag=True, help="Replace the shards that are in the folder."
+        ),
+    ],
+)
 
 
 @click.command(
@@ -164,4 +143,4 @@ def stats_command(shards: Path, style: Any, picture: Path | None, check: bool) -
     opened = open_shards(shards)
     click.echo(render(statistics(opened, show_progress=True), style=style))
     if picture is not None:
-        plot(opened, picture)
+        plot_classes(opened, picture)

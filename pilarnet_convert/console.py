@@ -14,7 +14,7 @@ from tqdm import tqdm
 from pilarnet_convert import __version__
 from pilarnet_convert.errors import PilarnetError
 
-__all__ = ["Command", "progress_bar"]
+__all__ = ["Command", "print_line", "progress_bar"]
 
 INTERRUPTED = 130  # what a shell reports for a process ended by Ctrl-C
 _DEBUG = "pilarnet.debug"
@@ -128,3 +128,8 @@ def progress_bar(
         dynamic_ncols=True,
         disable=None if show else True,
     )
+
+
+def print_line(line: str) -> None:
+    """Print a line on standard output, above any progress bar."""
+    tqdm.write(line)

@@ -1,4 +1,4 @@
-"""The output folder: what may be written there, and the record that makes ``--resume`` safe."""
+"""Everything that is written in an output folder: how, by whom, and what may be removed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,47 @@ from pathlib import Path
 from typing import Any, Final
 
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.shards.format import FORMAT_NAME, SPLITS
+from pilarnet_convert.shards.format import FORMAT_NAME, SPLITS, shard_name
+from pilarnet_convert.shards.writer import group_document
 
-__all__ = ["OutFolder"]
+__all__ = ["OutputFolder", "locked", "replace_file"]
 
 _SHARD_NAME: Final = re.compile(r"\d{5,}")
 
 
-class OutFolder:
-    """An output folder and, while a conversion runs, its record in ``.conversion``.
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file so that it appears whole, in place of what was there."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_bytes(data)
+    os.replace(beside, path)
+
+
+@contextmanager
+def locked(path: Path, *, in_use: PilarnetError) -> Iterator[None]:
+    """Hold a lock on the file `path`, which is made; it goes with the process.
+
+    Raises
+    ------
+    PilarnetError
+        `in_use`, if another process holds the lock.
+    """
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise in_use from None
+        yield
+
+
+class OutputFolder:
+    """The folder of a set of shards, and while a conversion runs its ``.conversion`` inside.
+
+    ========================= =================================================================
+    ``.conversion/manifest``  what is converted and how, which ``--resume`` compares
+    ``.conversion/tasks/``    the record of each task that is done
+    ``.conversion/scratch/``  shards that are being written
+    ``.conversion/lock``      held by the conversion that runs
+    ========================= =================================================================
 
     Parameters
     ----------
@@ -31,10 +63,10 @@ class OutFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.working = path / ".conversion"
-        self.segments = self.working / "segments"
-        self.scratch = self.working / "scratch"
-        self._record = self.working / "record.json"
+        self._working = path / ".conversion"
+        self._manifest = self._working / "manifest.json"
+        self._tasks = self._working / "tasks"
+        self._scratch = self._working / "scratch"
 
     def check(self, *, resume: bool, overwrite: bool) -> None:
         """Check that a conversion may write here; nothing is changed.
@@ -42,14 +74,14 @@ class OutFolder:
         Raises
         ------
         PilarnetError
-            If the folder holds shards and neither `resume` nor `overwrite` allows for them, or
-            holds something else under the names of the format.
+            If the folder holds shards and neither `resume` nor `overwrite` is given, or it holds
+            something else under the names of the format.
         """
         if self.path.exists() and not self.path.is_dir():
             raise PilarnetError(
                 "the output is not a folder", file=self.path, advice="choose another --out"
             )
-        begun = self.working.exists()
+        begun = self._working.exists()
         if self._is_complete() or begun:
             if not (resume or overwrite):
                 self._refuse("an unfinished conversion" if begun else "shards")
@@ -64,14 +96,14 @@ class OutFolder:
             )
 
     def check_again(self) -> None:
-        """Refuse, once locked, what another conversion made since `check` found nothing.
+        """Refuse, once locked, what another conversion wrote here after `check`.
 
         Raises
         ------
         PilarnetError
             If the folder holds a finished or begun conversion.
         """
-        if self._is_complete() or self._record.exists():
+        if self._is_complete() or self._manifest.exists():
             self._refuse("shards" if self._is_complete() else "an unfinished conversion")
 
     def _refuse(self, what: str) -> None:
@@ -81,72 +113,109 @@ class OutFolder:
             advice="go on with --resume, replace it with --overwrite, or choose another --out",
         )
 
-    def completed(self) -> Mapping[str, Any] | None:
-        """Give the attributes of the shards that are here, or None if they are unfinished."""
-        if not self._is_complete():
-            return None
-        attributes: dict[str, Any] = json.loads((self.path / "zarr.json").read_text())["attributes"]
-        return attributes
-
-    def recorded(self) -> Mapping[str, Any] | None:
-        """Give the plan of the unfinished conversion that is here, or None."""
+    def root(self) -> Mapping[str, Any] | None:
+        """Give the attributes of the finished set of shards that is here, or None."""
         try:
-            record: dict[str, Any] = json.loads(self._record.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            document = json.loads((self.path / "zarr.json").read_text(encoding="utf-8"))
+            attributes: dict[str, Any] = document["attributes"]
+            return attributes if attributes["format"] == FORMAT_NAME else None
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        return record
 
-    def begin(self, plan: Mapping[str, Any]) -> None:
-        """Make the folder and record what is to be done."""
-        for folder in (self.segments, self.scratch):
+    def _is_complete(self) -> bool:
+        return self.root() is not None
+
+    def manifest(self) -> Mapping[str, Any] | None:
+        """Give the manifest of the unfinished conversion that is here, or None."""
+        return _read_json(self._manifest)
+
+    def begin(self, manifest: Mapping[str, Any]) -> None:
+        """Make the folders and write down what is to be done."""
+        for folder in (self._tasks, self._scratch):
             folder.mkdir(parents=True, exist_ok=True)
-        staging = self._record.with_suffix(".new")
-        staging.write_text(json.dumps(plan), encoding="utf-8")
-        os.replace(staging, self._record)
+        replace_file(self._manifest, json.dumps(manifest).encode())
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other conversions out; the lock goes with this process, however it ends."""
-        self.working.mkdir(parents=True, exist_ok=True)
-        with (self.working / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise PilarnetError(
-                    "another conversion is writing here",
-                    file=self.path,
-                    advice="wait for it, or choose another --out",
-                ) from error
+        """Keep other conversions out of this folder."""
+        self._working.mkdir(parents=True, exist_ok=True)
+        in_use = PilarnetError(
+            "another conversion is writing here",
+            file=self.path,
+            advice="wait for it, or choose another --out",
+        )
+        with locked(self._working / "lock", in_use=in_use):
             yield
 
+    def begin_task(self, task: int) -> None:
+        """Remove what the task wrote when it was begun before: its record, then its shards."""
+        self._record(task).unlink(missing_ok=True)
+        for split in SPLITS:
+            self._remove_shard(self.path / shard_name(split, task))
+
+    @contextmanager
+    def new_shard(self, name: str) -> Iterator[Path]:
+        """Give a folder to write a shard in; at the end it appears whole under its name."""
+        building = self._scratch / name.replace("/", "-")
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+        yield building
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(building, target)
+
+    def _remove_shard(self, shard: Path) -> None:
+        """Remove a shard, first from its place, so that no part of it is taken for the whole."""
+        if shard.exists():
+            removed = self._scratch / f"removed-{shard.parent.name}-{shard.name}"
+            shutil.rmtree(removed, ignore_errors=True)
+            os.replace(shard, removed)
+            shutil.rmtree(removed)
+
+    def end_task(self, task: int, record: Mapping[str, Any]) -> None:
+        """Write the record of a task, after which it is done."""
+        replace_file(self._record(task), json.dumps(record).encode())
+
+    def record(self, task: int) -> Mapping[str, Any] | None:
+        """Give the record of a task, or None if it is not done."""
+        return _read_json(self._record(task))
+
+    def _record(self, task: int) -> Path:
+        return self._tasks / f"{task:05d}.json"
+
+    def write_root(self, attributes: Mapping[str, Any]) -> None:
+        """Write the groups of the splits and, last, the root, which makes the set readable."""
+        for split in SPLITS:
+            (self.path / split).mkdir(exist_ok=True)
+            replace_file(self.path / split / "zarr.json", group_document({}))
+        replace_file(self.path / "zarr.json", group_document(attributes))
+
     def finish(self) -> None:
-        """Remove the record and the segments; the shards stay."""
-        shutil.rmtree(self.working, ignore_errors=True)
+        """Remove ``.conversion``; the shards stay."""
+        shutil.rmtree(self._working, ignore_errors=True)
 
     def clear(self) -> None:
         """Remove what a conversion wrote, and nothing else."""
-        # The record first and each shard at once, so that whoever is killed here leaves nothing
-        # that a later run takes for finished work.
-        self._record.unlink(missing_ok=True)
+        # The manifest and the root go first: whoever is interrupted here leaves nothing behind
+        # that a later conversion takes for finished work.
+        self._manifest.unlink(missing_ok=True)
         (self.path / "zarr.json").unlink(missing_ok=True)
-        self.scratch.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self._tasks, ignore_errors=True)
+        self._scratch.mkdir(parents=True, exist_ok=True)
         for split in SPLITS:
             folder = self.path / split
             for shard in sorted(folder.glob("*")):
                 if _SHARD_NAME.fullmatch(shard.name) and (shard / "zarr.json").exists():
-                    removed = self.scratch / f"removed-{split}-{shard.name}"
-                    shutil.rmtree(removed, ignore_errors=True)
-                    os.replace(shard, removed)
-                    shutil.rmtree(removed)
+                    self._remove_shard(shard)
             (folder / "zarr.json").unlink(missing_ok=True)
             if folder.exists() and not any(folder.iterdir()):
                 folder.rmdir()
-        for folder in (self.segments, self.scratch):
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def _is_complete(self) -> bool:
-        try:
-            document = json.loads((self.path / "zarr.json").read_text(encoding="utf-8"))
-            return bool(document["attributes"]["format"] == FORMAT_NAME)
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+
+def _read_json(path: Path) -> Mapping[str, Any] | None:
+    try:
+        document: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    return document

@@ -1,22 +1,32 @@
-"""From the columns of events to single-particle clouds: which are kept, in which split."""
+"""From events to single particles: which clusters are kept, with what label, in which split."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.ragged import offsets_of
-from pilarnet_convert.readers.events import EventColumns
+from pilarnet_convert.ragged import gather_rows, offsets_of
+from pilarnet_convert.readers.events import Events
 from pilarnet_convert.shards.format import REJECTIONS, SPLITS
 from pilarnet_convert.species import CLASSES, OTHER, label_of_pdg
+from pilarnet_convert.tally import Tally
 
-__all__ = ["Selection", "Tally", "particle_clouds", "split_of_event"]
+__all__ = [
+    "ParticleArrays",
+    "Selection",
+    "concatenate_particles",
+    "split_of_event",
+    "split_up",
+]
+
+_REASONS: Final = tuple(REJECTIONS)
+_KEPT: Final = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +36,7 @@ class Selection:
     Attributes
     ----------
     min_voxels : int
-        The least number of voxels of a cloud; 10 in the original study.
+        The least number of voxels of a particle; 10 in the original study.
     primaries_only : bool
         Keep only particles that are their own parent track, as dlp_opendata_api defines them.
     splits : mapping of str to float
@@ -40,78 +50,36 @@ class Selection:
     )
 
 
-@dataclass(kw_only=True)
-class Tally:
-    """What became of the clusters of some events; tallies of ranges add up.
+@dataclass(frozen=True, kw_only=True)
+class ParticleArrays:
+    """The arrays of some particles, as a shard holds them.
 
     Attributes
     ----------
-    events, seen : int
-        Events, and clusters in them.
-    written : Counter of (split, class name)
-        Particles kept.
-    rejected : Counter of reason
-        Clusters not kept; the reasons are those of `REJECTIONS`.
-    other_pdg : Counter of PDG code
-        The species behind ``other_species``.
-    cubes : set of (nx, ny, nz, dx, dy, dz)
-        Voxels a side and their edges in cm, as found.
+    arrays : dict of str to array
+        Every array of the format; ``process`` indexes `process_names`.
+    process_names : tuple of str
+        Geant4 creation processes.
     """
 
-    events: int = 0
-    seen: int = 0
-    written: Counter[tuple[str, str]] = field(default_factory=Counter)
-    rejected: Counter[str] = field(default_factory=Counter)
-    other_pdg: Counter[int] = field(default_factory=Counter)
-    cubes: set[tuple[float, ...]] = field(default_factory=set)
+    arrays: dict[str, NDArray[Any]]
+    process_names: tuple[str, ...]
 
-    def add(self, other: Tally) -> None:
-        """Add the tally of other events."""
-        self.events += other.events
-        self.seen += other.seen
-        self.written += other.written
-        self.rejected += other.rejected
-        self.other_pdg += other.other_pdg
-        self.cubes |= other.cubes
-
-    def to_json(self) -> dict[str, Any]:
-        """Give the tally as a document, with every split, class and reason in a fixed order."""
-        return {
-            "events": self.events,
-            "clusters_seen": self.seen,
-            "particles_written": {
-                split: {c.name: self.written[split, c.name] for c in CLASSES} for split in SPLITS
-            },
-            "clusters_rejected": {reason: self.rejected[reason] for reason in REJECTIONS},
-            "other_species": {str(pdg): n for pdg, n in sorted(self.other_pdg.items())},
-            "cubes": [list(cube) for cube in sorted(self.cubes)],
-        }
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Tally:
-        """Read a tally back from its document."""
-        written = document["particles_written"]
-        return cls(
-            events=document["events"],
-            seen=document["clusters_seen"],
-            written=Counter({(s, c): n for s, row in written.items() for c, n in row.items()}),
-            rejected=Counter(document["clusters_rejected"]),
-            other_pdg=Counter({int(pdg): n for pdg, n in document["other_species"].items()}),
-            cubes={tuple(cube) for cube in document["cubes"]},
-        )
+    def __len__(self) -> int:
+        return len(self.arrays["label"])
 
 
 def split_of_event(
-    source_name: str, columns: EventColumns, splits: Mapping[str, float]
+    events: Events, *, identity: str, splits: Mapping[str, float]
 ) -> NDArray[np.uint8]:
-    """Assign events to splits by a hash of what they are called.
+    """Assign events to splits, by a hash of their source and numbers.
 
     Parameters
     ----------
-    source_name : str
-        The name of the source.
-    columns : EventColumns
+    events : Events
         E events.
+    identity : str
+        The UUID of their source. Renaming a file moves no event to another split.
     splits : mapping of str to float
         Fractions that add up to 1.
 
@@ -121,26 +89,26 @@ def split_of_event(
         Indices into `SPLITS`; the same for an event wherever and whenever it is converted.
     """
     bounds = np.cumsum([splits.get(split, 0.0) for split in SPLITS])[:-1]
-    keys = zip(columns.run.tolist(), columns.subrun.tolist(), columns.event.tolist(), strict=True)
+    numbers = zip(events.run.tolist(), events.subrun.tolist(), events.event.tolist(), strict=True)
     digests = b"".join(
-        hashlib.blake2b(f"{source_name}:{run}:{subrun}:{event}".encode(), digest_size=8).digest()
-        for run, subrun, event in keys
+        hashlib.blake2b(f"{identity}:{run}:{subrun}:{event}".encode(), digest_size=8).digest()
+        for run, subrun, event in numbers
     )
     uniform = np.frombuffer(digests, "<u8") / 2.0**64
     return np.searchsorted(bounds, uniform, "right").astype(np.uint8)
 
 
-def particle_clouds(
-    columns: EventColumns, *, source_name: str, source: int, selection: Selection
-) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64], Tally]:
-    """Split events into the clouds of single particles.
+def split_up(
+    events: Events, *, identity: str, source: int, selection: Selection
+) -> tuple[dict[str, ParticleArrays], Tally]:
+    """Split events up into single particles.
 
     Parameters
     ----------
-    columns : EventColumns
-        Checked events.
-    source_name : str
-        The name of the source, which decides on the split together with the event's numbers.
+    events : Events
+        Checked events of one source.
+    identity : str
+        The UUID of the source, see `split_of_event`.
     source : int
         The index of the source.
     selection : Selection
@@ -148,66 +116,83 @@ def particle_clouds(
 
     Returns
     -------
-    clouds : dict of str to array
-        The arrays of the shard format, the particles of ``train`` first, then ``val``, ``test``;
-        within a split in the order of the file. ``process`` indexes ``columns.process_names``.
-    split_bounds : int64 array [4]
-        Where each split begins among the particles, and the end.
+    particles : dict of str to ParticleArrays
+        The particles of each split, in the order of the file.
     tally : Tally
         What became of every cluster.
     """
-    event = np.repeat(np.arange(columns.num_events), np.diff(columns.cluster_offset))
-    cluster = np.arange(columns.num_clusters) - columns.cluster_offset[event]
-    has_particle = cluster < np.diff(columns.particle_offset)[event]
-    particle = np.where(has_particle, columns.particle_offset[event] + cluster, -1)
-    num_voxels = np.diff(columns.voxel_offset)
+    event = np.repeat(np.arange(events.num_events), np.diff(events.cluster_offset))
+    cluster = np.arange(events.num_clusters) - events.cluster_offset[event]
+    has_particle = cluster < np.diff(events.particle_offset)[event]
+    particle = np.where(has_particle, events.particle_offset[event] + cluster, -1)
+    num_voxels = np.diff(events.voxel_offset)
     label = np.full(len(event), OTHER, np.int8)
-    label[has_particle] = label_of_pdg(columns.pdg[particle[has_particle]])
+    label[has_particle] = label_of_pdg(events.pdg[particle[has_particle]])
+    reason = _reasons(events, particle, label, num_voxels, selection)
+    split = split_of_event(events, identity=identity, splits=selection.splits)[event]
 
-    reason = _reasons(columns, particle, label, num_voxels, selection)
-    split = split_of_event(source_name, columns, selection.splits)[event]
-    kept = np.flatnonzero(reason == _KEPT)
-    kept = kept[np.argsort(split[kept], kind="stable")]
-    tally = _tally(columns, reason, split, label, particle)
+    particles = {}
+    for number, name in enumerate(SPLITS):
+        kept = np.flatnonzero((reason == _KEPT) & (split == number))
+        owner, of_event = particle[kept], event[kept]
+        arrays = {
+            **_voxels(events, kept, of_event, num_voxels),
+            "label": label[kept],
+            **{field: getattr(events, field)[owner] for field in _OF_PARTICLE},
+            **{field: getattr(events, field)[of_event] for field in _OF_EVENT},
+            "origin": events.origin[of_event].astype(np.float32),
+            "source": np.full(len(kept), source, np.int32),
+            "entry": (events.first_entry + of_event).astype(np.int32),
+            "cluster": cluster[kept].astype(np.int32),
+        }
+        particles[name] = ParticleArrays(arrays=arrays, process_names=events.process_names)
+    return particles, _tally(events, reason, split, label, particle)
 
-    owner, number = particle[kept], event[kept]
-    clouds = {
-        **_voxels(columns, kept, number, num_voxels),
-        "label": label[kept],
-        "pdg": columns.pdg[owner],
-        "process": columns.process[owner],
-        "energy_init": columns.energy_init[owner],
-        "energy_deposit": columns.energy_deposit[owner],
-        "momentum": columns.momentum[owner],
-        "start": columns.start[owner],
-        "end": columns.end[owner],
-        "origin": columns.origin[number].astype(np.float32),
-        "track_id": columns.track_id[owner],
-        "parent_track_id": columns.parent_track_id[owner],
-        "run": columns.run[number],
-        "subrun": columns.subrun[number],
-        "event": columns.event[number],
-        "source": np.full(len(kept), source, np.int32),
-        "entry": (columns.first_entry + number).astype(np.int32),
-        "cluster": cluster[kept].astype(np.int32),
+
+_OF_PARTICLE: Final = (
+    "pdg",
+    "process",
+    "energy_init",
+    "energy_deposit",
+    "momentum",
+    "start",
+    "end",
+    "track_id",
+    "parent_track_id",
+)
+_OF_EVENT: Final = ("run", "subrun", "event")
+
+
+def concatenate_particles(parts: Sequence[ParticleArrays]) -> ParticleArrays:
+    """Join particles, with the creation processes that occur, in order of first appearance."""
+    codes: dict[str, int] = {}
+    processes = []
+    for part in parts:
+        process = part.arrays["process"]
+        used, first, local = np.unique(process, return_index=True, return_inverse=True)
+        for code in used[np.argsort(first)]:
+            codes.setdefault(part.process_names[code], len(codes))
+        table = np.array([codes[part.process_names[code]] for code in used], np.uint8)
+        processes.append(table[local])
+    arrays = {
+        name: np.concatenate([part.arrays[name] for part in parts]) if len(parts) > 1 else values
+        for name, values in parts[0].arrays.items()
+        if name not in ("offset", "process")
     }
-    split_bounds = np.searchsorted(split[kept], np.arange(len(SPLITS) + 1))
-    return clouds, split_bounds, tally
-
-
-_KEPT = -1
-_REASONS = tuple(REJECTIONS)
+    arrays["offset"] = offsets_of(np.concatenate([np.diff(p.arrays["offset"]) for p in parts]))
+    arrays["process"] = np.concatenate(processes)
+    return ParticleArrays(arrays=arrays, process_names=tuple(codes))
 
 
 def _reasons(
-    columns: EventColumns,
+    events: Events,
     particle: NDArray[np.int64],
     label: NDArray[np.int8],
     num_voxels: NDArray[np.int64],
     selection: Selection,
 ) -> NDArray[np.int64]:
     """Give each cluster the index of the first reason against it, or -1."""
-    secondary = columns.track_id != columns.parent_track_id
+    secondary = events.track_id != events.parent_track_id
     against = {
         "no_particle": particle < 0,
         "other_species": label == OTHER,
@@ -220,7 +205,7 @@ def _reasons(
 
 
 def _tally(
-    columns: EventColumns,
+    events: Events,
     reason: NDArray[np.int64],
     split: NDArray[np.uint8],
     label: NDArray[np.int8],
@@ -230,12 +215,12 @@ def _tally(
     kept = reason == _KEPT
     np.add.at(written, (split[kept], label[kept]), 1)
     rejected = np.bincount(reason[~kept], minlength=len(_REASONS))
-    other = columns.pdg[particle[reason == _REASONS.index("other_species")]]
+    other = events.pdg[particle[reason == _REASONS.index("other_species")]]
     codes, counts = np.unique(other, return_counts=True)
-    cubes = np.unique(np.hstack([columns.grid, columns.voxel_size]), axis=0)
+    cubes = np.unique(np.hstack([events.grid, events.voxel_size]), axis=0)
     return Tally(
-        events=columns.num_events,
-        seen=columns.num_clusters,
+        events=events.num_events,
+        seen=events.num_clusters,
         written=Counter(
             {
                 (SPLITS[s], CLASSES[c].name): int(written[s, c])
@@ -249,20 +234,19 @@ def _tally(
 
 
 def _voxels(
-    columns: EventColumns,
+    events: Events,
     kept: NDArray[np.int64],
     event: NDArray[np.int64],
     num_voxels: NDArray[np.int64],
 ) -> dict[str, NDArray[Any]]:
     """Gather the voxels of the kept clusters and turn their ids into indices."""
     counts = num_voxels[kept]
-    offset = offsets_of(counts)
-    take = np.repeat(columns.voxel_offset[kept] - offset[:-1], counts) + np.arange(offset[-1])
-    # Below 2**32, which the largest cube of PILArNet is, division takes half the time.
-    small = columns.grid.prod(axis=1).max(initial=0) < 2**32
-    voxel_id = columns.voxel_id.astype(np.uint32 if small else np.uint64)[take]
+    take, offset = gather_rows(events.voxel_offset[kept], counts)
+    # Ids below 2**32, as in all cubes of PILArNet, are divided in half the time.
+    small = events.grid.prod(axis=1).max(initial=0) < 2**32
+    voxel_id = events.voxel_id.astype(np.uint32 if small else np.uint64)[take]
     nx, ny = (
-        _scalar_if_same(columns.grid[:, axis].astype(voxel_id.dtype), event, counts)
+        _scalar_if_same(events.grid[:, axis].astype(voxel_id.dtype), event, counts)
         for axis in (0, 1)
     )
     row = voxel_id // nx
@@ -271,7 +255,7 @@ def _voxels(
         "x": (voxel_id - row * nx).astype(np.uint16),
         "y": (row - z * ny).astype(np.uint16),
         "z": z.astype(np.uint16),
-        "energy": columns.energy[take],
+        "energy": events.energy[take],
         "offset": offset,
     }
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "CLASSES",
+    "CLASS_NAMES",
     "COLOURS",
     "OTHER",
     "PUBLISHED_COUNTS",
@@ -36,6 +37,7 @@ CLASSES: Final = (
     ParticleClass(label=3, name="muon", symbol="mu", pdg_codes=(13, -13)),
     ParticleClass(label=4, name="pion", symbol="pi", pdg_codes=(211, -211)),
 )
+CLASS_NAMES: Final = tuple(c.name for c in CLASSES)
 #: Label of a particle outside the five classes; never written to a shard.
 OTHER: Final = -1
 

@@ -1,245 +1,165 @@
-"""What worker processes do: index a source, turn a unit into a segment, pack a shard.
+"""One task of a conversion: some events are read, checked, split up and written as shards.
 
-Everything a worker needs comes with the call or was given to it once at its start; everything it
-makes is on disk when it returns.
+A task depends on no other and needs nothing but its request, so it can run in any process.
 """
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from multiprocessing import forkserver, resource_tracker
-from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any
 
-from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.executors import without_script
-from pilarnet_convert.particles import Selection, particle_clouds
-from pilarnet_convert.plan import SourceFiles, Unit
-from pilarnet_convert.readers.dlp import DlpReader, index_dlp_source
-from pilarnet_convert.readers.events import Reader, Source, UnknownPdg, check_columns
-from pilarnet_convert.readers.larcv2 import NativeReader, index_source
+from pilarnet_convert.errors import InputError
+from pilarnet_convert.files import OutputFolder
+from pilarnet_convert.particles import ParticleArrays, Selection, concatenate_particles, split_up
+from pilarnet_convert.plan import Task
+from pilarnet_convert.readers.events import Source, check_events
+from pilarnet_convert.shards.format import SPLITS, ShardEntry, shard_name
 from pilarnet_convert.shards.writer import write_shard
-from pilarnet_convert.spool import UnitReport, join_segments, write_segment
+from pilarnet_convert.tally import Tally
 
-__all__ = ["ReaderName", "Setting", "Workers", "convert_unit", "index_files", "pack_shard"]
+__all__ = ["BadSourceError", "TaskRecord", "TaskRequest", "run_task"]
 
-ReaderName = Literal["native", "dlp"]
-_INDEXERS: Mapping[str, Callable[..., Source]] = {"native": index_source, "dlp": index_dlp_source}
-_READERS: Mapping[str, Callable[..., Reader]] = {"native": NativeReader, "dlp": DlpReader}
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
+
+class BadSourceError(Exception):
+    """A source that cannot be read: its index, and what is wrong with it."""
+
+    def __init__(self, source: int, error: InputError) -> None:
+        super().__init__(source, error)
+        self.source, self.error = source, error
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
-    """What holds for all the work of a conversion.
+class TaskRequest:
+    """Everything that a worker needs to run a task.
 
     Attributes
     ----------
-    out, segments, scratch : Path
-        Where shards, segments and unfinished shards go.
+    out : Path
+        The folder of the set of shards.
+    task : Task
+        The events.
     sources : mapping of int to Source
-        The indexed sources.
-    reader : str
-        Which reader to use.
+        The sources of these events by their index.
     selection : Selection
         What to keep.
     unknown_pdg : {"error", "other"}
         What to do with a PDG code that names no particle.
+    left_out : mapping of int to str
+        Sources that were taken out of the task because they cannot be read, and why.
     """
 
     out: Path
-    segments: Path
-    scratch: Path
+    task: Task
     sources: Mapping[int, Source]
-    reader: ReaderName
     selection: Selection
-    unknown_pdg: UnknownPdg
+    unknown_pdg: str
+    left_out: Mapping[int, str]
 
 
-_setting: Setting | None = None
-_open: tuple[int, Reader] | None = None
+@dataclass(frozen=True, kw_only=True)
+class TaskRecord:
+    """What became of a task.
+
+    Attributes
+    ----------
+    task : Task
+        The events that were converted.
+    left_out : mapping of int to str
+        As in `TaskRequest`.
+    tally : Tally
+        What became of the clusters.
+    shards : tuple of ShardEntry
+        The shards written.
+    seconds : float
+        How long it took.
+    """
+
+    task: Task
+    left_out: Mapping[int, str]
+    tally: Tally
+    shards: tuple[ShardEntry, ...]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the record as JSON values."""
+        return {
+            "task": self.task.to_json(),
+            "left_out": {str(source): error for source, error in self.left_out.items()},
+            "tally": self.tally.to_json(),
+            "shards": [entry.to_json() for entry in self.shards],
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> TaskRecord:
+        """Read a record back from its JSON values."""
+        return cls(
+            task=Task.from_json(document["task"]),
+            left_out={int(source): error for source, error in document["left_out"].items()},
+            tally=Tally.from_json(document["tally"]),
+            shards=tuple(ShardEntry.from_json(entry) for entry in document["shards"]),
+            seconds=document["seconds"],
+        )
 
 
-def index_files(reader: ReaderName, source: SourceFiles) -> Source:
-    """Look into the files of a source."""
-    return _INDEXERS[reader](source.name, source.files)
+def run_task(request: TaskRequest) -> TaskRecord:
+    """Convert the events of a task, and write its shards and its record.
 
-
-def convert_unit(number: int, unit: Unit) -> UnitReport:
-    """Read, check and split the events of a unit, and write its segment."""
-    setting = _the_setting()
-    source = setting.sources[unit.source]
-    columns = _reader_of(unit.source).read(unit.start, unit.stop)
-    check_columns(columns, unknown_pdg=setting.unknown_pdg)
-    clouds, split_bounds, tally = particle_clouds(
-        columns, source_name=source.name, source=unit.source, selection=setting.selection
-    )
-    return write_segment(
-        setting.segments,
-        number,
-        clouds,
-        split_bounds=split_bounds,
-        process_names=columns.process_names,
+    Raises
+    ------
+    BadSourceError
+        If a source cannot be read.
+    OSError
+        If a shard cannot be written.
+    """
+    began = time.perf_counter()
+    number, folder = request.task.number, OutputFolder(request.out)
+    folder.begin_task(number)
+    parts, tally = _particles(request)
+    entries = []
+    for split in SPLITS:
+        kept = [part[split] for part in parts if len(part[split])]
+        if not kept:
+            continue
+        particles = concatenate_particles(kept)
+        name = shard_name(split, number)
+        with folder.new_shard(name) as path:
+            entries.append(
+                write_shard(
+                    path, particles.arrays, name=name, process_names=particles.process_names
+                )
+            )
+    record = TaskRecord(
+        task=request.task,
+        left_out=request.left_out,
         tally=tally,
+        shards=tuple(entries),
+        seconds=round(time.perf_counter() - began, 3),
     )
+    folder.end_task(number, record.to_json())
+    return record
 
 
-def pack_shard(name: str, parts: Sequence[tuple[int, int, int]]) -> None:
-    """Pack ranges of particles of some segments into the shard ``name``."""
-    setting = _the_setting()
-    columns, process_names = join_segments(setting.segments, name.split("/")[0], parts)
-    write_shard(setting.out / name, columns, process_names=process_names, scratch=setting.scratch)
-
-
-def _the_setting() -> Setting:
-    if _setting is None:
-        raise RuntimeError("work was given to a process that was not told the setting")
-    return _setting
-
-
-def _reader_of(source: int) -> Reader:
-    """Open the reader of a source, or keep the one that is open."""
-    global _open
-    if _open is None or _open[0] != source:
-        _close_reader()
-        setting = _the_setting()
-        _open = (source, _READERS[setting.reader](setting.sources[source]))
-    return _open[1]
-
-
-def _close_reader() -> None:
-    global _open
-    if _open is not None:
-        _open[1].close()
-    _open = None
-
-
-def _begin(setting: Setting | None) -> None:
-    global _setting
-    _close_reader()
-    _setting = setting
-
-
-def _begin_process(setting: Setting | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # should the server have run before
-    # Blosc makes a lock of the default kind; this kind leaves nothing behind if it is killed.
-    multiprocessing.set_start_method("fork", force=True)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _keep_freed_memory()
-    gc.freeze()  # what was imported is shared with the server until a collection touches it
-    _begin(setting)
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep the arrays of one unit for the next: asking the kernel again costs more.
-
-    Only in workers, which are ours; the values are those of ``mallopt(3)``.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        trim_threshold, mmap_threshold = -1, -3
-        mallopt(mmap_threshold, 1 << 28)
-        mallopt(trim_threshold, 1 << 28)
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent is gone, killed included: nobody would ever tell it."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-
-class _InProcess(Executor):
-    """Runs what it is given at once, in this process."""
-
-    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
-        future: Future[_T] = Future()
+def _particles(request: TaskRequest) -> tuple[list[dict[str, ParticleArrays]], Tally]:
+    """Read the events of each source, check them and split them up."""
+    parts, total = [], Tally()
+    for events_of in request.task.ranges:
+        source = request.sources[events_of.source]
         try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-
-class _Pool(ProcessPoolExecutor):
-    """Starts workers undisturbed: who is half started when this process ends has nobody to tell."""
-
-    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
-        with _signals_held(signal.SIGINT, signal.SIGTERM), without_script():
-            return super().submit(fn, *args, **kwargs)
-
-
-@contextmanager
-def _signals_held(*numbers: signal.Signals) -> Iterator[None]:
-    """Let signals wait. Only the main thread ever handles them, so only there are they held.
-
-    Blocking them would not do: another thread takes them, and the main thread handles them still.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    waiting: list[int] = []
-    before = {n: signal.signal(n, lambda number, _: waiting.append(number)) for n in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        for came in waiting:
-            signal.raise_signal(came)
-
-
-@contextmanager
-def Workers(number: int, setting: Setting | None = None) -> Iterator[Executor]:
-    """Start worker processes, or with one worker work in this process.
-
-    Workers are forked from a server process that has imported this module and nothing else runs
-    in, so that neither threads nor open files are inherited from a notebook.
-    """
-    if number == 1:
-        _begin(setting)
-        try:
-            yield _InProcess()
-        finally:
-            _begin(None)
-        return
-    context: Any = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    _start_server()
-    pool = _Pool(number, mp_context=context, initializer=_begin_process, initargs=(setting,))
-    try:
-        yield pool
-    except BrokenProcessPool as error:
-        raise PilarnetError(
-            "a worker process vanished",
-            found="killed from outside, or out of memory",
-            advice="go on with --resume, with fewer --workers if memory is short",
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_server() -> None:
-    """Start the server that workers are forked from, deaf to Ctrl-C, as are its children.
-
-    Ctrl-C reaches the whole process group; the parent decides what is finished first.
-    """
-    resource_tracker.ensure_running()  # it unblocks the signal, so it comes before
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            with source.open() as reader:
+                events = reader.read(events_of.start, events_of.stop)
+            check_events(events, unknown_pdg=request.unknown_pdg)
+        except InputError as error:
+            raise BadSourceError(events_of.source, error) from error
+        particles, tally = split_up(
+            events,
+            identity=source.identity,
+            source=events_of.source,
+            selection=request.selection,
+        )
+        parts.append(particles)
+        total.add(tally)
+    return parts, total

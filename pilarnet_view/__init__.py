@@ -1,17 +1,19 @@
-"""See events, particles and views of them: pages that turn in a browser, and pictures for papers.
+"""Show events, particles and views of them: interactive pages, and pictures for papers.
 
 Imports run one way::
 
-    colours -> scene -> event, particles -> augmented -> page, picture -> cli
+    colours -> scene -> event, particles -> augmented -> thinning, page, picture -> cli
 
 ========= ======================================================================
-colours   palettes that the colour-blind can tell apart
-scene     what is shown, as numbers: clouds in panels; thinning; frames
+colours   colours that colour-blind readers can tell apart
+scene     what is shown, as numbers: particle clouds in panels
 event     a scene of one event of a LArCV file
 particles a scene of single particles from shards
 augmented a scene of particles beside their views (needs torch)
-page      a scene as one HTML file that needs no network (needs plotly)
+thinning  leaving out voxels of a scene that has too many
+page      a scene as one HTML file (needs plotly)
 picture   a scene as a picture (needs matplotlib)
+cli       the command pilarnet-view
 ========= ======================================================================
 
 In a notebook::

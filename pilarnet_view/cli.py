@@ -1,7 +1,8 @@
-"""The command ``pilarnet-view``: it parses, calls and prints."""
+"""The command ``pilarnet-view``."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,15 +11,15 @@ from click.core import ParameterSource
 
 from pilarnet_convert.console import Command
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.shards.format import SPLITS
-from pilarnet_convert.species import CLASSES
+from pilarnet_convert.options import make_flags
 from pilarnet_view.augmented import views_scene
 from pilarnet_view.colours import COLOURINGS
 from pilarnet_view.event import event_scene
 from pilarnet_view.page import write_page
 from pilarnet_view.particles import Choice, particle_scene
 from pilarnet_view.picture import write_picture
-from pilarnet_view.scene import Scene, thin
+from pilarnet_view.scene import Scene
+from pilarnet_view.thinning import thin
 
 __all__ = ["view_command"]
 
@@ -31,6 +32,7 @@ _OF_SHARDS: Final = (*_OF_DRAWS, "split", "seed", "indices", "views", *_OF_VIEWS
 @click.command(
     "pilarnet-view",
     cls=Command,
+    params=make_flags(Choice, leave_out=("indices",)),
     epilog="""\b
 Examples:
   pilarnet-view dlprod_512px_00.root --entry 3
@@ -39,61 +41,19 @@ Examples:
 """,
 )
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--entry", default=0, help="Of a LArCV file: the event, counted from 0.")
-@click.option(
-    "--label",
-    type=click.Choice([species.name for species in CLASSES]),
-    help="Of shards: draw particles of this class alone.",
-)
-@click.option(
-    "--count",
-    type=click.IntRange(min=1),
-    show_default="12, with --views 1",
-    help="Of shards: how many particles to draw.",
-)
-@click.option(
-    "--split", type=click.Choice(SPLITS), default="train", help="Of shards: which particles."
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    help="Of shards: what the draw of particles and views depends on.",
-)
+@click.option("--entry", default=0, help="Of a LArCV file: the event to show, counted from 0.")
 @click.option(
     "--index",
     "indices",
     type=int,
     multiple=True,
-    help="Of shards: show this particle, by its index in the split, instead of drawing; may be "
+    help="Of shards: show the particle of this index in the split instead of drawing; may be "
     "repeated.",
 )
 @click.option(
     "--views",
     is_flag=True,
     help="Of shards: show each particle beside its augmented views, as training makes them.",
-)
-@click.option(
-    "--num-views", type=click.IntRange(min=1), default=2, help="With --views: how many of each."
-)
-@click.option(
-    "--epoch",
-    type=click.IntRange(min=0),
-    default=0,
-    help="With --views: the epoch. With the seed and index of a training run, the views are "
-    "those that it saw.",
-)
-@click.option(
-    "--augmentations",
-    metavar="NAME,NAME,...",
-    show_default="as clr-train",
-    help="With --views: what to draw from.",
-)
-@click.option(
-    "--num-augmentations",
-    type=int,
-    show_default="as clr-train",
-    help="With --views: how many each view draws.",
 )
 @click.option(
     "--colour",
@@ -108,12 +68,12 @@ Examples:
     "--max-voxels",
     type=click.IntRange(min=1),
     default=60_000,
-    help="Show no more voxels than this, drawn at random.",
+    help="Show at most so many voxels, drawn at random.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    show_default="a name after what is shown, in this folder",
+    show_default="a name made from what is shown, in this folder",
     help="The page to write.",
 )
 @click.option(
@@ -149,40 +109,25 @@ def view_command(
 
 
 def _scene(context: click.Context, path: Path, options: dict[str, Any]) -> tuple[Scene, str]:
-    """Make what is asked for, and give it a name for a file."""
+    """Make the scene, and a name for its file."""
     if not path.is_dir():
-        _refuse(context, _OF_SHARDS, "PATH is a file, and this speaks of shards")
+        _refuse(context, _OF_SHARDS, "PATH is a file, and this option is for shards")
         entry = options["entry"]
         return event_scene(path, entry=entry), f"{path.stem}-entry{entry}"
-    _refuse(context, _OF_EVENTS, "PATH is a folder of shards, and this speaks of a LArCV file")
+    _refuse(context, _OF_EVENTS, "PATH is a folder of shards, and this option is for LArCV files")
     if options["indices"]:
         _refuse(context, _OF_DRAWS, "with --index nothing is drawn")
     if not options["views"]:
-        _refuse(context, _OF_VIEWS, "this speaks of --views, which is not there")
-    choice = Choice(
-        split=options["split"],
-        indices=options["indices"],
-        label=options["label"],
-        count=options["count"] or (1 if options["views"] else 12),
-        seed=options["seed"],
-    )
+        _refuse(context, _OF_VIEWS, "this option needs --views")
+    choice = Choice(**{field.name: options[field.name] for field in fields(Choice)})
     words = [path.resolve().name, choice.split, choice.label, *map(str, choice.indices)]
     if not options["views"]:
         return particle_scene(path, choice=choice), "-".join(filter(None, words))
-    names = options["augmentations"]
-    scene = views_scene(
-        path,
-        choice=choice,
-        num_views=options["num_views"],
-        epoch=options["epoch"],
-        augmentations=None if names is None else [n.strip() for n in names.split(",")],
-        num_augmentations=options["num_augmentations"],
-    )
-    return scene, "-".join(filter(None, [*words, "views"]))
+    return views_scene(path, choice=choice), "-".join(filter(None, [*words, "views"]))
 
 
 def _refuse(context: click.Context, names: tuple[str, ...], why: str) -> None:
-    """Refuse options that would do nothing."""
+    """Refuse options that would have no effect."""
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         if parameter.name in names and source is ParameterSource.COMMANDLINE:

@@ -1,7 +1,7 @@
-"""Colours that the colour-blind can tell apart, on white and on a dark ground.
+"""Colours that colour-blind readers can tell apart, on a light and on a dark background.
 
 Qualitative colours are those of M. Okabe and K. Ito (jfly.uni-koeln.de/color); energies take
-viridis (S. van der Walt and N. Smith, SciPy 2015), cut where it would vanish into the ground.
+viridis (S. van der Walt and N. Smith, SciPy 2015), without the end that the background would hide.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COLOURINGS: Final[tuple[Colouring, ...]] = ("class", "particle", "energy")
 OTHER_SPECIES: Final = "other species"
 NO_PARTICLE: Final = "no particle"
 
-#: A colour a species: the classes, whatever else has a PDG code, and clusters without a particle.
+#: A colour for each class, for all other particles, and for clusters without a particle.
 SPECIES_COLOURS: Final = MappingProxyType(
     {**COLOURS, OTHER_SPECIES: "#56B4E9", NO_PARTICLE: "#999999"}
 )

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import InputError
-from pilarnet_convert.plan import find_sources
-from pilarnet_convert.readers.events import EventColumns, check_columns
-from pilarnet_convert.readers.larcv2 import NativeReader, index_source
+from pilarnet_convert.readers.events import Events, check_events
+from pilarnet_convert.readers.larcv2 import Larcv2Reader, index_larcv2
+from pilarnet_convert.readers.sources import find_sources
 from pilarnet_convert.species import label_of_pdg
 from pilarnet_view.colours import NO_PARTICLE, species_name
-from pilarnet_view.scene import Cloud, Panel, Pick, Scene, frame
+from pilarnet_view.scene import Panel, ParticleCloud, Pick, Scene
 
 __all__ = ["event_scene"]
 
@@ -36,7 +36,7 @@ def event_scene(file: str | Path, *, entry: int = 0) -> Scene:
     """
     path = Path(file)
     source = find_sources([path])[0]
-    index = index_source(source.name, source.files)
+    index = index_larcv2(source.name, source.files)
     if not 0 <= entry < index.num_entries:
         raise InputError(
             "no such entry",
@@ -45,13 +45,12 @@ def event_scene(file: str | Path, *, entry: int = 0) -> Scene:
             expected=f"0 to {index.num_entries - 1}",
             found=entry,
         )
-    with NativeReader(index) as reader:
+    with Larcv2Reader(index) as reader:
         columns = reader.read(entry, entry + 1)
-    check_columns(columns, unknown_pdg="other")
+    check_events(columns, unknown_pdg="other")
     clouds = _clouds(columns)
     if not clouds:
         raise InputError("the event left no voxels", file=path, entry=entry)
-    low, high = frame(clouds)
     num_voxels = sum(cloud.num_voxels for cloud in clouds)
     deposit_mev = sum(cloud.deposit_mev for cloud in clouds)
     size = f"{len(clouds)} clusters, {num_voxels:,} voxels, {deposit_mev:,.0f} MeV deposited"
@@ -60,18 +59,9 @@ def event_scene(file: str | Path, *, entry: int = 0) -> Scene:
     return Scene(
         title=f"{path.name}, entry {entry}",
         subtitle=f"run {run}, subrun {subrun}, event {event}: {size}",
-        panels=(
-            Panel(
-                title="",
-                caption="",
-                clouds=clouds,
-                low=low,
-                high=high,
-                origin_cm=columns.origin[0],
-            ),
-        ),
+        panels=(Panel.around(clouds, origin_cm=columns.origin[0]),),
         picks=tuple(
-            Pick(name=f"{cloud.name}: {cloud.species}, {cloud.size}", panels=(0,), cloud=number)
+            Pick(name=cloud.summary, panels=(0,), cloud=number)
             for number, cloud in enumerate(clouds)
         ),
         columns=1,
@@ -80,7 +70,7 @@ def event_scene(file: str | Path, *, entry: int = 0) -> Scene:
     )
 
 
-def _clouds(columns: EventColumns) -> tuple[Cloud, ...]:
+def _clouds(columns: Events) -> tuple[ParticleCloud, ...]:
     """Make a cloud of every cluster of the one event that has voxels."""
     size = np.diff(columns.voxel_offset)
     xyz = _positions(columns)
@@ -99,7 +89,7 @@ def _clouds(columns: EventColumns) -> tuple[Cloud, ...]:
                 "energy_init_mev": float(columns.energy_init[cluster]),
             }
         clouds.append(
-            Cloud.of(
+            ParticleCloud.of(
                 xyz[rows],
                 columns.energy[rows],
                 name=f"cluster {cluster}",
@@ -110,7 +100,7 @@ def _clouds(columns: EventColumns) -> tuple[Cloud, ...]:
     return tuple(clouds)
 
 
-def _positions(columns: EventColumns) -> NDArray[np.int64]:
+def _positions(columns: Events) -> NDArray[np.int64]:
     """Turn the voxel ids of the one event into indices, int64 [V, 3]."""
     nx, ny, _ = columns.grid[0]
     row, x = np.divmod(columns.voxel_id, nx)

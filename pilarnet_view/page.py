@@ -1,4 +1,4 @@
-"""A scene as one HTML file: plotly.js and the data are inside, and nothing is fetched."""
+"""A scene as one HTML file that holds plotly.js and the data, and needs no network."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from pilarnet_convert.errors import MissingDependencyError, PilarnetError
-from pilarnet_view.colours import COLOURINGS, PARTICLE_COLOURS, SCALES, SPECIES_COLOURS, SYMBOLS
-from pilarnet_view.scene import Cloud, Panel, Scene, energy_range
+from pilarnet_convert.errors import MissingDependencyError
+from pilarnet_view.colours import PARTICLE_COLOURS, SCALES, SPECIES_COLOURS, SYMBOLS
+from pilarnet_view.scene import Panel, ParticleCloud, Scene, energy_range
 
 __all__ = ["document", "page", "write_page"]
 
@@ -71,24 +71,14 @@ def page(scene: Scene, *, colouring: str | None = None, axes: str | None = None)
 
 
 def document(scene: Scene, *, colouring: str | None, axes: str | None) -> dict[str, Any]:
-    """Give all that the page needs to know of a scene, as JSON holds it."""
-    if axes not in (None, "cm", "voxels"):
-        raise PilarnetError("no such unit", field="--axes", expected="cm or voxels", found=axes)
-    if axes == "cm":
-        scene.require_cm()
-    if colouring not in (None, *COLOURINGS):
-        raise PilarnetError(
-            "no such colouring",
-            field="--colour",
-            expected=f"one of {', '.join(COLOURINGS)}",
-            found=colouring,
-        )
+    """Give all data of the page, as JSON values."""
+    colouring, unit = scene.choose(colouring=colouring, axes=axes)
     return {
         "title": scene.title,
         "subtitle": scene.subtitle,
         "notes": scene.notes,
-        "colouring": colouring or scene.colouring,
-        "axes": axes or ("cm" if scene.voxel_cm else "voxels"),
+        "colouring": colouring,
+        "axes": unit,
         "columns": scene.columns,
         "voxel_cm": scene.voxel_cm,
         "energy_mev": energy_range(scene.clouds),
@@ -114,7 +104,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
     }
 
 
-def _cloud(cloud: Cloud) -> dict[str, Any]:
+def _cloud(cloud: ParticleCloud) -> dict[str, Any]:
     return {
         "name": cloud.name,
         "species": cloud.species,

@@ -1,4 +1,4 @@
-"""Scenes of single particles from shards: which ones, and what is stored of them."""
+"""A scene of single particles from shards."""
 
 from __future__ import annotations
 
@@ -11,13 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.options import check_options, documented, option
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import Shards, open_shards
-from pilarnet_convert.species import CLASSES
+from pilarnet_convert.species import CLASS_NAMES
 from pilarnet_view.colours import species_name
-from pilarnet_view.scene import Cloud, Panel, Pick, Scene, frame
+from pilarnet_view.scene import Panel, ParticleCloud, Pick, Scene
 
-__all__ = ["Choice", "Stored", "gallery", "particle_scene", "read_particles", "voxel_edges"]
+__all__ = [
+    "Choice",
+    "StoredParticle",
+    "caption",
+    "gallery",
+    "particle_scene",
+    "read_particles",
+    "voxel_edges",
+]
 
 _ARRAYS: Final = (
     *("x", "y", "z", "energy", "label", "pdg", "process"),
@@ -25,38 +34,50 @@ _ARRAYS: Final = (
 )
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Which particles of the shards to show.
+    """Which particles of the shards to show, and which views of them."""
 
-    Attributes
-    ----------
-    split : str
-        ``train``, ``val`` or ``test``.
-    indices : tuple of int
-        Particles by their index in the split, in the order of the shards; empty to draw them.
-    label : str, optional
-        Draw from this class alone.
-    count : int
-        How many to draw; fewer where there are no more.
-    seed : int
-        What the draw depends on.
-    """
+    label: str | None = option(
+        None, "Of shards: draw particles of this class only.", choices=CLASS_NAMES
+    )
+    count: int | None = option(
+        None, "Of shards: how many particles to draw, by default 12, or 1 with views.", least=1
+    )
+    split: str = option("train", "Of shards: the split of the particles.", choices=SPLITS)
+    seed: int = option(0, "Of shards: the seed of the draw and of the views.", least=0)
+    indices: tuple[int, ...] = option(
+        (), "Of shards: show the particles with these indices in the split instead of drawing."
+    )
 
-    split: str = "train"
-    indices: tuple[int, ...] = ()
-    label: str | None = None
-    count: int = 12
-    seed: int = 0
+    num_views: int = option(2, "With --views: how many views of each particle.", least=1)
+    epoch: int = option(
+        0,
+        "With --views: the epoch. With the seed and particle index of a training run, the views "
+        "are those that the network saw.",
+        least=0,
+    )
+    augmentations: tuple[str, ...] = option(
+        (), "With --views: the augmentations to draw from, by default as in clr-train."
+    )
+    num_augmentations: int | None = option(
+        None,
+        "With --views: how many augmentations each view draws, by default as in clr-train.",
+        least=0,
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
-    """A particle of the shards: its index in the split, its label, its cloud and its geometry."""
+class StoredParticle:
+    """A particle of the shards: its index in the split, its label, its cloud and its origin."""
 
     index: int
     label: int
-    cloud: Cloud
+    cloud: ParticleCloud
     origin_cm: NDArray[np.float64]
 
 
@@ -66,40 +87,36 @@ def particle_scene(path: str | Path, *, choice: Choice | None = None) -> Scene:
     Parameters
     ----------
     path : str or Path
-        What ``pilarnet-convert`` wrote.
+        Shards written by ``pilarnet-convert``.
     choice : Choice, optional
-        Which particles; 12 of the train split by default.
+        Which particles; by default some of the train split.
 
     Raises
     ------
     ShardError
-        If these are no shards that can be read.
+        If the shards cannot be read.
     PilarnetError
         If there are no such particles.
     """
     shards = open_shards(path)
     choice = choice or Choice()
-    particles = read_particles(shards, choice=choice)
-    panels = []
-    for particle in particles:
-        low, high = frame([particle.cloud])
-        panels.append(
-            Panel(
-                title=f"{particle.cloud.species}, {particle.cloud.size}",
-                caption=caption(particle),
-                clouds=(particle.cloud,),
-                low=low,
-                high=high,
-                origin_cm=particle.origin_cm,
-            )
+    particles = read_particles(shards, choice=choice, default_count=12)
+    panels = [
+        Panel.around(
+            (particle.cloud,),
+            origin_cm=particle.origin_cm,
+            title=f"{particle.cloud.species}, {particle.cloud.size}",
+            caption=caption(particle),
         )
+        for particle in particles
+    ]
     return gallery(shards, choice=choice, particles=particles, panels=panels)
 
 
 def gallery(
-    shards: Shards, *, choice: Choice, particles: Sequence[Stored], panels: Sequence[Panel]
+    shards: Shards, *, choice: Choice, particles: Sequence[StoredParticle], panels: Sequence[Panel]
 ) -> Scene:
-    """Put panels of particles, as many of each, into a scene."""
+    """Make a scene of particles, each with the same number of consecutive panels."""
     each = len(panels) // len(particles)
     what = f"{choice.label}s" if choice.label else "particles"
     total = shards.num_particles(choice.split)
@@ -108,11 +125,8 @@ def gallery(
         subtitle=f"{len(particles)} of the split's {total:,} particles",
         panels=tuple(panels),
         picks=tuple(
-            Pick(
-                name=f"{p.cloud.name}: {p.cloud.species}, {p.cloud.size}",
-                panels=tuple(range(at * each, (at + 1) * each)),
-            )
-            for at, p in enumerate(particles)
+            Pick(name=particle.cloud.summary, panels=tuple(range(first, first + each)))
+            for first, particle in zip(range(0, len(panels), each), particles, strict=True)
         ),
         columns=each if each > 1 else min(4, len(panels)),
         colouring="energy",
@@ -120,8 +134,8 @@ def gallery(
     )
 
 
-def caption(particle: Stored) -> str:
-    """Say which particle it is, in a line."""
+def caption(particle: StoredParticle) -> str:
+    """Name a particle, its PDG code and its creation process."""
     cloud = particle.cloud
     return f"{cloud.name}, PDG {cloud.pdg}, {cloud.process or 'process not known'}"
 
@@ -134,7 +148,7 @@ def voxel_edges(shards: Shards) -> tuple[float, float, float] | None:
     return float(sizes[0, 0]), float(sizes[0, 1]), float(sizes[0, 2])
 
 
-def read_particles(shards: Shards, *, choice: Choice) -> list[Stored]:
+def read_particles(shards: Shards, *, choice: Choice, default_count: int) -> list[StoredParticle]:
     """Choose particles and read them.
 
     Raises
@@ -142,14 +156,6 @@ def read_particles(shards: Shards, *, choice: Choice) -> list[Stored]:
     PilarnetError
         If the split or the class has no particles, or an index is out of range.
     """
-    if choice.split not in SPLITS:
-        raise PilarnetError(
-            "no such split",
-            file=shards.path,
-            field="--split",
-            expected=f"one of {', '.join(SPLITS)}",
-            found=choice.split,
-        )
     total = shards.num_particles(choice.split)
     if not total:
         raise PilarnetError(
@@ -158,7 +164,7 @@ def read_particles(shards: Shards, *, choice: Choice) -> list[Stored]:
             field=choice.split,
             advice="choose another split, or convert more events or with other --splits",
         )
-    indices = choice.indices or _draw(shards, choice)
+    indices = choice.indices or _draw(shards, choice, choice.count or default_count)
     for index in indices:
         if not 0 <= index < total:
             raise PilarnetError(
@@ -173,25 +179,17 @@ def read_particles(shards: Shards, *, choice: Choice) -> list[Stored]:
     ]
 
 
-def _draw(shards: Shards, choice: Choice) -> tuple[int, ...]:
+def _draw(shards: Shards, choice: Choice, count: int) -> tuple[int, ...]:
     """Draw particles without replacement, in the order of the shards."""
     label = np.concatenate(
         [shard.read(("label",))["label"] for shard in shards.splits[choice.split]]
     )
-    names = [species.name for species in CLASSES]
     if choice.label is None:
         found = np.arange(len(label))
-    elif choice.label in names:
-        found = np.flatnonzero(label == names.index(choice.label))
     else:
-        raise PilarnetError(
-            "no such class",
-            field="--label",
-            expected=f"one of {', '.join(names)}",
-            found=choice.label,
-        )
+        found = np.flatnonzero(label == CLASS_NAMES.index(choice.label))
     if not len(found):
-        counts = {n: int(np.count_nonzero(label == i)) for i, n in enumerate(names)}
+        counts = {n: int(np.count_nonzero(label == i)) for i, n in enumerate(CLASS_NAMES)}
         raise PilarnetError(
             f"no {choice.label} in the {choice.split} split",
             file=shards.path,
@@ -200,11 +198,11 @@ def _draw(shards: Shards, choice: Choice) -> tuple[int, ...]:
             advice="choose another class or split",
         )
     rng = np.random.default_rng(choice.seed)
-    drawn = rng.choice(found, size=min(choice.count, len(found)), replace=False)
+    drawn = rng.choice(found, size=min(count, len(found)), replace=False)
     return tuple(sorted(drawn.tolist()))
 
 
-def _read(shards: Shards, split: str, index: int, *, number: int) -> Stored:
+def _read(shards: Shards, split: str, index: int, *, number: int) -> StoredParticle:
     first = 0
     for shard in shards.splits[split]:
         if index < first + shard.num_particles:
@@ -213,7 +211,7 @@ def _read(shards: Shards, split: str, index: int, *, number: int) -> Stored:
     row: dict[str, Any] = shard.read(_ARRAYS, index - first, index - first + 1)
     label = int(row["label"][0])
     run, subrun, event, cluster = (int(row[n][0]) for n in ("run", "subrun", "event", "cluster"))
-    cloud = Cloud.of(
+    cloud = ParticleCloud.of(
         np.stack([row[axis] for axis in "xyz"], axis=1),
         row["energy"],
         name=f"{split} {index}",
@@ -224,7 +222,7 @@ def _read(shards: Shards, split: str, index: int, *, number: int) -> Stored:
         energy_init_mev=float(row["energy_init"][0]),
         event=f"run {run}, subrun {subrun}, event {event}, cluster {cluster}",
     )
-    return Stored(
+    return StoredParticle(
         index=index,
         label=label,
         cloud=cloud,

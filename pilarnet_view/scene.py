@@ -1,30 +1,29 @@
-"""What is shown, as numbers: clouds of voxels in panels, whatever will draw them.
+"""What is shown, as numbers: particle clouds in panels. `page` and `picture` draw it.
 
-Shapes: V voxels of a cloud, C clouds.
+Shapes: V voxels of a cloud.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_view.colours import COLOURINGS
 
-__all__ = ["Cloud", "Panel", "Pick", "Scene", "allot", "energy_range", "frame", "thin"]
+__all__ = ["Panel", "ParticleCloud", "Pick", "Scene", "energy_range", "frame"]
 
-#: Voxels that thinning leaves to a particle if it can: the least that a stored particle has.
-_LEAST_VOXELS: Final = 10
-#: Shortest edge of a frame, in voxels and relative to the longest: else ticks have no room.
+#: Shortest edge of a frame, in voxels and relative to the longest, so that ticks have room.
 _LEAST_EDGE: Final = 8.0
 _LEAST_RELATIVE_EDGE: Final = 0.35
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cloud:
+class ParticleCloud:
     """The voxels of a particle and what is known of it.
 
     Attributes
@@ -34,7 +33,7 @@ class Cloud:
     species : str
         A key of `SPECIES_COLOURS`.
     number : int
-        Its place in the list of colours when particles are coloured one by one.
+        Its position in the list of colours when particles are coloured one by one.
     xyz : int32 array [V, 3]
         Voxels.
     energy_mev : float32 array [V]
@@ -48,9 +47,9 @@ class Cloud:
     process : str
         Geant4 creation process; empty where it is not known.
     energy_init_mev : float
-        Total energy at creation, with the mass; NaN where it is not known.
+        Total energy at creation, including the mass; NaN where it is not known.
     event : str
-        The event it belongs to, where the scene does not say.
+        The event it belongs to, where the scene holds particles of several.
     """
 
     name: str
@@ -66,8 +65,8 @@ class Cloud:
     event: str = ""
 
     @classmethod
-    def of(cls, xyz: NDArray[Any], energy_mev: NDArray[Any], **known: Any) -> Cloud:
-        """Make a cloud of all its voxels."""
+    def of(cls, xyz: NDArray[Any], energy_mev: NDArray[Any], **known: Any) -> ParticleCloud:
+        """Make a cloud of all voxels of a particle."""
         return cls(
             xyz=np.asarray(xyz, np.int32).reshape(-1, 3),
             energy_mev=np.asarray(energy_mev, np.float32),
@@ -78,9 +77,14 @@ class Cloud:
 
     @property
     def size(self) -> str:
-        """Voxels and energy, in words."""
+        """Number of voxels and energy, in words."""
         voxels = "1 voxel" if self.num_voxels == 1 else f"{self.num_voxels:,} voxels"
         return f"{voxels}, {self.deposit_mev:,.1f} MeV"
+
+    @property
+    def summary(self) -> str:
+        """Name, species and size, in words."""
+        return f"{self.name}: {self.species}, {self.size}"
 
     @property
     def facts(self) -> tuple[str, ...]:
@@ -102,36 +106,48 @@ class Panel:
 
     Attributes
     ----------
-    title, caption : str
-        What stands above it, and in smaller letters below that.
-    clouds : tuple of Cloud
+    clouds : tuple of ParticleCloud
         What it shows.
     low, high : float64 arrays [3]
-        The corners of its frame, voxels.
+        The corners of its frame, in voxels.
     origin_cm : float64 array [3]
-        Where voxel 0 begins.
+        The corner of voxel 0.
+    title, caption : str
+        The text above it, and a smaller line below that.
     """
 
-    title: str
-    caption: str
-    clouds: tuple[Cloud, ...]
+    clouds: tuple[ParticleCloud, ...]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     origin_cm: NDArray[np.float64]
+    title: str = ""
+    caption: str = ""
+
+    @classmethod
+    def around(
+        cls,
+        clouds: tuple[ParticleCloud, ...],
+        *,
+        framed: Sequence[ParticleCloud] = (),
+        **known: Any,
+    ) -> Panel:
+        """Make a panel whose frame has room for its clouds, or for all of `framed`."""
+        low, high = frame(framed or clouds)
+        return cls(clouds=clouds, low=low, high=high, **known)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pick:
-    """Something that the reader may choose to look at: some panels, or some clouds of a panel.
+    """Something that the reader may choose to look at: some panels, or a cloud of a panel.
 
     Attributes
     ----------
     name : str
-        What it is called in the list.
+        Its text in the list.
     panels : tuple of int
         The panels to show.
     cloud : int, optional
-        The cloud of them to stand out; all by default.
+        The cloud to highlight in them; all by default.
     """
 
     name: str
@@ -146,19 +162,19 @@ class Scene:
     Attributes
     ----------
     title, subtitle : str
-        What it is.
+        The texts above everything.
     panels : tuple of Panel
         In order.
     picks : tuple of Pick
-        What can be chosen.
+        What the reader of a page can choose.
     columns : int
         Panels in a row of a picture.
     colouring : str
-        One of `COLOURINGS`, the one that suits it.
+        The default colouring, one of `COLOURINGS`.
     voxel_cm : tuple of three float, optional
-        Edges of a voxel; None where the events differ in it, and only voxels can be shown.
+        Edges of a voxel; None where the events differ in it, and axes can only be in voxels.
     notes : tuple of str
-        What the reader should know.
+        Remarks for the reader.
     """
 
     title: str
@@ -171,23 +187,40 @@ class Scene:
     notes: tuple[str, ...] = ()
 
     @property
-    def clouds(self) -> list[Cloud]:
-        """The clouds of all panels."""
+    def clouds(self) -> list[ParticleCloud]:
+        """The clouds of all panels, in order."""
         return [cloud for panel in self.panels for cloud in panel.clouds]
 
-    def require_cm(self) -> tuple[float, float, float]:
-        """Give the edges of a voxel, or say why there are none."""
-        if self.voxel_cm is None:
+    def choose(self, *, colouring: str | None, axes: str | None) -> tuple[str, str]:
+        """Give the colouring and the unit of the axes, where they are None those of the scene.
+
+        Raises
+        ------
+        PilarnetError
+            If there is no such colouring or unit, or the scene has no cm.
+        """
+        unit = axes or ("cm" if self.voxel_cm else "voxels")
+        if unit not in ("cm", "voxels"):
+            raise PilarnetError("no such unit", field="--axes", expected="cm or voxels", found=unit)
+        if unit == "cm" and self.voxel_cm is None:
             raise PilarnetError(
                 "the events differ in the size of a voxel",
                 field="--axes",
                 expected="voxels",
                 found="cm",
             )
-        return self.voxel_cm
+        colouring = colouring or self.colouring
+        if colouring not in COLOURINGS:
+            raise PilarnetError(
+                "no such colouring",
+                field="--colour",
+                expected=f"one of {', '.join(COLOURINGS)}",
+                found=colouring,
+            )
+        return colouring, unit
 
 
-def frame(clouds: Sequence[Cloud]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def frame(clouds: Sequence[ParticleCloud]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Find a box with room for clouds and for the ticks of its axes.
 
     Returns
@@ -203,7 +236,7 @@ def frame(clouds: Sequence[Cloud]) -> tuple[NDArray[np.float64], NDArray[np.floa
     return centre - edge / 2, centre + edge / 2
 
 
-def energy_range(clouds: Sequence[Cloud]) -> tuple[float, float]:
+def energy_range(clouds: Sequence[ParticleCloud]) -> tuple[float, float]:
     """Find the energies between which colours run, MeV.
 
     Returns
@@ -217,62 +250,3 @@ def energy_range(clouds: Sequence[Cloud]) -> tuple[float, float]:
         return 0.1, 1.0
     high = float(energy.max())
     return min(float(np.percentile(energy, 2)), high / 2), high
-
-
-def allot(counts: NDArray[np.int64], *, budget: int) -> NDArray[np.int64]:
-    """Share out the voxels that may be shown.
-
-    Parameters
-    ----------
-    counts : int64 array [C]
-        Voxels of each cloud.
-    budget : int
-        How many may be shown.
-
-    Returns
-    -------
-    int64 array [C]
-        In proportion to the counts, but 10 to each cloud, or all that it has, where that takes
-        no more than half of the budget. They add up to the budget, or to all voxels if it is more.
-    """
-    if counts.sum() <= budget:
-        return counts.copy()
-    least = np.minimum(counts, _LEAST_VOXELS)
-    if 2 * least.sum() > budget:
-        least = np.zeros_like(counts)
-    rest = counts - least
-    shares = rest * ((budget - least.sum()) / rest.sum())
-    whole = np.floor(shares).astype(np.int64)
-    short = budget - int(least.sum() + whole.sum())
-    whole[np.argsort(whole - shares, kind="stable")[:short]] += 1
-    shown: NDArray[np.int64] = least + whole
-    return shown
-
-
-def thin(scene: Scene, *, max_voxels: int) -> Scene:
-    """Leave out voxels at random until no more than `max_voxels` are left, and say so.
-
-    The choice is the same each time. Voxel counts and energies of the clouds stay those of all
-    their voxels.
-    """
-    counts = np.array([len(cloud.energy_mev) for cloud in scene.clouds], np.int64)
-    shown = allot(counts, budget=max_voxels)
-    if shown.sum() == counts.sum():
-        return scene
-    number = iter(range(len(counts)))
-
-    def thinned(cloud: Cloud) -> Cloud:
-        at = next(number)
-        order = np.random.default_rng(at).permutation(counts[at])
-        kept = np.sort(order[: shown[at]])
-        return replace(cloud, xyz=cloud.xyz[kept], energy_mev=cloud.energy_mev[kept])
-
-    panels = tuple(
-        replace(panel, clouds=tuple(thinned(cloud) for cloud in panel.clouds))
-        for panel in scene.panels
-    )
-    note = (
-        f"{shown.sum():,} of {counts.sum():,} voxels are shown, drawn at random; "
-        "voxel counts and energies are those of all (--max-voxels)"
-    )
-    return replace(scene, panels=panels, notes=(note, *scene.notes))

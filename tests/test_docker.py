@@ -174,6 +174,6 @@ def test_the_table_of_arrays_is_the_schema() -> None:
     expected = []
     for name, spec in (schema.VOXEL_ARRAYS | schema.PARTICLE_ARRAYS).items():
         rows_of = "V" if name in schema.VOXEL_ARRAYS else "N+1" if name == "offset" else "N"
-        shape = ", ".join([rows_of, *map(str, spec.shape)])
+        shape = ", ".join([rows_of, *map(str, spec.row_shape)])
         expected.append([name, spec.dtype, shape, spec.unit, spec.meaning])
     assert rows == expected

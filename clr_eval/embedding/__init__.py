@@ -1,1 +1,1 @@
-"""Features of a split, and their files."""
+"""Features of a split: `split` reads it, `features` embeds it, `files` writes the result."""

@@ -11,15 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clr_eval.cache import file_digest
+from clr_eval.config import EmbedConfig
 from clr_eval.embedding.files import Table, check_target, write_table
 from clr_eval.embedding.split import provenance
-from clr_train.learner import Learner, load_learner
-from clr_train.probe.probes import collect
-from clr_train.stream.stream import ParticleStream, StreamConfig
+from clr_train.learner import Learner
+from clr_train.probe.features import collect
+from clr_train.stream.config import StreamConfig
+from clr_train.stream.stream import ParticleStream
+from clr_train.training.pretrained import load_learner
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.shards.reader import open_shards
-from pilarnet_convert.species import CLASSES
+from pilarnet_convert.species import CLASS_NAMES
 
 __all__ = ["Embeddings", "embed", "embed_to_file"]
 
@@ -31,7 +34,7 @@ class Embeddings:
     Parameters
     ----------
     features : float32 array [N, D]
-        What the encoder gives, before the projection head.
+        The output of the encoder, before the projection head.
     columns : dict of str to array [N]
         ``label`` and ``pdg``; ``source`` (an index into ``attributes["sources"]``), ``run``,
         ``subrun``, ``event``, ``entry``, ``cluster`` and ``track_id``, which say where a particle
@@ -51,35 +54,21 @@ class Embeddings:
 
 
 def embed(
-    checkpoint: str | Path,
-    shards: str | Path,
-    *,
-    split: str = "test",
-    batch_size: int = 256,
-    device: str = "auto",
-    engine: str = "auto",
-    precision: str = "fp32",
-    show_progress: bool = False,
+    checkpoint: str | Path, shards: str | Path, *, show_progress: bool = False, **options: Any
 ) -> Embeddings:
     """Embed every particle of a split.
 
     Parameters
     ----------
     checkpoint : path
-        Of ``clr-train``.
+        A checkpoint of ``clr-train``.
     shards : path
-        Of ``pilarnet-convert``.
-    split : str
-        ``train``, ``val`` or ``test``.
-    batch_size : int
-        Particles embedded at once: it sets memory and speed. A particle's features depend on no
-        other particle. On the CPU with one thread, batches of 7 and more were seen to give the
-        same bits; a batch of one, or other numbers of threads, take other paths through the
-        matrix products and differ in the last bit (3e-7 of the largest feature; tested to 1e-5).
-    device, engine, precision : str
-        As the options of ``clr-train``; ``fp32`` unless told otherwise.
+        Shards written by ``pilarnet-convert``.
     show_progress : bool
         Draw a bar on standard error if that is a terminal.
+    **options
+        The other options of `clr_eval.config.EmbedConfig`: ``split``, ``batch_size``, ``device``,
+        ``engine``, ``precision``.
 
     Returns
     -------
@@ -88,13 +77,11 @@ def embed(
     Raises
     ------
     PilarnetError
-        A checkpoint or shards that cannot be read, a split without particles, a device or engine
-        that is not there, or features that are not finite.
+        If the checkpoint or the shards cannot be read, the split has no particles, the device or
+        engine does not exist, or features are not finite.
     """
-    learner = load_learner(checkpoint, device=device, engine=engine, precision=precision)
-    table = _table(
-        learner, checkpoint, shards, split=split, batch_size=batch_size, show=show_progress
-    )
+    config = EmbedConfig(checkpoint=str(checkpoint), shards=str(shards), **options)
+    table = _make_table(config, show=show_progress)
     return Embeddings(
         features=np.concatenate(list(table.blocks)),
         columns=dict(table.columns),
@@ -108,12 +95,8 @@ def embed_to_file(
     *,
     out: str | Path,
     overwrite: bool = False,
-    split: str = "test",
-    batch_size: int = 256,
-    device: str = "auto",
-    engine: str = "auto",
-    precision: str = "fp32",
     show_progress: bool = False,
+    **options: Any,
 ) -> Path:
     """Embed every particle of a split into a file; its features are never all in memory.
 
@@ -122,8 +105,8 @@ def embed_to_file(
     out : path
         A name that ends in ``.zarr``, ``.parquet``, ``.h5`` or ``.npz`` (which needs the memory).
     overwrite : bool
-        Replace what is there.
-    checkpoint, shards, split, batch_size, device, engine, precision, show_progress
+        Replace an existing file.
+    checkpoint, shards, show_progress, **options
         As for `embed`.
 
     Returns
@@ -133,47 +116,41 @@ def embed_to_file(
     Raises
     ------
     PilarnetError
-        As for `embed`; `out` exists, or has another ending.
+        As for `embed`; if `out` exists, or has another ending.
     """
+    config = EmbedConfig(checkpoint=str(checkpoint), shards=str(shards), **options)
     target = check_target(out, overwrite=overwrite)
-    learner = load_learner(checkpoint, device=device, engine=engine, precision=precision)
-    write_table(
-        target,
-        _table(learner, checkpoint, shards, split=split, batch_size=batch_size, show=show_progress),
-    )
+    write_table(target, _make_table(config, show=show_progress))
     return target
 
 
-def _table(
-    learner: Learner,
-    checkpoint: str | Path,
-    shards: str | Path,
-    *,
-    split: str,
-    batch_size: int,
-    show: bool,
-) -> Table:
-    stream = ParticleStream(StreamConfig(shards=shards, split=split, batch_size=batch_size))
-    columns = provenance(shards, split=split)
+def _make_table(config: EmbedConfig, *, show: bool) -> Table:
+    learner = load_learner(
+        config.checkpoint, device=config.device, engine=config.engine, precision=config.precision
+    )
+    stream = ParticleStream(
+        StreamConfig(shards=config.shards, split=config.split, batch_size=config.batch_size)
+    )
+    columns = provenance(config.shards, split=config.split)
     if stream.num_particles != len(columns["label"]):
         raise PilarnetError(
             "particles without voxels cannot be embedded",
-            file=shards,
-            field=split,
+            file=config.shards,
+            field=config.split,
             found=len(columns["label"]) - stream.num_particles,
             advice="convert again with --min-voxels 1 or more",
         )
-    sources = open_shards(shards).attributes.get("sources", [])
+    sources = open_shards(config.shards).attributes.get("sources", [])
     return Table(
         columns=columns,
         width=learner.model.encoder.out_features,
-        blocks=_blocks(learner, stream, batch_size=batch_size, show=show),
+        blocks=_blocks(learner, stream, batch_size=config.batch_size, show=show),
         attributes={
-            "checkpoint": str(checkpoint),
-            "checkpoint_sha256": file_digest(Path(checkpoint)),
-            "shards": str(shards),
-            "split": split,
-            "classes": [species.name for species in CLASSES],
+            "checkpoint": config.checkpoint,
+            "checkpoint_sha256": file_digest(Path(config.checkpoint)),
+            "shards": config.shards,
+            "split": config.split,
+            "classes": list(CLASS_NAMES),
             "sources": [source["name"] for source in sources],
             "energy_unit": "MeV",
         },

@@ -1,7 +1,7 @@
-"""Embeddings as a file: Zarr, Parquet, HDF5 or NumPy, told apart by the ending.
+"""Embeddings as a Zarr, Parquet, HDF5 or NumPy file.
 
-Features come in blocks of fixed size, so that a split larger than memory can be written, and so
-that a file has the same layout whatever batches the features were computed in.
+Features are written in blocks of fixed size: a split may be larger than memory, and the layout of
+a file does not depend on the batches in which the features were computed.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -21,28 +20,30 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError
 
-__all__ = ["ENDINGS", "Table", "check_target", "write_table"]
+__all__ = ["Table", "check_target", "write_table"]
 
 #: Particles of a block of features: a Zarr chunk, a Parquet row group.
 ROWS: Final = 4096
+#: The package that writes a file, by its ending.
+_PACKAGES: Final = {".zarr": "zarr", ".parquet": "pyarrow", ".npz": "numpy", ".h5": "h5py"}
 
 Block = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """What is written: a row a particle.
+    """The contents of a file: a row for each particle.
 
     Parameters
     ----------
     columns : mapping of str to array [N]
         Labels and provenance.
     width : int
-        Length D of a particle's vector.
+        Number of features, D.
     blocks : iterable of float32 array [n, D]
-        The vectors, in order; together N.
+        The features, in order; together N rows.
     attributes : mapping
-        What the table is, as JSON values.
+        A description of the table, as JSON values.
     """
 
     columns: Mapping[str, NDArray[Any]]
@@ -55,8 +56,17 @@ class Table:
         """Number of particles, N."""
         return len(self.columns["label"])
 
+    @property
+    def layout(self) -> dict[str, Any]:
+        """Shape, dtype and chunks of the array of features."""
+        return {
+            "shape": (self.num_rows, self.width),
+            "dtype": "float32",
+            "chunks": (min(self.num_rows, ROWS), self.width),
+        }
+
     def even_blocks(self) -> Iterator[tuple[slice, Block]]:
-        """Cut the vectors anew into blocks of `ROWS`, each with the rows that it fills."""
+        """Cut the features into blocks of `ROWS` rows; give the rows and the values of each."""
         start, held = 0, np.empty((0, self.width), np.float32)
         for block in self.blocks:
             held = np.concatenate([held, block])
@@ -68,26 +78,31 @@ class Table:
 
 
 def check_target(path: str | Path, *, overwrite: bool) -> Path:
-    """Make sure that a table can be written, before anything is computed for it.
+    """Check that a table can be written, before anything is computed for it.
 
     Raises
     ------
     PilarnetError
-        An ending that is not known, or something is there already.
+        If the ending is unknown, or the file exists already.
     MissingDependencyError
-        The package that writes it is not installed.
+        If the package that writes it is not installed.
     """
     path = Path(path)
-    if path.suffix not in ENDINGS:
+    if path.suffix not in _PACKAGES:
         raise PilarnetError(
             "unknown kind of file",
             file=path,
             field="--out",
-            expected="a name that ends in " + ", ".join(ENDINGS),
+            expected="a name that ends in " + ", ".join(_PACKAGES),
             found=path.suffix or "no ending",
         )
-    if path.suffix == ".parquet":
-        _pyarrow()
+    package = _PACKAGES[path.suffix]
+    if find_spec(package) is None:
+        raise MissingDependencyError(
+            f"{path.suffix} files are written by {package}, which is not installed",
+            field="--out",
+            advice="pip install 'pilarnet-clr[eval]', or write .zarr or .npz",
+        )
     if path.exists() and not overwrite:
         raise PilarnetError(
             "exists already", file=path, field="--out", advice="replace it with --overwrite"
@@ -96,12 +111,12 @@ def check_target(path: str | Path, *, overwrite: bool) -> Path:
 
 
 def write_table(path: Path, table: Table) -> None:
-    """Write a table; it appears at `path` whole, by a rename, or not at all."""
+    """Write a table; it appears at `path` complete, by a rename, or not at all."""
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        ENDINGS[path.suffix](temporary, table)
-        if path.is_dir():  # a rename replaces a file, but no folder that holds something
+        _WRITERS[path.suffix](temporary, table)
+        if path.is_dir():  # a rename does not replace a folder that is not empty
             shutil.rmtree(path)
         os.replace(temporary, path)
     finally:
@@ -116,14 +131,7 @@ def _write_zarr(path: Path, table: Table) -> None:
     group = zarr.create_group(path, zarr_format=3, attributes=dict(table.attributes))
     for name, values in table.columns.items():
         group.create_array(name, data=values, chunks=(min(len(values), 16 * ROWS),))
-    features = group.create_array(
-        "features",
-        shape=(table.num_rows, table.width),
-        dtype="float32",
-        chunks=(min(table.num_rows, ROWS), table.width),
-    )
-    for rows, block in table.even_blocks():
-        features[rows] = block
+    _fill(group.create_array("features", **table.layout), table)
 
 
 def _write_hdf5(path: Path, table: Table) -> None:
@@ -133,53 +141,42 @@ def _write_hdf5(path: Path, table: Table) -> None:
         file.attrs["attributes"] = json.dumps(table.attributes)
         for name, values in table.columns.items():
             file[name] = values
-        features = file.create_dataset(
-            "features",
-            shape=(table.num_rows, table.width),
-            dtype="float32",
-            chunks=(min(table.num_rows, ROWS), table.width),
-        )
-        for rows, block in table.even_blocks():
-            features[rows] = block
+        _fill(file.create_dataset("features", **table.layout), table)
 
 
 def _write_npz(path: Path, table: Table) -> None:
     features = np.empty((table.num_rows, table.width), np.float32)
-    for rows, block in table.even_blocks():
-        features[rows] = block
+    _fill(features, table)
     attributes = np.array(json.dumps(table.attributes))
     np.savez(path, features=features, attributes=attributes, **table.columns)  # type: ignore[arg-type]
 
 
+def _fill(features: Any, table: Table) -> None:
+    for rows, block in table.even_blocks():
+        features[rows] = block
+
+
 def _write_parquet(path: Path, table: Table) -> None:
-    arrow, parquet = _pyarrow()
-    schema = arrow.schema(
+    import pyarrow
+    from pyarrow import parquet
+
+    schema = pyarrow.schema(
         [
-            *((name, arrow.from_numpy_dtype(v.dtype)) for name, v in table.columns.items()),
-            ("features", arrow.list_(arrow.float32(), table.width)),
+            *((name, pyarrow.from_numpy_dtype(v.dtype)) for name, v in table.columns.items()),
+            ("features", pyarrow.list_(pyarrow.float32(), table.width)),
         ],
         metadata={"attributes": json.dumps(table.attributes)},
     )
     with parquet.ParquetWriter(path, schema) as writer:
         for rows, block in table.even_blocks():
-            arrays = [arrow.array(values[rows]) for values in table.columns.values()]
-            arrays.append(arrow.FixedSizeListArray.from_arrays(block.ravel(), table.width))
-            writer.write_table(arrow.Table.from_arrays(arrays, schema=schema))
+            arrays = [pyarrow.array(values[rows]) for values in table.columns.values()]
+            arrays.append(pyarrow.FixedSizeListArray.from_arrays(block.ravel(), table.width))
+            writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
 
 
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        # Not a statement: the package ships no types.
-        return import_module("pyarrow"), import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Parquet files need pyarrow",
-            field="--out",
-            advice="pip install 'pilarnet-clr[eval]', or write .zarr, .h5 or .npz",
-        ) from error
-
-
-#: What writes a table, by the ending of its name.
-ENDINGS: Final[Mapping[str, Callable[[Path, Table], None]]] = MappingProxyType(
-    {".zarr": _write_zarr, ".parquet": _write_parquet, ".npz": _write_npz, ".h5": _write_hdf5}
-)
+_WRITERS: Final[Mapping[str, Callable[[Path, Table], None]]] = {
+    ".zarr": _write_zarr,
+    ".parquet": _write_parquet,
+    ".npz": _write_npz,
+    ".h5": _write_hdf5,
+}

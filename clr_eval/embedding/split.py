@@ -1,8 +1,7 @@
-"""A split in memory: voxels, labels, and where each particle comes from."""
+"""A split in memory: voxels, labels and provenance of its particles."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,34 +16,25 @@ from clr_train.stream.reader import SplitReader
 from pilarnet_convert.shards.reader import open_shards
 from pilarnet_convert.species import CLASSES
 
-__all__ = ["PROVENANCE", "Particles", "labelled_subset", "provenance", "read_split"]
+__all__ = ["PROVENANCE", "LoadedSplit", "labelled_subset", "provenance", "read_split"]
 
 #: Columns of the shards that say what a particle is and where it comes from.
 PROVENANCE: Final = (
-    "label",
-    "pdg",
-    "source",
-    "run",
-    "subrun",
-    "event",
-    "entry",
-    "cluster",
-    "track_id",
-    "energy_init",
-    "energy_deposit",
+    *("label", "pdg", "source", "run", "subrun", "event", "entry", "cluster", "track_id"),
+    *("energy_init", "energy_deposit"),
 )
 _BLOCK_PARTICLES: Final = 512
 _SUBSET: Final = 0x5B5E7
 
 
 @dataclass(frozen=True, kw_only=True)
-class Particles:
+class LoadedSplit:
     """The particles of a split, in the order of the shards.
 
     Parameters
     ----------
     batch : ParticleBatch
-        N particles; 16 bytes a voxel.
+        N particles; 16 bytes per voxel.
     columns : dict of str to array [N]
         `PROVENANCE` and ``num_voxels``.
     """
@@ -62,12 +52,12 @@ class Particles:
         return self.batch.num_particles
 
     def pick(self, rows: NDArray[np.int64]) -> ParticleBatch:
-        """Give some particles as a batch, in the order of `rows`."""
+        """Select particles as a batch, in the order of `rows`."""
         return self.batch.take(torch.from_numpy(rows))
 
 
 def provenance(shards: str | Path, *, split: str) -> dict[str, NDArray[Any]]:
-    """Read what the particles of a split are and where they come from.
+    """Read what the particles of a split are and which event they come from.
 
     Returns
     -------
@@ -77,7 +67,7 @@ def provenance(shards: str | Path, *, split: str) -> dict[str, NDArray[Any]]:
     Raises
     ------
     ShardError
-        Shards that cannot be read.
+        If the shards cannot be read.
     """
     tables = [shard.read((*PROVENANCE, "offset")) for shard in open_shards(shards).splits[split]]
     columns = {name: np.concatenate([t[name] for t in tables]) for name in PROVENANCE}
@@ -85,59 +75,34 @@ def provenance(shards: str | Path, *, split: str) -> dict[str, NDArray[Any]]:
     return columns
 
 
-def read_split(shards: str | Path, *, split: str, max_particles: int | None = None) -> Particles:
-    """Read a split, or its first particles, into memory.
-
-    Parameters
-    ----------
-    shards : path
-    split : str
-    max_particles : int, optional
-        Read no more.
-
-    Returns
-    -------
-    Particles
+def read_split(shards: str | Path, *, split: str, max_particles: int | None = None) -> LoadedSplit:
+    """Read a split, or its first `max_particles` particles, into memory.
 
     Raises
     ------
     PilarnetError
-        Shards that cannot be read, no such split, or no particle in it.
+        If the shards cannot be read, or there is no such split or no particle in it.
     """
     reader = SplitReader(shards, split=split, block_particles=_BLOCK_PARTICLES)
     count = len(reader.layout.label)
     if max_particles is not None:
         count = min(count, max_particles)
     columns = provenance(shards, split=split)
-    return Particles(
+    return LoadedSplit(
         batch=reader.read(np.arange(count)),
         columns={name: values[:count] for name, values in columns.items()},
     )
 
 
 def labelled_subset(label: NDArray[np.int64], *, fraction: float, seed: int) -> NDArray[np.int64]:
-    """Draw the particles whose labels a method may see.
+    """Draw the particles whose labels a method may see: positions in `label`, int64, ascending.
 
-    Each class gives its share, rounded, and one at least. The same seed at a larger fraction
-    draws the same particles and more, so that a curve over fractions compares like with like.
-
-    Parameters
-    ----------
-    label : int64 array [N]
-    fraction : float
-        Share of each class, above 0 to 1.
-    seed : int
-
-    Returns
-    -------
-    int64 array
-        Positions in `label`, ascending.
+    Of each class the fraction, above 0 and at most 1, is drawn, rounded, but at least one particle.
+    With the same seed, a larger fraction contains the particles of a smaller one.
     """
-    drawn: Sequence[NDArray[np.int64]] = [
-        rows[permutation(len(rows), key(seed, _SUBSET, species.label))][
-            : max(1, round(fraction * len(rows)))
-        ]
-        for species in CLASSES
-        if len(rows := np.flatnonzero(label == species.label))
-    ]
+    drawn: list[NDArray[np.int64]] = []
+    for species in CLASSES:
+        rows = np.flatnonzero(label == species.label)
+        order = permutation(len(rows), key(seed, _SUBSET, species.label))
+        drawn.append(rows[order[: max(1, round(fraction * len(rows)))]])
     return np.sort(np.concatenate(drawn))

@@ -1,1 +1,1 @@
-"""The report: results, pictures, text."""
+"""The report: `figures` and `neighbours` draw, `markdown` writes, `report` puts all together."""

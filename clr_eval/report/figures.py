@@ -1,49 +1,38 @@
-"""Pictures of what a report found, in colours that the colour-blind tell apart."""
+"""Pictures of a report, in colours that colour-blind readers can tell apart.
+
+All but `draw_map` draw a part of report.json.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clr_eval.binned_metrics import QUANTITIES
-from clr_eval.methods import METHODS
-from pilarnet_convert.errors import MissingDependencyError
-from pilarnet_convert.species import CLASSES, COLOURS
+from clr_eval.embedding.split import LoadedSplit
+from clr_eval.methods import METHODS, main_methods
+from pilarnet_convert.pictures import hide_frames, log_norm, new_figure, save_figure
+from pilarnet_convert.species import CLASS_NAMES, CLASSES, COLOURS
 
-try:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-except ImportError as error:
-    raise MissingDependencyError(
-        "the pictures of a report need matplotlib", advice="pip install 'pilarnet-clr[eval]'"
-    ) from error
+if TYPE_CHECKING:
+    from pilarnet_convert.pictures import Axes, Figure
 
-__all__ = ["draw_confusion", "draw_failures", "draw_fractions", "draw_robustness", "main_methods"]
-
-_DPI: Final = 150
-_NAMES: Final = tuple(species.name for species in CLASSES)
-
-
-def main_methods(names: Sequence[str]) -> list[str]:
-    """Pick the methods that are looked at closely, in the order of `METHODS`."""
-    return [name for name, method in METHODS.items() if method.robust and name in names]
+__all__ = [
+    "draw_binned_metrics",
+    "draw_confusion",
+    "draw_fractions",
+    "draw_map",
+    "draw_robustness",
+]
 
 
 def draw_fractions(results: Sequence[Mapping[str, Any]], *, path: Path) -> None:
-    """Draw balanced accuracy over the number of labelled particles, a curve a method.
-
-    Parameters
-    ----------
-    results : sequence of mapping
-        ``results`` of report.json.
-    path : Path
-        The picture; its ending decides on the kind.
-    """
-    figure = Figure(figsize=(9.5, 5), layout="constrained")
+    """Draw balanced accuracy over the number of labelled particles, a curve for each method."""
+    figure = new_figure(9.5, 5)
     axes = figure.subplots()
     for name, method in METHODS.items():
         points = [result for result in results if result["method"] == name]
@@ -63,11 +52,11 @@ def draw_fractions(results: Sequence[Mapping[str, Any]], *, path: Path) -> None:
     axes.set_xscale("log")
     counts = sorted({result["num_labelled"] for result in results})
     axes.set_xticks(counts, [f"{count:,}" for count in counts])
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_formatter("")
     axes.set(
         xlabel="labelled particles of the training split",
         ylabel="balanced accuracy on the test split [%]",
-        title="what labels are needed for (bars: 95 % bootstrap intervals)",
+        title="accuracy over the number of labels (bars: 95 % bootstrap intervals)",
     )
     axes.grid(axis="y", alpha=0.3)
     figure.legend(loc="outside right upper", frameon=False)
@@ -75,10 +64,10 @@ def draw_fractions(results: Sequence[Mapping[str, Any]], *, path: Path) -> None:
 
 
 def draw_confusion(results: Sequence[Mapping[str, Any]], *, fraction: float, path: Path) -> None:
-    """Draw the confusion matrices of the main methods at one label fraction, a panel each."""
+    """Draw the confusion matrices of the main methods at one fraction of the labels."""
     chosen = {r["method"]: r for r in results if r["fraction"] == fraction}
     names = main_methods(list(chosen))
-    figure = Figure(figsize=(4.1 * len(names), 4.3), layout="constrained")
+    figure = new_figure(4.1 * len(names), 4.3)
     panels = figure.subplots(1, len(names), squeeze=False)[0]
     for axes, name in zip(panels, names, strict=True):
         counts = np.array(chosen[name]["confusion"])
@@ -90,21 +79,21 @@ def draw_confusion(results: Sequence[Mapping[str, Any]], *, fraction: float, pat
                 column, row, f"{value:.0f}", ha="center", va="center", fontsize=11,
                 color="white" if value > 55 else "black",
             )  # fmt: skip
-        axes.set_xticks(range(len(_NAMES)), _NAMES, rotation=35, ha="right")
-        axes.set_yticks(range(len(_NAMES)), _NAMES)
-        axes.set(xlabel="called", title=METHODS[name].title)
-    panels[0].set_ylabel("true class (each row adds to 100 %)")
+        axes.set_xticks(range(len(CLASS_NAMES)), CLASS_NAMES, rotation=35, ha="right")
+        axes.set_yticks(range(len(CLASS_NAMES)), CLASS_NAMES)
+        axes.set(xlabel="predicted class", title=METHODS[name].title)
+    panels[0].set_ylabel("true class (each row adds up to 100 %)")
     _save(figure, path)
 
 
 def draw_robustness(robustness: Mapping[str, Any], *, path: Path) -> None:
-    """Draw balanced accuracy over the level of each disturbance, a panel each."""
-    figure = Figure(figsize=(13, 7.6), layout="constrained")
+    """Draw balanced accuracy over the level of each corruption."""
+    figure = new_figure(13, 7.6)
     panels = figure.subplots(2, 3, sharey=True).ravel()
-    for axes, disturbance in zip(panels, robustness.values(), strict=True):
-        unit = 100 if "%" in disturbance["axis"] else 1
-        levels = [unit * level for level in disturbance["levels"]]
-        for name, curves in disturbance["methods"].items():
+    for axes, corruption in zip(panels, robustness.values(), strict=True):
+        unit = 100 if "%" in corruption["axis"] else 1
+        levels = [unit * level for level in corruption["levels"]]
+        for name, curves in corruption["methods"].items():
             method = METHODS[name]
             values, errors = _with_errors(curves["balanced_accuracy"])
             axes.plot(
@@ -115,28 +104,28 @@ def draw_robustness(robustness: Mapping[str, Any], *, path: Path) -> None:
                 levels, values - errors[0], values + errors[1],
                 color=method.colour, alpha=0.15, linewidth=0,
             )  # fmt: skip
-        axes.set(xlabel=disturbance["axis"], title=disturbance["title"])
+        axes.set(xlabel=corruption["axis"], title=corruption["title"])
         axes.grid(alpha=0.3)
     for axes in panels[::3]:
         axes.set_ylabel("balanced accuracy [%]")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    figure.suptitle("test data made worse (bands: 95 % bootstrap intervals)")
+    figure.suptitle("corrupted test data (bands: 95 % bootstrap intervals)")
     _save(figure, path)
 
 
-def draw_failures(failures: Mapping[str, Any], *, path: Path) -> None:
-    """Draw accuracy in bins of energy and size: by method above, by class of the first below."""
-    figure = Figure(figsize=(13.5, 8), layout="constrained")
+def draw_binned_metrics(binned: Mapping[str, Any], *, path: Path) -> None:
+    """Draw accuracy in bins of energy and size: all methods, and the classes of the first."""
+    figure = new_figure(13.5, 8)
     panels = figure.subplots(2, len(QUANTITIES), sharey="row", squeeze=False)
     for column, (quantity, label) in enumerate(QUANTITIES.items()):
-        methods = failures[quantity]
+        methods = binned[quantity]
         above, below = panels[:, column]
         for name, bins in methods.items():
             style = {"color": METHODS[name].colour, "linestyle": METHODS[name].line}
             _draw_bins(above, bins, [b["accuracy"] for b in bins], METHODS[name].title, style)
         first = next(iter(methods))
-        for species in _NAMES:
+        for species in CLASS_NAMES:
             rates = [b["classes"][species]["efficiency"] for b in methods[first]]
             style = {"color": COLOURS[species], "linestyle": "-"}
             _draw_bins(below, methods[first], rates, species, style)
@@ -145,14 +134,51 @@ def draw_failures(failures: Mapping[str, Any], *, path: Path) -> None:
         for axes in (above, below):
             if methods[first][0]["median"] > 0:
                 axes.set_xscale("log")
-                axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                axes.xaxis.set_major_formatter("{x:g}")
             axes.grid(alpha=0.3)
     panels[0, 0].set_ylabel("accuracy [%]")
     panels[1, 0].set_ylabel("efficiency of the class [%]")
     for axes in panels[:, -1]:
         axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.suptitle("where it fails (bins of equally many particles, at their median)")
+    figure.suptitle("accuracy in bins of equally many particles, drawn at their median")
     _save(figure, path)
+
+
+def draw_map(
+    place: NDArray[np.float32], *, rows: NDArray[np.int64], particles: LoadedSplit, path: Path
+) -> None:
+    """Draw positions [n, 2] of the `rows` of `particles`, coloured by class and by energy."""
+    figure = new_figure(13, 6)
+    by_class, by_energy = figure.subplots(1, 2)
+    label = particles.label[rows]
+    # Shuffled, so that no class covers all others.
+    order = np.random.default_rng(0).permutation(len(rows))
+    palette = np.array([COLOURS[species.name] for species in CLASSES])
+    size = float(np.clip(20_000 / len(rows), 5, 30))
+    by_class.scatter(*place[order].T, c=palette[label[order]], s=size, linewidths=0)
+    for species in CLASSES:
+        count = np.count_nonzero(label == species.label)
+        by_class.scatter([], [], c=COLOURS[species.name], s=40, label=f"{species.name} ({count:,})")
+    by_class.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    energy = particles.columns["energy_deposit"][rows]
+    positive = energy[np.isfinite(energy) & (energy > 0)]
+    low, high = np.quantile(positive, [0.01, 0.99]) if len(positive) else (1.0, 10.0)
+    shown = by_energy.scatter(
+        *place[order].T,
+        c=energy[order],
+        s=size,
+        linewidths=0,
+        cmap="cividis",
+        norm=log_norm(low, high),
+    )
+    figure.colorbar(shown, ax=by_energy, label="deposited energy [MeV]")
+    by_class.set_title("by class")
+    by_energy.set_title("by deposited energy")
+    for axes in (by_class, by_energy):
+        axes.set_aspect("equal")
+        axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2")
+    figure.suptitle(f"features of {len(rows):,} particles of the test split")
+    save_figure(figure, path, option="--out")
 
 
 def _draw_bins(
@@ -162,26 +188,25 @@ def _draw_bins(
     label: str,
     style: Mapping[str, Any],
 ) -> None:
-    there = [i for i, rate in enumerate(rates) if rate["value"] is not None]
-    if not there:
+    defined = [i for i, rate in enumerate(rates) if rate["value"] is not None]
+    if not defined:
         return
-    values, errors = _with_errors([rates[i] for i in there])
-    place = [bins[i]["median"] for i in there]
+    values, errors = _with_errors([rates[i] for i in defined])
+    place = [bins[i]["median"] for i in defined]
     axes.errorbar(
         place, values, yerr=errors, marker="o", markersize=4, capsize=2, label=label, **style
     )
 
 
-def _with_errors(figures: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
-    """Give values in per cent, and how far their intervals reach below and above, [2, n]."""
+def _with_errors(metrics: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
+    """Give values in per cent, [n], and the lengths of the error bars below and above, [2, n]."""
     value, low, high = (
-        100 * np.array([f["value"] if f[name] is None else f[name] for f in figures])
+        100 * np.array([m["value"] if m[name] is None else m[name] for m in metrics])
         for name in ("value", "low", "high")
     )
     return value, np.stack([value - low, high - value]).clip(min=0)
 
 
 def _save(figure: Figure, path: Path) -> None:
-    for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=_DPI)
+    hide_frames(figure)
+    save_figure(figure, path, option="--out")

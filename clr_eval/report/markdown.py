@@ -1,38 +1,28 @@
-"""A report as Markdown."""
+"""The text of a report, in Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
+
+import numpy as np
 
 from clr_eval.binned_metrics import QUANTITIES
 from clr_eval.methods import CLASS_WEIGHTS, METHODS
-from pilarnet_convert.species import CLASSES
+from pilarnet_convert.species import CLASS_NAMES
 
 __all__ = ["write_markdown"]
 
-_NAMES: Final = tuple(species.name for species in CLASSES)
-
 
 def write_markdown(report: Mapping[str, Any]) -> str:
-    """Write what report.json holds for people.
-
-    Parameters
-    ----------
-    report : mapping
-        The report; parts that it lacks are left out.
-
-    Returns
-    -------
-    str
-    """
+    """Write the contents of report.json as Markdown; parts that it lacks are left out."""
     parts = [_head(report)]
     if report["results"]:
         parts += [_results(report), _classes(report)]
     if "robustness" in report:
         parts.append(_robustness(report))
-    if "failures" in report:
-        parts.append(_failures(report))
+    if "binned_metrics" in report:
+        parts.append(_binned_metrics(report))
     if "map" in report:
         parts.append(_map(report))
     return "\n\n".join(parts) + "\n"
@@ -51,7 +41,7 @@ def _head(report: Mapping[str, Any]) -> str:
         listed = ", ".join(f"{count:,} {name}" for name, count in counts.items())
         name = options[f"{split}_split"]
         rows.append([f"{name} split", f"{sum(counts.values()):,} particles: {listed}"])
-    return "# What the encoder is worth\n\n" + _table(["", ""], rows)
+    return "# Evaluation of a pretrained encoder\n\n" + _table(["", ""], rows)
 
 
 def _results(report: Mapping[str, Any]) -> str:
@@ -64,7 +54,7 @@ def _results(report: Mapping[str, Any]) -> str:
             cells = [_interval(by_place[name, f]["balanced_accuracy"]) for f in fractions]
             best = by_place[name, fractions[-1]]
             rows.append(
-                [METHODS[name].title, *cells, _interval(best["accuracy"]), _plain(best["auc"])]
+                [METHODS[name].title, *cells, _interval(best["accuracy"]), _percent(best["auc"])]
             )
     labels = {r["fraction"]: r["num_labelled"] for r in results}
     head = [
@@ -73,130 +63,119 @@ def _results(report: Mapping[str, Any]) -> str:
         f"accuracy at {100 * fractions[-1]:.4g} %",
         f"ROC AUC at {100 * fractions[-1]:.4g} %",
     ]
-    return "\n\n".join(
-        [
-            "## Labels and accuracy",
-            "Balanced accuracy on the test split, per cent, with the 95 % bootstrap interval of "
-            "the mean over the seeds, and after ± the standard deviation over the seeds where "
-            "there are several. " + CLASS_WEIGHTS[report["options"]["class_weight"]],
-            _table(head, rows),
-            "![balanced accuracy over the number of labels](label_fractions.png)",
-        ]
+    return _section(
+        "Labels and accuracy",
+        "Balanced accuracy on the test split, per cent, with the 95 % bootstrap interval of "
+        "the mean over the seeds, and after ± the standard deviation over the seeds where "
+        "there are several. " + CLASS_WEIGHTS[report["options"]["class_weight"]],
+        _table(head, rows),
+        "![balanced accuracy over the number of labels](label_fractions.png)",
     )
 
 
 def _classes(report: Mapping[str, Any]) -> str:
     largest = max(r["fraction"] for r in report["results"])
-    rows = [
-        [
-            METHODS[r["method"]].title,
-            *(
-                " / ".join(_short(r["classes"][n][k]) for k in ("efficiency", "purity", "auc"))
-                for n in _NAMES
-            ),
-        ]
-        for r in report["results"]
-        if r["fraction"] == largest
-    ]
-    return "\n\n".join(
-        [
-            "## Classes",
-            "Efficiency / purity / ROC AUC against the rest, per cent, at "
-            f"{100 * largest:.4g} % of the labels. Intervals and every seed are in report.json.",
-            _table(["method", *_NAMES], rows),
-            "![confusion matrices](confusion.png)",
-        ]
+    rows = []
+    for result in report["results"]:
+        if result["fraction"] == largest:
+            metrics = [
+                [result["classes"][name][kind] for kind in ("efficiency", "purity", "auc")]
+                for name in CLASS_NAMES
+            ]
+            cells = [" / ".join(_percent(m, digits=0) for m in three) for three in metrics]
+            rows.append([METHODS[result["method"]].title, *cells])
+    return _section(
+        "Classes",
+        "Efficiency / purity / ROC AUC against the rest, per cent, at "
+        f"{100 * largest:.4g} % of the labels. Intervals and every seed are in report.json.",
+        _table(["method", *CLASS_NAMES], rows),
+        "![confusion matrices](confusion.png)",
     )
 
 
 def _robustness(report: Mapping[str, Any]) -> str:
     sections = []
-    for disturbance in report["robustness"].values():
-        unit, suffix = (100, " %") if "%" in disturbance["axis"] else (1, "")
-        head = [disturbance["axis"], *(f"{unit * v:g}{suffix}" for v in disturbance["levels"])]
+    for corruption in report["robustness"].values():
+        unit, suffix = (100, " %") if "%" in corruption["axis"] else (1, "")
+        head = [corruption["axis"], *(f"{unit * v:g}{suffix}" for v in corruption["levels"])]
         rows = [
-            [METHODS[name].title, *(_plain(v) for v in curves["balanced_accuracy"])]
-            for name, curves in disturbance["methods"].items()
+            [METHODS[name].title, *(_percent(v) for v in curves["balanced_accuracy"])]
+            for name, curves in corruption["methods"].items()
         ]
-        sections.append(f"**{disturbance['title']}**\n\n" + _table(head, rows))
-    return "\n\n".join(
-        [
-            "## Robustness",
-            "Balanced accuracy, per cent, when the test data are made worse and the training data "
-            "are not.",
-            *sections,
-            "![balanced accuracy on disturbed data](robustness.png)",
-        ]
+        sections.append(f"**{corruption['title']}**\n\n" + _table(head, rows))
+    return _section(
+        "Robustness",
+        "Balanced accuracy, per cent, on corrupted test data; the training data are as stored.",
+        *sections,
+        "![balanced accuracy on corrupted data](robustness.png)",
     )
 
 
-def _failures(report: Mapping[str, Any]) -> str:
+def _binned_metrics(report: Mapping[str, Any]) -> str:
     sections = []
     for quantity, label in QUANTITIES.items():
-        methods = report["failures"][quantity]
+        methods = report["binned_metrics"][quantity]
         bins = next(iter(methods.values()))
-        head = [label, "particles", *(METHODS[name].title for name in methods), "confused most"]
+        titles = [METHODS[name].title for name in methods]
+        head = [label, "particles", *titles, "most frequent error"]
         rows = [
             [
                 f"{b['low']:.4g} to {b['high']:.4g}",
                 f"{b['count']:,}",
                 *(_interval(found[i]["accuracy"]) for found in methods.values()),
-                _worst(b["confusion"]),
+                _most_frequent_error(b["confusion"]),
             ]
             for i, b in enumerate(bins)
         ]
         sections.append(_table(head, rows))
-    first = METHODS[next(iter(report["failures"]["num_voxels"]))].title
-    return "\n\n".join(
-        [
-            "## Where it fails",
-            "Accuracy, per cent, in bins of equally many particles; the last column is the most "
-            f"frequent error of the first method ({first}).",
-            *sections,
-            "![accuracy by energy and by number of voxels](failures.png)",
-        ]
+    first = METHODS[next(iter(report["binned_metrics"]["num_voxels"]))].title
+    return _section(
+        "Accuracy by energy and size",
+        "Accuracy, per cent, in bins of equally many particles; the last column is the most "
+        f"frequent error of the first method ({first}).",
+        *sections,
+        "![accuracy by energy and by number of voxels](binned_metrics.png)",
     )
 
 
-def _worst(confusion: Sequence[Sequence[float]]) -> str:
-    count, true, called = max(
-        (confusion[i][j], -i, -j) for i in range(len(_NAMES)) for j in range(len(_NAMES)) if i != j
-    )
-    if count == 0:
+def _most_frequent_error(confusion: Sequence[Sequence[float]]) -> str:
+    """Name the most frequent error of a confusion matrix."""
+    counts = np.array(confusion)
+    errors = np.where(np.eye(len(counts), dtype=bool), 0, counts)
+    true, predicted = np.unravel_index(errors.argmax(), errors.shape)
+    if not errors.any():
         return "nothing"
-    total = sum(confusion[-true])
-    return f"{_NAMES[-true]} called {_NAMES[-called]} ({100 * count / total:.0f} %)"
+    share = 100 * errors[true, predicted] / counts[true].sum()
+    return f"{CLASS_NAMES[true]} taken for {CLASS_NAMES[predicted]} ({share:.0f} %)"
 
 
 def _map(report: Mapping[str, Any]) -> str:
-    return "\n\n".join(
-        [
-            "## The embedding",
-            f"t-SNE of the features of {report['map']['particles']:,} particles of the test split. "
-            "Distances between far groups mean little; what is close is alike.",
-            "![map of the embedding](map.png)",
-            "Particles of the test split (thick frame) and their nearest neighbours in the "
-            "training split.",
-            "![nearest neighbours](neighbours.png)",
-        ]
+    return _section(
+        "The embedding",
+        f"t-SNE of the features of {report['map']['particles']:,} particles of the test split. "
+        "Particles that are close are similar; distances between distant groups mean little.",
+        "![map of the embedding](map.png)",
+        "Particles of the test split (thick frame) and their nearest neighbours in the "
+        "training split.",
+        "![nearest neighbours](neighbours.png)",
     )
 
 
-def _interval(figure: Mapping[str, Any]) -> str:
-    text = _plain(figure)
-    if figure["spread"] is not None:
-        text += f" ± {100 * figure['spread']:.1f}"
-    if figure["low"] is not None:
-        text += f" ({100 * figure['low']:.1f} to {100 * figure['high']:.1f})"
+def _section(title: str, *paragraphs: str) -> str:
+    return "\n\n".join([f"## {title}", *paragraphs])
+
+
+def _interval(metric: Mapping[str, Any]) -> str:
+    text = _percent(metric)
+    if metric["spread"] is not None:
+        text += f" ± {100 * metric['spread']:.1f}"
+    if metric["low"] is not None:
+        text += f" ({100 * metric['low']:.1f} to {100 * metric['high']:.1f})"
     return text
 
 
-def _plain(figure: Mapping[str, Any]) -> str:
-    return "-" if figure["value"] is None else f"{100 * figure['value']:.1f}"
-
-
-def _short(figure: Mapping[str, Any]) -> str:
-    return "-" if figure["value"] is None else f"{100 * figure['value']:.0f}"
+def _percent(metric: Mapping[str, Any], *, digits: int = 1) -> str:
+    return "-" if metric["value"] is None else f"{100 * metric['value']:.{digits}f}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

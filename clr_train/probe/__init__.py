@@ -1,1 +1,1 @@
-"""What features are worth."""
+"""Measures of what features of particles are worth."""

@@ -1,4 +1,4 @@
-"""Features of a particle that a physicist would write down: the baseline of a learned encoder."""
+"""Features of a particle as a physicist would define them: a baseline for a learned encoder."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from clr_train.batch import ParticleBatch
 
-__all__ = ["HANDMADE_FEATURES", "handmade_features"]
+__all__ = ["HANDCRAFTED_FEATURES", "handcrafted_features"]
 
-HANDMADE_FEATURES: Final = (
+HANDCRAFTED_FEATURES: Final = (
     "num_voxels",
     "energy_sum",
     "energy_mean",
@@ -25,85 +25,73 @@ HANDMADE_FEATURES: Final = (
     "planarity",
 )
 
+Floats = NDArray[np.float64]
 
-def handmade_features(batch: ParticleBatch) -> NDArray[np.float64]:
-    """Compute the features of each particle, all particles at once.
+
+def handcrafted_features(batch: ParticleBatch) -> Floats:
+    """Compute the features of each particle.
 
     Parameters
     ----------
     batch : ParticleBatch
-        On the CPU; no particle without voxels.
+        On the CPU; every particle has voxels.
 
     Returns
     -------
     float64 array [N, 11]
-        In the order of `HANDMADE_FEATURES`: the number of voxels; sum, mean, standard deviation,
-        maximum and 90th percentile (linear interpolation) of the energy of its voxels, MeV; the
-        largest minus the smallest coordinate along each axis, voxels; linearity (l1 - l2) / l1
-        and planarity (l2 - l3) / l1 with l1 >= l2 >= l3 the eigenvalues of the covariance of
-        the coordinates (0 for a single voxel).
+        In the order of `HANDCRAFTED_FEATURES`: the number of voxels; sum, mean, standard
+        deviation, maximum and 90th percentile (linear interpolation) of the energies of the
+        voxels, MeV; the largest minus the smallest coordinate along each axis, voxels; linearity
+        (l1 - l2) / l1 and planarity (l2 - l3) / l1, where l1 >= l2 >= l3 are the eigenvalues of
+        the covariance of the coordinates (0 for a single voxel).
 
     Raises
     ------
     ValueError
-        A particle without voxels.
+        A particle has no voxels.
     """
     offset = batch.offset.numpy()
-    xyz = batch.xyz.numpy().astype(np.float64)
-    energy = batch.energy.numpy().astype(np.float64)
-    count = np.diff(offset)
+    start, count = offset[:-1], np.diff(offset)
     if not (count > 0).all():
         raise ValueError(f"particle {int(np.argmin(count))} of the batch has no voxels")
-    start = offset[:-1]
-    owner = np.repeat(np.arange(len(count)), count)
+    xyz = batch.xyz.numpy().astype(np.float64)
+    energy = batch.energy.numpy().astype(np.float64)
     total = np.add.reduceat(energy, start)
     mean = total / count
-    spread = np.sqrt(np.add.reduceat((energy - mean[owner]) ** 2, start) / count)
-    extent = np.maximum.reduceat(xyz, start) - np.minimum.reduceat(xyz, start)
-    linearity, planarity = _shape(xyz, owner=owner, start=start, count=count)
+    variance = np.add.reduceat((energy - np.repeat(mean, count)) ** 2, start) / count
     return np.column_stack(
         [
             count,
             total,
             mean,
-            spread,
+            np.sqrt(variance),
             np.maximum.reduceat(energy, start),
-            _percentile(energy, 0.9, owner=owner, start=start, count=count),
-            extent,
-            linearity,
-            planarity,
+            _percentile(energy, 0.9, offset=offset),
+            np.maximum.reduceat(xyz, start) - np.minimum.reduceat(xyz, start),
+            *_linearity_planarity(xyz, offset=offset),
         ]
     )
 
 
-def _percentile(
-    values: NDArray[np.float64],
-    share: float,
-    *,
-    owner: NDArray[np.int64],
-    start: NDArray[np.int64],
-    count: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    ordered = values[np.lexsort((values, owner))]
+def _percentile(values: Floats, share: float, *, offset: NDArray[np.int64]) -> Floats:
+    start, count = offset[:-1], np.diff(offset)
+    ordered = values[np.lexsort((values, np.repeat(np.arange(len(count)), count)))]
     position = share * (count - 1)
     below = np.floor(position).astype(np.int64)
-    above = np.minimum(below + 1, count - 1)
-    weight = position - below
-    low, high = ordered[start + below], ordered[start + above]
-    quantile: NDArray[np.float64] = low + weight * (high - low)
-    return quantile
+    low, high = ordered[start + below], ordered[start + np.minimum(below + 1, count - 1)]
+    percentile: Floats = low + (position - below) * (high - low)
+    return percentile
 
 
-def _shape(
-    xyz: NDArray[np.float64],
-    *,
-    owner: NDArray[np.int64],
-    start: NDArray[np.int64],
-    count: NDArray[np.int64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    centred = xyz - (np.add.reduceat(xyz, start) / count[:, None])[owner]
+def _linearity_planarity(xyz: Floats, *, offset: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    start, count = offset[:-1], np.diff(offset)
+    centre = np.add.reduceat(xyz, start) / count[:, None]
+    centred = xyz - np.repeat(centre, count, axis=0)
     products = centred[:, :, None] * centred[:, None, :]
     covariance = np.add.reduceat(products, start) / count[:, None, None]
     third, second, first = np.linalg.eigvalsh(covariance).clip(min=0).T
     scale = np.where(first > 0, first, 1)
     return (first - second) / scale, (second - third) / scale
+
+
+handcrafted_features = handcrafted_features

@@ -1,8 +1,8 @@
-"""One process or many: who takes part, and the few things they do together.
+"""Training in one process or several, and what the processes do together.
 
-Processes are started by ``torchrun``, which sets RANK, WORLD_SIZE and LOCAL_RANK. The loss is
-that of the joined batch (see `clr_train.loss`), so the gradients of the processes are summed;
-DistributedDataParallel would average them, and wants its forward pass called once a step, which
+``torchrun`` starts the processes and sets RANK, WORLD_SIZE and LOCAL_RANK. The loss is that of the
+joined batch (see `clr_train.loss`), so the gradients of the processes are summed;
+DistributedDataParallel would average them, and needs its forward pass called once per step, which
 cached embeddings do not do.
 """
 
@@ -13,22 +13,30 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
-from pilarnet_convert.options import OptionError
+from clr_train.runtime.devices import pick_device
 
-__all__ = ["World", "join_world", "pick_device"]
+__all__ = [
+    "World",
+    "gather_rows",
+    "gather_sizes",
+    "get_rank",
+    "is_distributed",
+    "join_world",
+    "sum_over_ranks",
+]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """One process among all: its rank, their number, and the device it computes on."""
+    """The rank of this process, the number of processes, and the device of this one."""
 
     rank: int
     size: int
@@ -36,7 +44,7 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes the run's files and talks to the user."""
+        """Whether this process writes the files of the run and prints messages."""
         return self.rank == 0
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -51,7 +59,7 @@ class World:
             gradient.copy_(piece.view_as(gradient))
 
     def share(self, value: T) -> T:
-        """Give every process the first one's value: numbers, strings, tensors, or their like."""
+        """Return the value of the first process on all of them: numbers, strings, tensors, ..."""
         if self.size == 1:
             return value
         box = [value]
@@ -59,7 +67,7 @@ class World:
         return box[0]
 
     def largest(self, value: int) -> int:
-        """Return the largest of the processes' values, on all of them."""
+        """Return the largest value of all processes on all of them."""
         if self.size == 1:
             return value
         shared = torch.tensor([value], device=self.device)
@@ -67,55 +75,9 @@ class World:
         return int(shared)
 
 
-def pick_device(name: str, *, local_rank: int = 0) -> torch.device:
-    """Find the device of a process.
-
-    Parameters
-    ----------
-    name : str
-        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-    local_rank : int
-        Position of this process on its machine; picks the GPU of ``auto`` and ``cuda``.
-
-    Returns
-    -------
-    torch.device
-
-    Raises
-    ------
-    OptionError
-        A name that is no device, or a GPU that is not there.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise OptionError(
-            "unknown device", field="--device", expected="auto, cpu, cuda or cuda:N", found=name
-        )
-    if device.type == "cpu":
-        return device
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    index = local_rank if device.index is None else device.index
-    if index >= count:
-        raise OptionError(
-            "no such GPU" if count else "CUDA is not available",
-            field="--device",
-            expected=f"cuda:0 to cuda:{count - 1}" if count else None,
-            found=f"cuda:{index}",
-            advice="use --device cpu, or install a torch built for CUDA and its driver"
-            if not count
-            else "start at most one process a GPU",
-        )
-    return torch.device("cuda", index)
-
-
 @contextmanager
 def join_world(device: str) -> Iterator[World]:
-    """Take part in the processes that ``torchrun`` started, or be alone; leave at the end.
+    """Join the processes that ``torchrun`` started, if it did; leave them at the end.
 
     Parameters
     ----------
@@ -133,9 +95,83 @@ def join_world(device: str) -> Iterator[World]:
     if size == 1:
         yield World(rank=0, size=1, device=picked)
         return
-    # The first process evaluates alone, and the others wait for it.
+    # The first process evaluates alone while the others wait for it.
     dist.init_process_group("nccl" if picked.type == "cuda" else "gloo", timeout=timedelta(hours=2))
     try:
         yield World(rank=dist.get_rank(), size=size, device=picked)
     finally:
         dist.destroy_process_group()
+
+
+def is_distributed() -> bool:
+    """Whether this process has joined others."""
+    return dist.is_initialized()
+
+
+def get_rank() -> int:
+    """Return the rank of this process, 0 if it is alone."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def gather_sizes(rows: Tensor) -> list[int]:
+    """Return the number of rows of every rank."""
+    own = torch.tensor([len(rows)], device=rows.device)
+    sizes = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(sizes, own)
+    return [int(size) for size in sizes]
+
+
+def gather_rows(rows: Tensor, *, sizes: list[int]) -> Tensor:
+    """Join the rows of all ranks, in the order of the ranks.
+
+    Parameters
+    ----------
+    rows : tensor [n, ...]
+        The rows of this rank. Their gradient is the sum of the gradients of all ranks.
+    sizes : list of int
+        As `gather_sizes` returns them.
+
+    Returns
+    -------
+    tensor [sum(sizes), ...]
+    """
+    joined: Tensor = _GatherRows.apply(rows, sizes)  # type: ignore[no-untyped-call]
+    return joined
+
+
+def sum_over_ranks(value: Tensor) -> Tensor:
+    """Sum a value over all ranks; each rank differentiates the sum by its own summand."""
+    total: Tensor = _SumOverRanks.apply(value)  # type: ignore[no-untyped-call]
+    return total
+
+
+class _GatherRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, sizes: list[int]) -> Tensor:
+        ctx.sizes = sizes
+        # Collectives need equal shapes: pad to the longest, cut afterwards.
+        padded = rows.new_zeros((max(sizes), *rows.shape[1:]))
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        gradient = gradients[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(gradient)
+        rank = dist.get_rank()
+        start = sum(ctx.sizes[:rank])
+        return gradient[start : start + ctx.sizes[rank]], None
+
+
+class _SumOverRanks(torch.autograd.Function):
+    @staticmethod
+    def forward(_ctx: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0]

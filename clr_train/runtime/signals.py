@@ -1,4 +1,4 @@
-"""Ending in order when the system or the user asks for it."""
+"""Ending a run in order after SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """Remembers SIGTERM (a batch system's warning) and SIGINT (Ctrl-C) while it is entered.
+    """Records SIGTERM (from a batch system) and SIGINT (Ctrl-C) inside its context.
 
-    The loop looks at `signal` between steps and ends with a checkpoint. A second signal has its
-    usual effect at once. Outside the main thread, where Python delivers no signals, it does
-    nothing.
+    The training loop reads `signal` between steps and ends with a checkpoint. A second signal has
+    its usual effect. Outside the main thread, where Python delivers no signals, this does nothing.
     """
 
     def __init__(self) -> None:
-        #: Number of the signal that came, 0 before.
+        #: Number of the signal received, 0 if none.
         self.signal = 0
         self._before: dict[int, Any] = {}
 
@@ -38,7 +37,7 @@ class StopRequest:
         self.release()
 
     def release(self) -> None:
-        """Give the signals their usual effect again."""
+        """Restore the usual effect of the signals."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -49,13 +48,13 @@ class StopRequest:
 
 @contextmanager
 def hold_signals() -> Iterator[None]:
-    """Start processes that a signal to the whole group passes by.
+    """Block SIGTERM and SIGINT inside this context, and for good in processes started in it.
 
-    Signals are held back, and delivered at the end; processes that are started meanwhile hold
-    them back for good. A terminal and a batch system signal all processes of a job: those that
-    read would die before the run that reads from them can end in order.
+    A terminal or a batch system signals all processes of a job. Without this, the processes that
+    read shards would die before the run can end in order. Signals that arrive in the context are
+    delivered at its end.
     """
-    # It starts with the first process that is spawned, and releases the signals when it does.
+    # The tracker starts with the first spawned process and would then unblock the signals.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:

@@ -1,84 +1,100 @@
-"""Reading the spans of an epoch, in processes of its own if there are to be any."""
+"""Reading spans of particles, in other processes if there are to be any."""
 
 from __future__ import annotations
 
 import atexit
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
-from torch.utils.data import DataLoader, Sampler
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from clr_train.batch import ParticleBatch
-from clr_train.stream.spans import Request, Spans
+from clr_train.stream.reader import SplitReader
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.executors import without_script
+from pilarnet_convert.executors import without_main_script
 
 __all__ = ["SpanLoader"]
 
 
-class _Requests(Sampler[Request]):
-    """The requests of an epoch, set before each pass over the loader that takes them."""
+class _Spans(Dataset[ParticleBatch | PilarnetError]):
+    """Particles of a split by their numbers, as a `DataLoader` asks for them."""
 
-    def __init__(self) -> None:
-        self.pending: Sequence[Request] = ()
+    def __init__(self, reader: SplitReader) -> None:
+        self.reader = reader
 
-    def __iter__(self) -> Iterator[Request]:
-        return iter(self.pending)
+    def __getitem__(self, particles: NDArray[np.int64]) -> ParticleBatch | PilarnetError:
+        try:
+            return self.reader.read(particles)
+        except PilarnetError as error:
+            # Returned, not raised: the DataLoader would add the traceback of its process.
+            return error
 
-    def __len__(self) -> int:
-        return len(self.pending)
+
+class _Requests(Sampler[NDArray[np.int64]]):
+    """The spans of the next iteration over a `DataLoader`."""
+
+    spans: Iterable[NDArray[np.int64]] = ()
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        return iter(self.spans)
 
 
 class SpanLoader:
-    """Reads spans, ahead of time where processes do it.
+    """Reads spans of particles, ahead of time where other processes do it.
 
     Parameters
     ----------
-    spans : Spans
-        What to read from.
+    reader : SplitReader
+        The split.
     workers : int
-        Processes that read; 0 reads in the calling one. They start with the first span, and stay.
+        Processes that read; 0 reads in the calling one. They start with the first span.
     pin_memory : bool
-        Whether spans lie in page-locked memory.
+        Whether spans are in page-locked memory.
     """
 
-    def __init__(self, spans: Spans, *, workers: int, pin_memory: bool) -> None:
-        self.spans, self.workers, self.pin_memory = spans, workers, pin_memory
+    def __init__(self, reader: SplitReader, *, workers: int, pin_memory: bool) -> None:
+        self.reader, self.workers, self.pin_memory = reader, workers, pin_memory
         self._requests = _Requests()
         self._loader: DataLoader[Any] | None = None
         if workers:
+            # At exit the processes must end before the modules that they need are torn down.
             atexit.register(_close, weakref.ref(self))
 
-    def read(self, requests: Sequence[Request]) -> Iterator[ParticleBatch]:
-        """Read what is requested, in order. To begin another such iteration ends this one.
+    def read(self, spans: Iterable[NDArray[np.int64]]) -> Iterator[ParticleBatch]:
+        """Read spans of particles, each as one batch; a second iteration ends the first.
+
+        Each span crosses to this process as one batch, because every tensor that processes share
+        costs a file descriptor.
 
         Raises
         ------
         ShardError
-            If a shard is damaged.
+            A shard is damaged.
         PilarnetError
-            If a worker died.
+            A process that reads died.
         """
-        self._requests.pending = requests
+        self._requests.spans = spans
         if self._loader is None:
             self._loader = self._start()
         try:
-            with without_script():
-                spans = iter(self._loader)
-            for span in spans:
-                if isinstance(span, PilarnetError):
-                    raise span
-                yield span
+            with without_main_script():
+                batches = iter(self._loader)
+            for batch in batches:
+                if isinstance(batch, PilarnetError):
+                    raise batch
+                yield batch
         except (RuntimeError, ConnectionError, EOFError) as error:
-            # The connections are those over which a process hands its tensors over.
+            # Tensors come over a connection, which breaks when the process dies.
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
             self.close()
             raise PilarnetError(
                 "a process that reads shards died",
-                file=self.spans.reader.path,
+                file=self.reader.path,
                 found=(str(error) or type(error).__name__).splitlines()[0],
                 advice="it may have run out of memory: try fewer --workers, or none",
             ) from error
@@ -86,21 +102,19 @@ class SpanLoader:
     def close(self) -> None:
         """End the processes; the next iteration starts new ones."""
         loader, self._loader = self._loader, None
-        # Not left to the garbage collector: a script's variables outlive the order of its end.
         if loader is not None and loader._iterator is not None:
             loader._iterator._shutdown_workers()  # type: ignore[attr-defined]
 
     def _start(self) -> DataLoader[Any]:
         return DataLoader(
-            self.spans,
+            _Spans(self.reader),
             batch_size=None,
             sampler=self._requests,
-            collate_fn=_as_it_is,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             multiprocessing_context="spawn" if self.workers else None,
             pin_memory=self.pin_memory,
-            # Without one of its own the loader would draw from torch's global generator.
+            # Without a generator of its own it would draw from torch's global one.
             generator=torch.Generator(),
         )
 
@@ -109,7 +123,3 @@ def _close(reference: weakref.ref[SpanLoader]) -> None:
     loader = reference()
     if loader is not None:
         loader.close()
-
-
-def _as_it_is(span: Any) -> Any:
-    return span

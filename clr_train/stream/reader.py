@@ -1,7 +1,4 @@
-"""Reading particles of a split by their numbers, in whole blocks, into a ragged batch.
-
-V voxels, N particles.
-"""
+"""Reading particles of a split by their numbers, in whole blocks, into a ragged batch."""
 
 from __future__ import annotations
 
@@ -15,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from clr_train.batch import ParticleBatch
-from clr_train.stream.filters import Layout
+from clr_train.stream.layout import Layout
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.options import OptionError
+from pilarnet_convert.ragged import gather_rows, offsets_of
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import Shard, open_shards
 
@@ -25,8 +24,8 @@ __all__ = ["SplitReader", "plan_reads"]
 _VOXELS: Final = ("x", "y", "z", "energy")
 
 
-def plan_reads(particles: NDArray[np.int64], layout: Layout) -> list[tuple[int, NDArray[np.int64]]]:
-    """Decide what to read to have some particles: whole blocks, neighbours in one read.
+def plan_reads(particles: NDArray[np.int64], layout: Layout) -> list[tuple[int, int, int]]:
+    """Decide what to read to get some particles: whole blocks, neighbours in one read.
 
     Parameters
     ----------
@@ -37,17 +36,16 @@ def plan_reads(particles: NDArray[np.int64], layout: Layout) -> list[tuple[int, 
 
     Returns
     -------
-    list of (shard, array of int64 [2])
+    list of (shard, first, last)
         The number of a shard, and the first particle and the last, end excluded, of a run of its
         blocks, as indices in the split; ascending.
     """
-    starts = layout.block_starts()
-    block = np.unique(np.searchsorted(starts, particles, side="right") - 1)
-    bounds = np.stack([starts[block], starts[block + 1]], axis=1)
-    shard = np.searchsorted(layout.shard_start, bounds[:, 0], side="right") - 1
+    block = np.unique(layout.block_of(particles))
+    first, last = layout.block_start[block], layout.block_start[block + 1]
+    shard = np.searchsorted(layout.shard_start, first, side="right") - 1
     new_run = (np.diff(block) > 1) | (np.diff(shard) > 0)
     return [
-        (int(shard[run[0]]), np.array([bounds[run[0], 0], bounds[run[-1], 1]]))
+        (int(shard[run[0]]), int(first[run[0]]), int(last[run[-1]]))
         for run in np.split(np.arange(len(block)), np.flatnonzero(new_run) + 1)
         if len(run)
     ]
@@ -56,13 +54,12 @@ def plan_reads(particles: NDArray[np.int64], layout: Layout) -> list[tuple[int, 
 class SplitReader:
     """One split of a set of shards, read by the numbers of particles.
 
-    It opens the shards when first needed, in whichever process that is, so that it is sent to a
-    worker as its counts alone.
+    A copy in another process opens the shards there: only sizes and labels are sent.
 
     Parameters
     ----------
     path : str or Path
-        What ``pilarnet-convert`` wrote.
+        Shards written by ``pilarnet-convert``.
     split : str
         ``train``, ``val`` or ``test``.
     block_particles : int
@@ -71,16 +68,16 @@ class SplitReader:
     Raises
     ------
     ShardError
-        If these are no shards that can be read.
+        The shards cannot be read.
     PilarnetError
-        If there is no such split, or no particle in it.
+        There is no such split, or it has no particles.
     """
 
     def __init__(self, path: str | Path, *, split: str, block_particles: int) -> None:
         self.path = Path(path)
         self.split = split
         if split not in SPLITS:
-            raise PilarnetError(
+            raise OptionError(
                 "no such split",
                 file=self.path,
                 field="--split",
@@ -95,11 +92,10 @@ class SplitReader:
                 advice="choose another split, or convert more events or with other --splits",
             )
         tables = [shard.read(("label", "offset")) for shard in self._shards]
-        sizes = [0, *(shard.num_particles for shard in self._shards)]
         self.layout = Layout(
-            num_voxels=np.concatenate([np.diff(t["offset"]) for t in tables]),
-            label=np.concatenate([t["label"] for t in tables]).astype(np.int64),
-            shard_start=np.cumsum(sizes, dtype=np.int64),
+            num_voxels=np.concatenate([np.diff(table["offset"]) for table in tables]),
+            label=np.concatenate([table["label"] for table in tables]).astype(np.int64),
+            shard_start=offsets_of(np.array([shard.num_particles for shard in self._shards])),
             block_particles=block_particles,
         )
 
@@ -112,11 +108,11 @@ class SplitReader:
 
     @cached_property
     def _first_voxel(self) -> NDArray[np.int64]:
-        """Give the first voxel of each particle among those of the whole split, int64 [P + 1]."""
-        return np.concatenate([[0], np.cumsum(self.layout.num_voxels)])
+        """First voxel of each particle among those of the whole split, int64 [P + 1]."""
+        return offsets_of(self.layout.num_voxels)
 
     def read(self, particles: NDArray[np.int64]) -> ParticleBatch:
-        """Read particles, in the order that is asked for.
+        """Read particles, in the order given.
 
         Parameters
         ----------
@@ -126,25 +122,20 @@ class SplitReader:
         Raises
         ------
         ShardError
-            If a shard is damaged.
+            A shard is damaged.
         """
         reads = plan_reads(particles, self.layout)
         pieces = []
-        for number, bounds in reads:
-            start, stop = (int(b) for b in bounds - self.layout.shard_start[number])
-            pieces.append(self._shards[number].read(_VOXELS, start, stop))
+        for number, first, last in reads:
+            start = self.layout.shard_start[number]
+            pieces.append(self._shards[number].read(_VOXELS, int(first - start), int(last - start)))
 
-        # Where a particle's voxels begin in the pieces, put end to end.
-        piece_first = np.array([bounds[0] for _, bounds in reads], np.int64)
-        piece_size = [len(piece["energy"]) for piece in pieces]
-        piece_row = np.cumsum([0, *piece_size[:-1]], dtype=np.int64)
+        # First row of each particle among the rows of all pieces.
+        piece_first = np.array([first for _, first, _ in reads], np.int64)
+        piece_row = offsets_of(np.array([len(piece["energy"]) for piece in pieces], np.int64))
         piece = np.searchsorted(piece_first, particles, side="right") - 1
-        first_voxel = self._first_voxel
-        begin = first_voxel[particles] - first_voxel[piece_first[piece]] + piece_row[piece]
-
-        size = self.layout.num_voxels[particles]
-        offset = np.concatenate([[0], np.cumsum(size)])
-        rows = np.arange(offset[-1]) + np.repeat(begin - offset[:-1], size)
+        first_row = self._first_voxel[particles] - self._first_voxel[piece_first[piece]]
+        rows, offset = gather_rows(first_row + piece_row[piece], self.layout.num_voxels[particles])
         xyz = np.empty((len(rows), 3), np.int32)
         for axis, name in enumerate("xyz"):
             xyz[:, axis] = np.concatenate([p[name] for p in pieces])[rows]

@@ -1,116 +1,29 @@
-"""Particles from the shards to the device, in batches: filters, epochs, ranks and workers.
-
-`selection` filters, `sampling` plans, `reader` reads; here they are joined, over worker processes
-if there are any.
-"""
+"""Batches of the particles of a split, over epochs, ranks and reading processes."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from typing import Final
 
 import numpy as np
+import torch
 
 from clr_train.batch import ParticleBatch
-from clr_train.stream.filters import StreamReport, select
+from clr_train.stream.config import StreamConfig
+from clr_train.stream.filters import apply_filters
 from clr_train.stream.loader import SpanLoader
 from clr_train.stream.reader import SplitReader
-from clr_train.stream.spans import SpanOptions, Spans, fill
+from clr_train.stream.sampling import EpochPlan, fill_batches, plan_epoch
+from clr_train.stream.summary import StreamSummary
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.species import CLASSES
 
-__all__ = ["ParticleStream", "StreamConfig", "StreamReport"]
+__all__ = ["ParticleStream", "open_stream"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class StreamConfig:
-    """What a stream gives.
-
-    Parameters
-    ----------
-    shards : str or Path
-        What ``pilarnet-convert`` wrote.
-    split : str
-        ``train``, ``val`` or ``test``.
-    batch_size : int
-        Particles of a batch, over all ranks together.
-    seed : int
-        Of the order and of what balancing draws.
-    classes : tuple of str
-        Names of the classes to keep; all if empty.
-    min_voxels, max_voxels : int
-        Smallest and largest particle to keep; None sets no limit.
-    voxel_budget : int, optional
-        Most voxels of a batch on one rank. Of a batch that holds more, the largest particles are
-        cut, as few as need be, and as many on every rank, so with a budget what is seen depends on
-        their number; a particle that exceeds it alone is never in a batch.
-    balanced : bool
-        Take as many of each class in an epoch as there are of the rarest, drawn without
-        replacement and anew each epoch: no particle comes twice, and an epoch is shorter.
-    block_particles : int
-        Consecutive particles that are read together.
-    shuffle_particles : int
-        Particles, from blocks all over the split, among which the order is random.
-    workers : int
-        Processes that read; 0 reads in the calling one. Batches do not depend on it.
-    pin_memory : bool
-        Whether batches lie in page-locked memory, for copies to a GPU that overlap work.
-
-    Raises
-    ------
-    PilarnetError
-        If a class is unknown or a number out of range.
-    """
-
-    shards: str | Path
-    split: str = "train"
-    batch_size: int = 256
-    seed: int = 0
-    classes: tuple[str, ...] = ()
-    min_voxels: int = 1
-    max_voxels: int | None = None
-    voxel_budget: int | None = None
-    balanced: bool = False
-    block_particles: int = 512
-    shuffle_particles: int = 8192
-    workers: int = 0
-    pin_memory: bool = False
-
-    def __post_init__(self) -> None:
-        names = [c.name for c in CLASSES]
-        for name in self.classes:
-            if name not in names:
-                raise PilarnetError(
-                    "no such class",
-                    field="--classes",
-                    expected=f"some of {', '.join(names)}",
-                    found=name,
-                )
-        least = {
-            "batch_size": 1,
-            "min_voxels": 1,
-            "max_voxels": self.min_voxels,
-            "voxel_budget": self.min_voxels,
-            "block_particles": 1,
-            "shuffle_particles": 1,
-            "workers": 0,
-        }
-        for field, lowest in least.items():
-            value = getattr(self, field)
-            if value is not None and value < lowest:
-                raise PilarnetError(
-                    "out of range",
-                    field="--" + field.replace("_", "-"),
-                    expected=f"at least {lowest}",
-                    found=value,
-                )
-
-    @property
-    def labels(self) -> tuple[int, ...]:
-        """Labels of the classes to keep."""
-        return tuple(c.label for c in CLASSES if not self.classes or c.name in self.classes)
+_CPU: Final = torch.device("cpu")
+_WORKERS_FOR_A_GPU: Final = 4
 
 
 class ParticleStream:
@@ -119,20 +32,36 @@ class ParticleStream:
     Parameters
     ----------
     config : StreamConfig
-        What to give.
+        The particles and the batches.
     rank, world_size : int
-        This process among those that share each batch: it sees its part of every batch, and all
-        see as many batches. The parts of all ranks, joined, are the batch of a single process.
+        The rank of this process among those that share each batch. All have the same number of
+        batches; the parts of all ranks, joined, are the batch of a single process.
+    device : torch.device
+        Where the batches are used. For a GPU they are in page-locked memory, from which a copy
+        overlaps with computation.
+    block_particles : int
+        Consecutive particles that are read together.
+    shuffle_particles : int
+        Particles, from blocks all over the split, among which the order is random.
 
     Raises
     ------
     ShardError
-        If there are no shards, or they cannot be read.
+        There are no shards, or they cannot be read.
     PilarnetError
-        If no particle is left, or a batch cannot be shared by the ranks.
+        No particle passes the filters, or the ranks cannot share a batch evenly.
     """
 
-    def __init__(self, config: StreamConfig, *, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        config: StreamConfig,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        device: torch.device = _CPU,
+        block_particles: int = 512,
+        shuffle_particles: int = 8192,
+    ) -> None:
         if config.batch_size % world_size:
             raise PilarnetError(
                 "a batch cannot be shared evenly",
@@ -141,39 +70,32 @@ class ParticleStream:
                 found=config.batch_size,
             )
         self.config = config
+        self._rank, self._world_size = rank, world_size
+        self._shuffle_particles = shuffle_particles
         self._reader = SplitReader(
-            config.shards, split=config.split, block_particles=config.block_particles
+            config.shards, split=config.split, block_particles=block_particles
         )
-        self._selection = select(
-            self._reader.layout,
-            labels=config.labels,
-            min_voxels=config.min_voxels,
-            max_voxels=config.max_voxels,
-            voxel_budget=config.voxel_budget,
-        )
-        options = SpanOptions(
-            seed=config.seed,
-            batch_size=config.batch_size,
-            span_batches=max(1, config.shuffle_particles // config.batch_size),
-            world_size=world_size,
-            balanced=config.balanced,
-            voxel_budget=config.voxel_budget,
-        )
-        self._spans = Spans(self._reader, self._selection.particles, options=options, rank=rank)
-        self._loader = SpanLoader(self._spans, workers=config.workers, pin_memory=config.pin_memory)
+        self._kept, self._removed = apply_filters(self._reader.layout, config=config)
+        self._last_plan: tuple[int, EpochPlan] | None = None
+        on_gpu = device.type == "cuda"
+        #: Processes that read.
+        self.workers = config.workers
+        if self.workers is None:
+            self.workers = _WORKERS_FOR_A_GPU if on_gpu else 0
+        self._loader = SpanLoader(self._reader, workers=self.workers, pin_memory=on_gpu)
         if not self.num_particles:
             raise PilarnetError(
                 "no particle passes the filters",
                 file=config.shards,
                 field=config.split,
-                found="; ".join(self.report.lines()[1:]),
+                found="; ".join(self.summary.lines()[1:]),
                 advice="widen --classes, --min-voxels, --max-voxels or --voxel-budget",
             )
 
     @property
     def num_particles(self) -> int:
         """Particles that pass the filters, over all ranks."""
-        return len(self._selection.particles)
+        return len(self._kept)
 
     @cached_property
     def num_batches(self) -> int:
@@ -182,11 +104,11 @@ class ParticleStream:
         Raises
         ------
         PilarnetError
-            If the particles do not fill one.
+            The particles do not fill one.
         """
-        num_batches = len(self._spans.plan(0).order)
+        num_batches = len(self._plan(0).order)
         if not num_batches:
-            unbalanced = self.report.unbalanced
+            unbalanced = self.summary.unbalanced
             raise PilarnetError(
                 "too few particles for one batch",
                 file=self.config.shards,
@@ -199,62 +121,87 @@ class ParticleStream:
         return num_batches
 
     @cached_property
-    def report(self) -> StreamReport:
-        """What of the split is seen and what is not, with what epoch 0 leaves out."""
-        layout, plan = self._reader.layout, self._spans.plan(0)
-        label = layout.label[self._selection.particles]
-        return StreamReport(
+    def summary(self) -> StreamSummary:
+        """How many particles are used, and why others are not."""
+        plan, label = self._plan(0), self._reader.layout.label
+        return StreamSummary(
             split=self.config.split,
-            total=len(layout.label),
+            total=len(label),
             kept=self.num_particles,
-            counts={c.name: int(np.count_nonzero(label == c.label)) for c in CLASSES},
-            cut=self._selection.cut,
-            unbalanced=plan.left_out,
+            counts={c.name: int(np.count_nonzero(label[self._kept] == c.label)) for c in CLASSES},
+            removed=self._removed,
+            unbalanced=plan.unbalanced,
             remainder=plan.remainder,
-            over_budget=plan.num_cut(),
+            over_budget=plan.over_budget,
         )
+
+    def _plan(self, epoch: int) -> EpochPlan:
+        if self._last_plan is None or self._last_plan[0] != epoch:
+            plan = plan_epoch(
+                self._reader.layout,
+                self._kept,
+                config=self.config,
+                epoch=epoch,
+                span_batches=max(1, self._shuffle_particles // self.config.batch_size),
+                world_size=self._world_size,
+            )
+            self._last_plan = epoch, plan
+        return self._last_plan[1]
 
     def batches(self, epoch: int, start_batch: int = 0) -> Iterator[ParticleBatch]:
         """Iterate over this rank's part of the batches of an epoch.
 
-        Only one such iteration at a time: to begin another ends it.
+        A second iteration ends the first.
 
         Parameters
         ----------
         epoch : int
             The order depends on it and on the seed.
         start_batch : int
-            The first batch to give; those before cost nothing.
+            The first batch; those before it are not read.
 
         Raises
         ------
         ShardError
-            If a shard is damaged.
+            A shard is damaged.
         PilarnetError
-            If the particles do not fill one batch, or a worker died.
+            The particles do not fill one batch, or a process that reads died.
         """
         if not 0 <= start_batch <= self.num_batches:
             raise ValueError(f"start_batch: expected 0 to {self.num_batches}, found {start_batch}")
-        sizes = self._spans.plan(epoch).sizes()
-        requests = self._spans.requests(epoch, start_batch)
-        for request, span in zip(requests, self._loader.read(requests), strict=True):
-            yield from span.split(sizes[request.first : request.last].tolist())
+        plan = self._plan(epoch)
+        spans = plan.spans(start_batch)
+        wanted = (plan.particles(*span, rank=self._rank) for span in spans)
+        for span, batch in zip(spans, self._loader.read(wanted), strict=True):
+            yield from batch.split(plan.sizes(*span))
 
     def sequential(self, batch_size: int) -> Iterator[ParticleBatch]:
         """Iterate once over every particle that passes the filters, in the order of the shards.
 
-        For evaluation: on this process alone, whatever the ranks, nothing shuffled, balanced or
-        left out. A batch holds fewer than `batch_size` particles at the end, and where more would
+        For evaluation: in this process, whatever the ranks, and nothing is shuffled, balanced or
+        left out. A batch has fewer than `batch_size` particles at the end, and where more would
         exceed the voxel budget.
         """
-        particles = self._selection.particles
-        budget = self.config.voxel_budget
-        step = batch_size * max(1, self.config.shuffle_particles // batch_size)
-        for first in range(0, len(particles), step):
-            piece = particles[first : first + step]
-            sizes = fill(self._reader.layout.num_voxels[piece], batch_size, budget=budget)
-            yield from self._reader.read(piece).split(sizes.tolist())
+        step = batch_size * max(1, self._shuffle_particles // batch_size)
+        for first in range(0, self.num_particles, step):
+            particles = self._kept[first : first + step]
+            num_voxels = self._reader.layout.num_voxels[particles]
+            sizes = fill_batches(num_voxels, batch_size, budget=self.config.voxel_budget)
+            yield from self._reader.read(particles).split(sizes)
 
     def close(self) -> None:
-        """End the worker processes; the next iteration starts new ones."""
+        """End the processes that read; the next iteration starts new ones."""
         self._loader.close()
+
+
+def open_stream(config: StreamConfig, *, split: str) -> ParticleStream:
+    """Open a split of the shards of a run, with the filters of the run.
+
+    Parameters
+    ----------
+    config : StreamConfig
+        A `TrainConfig` is one.
+    split : str
+        ``train``, ``val`` or ``test``.
+    """
+    return ParticleStream(dataclasses.replace(config, split=split))

@@ -1,1 +1,14 @@
-"""The parts of a training run: steps, checkpoints, records."""
+"""The parts of a training run.
+
+==============  =============================================================================
+gradient_cache  gradients of a large batch, computed in pieces
+optimizer       AdamW and the schedule of its learning rate
+resume          `TrainingRun`: the state that a checkpoint saves and restores
+checkpoint      the files of checkpoints
+pretrained      a trained encoder, loaded from a checkpoint
+validation      loss and probes on the validation split, final probes on the test split
+recorder        decides which steps are evaluated and saved
+run_folder      the folder of a run: metrics and other logs
+dry_run         the description that ``clr-train --dry-run`` prints
+==============  =============================================================================
+"""

@@ -1,18 +1,18 @@
-"""Checkpoints: one file a save, whole or absent, loadable without running code from it.
+"""Checkpoint files: complete or absent, and read without running code from them.
 
-A file is what `torch.save` writes of a flat dictionary of tensors, numbers, strings, lists and
-dictionaries, so that ``torch.load(path, weights_only=True)`` reads it:
+A file is a flat dictionary of tensors, numbers, strings, lists and dictionaries, written by
+`torch.save`, so that ``torch.load(path, weights_only=True)`` reads it:
 
 ========== ================================================================================
 format     ``"pilarnet-clr-checkpoint"``
 version    1; a reader refuses any other
-model      state of the encoder and its projection head
-encoder    the sizes of the encoder, see `clr_train.network.encoder.EncoderConfig`
+model      weights of the encoder and its projection head
+encoder    sizes of the encoder, see `clr_train.network.encoder.EncoderConfig`
 optimizer  state of AdamW
 step       steps done; with the configuration it fixes the learning rate
-stream     ``{"epoch", "batch"}``: the next batch to read
-random     states of torch's generators; everything else is keyed by seed, epoch and particle
-config     the run's options, see `clr_train.config.TrainConfig`
+stream     ``epoch`` and ``batch``, the next to read; ``num_batches``, ``num_particles``
+random     states of torch's generators; other random numbers are keyed by seed, epoch, particle
+config     options of the run, see `clr_train.config.TrainConfig`
 progress   seconds trained, the best validation loss, the baselines of the run
 ========== ================================================================================
 """
@@ -40,28 +40,28 @@ _NAME: Final = re.compile(r"step-(\d{8})\.pt")
 
 
 class CheckpointError(PilarnetError):
-    """A checkpoint that is missing, damaged, of another version or of another model."""
+    """A checkpoint is missing, damaged, of another version or of another model."""
 
 
 def save_checkpoint(path: str | Path, *, state: Mapping[str, Any]) -> None:
-    """Write a checkpoint so that at any moment `path` holds an old or a new one, whole.
+    """Write a checkpoint; at any time `path` is the old or the new file, complete.
 
     Parameters
     ----------
     path : path
-        The file; its folder exists.
+        The file; its folder must exist.
     state : mapping
-        The fields of the module's table but ``format`` and ``version``.
+        The fields of the table above without ``format`` and ``version``.
 
     Raises
     ------
     OSError
-        The disk is full or not writable; what stood at `path` stands there still.
+        The disk is full or not writable; an old file at `path` is unchanged.
     """
     path = Path(path)
     missing = set(_FIELDS).symmetric_difference(state)
     if missing:
-        raise ValueError(f"a checkpoint holds {_FIELDS}; wrong or missing: {sorted(missing)}")
+        raise ValueError(f"a checkpoint has the fields {_FIELDS}; wrong: {sorted(missing)}")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -85,12 +85,12 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        The fields of the module's table.
+        The fields of the table above.
 
     Raises
     ------
     CheckpointError
-        No such file, not a checkpoint of this format and version, or damaged.
+        The file does not exist, is damaged, or is of another format or version.
     """
     path = Path(path)
     if not path.is_file():
@@ -98,7 +98,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
             "no such checkpoint", file=path, advice="name a file such as runs/NAME/checkpoints/*.pt"
         )
     try:
-        # Checked first: torch takes what is no zip archive for a bare pickle, and believes bytes.
+        # Checked first: torch.load reads a file that is no zip archive as a pickle, and does not
+        # compare checksums.
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
         if damaged is not None:
@@ -140,9 +141,9 @@ class CheckpointFolder:
     Parameters
     ----------
     folder : path
-        Created when absent. Left-overs of a killed save are removed.
+        Created if it does not exist. Remains of an interrupted save are removed.
     keep_last : int
-        How many of the latest to keep, at least 1.
+        Number of latest checkpoints to keep, at least 1.
     """
 
     def __init__(self, folder: str | Path, *, keep_last: int) -> None:
@@ -154,7 +155,7 @@ class CheckpointFolder:
 
     @property
     def best(self) -> Path:
-        """Where the checkpoint with the lowest validation loss stands, if there is one."""
+        """Path of the checkpoint with the lowest validation loss; it may not exist."""
         return self.folder / "best.pt"
 
     def steps(self) -> list[int]:
@@ -163,28 +164,28 @@ class CheckpointFolder:
         return sorted(int(name[1]) for name in names if name)
 
     def path(self, step: int) -> Path:
-        """Name the file of a step."""
+        """Return the path of the checkpoint of a step."""
         return self.folder / f"step-{step:08d}.pt"
 
     def latest(self) -> Path | None:
-        """Name the checkpoint of the highest step, None when there is none."""
+        """Return the checkpoint of the highest step, None if there is none."""
         steps = self.steps()
         return self.path(steps[-1]) if steps else None
 
     def save(self, state: Mapping[str, Any], *, best: bool) -> Path:
-        """Write the checkpoint of ``state["step"]``, then remove what is older than the last few.
+        """Write the checkpoint of ``state["step"]``, then remove those before the last few.
 
         Parameters
         ----------
         state : mapping
             As for `save_checkpoint`.
         best : bool
-            Make it the best one too.
+            Whether it is also the best one.
 
         Returns
         -------
         path
-            The file written.
+            The file.
         """
         path = self.path(state["step"])
         save_checkpoint(path, state=state)
@@ -195,7 +196,7 @@ class CheckpointFolder:
         return path
 
     def _link_best(self, path: Path) -> None:
-        # A link costs no second copy, and replacing keeps the change atomic.
+        # A hard link takes no space, and os.replace is atomic.
         temporary = self.folder / f".best.{os.getpid()}.tmp"
         temporary.unlink(missing_ok=True)
         try:

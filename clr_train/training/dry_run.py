@@ -1,27 +1,29 @@
-"""What a run would be, without running it: model, batches, and an estimate of memory."""
+"""A description of a run that is not started: model, batches, and an estimate of memory."""
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
 
 import torch
 from torch import Tensor
 
+from clr_train.batch import ParticleBatch
 from clr_train.config import TrainConfig
-from clr_train.learner import Learner, open_stream
-from clr_train.runtime.processes import pick_device
-from clr_train.stream.stream import ParticleStream
-from clr_train.train import count_steps
-from clr_train.training.gradient_cache import learning_rate
+from clr_train.learner import Learner
+from clr_train.runtime.devices import pick_device
+from clr_train.runtime.processes import World
+from clr_train.stream.stream import open_stream
+from clr_train.training.optimizer import learning_rate
+from clr_train.training.resume import TrainingRun, start_run
 
 __all__ = ["describe", "saved_bytes"]
 
-#: Weights, their gradients, and the two moments of AdamW, float32.
+#: Bytes of a weight, its gradient and the two moments of AdamW, float32.
 _BYTES_PER_WEIGHT = 4 * 4
 
 
 def describe(config: TrainConfig) -> str:
-    """Say what a run is made of.
+    """Describe a run.
 
     Parameters
     ----------
@@ -36,13 +38,13 @@ def describe(config: TrainConfig) -> str:
     Raises
     ------
     PilarnetError
-        What would stop the run before its first step.
+        Whatever would end the run before its first step.
     """
-    stream = open_stream(config, split=config.split)
+    world = World(rank=0, size=1, device=pick_device(config.device))
+    run = start_run(dataclasses.replace(config, workers=0), world=world)
     for split in (config.val_split, *((config.test_split,) if config.final_probe else ())):
         open_stream(config, split=split)
-    learner = Learner(config, device=pick_device(config.device))
-    total = count_steps(config, stream=stream)
+    learner, stream, total = run.learner, run.stream, run.total_steps
     encoder, head = (
         sum(weight.numel() for weight in module.parameters())
         for module in (learner.model.encoder, learner.model.head)
@@ -53,52 +55,51 @@ def describe(config: TrainConfig) -> str:
             f"model      {config.model}: {encoder:,} parameters in the encoder, {head:,} in the "
             "projection head",
             f"device     {learner.device}, engine {learner.engine.name}, {learner.precision}",
-            *(f"particles  {line}" for line in stream.report.lines()),
+            *(f"particles  {line}" for line in stream.summary.lines()),
             f"batches    {stream.num_batches:,} of {config.batch_size:,} particles an epoch, "
             f"{total:,} steps in all, rate up to {peak:.2g}",
             f"views      {config.num_augmentations} of {', '.join(config.augmentations)}; energy "
             f"as {config.energy_transform}",
-            f"memory     {_memory(learner, stream=stream)}",
+            f"memory     {_describe_memory(run)}",
         ]
     )
 
 
-def _memory(learner: Learner, *, stream: ParticleStream) -> str:
-    config = learner.config
-    batch = next(stream.batches(0))
+def _describe_memory(run: TrainingRun) -> str:
+    config = run.config
+    batch = next(run.stream.batches(0))
     piece = next(batch.split(config.micro_batch_size or batch.num_particles))
-    weights = _BYTES_PER_WEIGHT * sum(w.numel() for w in learner.model.parameters())
-    activations = saved_bytes(learner, piece.to(learner.device))
-    # Similarities, their exponentials, and the positives of all anchors, in float32.
+    weights = _BYTES_PER_WEIGHT * sum(weight.numel() for weight in run.parameters)
+    activations = saved_bytes(run.learner, piece.to(run.learner.device))
+    # Similarities, their exponentials and the positives of all anchors, float32.
     contrast = 3 * 4 * (2 * config.batch_size) ** 2
-    total = weights + activations + contrast
     return (
-        f"about {_mib(total)}: {_mib(weights)} for weights, gradients and AdamW, "
-        f"{_mib(activations)} for the activations of {piece.num_particles} particles "
+        f"about {_mib(weights + activations + contrast)}: {_mib(weights)} for weights, gradients "
+        f"and AdamW, {_mib(activations)} for the activations of {piece.num_particles} particles "
         f"({piece.num_voxels:,} voxels) in two views, {_mib(contrast)} for the loss"
     )
 
 
-def _mib(count: int) -> str:
-    return f"{count / 2**20:,.0f} MiB"
+def _mib(num_bytes: int) -> str:
+    return f"{num_bytes / 2**20:,.0f} MiB"
 
 
-def saved_bytes(learner: Learner, batch: Any) -> int:
-    """Count the bytes that a forward pass keeps for the backward pass, weights excluded.
+def saved_bytes(learner: Learner, batch: ParticleBatch) -> int:
+    """Count the bytes that a forward pass keeps for the backward pass, without weights.
 
     Parameters
     ----------
     learner : Learner
     batch : ParticleBatch
-        On the learner's device.
+        On the device of the learner.
 
     Returns
     -------
     int
-        Each storage counted once, however often it is saved.
+        Each storage is counted once, however often it is saved.
     """
     weights = {weight.untyped_storage().data_ptr() for weight in learner.model.parameters()}
-    # Held while counting, so that no address is used twice.
+    # Keeping the tensors prevents that an address is used twice.
     kept: dict[int, Tensor] = {}
 
     def pack(tensor: Tensor) -> Tensor:

@@ -1,41 +1,32 @@
-"""One step of pretraining: the loss's gradients, in pieces if need be, and the learning rate."""
+"""The gradients of the loss of a batch, computed in pieces where memory is short."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import MappingProxyType
-from typing import Final
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from clr_train.batch import ParticleBatch
-from clr_train.config import TrainConfig
 
-__all__ = ["backpropagate", "learning_rate", "parameter_groups", "split_batch"]
+__all__ = ["backpropagate"]
 
-#: Peak learning rate of a run that names none. For the sizes listed it was found by trial; for
-#: the others it is one at which AdamW trains networks of this kind safely.
-_PEAK_RATE: Final = 1e-3
-_PEAK_RATES: Final[Mapping[str, float]] = MappingProxyType({"atto": 1e-2})
-
-#: Gives the projections [2, n, D] of both views of the particles of a batch.
+#: Computes the projections [2, n, D] of both views of the particles of a batch.
 Project = Callable[[ParticleBatch], Tensor]
-#: Gives the loss of two views' projections [N, D], and labels [N].
+#: Computes the loss of the projections [N, D] of two views and the labels [N].
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def backpropagate(
     batch: ParticleBatch, *, project: Project, loss: Loss, micro_batch_size: int | None
 ) -> Tensor:
-    """Add the gradients of the batch's loss to those of the weights.
+    """Add the gradients of the loss of a batch to those of the weights.
 
-    A batch larger than `micro_batch_size` is embedded in pieces without remembering anything;
-    the loss is differentiated by the cached embeddings; then each piece is embedded again and
-    its part of that gradient carried on to the weights. Memory is that of a piece, and the
-    gradients are those of the whole batch (Gao et al., arXiv:2101.06983), as every piece draws
-    the same views and drops the same paths both times.
+    A batch larger than `micro_batch_size` is embedded in pieces without a graph; the loss is
+    differentiated with respect to these embeddings; then each piece is embedded again and its part
+    of the gradient is propagated to the weights. The memory is that of one piece, and the
+    gradients are those of the whole batch (Gao et al., arXiv:2101.06983), as a piece has the same
+    views and drops the same paths both times.
 
     Parameters
     ----------
@@ -65,58 +56,7 @@ def backpropagate(
     first, second = cached.unbind()
     value = loss(first, second, batch.label)
     (gradient,) = torch.autograd.grad(value, cached)
-    begin = 0
-    for piece in pieces:
-        end = begin + piece.num_particles
-        torch.autograd.backward(project(piece), gradient[:, begin:end])
-        begin = end
+    parts = torch.split(gradient, [piece.num_particles for piece in pieces], dim=1)
+    for piece, part in zip(pieces, parts, strict=True):
+        torch.autograd.backward(project(piece), part)
     return value.detach()
-
-
-def split_batch(batch: ParticleBatch, *, size: int) -> Iterator[ParticleBatch]:
-    """Cut a batch into pieces of at most `size` particles, in order."""
-    return batch.split(size)
-
-
-def learning_rate(step: int, *, total_steps: int, config: TrainConfig) -> float:
-    """Compute the rate of a step: a linear rise, then half a cosine down.
-
-    Parameters
-    ----------
-    step : int
-        From 0 to ``total_steps - 1``.
-    total_steps : int
-        Steps of the whole run.
-    config : TrainConfig
-        ``lr``, or what suits ``model``, is the peak, reached at the end of the share ``warmup`` of
-        the steps; the last step is near ``final_lr`` times it.
-
-    Returns
-    -------
-    float
-    """
-    peak = _PEAK_RATES.get(config.model, _PEAK_RATE) if config.lr is None else config.lr
-    rising = round(config.warmup * total_steps)
-    if step < rising:
-        return peak * (step + 1) / rising
-    progress = (step - rising) / max(1, total_steps - rising)
-    cosine = (1 + math.cos(math.pi * progress)) / 2
-    return peak * (config.final_lr + (1 - config.final_lr) * cosine)
-
-
-def parameter_groups(
-    parameters: Iterable[nn.Parameter], *, weight_decay: float
-) -> list[dict[str, object]]:
-    """Sort weights into those that decay and those that do not.
-
-    Norms, biases and scales are vectors, whatever singleton axes they are stored with; a decay
-    would pull them towards a value that means nothing.
-    """
-    decayed: list[nn.Parameter] = []
-    kept: list[nn.Parameter] = []
-    for parameter in parameters:
-        (decayed if parameter.squeeze().dim() > 1 else kept).append(parameter)
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": kept, "weight_decay": 0.0},
-    ]

@@ -1,21 +1,26 @@
-"""What a checkpoint takes from a run, and how a run goes on from it."""
+"""The state of a run: what a checkpoint saves of it, and how a run continues from one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from clr_train.config import SHAPE_OPTIONS, TrainConfig
 from clr_train.learner import Learner
+from clr_train.runtime.processes import World
 from clr_train.stream.stream import ParticleStream
 from clr_train.training.checkpoint import CheckpointError, load_checkpoint
+from clr_train.training.optimizer import make_optimizer
+from clr_train.training.pretrained import load_weights
 from pilarnet_convert.options import flag
 
-__all__ = ["Progress", "capture", "load_for_resume", "restore"]
+__all__ = ["Progress", "TrainingRun", "start_run"]
 
 
 @dataclass(kw_only=True)
@@ -27,11 +32,11 @@ class Progress:
     step : int
         Steps done.
     seconds : float
-        Time spent on them, evaluations excluded.
+        Time spent on them, without evaluations.
     best_loss : float
         The lowest loss on the validation split.
     baselines : dict of str to float
-        What the probes read before training, by the columns of metrics.csv.
+        Scores of the probes before training, by the columns of metrics.csv.
     """
 
     step: int = 0
@@ -40,96 +45,124 @@ class Progress:
     baselines: dict[str, float] = field(default_factory=dict)
 
 
-def capture(
-    progress: Progress,
-    *,
-    learner: Learner,
-    optimizer: torch.optim.Optimizer,
-    stream: ParticleStream,
-    config: TrainConfig,
-) -> dict[str, Any]:
-    """Gather the fields of a checkpoint, see `clr_train.training.checkpoint`."""
-    epoch, batch = divmod(progress.step, stream.num_batches)
-    return {
-        "model": learner.model.state_dict(),
-        "encoder": learner.describe(),
-        "optimizer": optimizer.state_dict(),
-        "step": progress.step,
-        "stream": {"epoch": epoch, "batch": batch, **_identity(stream)},
-        "random": {
-            "cpu": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        },
-        "config": config.to_dict(),
-        "progress": {
-            "seconds": progress.seconds,
-            "best_loss": progress.best_loss,
-            "baselines": dict(progress.baselines),
-        },
-    }
+@dataclass(kw_only=True)
+class TrainingRun:
+    """What a run is made of.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    stream : ParticleStream
+        This process's part of the batches of the training split.
+    learner : Learner
+    optimizer : torch.optim.Optimizer
+    total_steps : int
+    progress : Progress
+    """
+
+    config: TrainConfig
+    stream: ParticleStream
+    learner: Learner
+    optimizer: torch.optim.Optimizer
+    total_steps: int
+    progress: Progress = field(default_factory=Progress)
+
+    @cached_property
+    def parameters(self) -> list[nn.Parameter]:
+        """The parameters that are trained."""
+        return list(self.learner.model.parameters())
+
+    def capture(self) -> dict[str, Any]:
+        """Collect the fields of a checkpoint, see `clr_train.training.checkpoint`."""
+        progress = asdict(self.progress)
+        step = progress.pop("step")
+        epoch, batch = divmod(step, self.stream.num_batches)
+        return {
+            "model": self.learner.model.state_dict(),
+            "encoder": self.learner.describe(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": step,
+            "stream": {"epoch": epoch, "batch": batch, **self._stream_sizes()},
+            "random": {
+                "cpu": torch.get_rng_state(),
+                "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            },
+            "config": self.config.to_dict(),
+            "progress": progress,
+        }
+
+    def restore(self, state: Mapping[str, Any], *, file: Path | None = None) -> None:
+        """Set weights, optimizer, random states and progress to those of a checkpoint.
+
+        Raises
+        ------
+        CheckpointError
+            The checkpoint, of `file`, is of another model.
+        """
+        load_weights(self.learner, state, file=file)
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"]["cpu"])
+        if len(state["random"]["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(state["random"]["cuda"])
+        self.progress = Progress(step=state["step"], **state["progress"])
+
+    def load_checkpoint(self, path: str | Path) -> dict[str, Any]:
+        """Read a checkpoint of this run.
+
+        Raises
+        ------
+        CheckpointError
+            It cannot be read, or is of another model, other options or other shards.
+        """
+        state = load_checkpoint(path)
+        saved = TrainConfig.from_dict(state["config"])
+        for name in self.config.differences(saved):
+            kind = "model" if name in ("model", *SHAPE_OPTIONS) else "run"
+            raise CheckpointError(
+                f"the checkpoint is of another {kind}",
+                file=path,
+                field=flag(name),
+                expected=getattr(saved, name),
+                found=getattr(self.config, name),
+                advice="leave the option away, or train into another folder",
+            )
+        sizes = self._stream_sizes()
+        saved_sizes = {name: state["stream"][name] for name in sizes}
+        if saved_sizes != sizes:
+            text = "{num_particles} particles in {num_batches} batches"
+            raise CheckpointError(
+                "the checkpoint was trained on other shards",
+                file=path,
+                field="--shards",
+                expected=text.format(**saved_sizes),
+                found=text.format(**sizes),
+                advice="name the shards of the run, or train into another folder",
+            )
+        return state
+
+    def _stream_sizes(self) -> dict[str, int]:
+        """Numbers that differ between streams of different particles or batches."""
+        return {
+            "num_batches": self.stream.num_batches,
+            "num_particles": self.stream.num_particles,
+        }
 
 
-def _identity(stream: ParticleStream) -> dict[str, int]:
-    """Name the figures that change when a stream is of other particles, or cut otherwise."""
-    return {"num_batches": stream.num_batches, "num_particles": stream.num_particles}
-
-
-def load_for_resume(
-    path: str | Path, *, config: TrainConfig, stream: ParticleStream
-) -> dict[str, Any]:
-    """Read a checkpoint and make sure that a run of this configuration continues it.
+def start_run(config: TrainConfig, *, world: World) -> TrainingRun:
+    """Open the training split and make the model and its optimizer.
 
     Raises
     ------
-    CheckpointError
-        Not a readable checkpoint, or one of another model, other options or other shards.
+    PilarnetError
+        Shards, options or a device that cannot be used.
     """
-    state = load_checkpoint(path)
-    saved = TrainConfig.from_dict(state["config"])
-    for name in config.differences(saved):
-        raise CheckpointError(
-            "the checkpoint is of another "
-            + ("model" if name in ("model", *SHAPE_OPTIONS) else "run"),
-            file=path,
-            field=flag(name),
-            expected=getattr(saved, name),
-            found=getattr(config, name),
-            advice="leave the option away, or train into another folder",
-        )
-    found = {name: state["stream"][name] for name in _identity(stream)}
-    if found != _identity(stream):
-        raise CheckpointError(
-            "the checkpoint was trained on other shards",
-            file=path,
-            field="--shards",
-            expected=_words(found),
-            found=_words(_identity(stream)),
-            advice="name the shards of the run, or train into another folder",
-        )
-    return state
-
-
-def _words(identity: Mapping[str, int]) -> str:
-    return f"{identity['num_particles']} particles in {identity['num_batches']} batches"
-
-
-def restore(
-    state: Mapping[str, Any],
-    *,
-    learner: Learner,
-    optimizer: torch.optim.Optimizer,
-    file: Path | None = None,
-) -> Progress:
-    """Put model, optimizer and random states where they were; return how far the run had come.
-
-    Raises
-    ------
-    CheckpointError
-        The state, of `file`, is of another model.
-    """
-    learner.load(state, file=file)
-    optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"]["cpu"])
-    if len(state["random"]["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["random"]["cuda"])
-    return Progress(step=state["step"], **state["progress"])
+    stream = ParticleStream(config, rank=world.rank, world_size=world.size, device=world.device)
+    steps = config.epochs * stream.num_batches
+    learner = Learner(config, device=world.device)
+    return TrainingRun(
+        config=config,
+        stream=stream,
+        learner=learner,
+        optimizer=make_optimizer(learner.model.parameters(), weight_decay=config.weight_decay),
+        total_steps=steps if config.max_steps is None else min(steps, config.max_steps),
+    )

@@ -1,13 +1,13 @@
-"""The folder of a run: who may write in it, and what is written there.
+"""The folder of a run.
 
-========================= =====================================================================
-config.toml               the options of the run, as ``--config`` reads them
-metrics.csv               a row a step, see `COLUMNS`; cells of the validation are empty between
-checkpoints/              see `clr_train.training.checkpoint`
-tensorboard/              the same figures as event files
-probe.json                what the probes read on the test split, at the end of training
-nonfinite.json            the particles of the batch whose loss was not finite, if one was
-========================= =====================================================================
+==============  =================================================================================
+config.toml     the options of the run, for ``--config``
+metrics.csv     a row for each step, see `COLUMNS`; steps without validation leave cells empty
+checkpoints/    see `clr_train.training.checkpoint`
+tensorboard/    the same figures as event files
+probe.json      scores of the probes on the test split, at the end of training
+nonfinite.json  the particles of a batch whose loss was not finite
+==============  =================================================================================
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from pilarnet_convert.errors import MissingDependencyError, PilarnetError
 __all__ = ["COLUMNS", "RunFolder"]
 
 _PROBES: Final = ("knn", "linear", "untrained_knn", "untrained_linear", "majority")
-#: Columns of metrics.csv. Time is in seconds; accuracies are shares, balanced ones the mean of
-#: the classes. The untrained encoder and the majority class are the baselines of the probes.
+#: Columns of metrics.csv. Times are in seconds; accuracies are from 0 to 1, the balanced ones
+#: means over the classes. The untrained encoder and the majority class are baselines.
 COLUMNS: Final = (
     "step",
     "epoch",
@@ -49,7 +49,7 @@ COLUMNS: Final = (
     "val_uniformity",
     *(f"val_{probe}_{what}" for probe in _PROBES for what in ("accuracy", "balanced_accuracy")),
 )
-#: Columns that tell of the machine and not of the run: they differ when it is repeated.
+#: Columns that differ when a run is repeated.
 TIMING_COLUMNS: Final = ("seconds", "particles_per_second", "data_wait_share")
 
 _WRITTEN: Final = ("config.toml", "metrics.csv", "probe.json", "nonfinite.json", "wandb.id")
@@ -63,17 +63,17 @@ class RunFolder:
     Parameters
     ----------
     path : path
-        Created when absent.
+        Created if it does not exist.
     resume : bool
-        Continue what is there.
+        Continue an earlier run.
     overwrite : bool
-        Remove what an earlier run wrote there, and nothing else.
+        Remove the files of an earlier run, and no others.
 
     Raises
     ------
     PilarnetError
-        The folder is in use: it holds something and neither `resume` nor `overwrite` is given,
-        or another process writes in it.
+        The folder is not empty and neither `resume` nor `overwrite` is given, or another process
+        writes to it.
     """
 
     def __init__(self, path: str | Path, *, resume: bool, overwrite: bool) -> None:
@@ -83,15 +83,14 @@ class RunFolder:
         self._wandb: Any = None
         if self.path.exists() and not self.path.is_dir():
             raise PilarnetError("is not a folder", file=self.path, field="--out")
-        held = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
-        if held - {_LOCK} and not (resume or overwrite):
+        self.path.mkdir(parents=True, exist_ok=True)
+        if {entry.name for entry in self.path.iterdir()} - {_LOCK} and not (resume or overwrite):
             raise PilarnetError(
                 "the output folder is in use",
                 file=self.path,
                 field="--out",
                 advice="name another, continue it with --resume, or replace it with --overwrite",
             )
-        self.path.mkdir(parents=True, exist_ok=True)
         self._lock = self._take_lock()
         if overwrite and not resume:
             for name in _WRITTEN:
@@ -129,13 +128,13 @@ class RunFolder:
         os.close(self._lock)
 
     def begin(self, config: TrainConfig, *, step: int) -> None:
-        """Write the configuration and open the logs, cut to what was done by `step`.
+        """Write the configuration and open the logs.
 
         Parameters
         ----------
         config : TrainConfig
         step : int
-            Steps done; later rows of an interrupted run are removed, and at 0 all of them.
+            Steps done. Later rows of an interrupted run are removed; if it is 0, all rows.
 
         Raises
         ------
@@ -156,7 +155,7 @@ class RunFolder:
         if path.exists():
             with open(path, newline="", encoding="utf-8") as file:
                 rows = list(csv.reader(file))[1:]
-        # A killed process may have left half a row behind the last checkpoint.
+        # A killed process may have left an incomplete last row.
         kept = [row for row in rows if step and len(row) == len(COLUMNS) and int(row[0]) <= step]
         temporary = path.with_suffix(".csv.tmp")
         with open(temporary, "w", newline="", encoding="utf-8") as file:
@@ -166,12 +165,12 @@ class RunFolder:
         os.replace(temporary, path)
 
     def log(self, row: Mapping[str, float]) -> None:
-        """Add a row to the metrics and to the other logs.
+        """Add a row to all logs.
 
         Parameters
         ----------
         row : mapping
-            Figures by the names of `COLUMNS`, ``step`` among them; what is absent stays empty.
+            Figures by the names of `COLUMNS`, ``step`` among them; others stay empty.
         """
         unknown = set(row) - set(COLUMNS)
         if unknown:
@@ -190,7 +189,7 @@ class RunFolder:
             self._wandb.log(dict(row), step=step)
 
     def sync(self) -> None:
-        """Bring the metrics to the disk: a checkpoint of these steps is about to follow."""
+        """Flush the metrics to the disk."""
         with open(self.path / "metrics.csv", "rb") as file:
             os.fsync(file.fileno())
 
@@ -202,7 +201,7 @@ class RunFolder:
 
 
 def _text(value: float) -> str:
-    # Nine digits tell every float32 apart.
+    # Nine digits distinguish all values of float32.
     return str(value) if isinstance(value, int) else f"{value:.9g}"
 
 
@@ -213,9 +212,9 @@ def _start_wandb(project: str, *, folder: Path, options: Mapping[str, Any]) -> A
         raise MissingDependencyError(
             "wandb is not installed",
             field="--wandb",
-            advice="pip install 'pilarnet-clr[wandb]', or leave the option away",
+            advice="pip install 'pilarnet-clr[wandb]', or leave the option out",
         ) from None
-    # The same run is continued after --resume.
+    # After --resume the same run at Weights & Biases continues.
     identity = folder / "wandb.id"
     if not identity.exists():
         identity.write_text(uuid.uuid4().hex, encoding="utf-8")

@@ -11,7 +11,6 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from types import TracebackType
 from typing import Any, Final, TypeVar
 
 import cramjam
@@ -56,17 +55,6 @@ class BasketReader:
         self.index = index
         self._descriptor = os.open(index.file, os.O_RDONLY)
         self._kept: dict[str, tuple[int, Basket]] = {}
-
-    def __enter__(self) -> BasketReader:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file."""

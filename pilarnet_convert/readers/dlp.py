@@ -1,4 +1,4 @@
-"""The same columns through dlp_opendata_api, with ROOT and LArCV2 where they are installed.
+"""The same events through dlp_opendata_api, with ROOT and LArCV2 where they are installed.
 
 dlp_opendata_api (package ``osf``) is the reader that was published with PILArNet. It ends the
 interpreter where ROOT is missing and prints a warning where a product is missing; here both are
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from types import TracebackType
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -18,10 +17,10 @@ from numpy.typing import NDArray
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.dlp_packages import load_packages, quiet
-from pilarnet_convert.readers.dlp_source import PRODUCTS, DlpSource, index_dlp_source, open_reader
-from pilarnet_convert.readers.events import EventColumns
+from pilarnet_convert.readers.dlp_source import PRODUCTS, DlpSource, index_dlp, open_reader
+from pilarnet_convert.readers.events import Events
 
-__all__ = ["DlpReader", "DlpSource", "index_dlp_source"]
+__all__ = ["DlpReader", "DlpSource", "index_dlp"]
 
 _INT32_MAX: Final = 2**31 - 1
 
@@ -41,12 +40,12 @@ _ROW: Final = np.dtype(
 
 
 class DlpReader:
-    """Reads ranges of the events of a source; the counterpart of `NativeReader`.
+    """Reads ranges of the events of a source; the counterpart of `Larcv2Reader`.
 
     Parameters
     ----------
     source : DlpSource
-        From `index_dlp_source`.
+        From `index_dlp`.
     """
 
     def __init__(self, source: DlpSource) -> None:
@@ -62,19 +61,10 @@ class DlpReader:
     def __enter__(self) -> DlpReader:
         return self
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.close()
+    def __exit__(self, *_: object) -> None:
+        self._readers.clear()  # ROOT closes the files with the chains
 
-    def close(self) -> None:
-        """Let go of the files: ROOT closes them with the chains."""
-        self._readers.clear()
-
-    def read(self, start: int, stop: int) -> EventColumns:
+    def read(self, start: int, stop: int) -> Events:
         """Read the events ``start`` to ``stop``, end excluded.
 
         Raises
@@ -97,7 +87,7 @@ class DlpReader:
         table = np.array(list(chain(*rows)), _ROW)
         run, subrun, event = np.array(ids, np.uint64).reshape(-1, 3).T.astype(np.int64)
         box = np.array(meta, np.float64).reshape(-1, 3, 3)
-        return EventColumns(
+        return Events(
             file=self.source.clusters,
             first_entry=start,
             run=run,

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.readers.dlp_packages import Packages, load_packages, quiet
+from pilarnet_convert.readers.events import Reader
 from pilarnet_convert.readers.products import common_length, refuse_missing
 from pilarnet_convert.readers.root_file import check_header
 
-__all__ = ["PRODUCTS", "DlpSource", "index_dlp_source", "open_reader"]
+__all__ = ["PRODUCTS", "DlpSource", "index_dlp", "open_reader"]
 
 #: The products that are read: the voxels of every particle, and the particles.
 PRODUCTS: Final = ("cluster3d_mcst", "particle_mcst")
@@ -25,7 +26,7 @@ _FETCH_AGAIN: Final = "fetch or copy the file again"
 
 @dataclass(frozen=True, kw_only=True)
 class DlpSource:
-    """What is known of a source before its events are read; the counterpart of `SourceIndex`.
+    """What is known of a source before its events are read; the counterpart of `Larcv2Source`.
 
     Attributes
     ----------
@@ -38,7 +39,7 @@ class DlpSource:
     clusters, particles : str
         Paths of the files of the two products.
     basket_entries, basket_bytes : tuple of int
-        What `cheap_cuts` gives.
+        What `basket_borders` gives.
     """
 
     name: str
@@ -49,12 +50,23 @@ class DlpSource:
     basket_entries: tuple[int, ...]
     basket_bytes: tuple[int, ...]
 
-    def cheap_cuts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Give the entries between which no basket of voxels is torn, and the bytes up to each."""
+    @property
+    def identity(self) -> str:
+        """The UUID of the file that holds its clusters."""
+        return self.files[0][2]
+
+    def open(self) -> Reader:
+        """Open its files."""
+        from pilarnet_convert.readers.dlp import DlpReader  # which imports this module
+
+        return DlpReader(self)
+
+    def basket_borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where baskets of voxels begin and end, see `Source`."""
         return np.array(self.basket_entries, np.int64), np.array(self.basket_bytes, np.int64)
 
 
-def index_dlp_source(name: str, files: Sequence[Path]) -> DlpSource:
+def index_dlp(name: str, files: Sequence[Path]) -> DlpSource:
     """Find the two products in a source's files.
 
     Parameters

@@ -1,9 +1,10 @@
-"""The columns of a range of events, as every reader delivers them, and what must hold of them."""
+"""Events as every reader delivers them, and what must hold of them."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +12,11 @@ from numpy.typing import NDArray
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.species import is_pdg_code
 
-__all__ = ["EventColumns", "Reader", "Source", "UnknownPdg", "check_columns"]
-
-#: What to do with a PDG code that names no particle.
-UnknownPdg = Literal["error", "other"]
+__all__ = ["Events", "Reader", "Source", "check_events"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EventColumns:
+class Events:
     """Consecutive events of one source: E events, C clusters, P particles, V voxels.
 
     Attributes
@@ -102,6 +100,10 @@ class Source(Protocol):
         """The name of the source, the same whichever of its files was named."""
 
     @property
+    def identity(self) -> str:
+        """The UUID of the file that holds its clusters."""
+
+    @property
     def files(self) -> tuple[tuple[str, int, str], ...]:
         """Name, size in bytes and ROOT's UUID of the files that hold its products."""
 
@@ -109,26 +111,32 @@ class Source(Protocol):
     def num_entries(self) -> int:
         """Its events."""
 
-    def cheap_cuts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Entries between which no basket is torn, and compressed bytes up to each."""
+    def basket_borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where baskets of voxels begin and end.
+
+        Returns
+        -------
+        entries, num_bytes : int64 arrays [num_baskets + 1]
+            Entries from 0 to `num_entries`; compressed bytes that precede each.
+        """
+
+    def open(self) -> Reader:
+        """Open its files."""
 
 
-class Reader(Protocol):
-    """Reads ranges of the events of a source."""
+class Reader(AbstractContextManager["Reader"], Protocol):
+    """Reads ranges of the events of a source; leaving its context closes the files."""
 
-    def read(self, start: int, stop: int) -> EventColumns:
+    def read(self, start: int, stop: int) -> Events:
         """Read the events ``start`` to ``stop``, end excluded; `InputError` on damage."""
 
-    def close(self) -> None:
-        """Close the files."""
 
-
-def check_columns(columns: EventColumns, *, unknown_pdg: UnknownPdg = "error") -> None:
+def check_events(events: Events, *, unknown_pdg: str = "error") -> None:
     """Check that clusters, particles and voxels of the events make sense together.
 
     Parameters
     ----------
-    columns : EventColumns
+    events : Events
         What a reader delivered.
     unknown_pdg : {"error", "other"}
         Whether a PDG code that names no particle is an error.
@@ -138,22 +146,22 @@ def check_columns(columns: EventColumns, *, unknown_pdg: UnknownPdg = "error") -
     InputError
         Naming the first entry at fault.
     """
-    _check_counts(columns)
-    _check_voxels(columns)
-    _check_particle_energies(columns)
+    _check_counts(events)
+    _check_voxels(events)
+    _check_particle_energies(events)
     if unknown_pdg == "error":
-        _check_pdg(columns)
+        _check_pdg(events)
 
 
-def _check_counts(columns: EventColumns) -> None:
-    clusters = np.diff(columns.cluster_offset)
-    particles = np.diff(columns.particle_offset)
+def _check_counts(events: Events) -> None:
+    clusters = np.diff(events.cluster_offset)
+    particles = np.diff(events.particle_offset)
     surplus = clusters - particles
     wrong = np.flatnonzero((surplus < 0) | (surplus > 1))
     if len(wrong):
         at = wrong[0]
         raise _fault(
-            columns,
+            events,
             at,
             "clusters and particles do not match",
             field="cluster3d_mcst, particle_mcst",
@@ -163,43 +171,43 @@ def _check_counts(columns: EventColumns) -> None:
         )
 
 
-def _check_voxels(columns: EventColumns) -> None:
-    finite = np.isfinite(columns.energy)
+def _check_voxels(events: Events) -> None:
+    finite = np.isfinite(events.energy)
     if not finite.all():
         voxel = int(np.argmin(finite))
         raise _fault(
-            columns,
-            _event_of_voxel(columns, voxel),
+            events,
+            _event_of_voxel(events, voxel),
             "a voxel has no finite energy",
             field="cluster3d_mcst",
             expected="a number of MeV",
-            found=f"{columns.energy[voxel]} in voxel {columns.voxel_id[voxel]}",
+            found=f"{events.energy[voxel]} in voxel {events.voxel_id[voxel]}",
             advice="fetch the file again, or leave it out with --skip-bad-files",
         )
-    num_cells = columns.grid.prod(axis=1)
-    voxels = columns.voxel_offset[columns.cluster_offset]
+    num_cells = events.grid.prod(axis=1)
+    voxels = events.voxel_offset[events.cluster_offset]
     limit: Any = num_cells[0] if len(np.unique(num_cells)) == 1 else None
     if limit is None:
         limit = np.repeat(num_cells, np.diff(voxels))
-    outside = (columns.voxel_id < 0) | (columns.voxel_id >= limit)
+    outside = (events.voxel_id < 0) | (events.voxel_id >= limit)
     if outside.any():
         voxel = int(np.argmax(outside))
-        at = _event_of_voxel(columns, voxel)
-        nx, ny, nz = columns.grid[at]
+        at = _event_of_voxel(events, voxel)
+        nx, ny, nz = events.grid[at]
         raise _fault(
-            columns,
+            events,
             at,
             "a voxel lies outside its cube",
             field="cluster3d_mcst",
             expected=f"an id below {nx} x {ny} x {nz} = {num_cells[at]}",
-            found=f"{columns.voxel_id[voxel]}",
+            found=f"{events.voxel_id[voxel]}",
             advice="fetch the file again, or leave it out with --skip-bad-files",
         )
-    largest = int(columns.grid.max(initial=0))
+    largest = int(events.grid.max(initial=0))
     if largest > np.iinfo(np.uint16).max:
         raise _fault(
-            columns,
-            int(columns.grid.max(axis=1).argmax()),
+            events,
+            int(events.grid.max(axis=1).argmax()),
             "the cube is too large for the shard format",
             field="_meta",
             expected=f"at most {np.iinfo(np.uint16).max} voxels a side",
@@ -208,50 +216,53 @@ def _check_voxels(columns: EventColumns) -> None:
         )
 
 
-def _check_particle_energies(columns: EventColumns) -> None:
+def _check_particle_energies(events: Events) -> None:
     for name in ("energy_init", "energy_deposit"):
-        values = getattr(columns, name)
+        values = getattr(events, name)
         wrong = np.flatnonzero(~np.isfinite(values))
         if not len(wrong) or np.isnan(values).all():  # all NaN: the file does not say
             continue
         particle = int(wrong[0])
-        at = _event_of_particle(columns, particle)
+        at = _event_of_particle(events, particle)
         raise _fault(
-            columns,
+            events,
             at,
             "a particle has no finite energy",
             field=f"particle_mcst, {name}",
             expected="a number of MeV",
-            found=f"{values[particle]} at index {particle - columns.particle_offset[at]}",
+            found=f"{values[particle]} at index {particle - events.particle_offset[at]}",
             advice="fetch the file again, or leave it out with --skip-bad-files",
         )
 
 
-def _check_pdg(columns: EventColumns) -> None:
-    codes, first = np.unique(columns.pdg, return_index=True)
+def _check_pdg(events: Events) -> None:
+    codes, first = np.unique(events.pdg, return_index=True)
     unknown = [at for code, at in zip(codes, first, strict=True) if not is_pdg_code(code)]
     if unknown:
         particle = int(min(unknown))
-        at = _event_of_particle(columns, particle)
+        at = _event_of_particle(events, particle)
         raise _fault(
-            columns,
+            events,
             at,
             "a particle has a PDG code that names no particle",
             field="particle_mcst",
             expected="a code of the PDG numbering scheme",
-            found=f"{columns.pdg[particle]} at index {particle - columns.particle_offset[at]}",
+            found=f"{events.pdg[particle]} at index {particle - events.particle_offset[at]}",
             advice="count such particles as other species with --unknown-pdg other",
         )
 
 
-def _event_of_particle(columns: EventColumns, particle: int) -> int:
-    return int(np.searchsorted(columns.particle_offset, particle, "right")) - 1
+def _event_of_particle(events: Events, particle: int) -> int:
+    return _owner(events.particle_offset, particle)
 
 
-def _event_of_voxel(columns: EventColumns, voxel: int) -> int:
-    cluster = int(np.searchsorted(columns.voxel_offset, voxel, "right")) - 1
-    return int(np.searchsorted(columns.cluster_offset, cluster, "right")) - 1
+def _event_of_voxel(events: Events, voxel: int) -> int:
+    return _owner(events.cluster_offset, _owner(events.voxel_offset, voxel))
 
 
-def _fault(columns: EventColumns, event: int, problem: str, **details: Any) -> InputError:
-    return InputError(problem, file=columns.file, entry=columns.first_entry + int(event), **details)
+def _owner(offset: NDArray[np.int64], row: int) -> int:
+    return int(np.searchsorted(offset, row, "right")) - 1
+
+
+def _fault(events: Events, event: int, problem: str, **details: Any) -> InputError:
+    return InputError(problem, file=events.file, entry=events.first_entry + int(event), **details)

@@ -1,4 +1,4 @@
-"""LArCV2 files without ROOT: from baskets to the columns of events.
+"""LArCV2 files without ROOT: from baskets to events.
 
 Two products are read: ``cluster3d_mcst``, the voxels of every particle, and ``particle_mcst``,
 the particles. They may stand in one file or in two.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 import numpy as np
@@ -18,11 +17,11 @@ from numpy.typing import NDArray
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.baskets import BasketReader
-from pilarnet_convert.readers.events import EventColumns
+from pilarnet_convert.readers.events import Events
 from pilarnet_convert.readers.products import common_length, refuse_missing
 from pilarnet_convert.readers.root_file import Layout, TreeIndex, index_trees
 
-__all__ = ["NativeReader", "SourceIndex", "index_source"]
+__all__ = ["Larcv2Reader", "Larcv2Source", "index_larcv2"]
 
 CLUSTER_TREE: Final = "cluster3d_mcst_tree"
 PARTICLE_TREE: Final = "particle_mcst_tree"
@@ -59,7 +58,7 @@ _PARTICLE_REQUIRED: Final = (*_IDS, _PDG)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceIndex:
+class Larcv2Source:
     """What is known of a source before its events are read; small, and picklable.
 
     Attributes
@@ -80,20 +79,23 @@ class SourceIndex:
     clusters: TreeIndex
     particles: TreeIndex
 
-    def cheap_cuts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Give the entries between which no basket of voxels is torn, and the bytes up to each.
+    @property
+    def identity(self) -> str:
+        """The UUID of the file that holds its clusters."""
+        return self.files[0][2]
 
-        Returns
-        -------
-        entries, num_bytes : int64 arrays [num_baskets + 1]
-            Entries from 0 to `num_entries`; compressed bytes that precede each.
-        """
+    def open(self) -> Larcv2Reader:
+        """Open its files."""
+        return Larcv2Reader(self)
+
+    def basket_borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where baskets of voxels begin and end, see `Source`."""
         table = self.clusters.branches[_VOXELS]
         num_bytes = np.concatenate([[0], np.cumsum(np.abs(table.num_bytes))])
         return table.entries, num_bytes
 
 
-def index_source(name: str, files: Sequence[Path]) -> SourceIndex:
+def index_larcv2(name: str, files: Sequence[Path]) -> Larcv2Source:
     """Find the two products in a source's files and locate what will be read of them.
 
     Parameters
@@ -127,7 +129,7 @@ def index_source(name: str, files: Sequence[Path]) -> SourceIndex:
     _require_branches(found[PARTICLE_TREE], _PARTICLE_REQUIRED)
     lengths = {tree: found[tree].num_entries for tree in wanted}
     num_entries = common_length(lengths, file=files[0])
-    return SourceIndex(
+    return Larcv2Source(
         name=name,
         files=tuple(dict.fromkeys(used[tree] for tree in wanted)),
         num_entries=num_entries,
@@ -150,37 +152,28 @@ def _require_branches(index: TreeIndex, required: Sequence[str]) -> None:
             )
 
 
-class NativeReader:
+class Larcv2Reader:
     """Reads ranges of the events of a source.
 
     Parameters
     ----------
-    source : SourceIndex
-        From `index_source`.
+    source : Larcv2Source
+        From `index_larcv2`.
     """
 
-    def __init__(self, source: SourceIndex) -> None:
+    def __init__(self, source: Larcv2Source) -> None:
         self.source = source
         self._clusters = BasketReader(source.clusters)
         self._particles = BasketReader(source.particles)
 
-    def __enter__(self) -> NativeReader:
+    def __enter__(self) -> Larcv2Reader:
         return self
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the files."""
+    def __exit__(self, *_: object) -> None:
         self._clusters.close()
         self._particles.close()
 
-    def read(self, start: int, stop: int) -> EventColumns:
+    def read(self, start: int, stop: int) -> Events:
         """Read the events ``start`` to ``stop``, end excluded.
 
         Raises
@@ -198,7 +191,7 @@ class NativeReader:
             for name, branches in (("grid", _GRID), ("origin", _ORIGIN), ("voxel_size", _SIZE))
         }
         run, subrun, event = (values.astype(np.int64) for values in ids)
-        return EventColumns(
+        return Events(
             file=self.source.clusters.file,
             first_entry=start,
             run=run,

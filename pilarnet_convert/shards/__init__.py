@@ -1,1 +1,11 @@
-"""Shards: the format, writing, reading, checking and counting."""
+"""Sets of shards on disk.
+
+========== =====================================================================
+format     names, arrays, and what the root says of a shard
+array      the bytes of one array: encoding, and reading runs of rows
+writer     a shard, and the attributes of the root
+reader     opening a set, reading blocks of particles
+verify     every byte again: all that is wrong with a set
+statistics what is in a set; tables shows it
+========== =====================================================================
+"""

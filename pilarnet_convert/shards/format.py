@@ -1,11 +1,14 @@
-"""The shard format: its name and version, its splits, and the arrays of a shard."""
+"""The shard format, version 2: names, splits, arrays, and the entry of a shard in the root."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, NamedTuple
 
 __all__ = [
+    "ARRAYS",
     "FORMAT_NAME",
     "FORMAT_VERSION",
     "PARTICLE_ARRAYS",
@@ -14,10 +17,13 @@ __all__ = [
     "VOXEL_ARRAYS",
     "VOXEL_SIZE_CM",
     "ArraySpec",
+    "FileCheck",
+    "ShardEntry",
+    "shard_name",
 ]
 
 FORMAT_NAME: Final = "pilarnet-particles"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 SPLITS: Final = ("train", "val", "test")
 #: Edge of a PILArNet voxel (arXiv:2006.01993), cm. A file's own geometry is what is stored.
 VOXEL_SIZE_CM: Final = 0.3
@@ -33,26 +39,48 @@ REJECTIONS: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class ArraySpec:
-    """An array of a shard: its dtype, its trailing shape, its unit and its meaning."""
+    """An array of a shard: its dtype, dimensions, unit and meaning."""
 
     dtype: str
-    shape: tuple[int, ...] = ()
+    dimensions: tuple[str, ...] = ("particle",)
     unit: str = ""
     meaning: str
 
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Give the shape of a row: () or (3,)."""
+        return (3,) * (len(self.dimensions) - 1)
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Give the attributes that the array has in a shard."""
+        return {"meaning": self.meaning} | ({"unit": self.unit} if self.unit else {})
+
+
+_VECTOR: Final = ("particle", "axis")
+_VOXEL_INDEX: Final = ArraySpec(
+    dtype="uint16", dimensions=("voxel",), unit="voxel", meaning="index inside the event's cube"
+)
 
 #: Arrays with a row a voxel.
 VOXEL_ARRAYS: Final = {
-    "x": ArraySpec(dtype="uint16", unit="voxel", meaning="index inside the event's cube"),
-    "y": ArraySpec(dtype="uint16", unit="voxel", meaning="index inside the event's cube"),
-    "z": ArraySpec(dtype="uint16", unit="voxel", meaning="index inside the event's cube"),
-    "energy": ArraySpec(dtype="float32", unit="MeV", meaning="energy deposited in the voxel"),
+    "x": _VOXEL_INDEX,
+    "y": _VOXEL_INDEX,
+    "z": _VOXEL_INDEX,
+    "energy": ArraySpec(
+        dtype="float32",
+        dimensions=("voxel",),
+        unit="MeV",
+        meaning="energy deposited in the voxel",
+    ),
 }
 
 #: Arrays with a row a particle; ``offset`` has one more.
 PARTICLE_ARRAYS: Final = {
     "offset": ArraySpec(
-        dtype="int64", meaning="particle i owns voxels offset[i] to offset[i+1], end excluded"
+        dtype="int64",
+        dimensions=("boundary",),
+        meaning="particle i owns voxels offset[i] to offset[i+1], end excluded",
     ),
     "label": ArraySpec(dtype="int8", meaning="0 electron, 1 proton, 2 gamma, 3 muon, 4 pion"),
     "pdg": ArraySpec(dtype="int32", meaning="PDG code"),
@@ -62,12 +90,19 @@ PARTICLE_ARRAYS: Final = {
     "energy_init": ArraySpec(dtype="float32", unit="MeV", meaning="total energy, with the mass"),
     "energy_deposit": ArraySpec(dtype="float32", unit="MeV", meaning="energy deposited"),
     "momentum": ArraySpec(
-        dtype="float32", shape=(3,), unit="MeV/c", meaning="momentum at creation"
+        dtype="float32", dimensions=_VECTOR, unit="MeV/c", meaning="momentum at creation"
     ),
-    "start": ArraySpec(dtype="float32", shape=(3,), unit="cm", meaning="first step in the volume"),
-    "end": ArraySpec(dtype="float32", shape=(3,), unit="cm", meaning="last step in the volume"),
+    "start": ArraySpec(
+        dtype="float32", dimensions=_VECTOR, unit="cm", meaning="first step in the volume"
+    ),
+    "end": ArraySpec(
+        dtype="float32", dimensions=_VECTOR, unit="cm", meaning="last step in the volume"
+    ),
     "origin": ArraySpec(
-        dtype="float32", shape=(3,), unit="cm", meaning="corner of the event's cube at voxel 0"
+        dtype="float32",
+        dimensions=_VECTOR,
+        unit="cm",
+        meaning="corner of the event's cube at voxel 0",
     ),
     "track_id": ArraySpec(dtype="int64", meaning="Geant4 track"),
     "parent_track_id": ArraySpec(
@@ -80,3 +115,70 @@ PARTICLE_ARRAYS: Final = {
     "entry": ArraySpec(dtype="int32", meaning="entry of the event in its file"),
     "cluster": ArraySpec(dtype="int32", meaning="index in the event's list of clusters"),
 }
+
+#: All arrays of a shard.
+ARRAYS: Final = {**VOXEL_ARRAYS, **PARTICLE_ARRAYS}
+
+
+def shard_name(split: str, task: int) -> str:
+    """Name the shard of a split that a task writes, such as ``train/00012``."""
+    return f"{split}/{task:05d}"
+
+
+class FileCheck(NamedTuple):
+    """The size of a file in bytes and its CRC-32, as zlib computes it.
+
+    Not the CRC-32C that Zarr puts behind each chunk: the CRC of data followed by their own CRC is
+    the same for all data, and so would not tell two data files of one size apart.
+    """
+
+    size: int
+    crc32: int
+
+    @classmethod
+    def of(cls, data: bytes) -> FileCheck:
+        """Give size and checksum of the contents of a file."""
+        return cls(len(data), zlib.crc32(data))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardEntry:
+    """What the root says of a shard.
+
+    Attributes
+    ----------
+    name : str
+        Its place in the set, such as ``"train/00012"``.
+    particles, voxels : int
+        How many it holds.
+    counts : mapping of str to int
+        Particles of each class.
+    files : mapping of str to FileCheck
+        Its data files by the name of the array, and its metadata as ``"zarr.json"``.
+    """
+
+    name: str
+    particles: int
+    voxels: int
+    counts: Mapping[str, int]
+    files: Mapping[str, FileCheck]
+
+    def num_rows(self, array: str) -> int:
+        """Count the rows of an array of this shard."""
+        if array in VOXEL_ARRAYS:
+            return self.voxels
+        return self.particles + (array == "offset")
+
+    def shape(self, array: str) -> tuple[int, ...]:
+        """Give the shape of an array of this shard."""
+        return (self.num_rows(array), *ARRAYS[array].row_shape)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the entry as JSON values."""
+        return asdict(self) | {"files": {name: list(check) for name, check in self.files.items()}}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> ShardEntry:
+        """Read an entry back from its JSON values."""
+        files = {name: FileCheck(*check) for name, check in document["files"].items()}
+        return cls(**{**document, "files": files})

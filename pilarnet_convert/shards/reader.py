@@ -1,40 +1,32 @@
-"""Shards on disk: opening and reading a set of them.
-
-A set of shards is a Zarr v3 hierarchy: a root group with the attributes of the conversion, a
-group a split, a group a shard. This is the only module that knows zarr-python.
-"""
+"""Opening a set of shards, and reading blocks of particles from them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.errors import BaseZarrError
 
 from pilarnet_convert.errors import ShardError
+from pilarnet_convert.shards.array import ArrayFile, data_file
 from pilarnet_convert.shards.format import (
+    ARRAYS,
     FORMAT_NAME,
     FORMAT_VERSION,
-    PARTICLE_ARRAYS,
     SPLITS,
     VOXEL_ARRAYS,
+    ShardEntry,
 )
-from pilarnet_convert.shards.packedrows import PackedRows
 
-__all__ = [
-    "Shard",
-    "Shards",
-    "open_shard_attributes",
-    "open_shards",
-]
+__all__ = ["Shard", "Shards", "open_shards", "read_root_attributes"]
 
-ARRAYS = MappingProxyType({**VOXEL_ARRAYS, **PARTICLE_ARRAYS})
+_CONVERT_AGAIN = "convert again with --overwrite"
 
 
 class Shard:
@@ -44,30 +36,44 @@ class Shard:
     ----------
     path : Path
         The folder of the shard.
+    entry : ShardEntry
+        What the root says of it.
     name : str
-        Its place in the set, e.g. ``"train/00000"``.
+        Its place in the set, such as ``"train/00012"``.
     num_particles, num_voxels : int
         Its size.
-    counts : dict of str to int
+    counts : mapping of str to int
         Particles of each class.
-    process_names : tuple of str
-        What the values of ``process`` index.
     """
 
-    def __init__(self, root: Path, name: str) -> None:
-        self.path = root / name
-        self.name = name
-        with _damage_reported(self.path):
-            self._group = zarr.open_group(self.path, mode="r", zarr_format=3)
-            attributes: dict[str, Any] = dict(self._group.attrs)
-            self.num_particles = int(attributes["num_particles"])
-            self.num_voxels = int(attributes["num_voxels"])
-            self.counts: dict[str, int] = dict(attributes["counts"])
-            self.process_names = tuple(attributes["process_names"])
-        self._arrays: dict[str, PackedRows | zarr.Array[Any]] = {}
+    def __init__(self, root: Path, entry: ShardEntry) -> None:
+        self.path = root / entry.name
+        self.entry = entry
+        self.name = entry.name
+        self.num_particles, self.num_voxels = entry.particles, entry.voxels
+        self.counts = entry.counts
+        self._files: dict[str, ArrayFile] = {}
 
     def __repr__(self) -> str:
         return f"<Shard {self.name}: {self.num_particles} particles, {self.num_voxels} voxels>"
+
+    def is_whole(self) -> bool:
+        """Tell whether every file is there and has its size."""
+        paths = {
+            name: data_file(self.path / name, len(spec.dimensions)) for name, spec in ARRAYS.items()
+        }
+        paths["zarr.json"] = self.path / "zarr.json"
+        try:
+            return all(path.stat().st_size == self.entry.files[n].size for n, path in paths.items())
+        except OSError:
+            return False
+
+    @cached_property
+    def process_names(self) -> tuple[str, ...]:
+        """What the values of ``process`` index."""
+        with _damage_reported(self.path, field="zarr.json"):
+            document = json.loads((self.path / "zarr.json").read_bytes())
+            return tuple(document["attributes"]["process_names"])
 
     @cached_property
     def offset(self) -> NDArray[np.int64]:
@@ -80,7 +86,7 @@ class Shard:
                 field="offset",
                 expected=f"ascending from 0 to {self.num_voxels}",
                 found=f"from {offset[0]} to {offset[-1]}",
-                advice="convert again with --overwrite",
+                advice=_CONVERT_AGAIN,
             )
         return offset
 
@@ -105,42 +111,31 @@ class Shard:
         Raises
         ------
         ShardError
-            If an array is missing or its checksum does not hold.
+            If a data file is missing, or its size or a checksum is wrong.
         """
         stop = self.num_particles if stop is None else min(stop, self.num_particles)
         first, last = int(self.offset[start]), int(self.offset[stop])
-        columns: dict[str, NDArray[Any]] = {}
+        arrays: dict[str, NDArray[Any]] = {}
         for name in names:
             if name == "offset":
-                columns[name] = self.offset[start : stop + 1] - first
+                arrays[name] = self.offset[start : stop + 1] - first
             elif name in VOXEL_ARRAYS:
-                columns[name] = self._rows(name, first, last)
+                arrays[name] = self._rows(name, first, last)
             else:
-                columns[name] = self._rows(name, start, stop)
-        return columns
-
-    def read_whole(self, name: str) -> NDArray[Any]:
-        """Read one array as it is stored, whatever its shape."""
-        with _damage_reported(self.path, field=name):
-            values: NDArray[Any] = self._group[name][...]  # type: ignore[index, assignment]
-        return values
+                arrays[name] = self._rows(name, start, stop)
+        return arrays
 
     def _rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
         with _damage_reported(self.path, field=name):
-            if name not in self._arrays:
-                packed = PackedRows.open(self.path / name)
-                self._arrays[name] = self._group[name] if packed is None else packed  # type: ignore[assignment]
-            values: NDArray[Any] = self._arrays[name][start:stop]  # type: ignore[assignment]
-        if len(values) != stop - start:
-            raise ShardError(
-                "the array is shorter than the shard",
-                file=self.path,
-                field=name,
-                expected=f"at least {stop} rows",
-                found=f"{start + len(values)}",
-                advice="convert again with --overwrite",
-            )
-        return values
+            if name not in self._files:
+                spec = ARRAYS[name]
+                self._files[name] = ArrayFile(
+                    data_file(self.path / name, len(spec.dimensions)),
+                    shape=self.entry.shape(name),
+                    dtype=spec.dtype,
+                    check=self.entry.files[name],
+                )
+            return self._files[name][start:stop]
 
 
 class Shards:
@@ -159,20 +154,19 @@ class Shards:
     def __init__(self, path: Path, attributes: Mapping[str, Any]) -> None:
         self.path = path
         self.attributes = MappingProxyType(dict(attributes))
+        shards = [Shard(path, ShardEntry.from_json(entry)) for entry in attributes["shards"]]
         self.splits: Mapping[str, tuple[Shard, ...]] = MappingProxyType(
-            {
-                split: tuple(
-                    Shard(path, name)
-                    for name in self.attributes["shards"]
-                    if name.split("/")[0] == split
-                )
-                for split in SPLITS
-            }
+            {split: tuple(s for s in shards if s.name.startswith(f"{split}/")) for split in SPLITS}
         )
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{split} {self.num_particles(split)}" for split in SPLITS)
         return f"<Shards {self.path}: {sizes} particles>"
+
+    @property
+    def identity(self) -> str:
+        """A checksum that differs between sets of other contents, eight hexadecimal digits."""
+        return str(self.attributes["checksum"])
 
     def num_particles(self, split: str | None = None) -> int:
         """Count the particles of a split, or of all."""
@@ -182,6 +176,8 @@ class Shards:
 
 def open_shards(path: str | Path) -> Shards:
     """Open a set of shards for reading.
+
+    Only the root's metadata are read, whatever the number of shards.
 
     Parameters
     ----------
@@ -199,13 +195,13 @@ def open_shards(path: str | Path) -> Shards:
         damaged metadata.
     """
     path = Path(path)
-    attributes = open_shard_attributes(path)
+    attributes = read_root_attributes(path)
     with _damage_reported(path, field="zarr.json"):
         return Shards(path, attributes)
 
 
-def open_shard_attributes(path: Path) -> dict[str, Any]:
-    """Read the attributes of the root group alone; errors as in `open_shards`."""
+def read_root_attributes(path: Path) -> dict[str, Any]:
+    """Read the attributes of the root of a set of shards; errors as in `open_shards`."""
     advice = "make shards with pilarnet-convert --input FILES --out shards/"
     if not path.is_dir():
         raise ShardError("no such folder", file=path, advice=advice)
@@ -218,35 +214,32 @@ def open_shard_attributes(path: Path) -> dict[str, Any]:
             )
         raise ShardError("the folder holds no shards", file=path, advice=advice)
     with _damage_reported(path, field="zarr.json"):
-        attributes: dict[str, Any] = dict(zarr.open_group(path, mode="r", zarr_format=3).attrs)
-    found = (attributes.get("format"), attributes.get("version"))
+        attributes: dict[str, Any] = json.loads((path / "zarr.json").read_bytes())["attributes"]
+        found = (attributes.get("format"), attributes.get("version"))
     if found != (FORMAT_NAME, FORMAT_VERSION):
+        known = found[0] == FORMAT_NAME
         raise ShardError(
-            "not shards that this version reads",
+            "shards of another version of the format" if known else "not a set of shards",
             file=path,
             expected=f"format {FORMAT_NAME} version {FORMAT_VERSION}",
             found=f"format {found[0]} version {found[1]}",
-            advice=advice,
+            advice="convert the input again, into another folder or with --overwrite"
+            if known
+            else advice,
         )
     return attributes
 
 
-class _damage_reported:
-    """Turn what zarr-python, its codecs or the file system say into a `ShardError`."""
-
-    def __init__(self, path: Path, *, field: str | None = None) -> None:
-        self.path, self.field = path, field
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        damage = (BaseZarrError, KeyError, TypeError, ValueError, RuntimeError, OSError)
-        if isinstance(error, damage) and not isinstance(error, ShardError):
-            raise ShardError(
-                "missing or damaged",
-                file=self.path,
-                field=self.field,
-                found=f"{type(error).__name__}: {error}",
-                advice="see pilarnet-stats --verify; convert again with --overwrite",
-            ) from error
+@contextmanager
+def _damage_reported(path: Path, *, field: str) -> Iterator[None]:
+    """Turn what reading damaged files raises into a `ShardError`."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, RuntimeError, OSError, AttributeError) as error:
+        raise ShardError(
+            "missing or damaged",
+            file=path,
+            field=field,
+            found=f"{type(error).__name__}: {error}",
+            advice=f"see pilarnet-stats --verify; {_CONVERT_AGAIN}",
+        ) from error

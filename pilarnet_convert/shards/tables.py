@@ -1,20 +1,16 @@
-"""How the statistics of a set of shards are shown: as a table, as Markdown, as a picture."""
+"""How the statistics of a set of shards are shown: as a table or as Markdown."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 
-from pilarnet_convert.errors import MissingDependencyError, PilarnetError
 from pilarnet_convert.shards.format import SPLITS
-from pilarnet_convert.shards.reader import Shards
-from pilarnet_convert.shards.statistics import PERCENTILES, Statistics, particle_columns
-from pilarnet_convert.species import CLASSES, COLOURS, PUBLISHED_COUNTS
+from pilarnet_convert.shards.statistics import PERCENTILES, Statistics
+from pilarnet_convert.species import CLASSES
 
-__all__ = ["Format", "plot", "render"]
+__all__ = ["Format", "render"]
 
 Format = Literal["table", "json", "csv", "markdown"]
 
@@ -143,89 +139,3 @@ def _percent(value: Any) -> str:
 
 def _number(value: Any, digits: int) -> str:
     return "-" if pd.isna(value) else f"{float(value):,.{digits}f}"
-
-
-def plot(shards: Shards, path: Path) -> None:
-    """Draw counts, voxels a particle and deposited energy of each class.
-
-    Parameters
-    ----------
-    shards : Shards
-        The shards.
-    path : Path
-        The picture; its ending decides on the kind.
-
-    Raises
-    ------
-    MissingDependencyError
-        If matplotlib is not installed.
-    PilarnetError
-        If there is no such kind of picture.
-    """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import FuncFormatter
-    except ImportError as error:
-        raise MissingDependencyError(
-            "pictures need matplotlib", field="--plot", advice="pip install 'pilarnet-clr[plot]'"
-        ) from error
-    columns = particle_columns(shards)
-    every = {
-        name: np.concatenate([split[name] for split in columns.values()])
-        for name in ("label", "num_voxels", "energy_deposit")
-    }
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
-    counts, voxels, energy = figure.subplots(1, 3)
-    names = [c.name for c in CLASSES]
-    found = np.array([np.count_nonzero(every["label"] == c.label) for c in CLASSES])
-    published = np.array([PUBLISHED_COUNTS[name] for name in names], float)
-    scaled = published / published.sum() * found.sum()
-    counts.bar(names, found, color=[COLOURS[name] for name in names], width=0.7)
-    counts.plot(
-        names,
-        scaled,
-        "k_",
-        markersize=28,
-        markeredgewidth=1.5,
-        linestyle="none",
-        label="original study, scaled",
-    )
-    counts.set(ylabel="particles", title="particles of each class")
-    counts.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    counts.legend(frameon=False)
-    for axes, column, label, title in (
-        (voxels, "num_voxels", "voxels", "voxels of a particle"),
-        (energy, "energy_deposit", "deposited energy [MeV]", "deposited energy of a particle"),
-    ):
-        values = every[column]
-        positive = values[np.isfinite(values) & (values > 0)]
-        if len(positive):
-            num_bins = int(np.clip(np.sqrt(len(positive)), 8, 40))
-            bins = np.geomspace(positive.min(), positive.max() * 1.001, num_bins + 1)
-            for species in CLASSES:
-                axes.hist(
-                    values[every["label"] == species.label],
-                    bins=bins,
-                    histtype="step",
-                    linewidth=1.8,
-                    color=COLOURS[species.name],
-                    label=species.name,
-                )
-            axes.set_xscale("log")
-        axes.set(xlabel=label, ylabel="particles a bin", title=title)
-    handles, labels = voxels.get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    for axes in (counts, voxels, energy):
-        axes.spines[["top", "right"]].set_visible(False)
-    ending = path.suffix.lstrip(".").lower()
-    kinds = figure.canvas.get_supported_filetypes()
-    if ending not in kinds:
-        raise PilarnetError(
-            "no such kind of picture",
-            file=path,
-            field="--plot",
-            expected=f"one of {', '.join('.' + kind for kind in sorted(kinds))}",
-            found=path.suffix or "no ending",
-        )
-    figure.savefig(path, dpi=150)

@@ -12,17 +12,21 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import ShardError
-from pilarnet_convert.shards.array import array_metadata
-from pilarnet_convert.shards.format import PARTICLE_ARRAYS, SPLITS, VOXEL_ARRAYS
-from pilarnet_convert.shards.reader import Shard, open_shard_attributes
-from pilarnet_convert.shards.writer import array_attributes, root_checksum, shard_checksum
+from pilarnet_convert.shards.array import data_file
+from pilarnet_convert.shards.format import ARRAYS, SPLITS, FileCheck, ShardEntry
+from pilarnet_convert.shards.reader import Shard, Shards, read_root_attributes
+from pilarnet_convert.shards.writer import (
+    attributes_checksum,
+    group_document,
+    shard_array_metadata,
+)
 from pilarnet_convert.species import CLASSES
 
 __all__ = ["verify"]
 
 
 def verify(path: str | Path, *, show_progress: bool = False) -> list[str]:
-    """Check a set of shards against its checksums and its format.
+    """Check a set of shards against the sizes and checksums of its files, and against its format.
 
     Parameters
     ----------
@@ -42,121 +46,117 @@ def verify(path: str | Path, *, show_progress: bool = False) -> list[str]:
         If the folder cannot be opened as a set of shards at all.
     """
     path = Path(path)
-    attributes = open_shard_attributes(path)
-    if attributes.get("checksum") != root_checksum(attributes):
+    attributes = read_root_attributes(path)
+    found = attributes_checksum(attributes)
+    if attributes.get("checksum") != found:
         # Nothing that the root says can be relied on, so nothing is measured against it.
         return [
             f"{path / 'zarr.json'}: the checksum of the attributes does not hold (expected "
-            f"{attributes.get('checksum')}, found {root_checksum(attributes)})"
+            f"{attributes.get('checksum')}, found {found})"
         ]
-    names: list[str] = list(attributes["shards"])
-    checksums = dict(zip(names, attributes["shard_checksums"], strict=True))
-    faults = list(_split_faults(path))
-    faults += [
-        f"{path / extra}: a shard that the root does not list" for extra in _extra(path, names)
-    ]
-    counts = {split: dict.fromkeys((c.name for c in CLASSES), 0) for split in SPLITS}
-    for name in progress_bar(names, unit="shard", description="verifying", show=show_progress):
-        try:
-            shard = Shard(path, name)
-            if shard_checksum(shard.path) != checksums[name]:
-                faults.append(f"{shard.path}: the checksum of its metadata does not hold")
-                continue
-            faults += [f"{shard.path}: {fault}" for fault in _shard_faults(shard, attributes)]
-            for species, count in shard.counts.items():
-                counts[name.split("/")[0]][species] += count
-        except ShardError as error:
-            faults.append(str(error))
-    return faults + [f"{path}: {fault}" for fault in _total_faults(attributes, counts)]
+    shards = Shards(path, attributes)
+    every = [shard for split in SPLITS for shard in shards.splits[split]]
+    faults = [f"{path}: {fault}" for fault in _layout_faults(path, {s.name for s in every})]
+    for shard in progress_bar(every, unit="shard", description="verifying", show=show_progress):
+        file_faults = list(_file_faults(shard.path, shard.entry))
+        found_faults = file_faults or _value_faults(shard, attributes)
+        faults += [f"{shard.path}: {fault}" for fault in found_faults]
+    return faults + [f"{path}: {fault}" for fault in _total_faults(attributes, every)]
 
 
-def _extra(path: Path, names: list[str]) -> Iterator[str]:
+def _layout_faults(path: Path, names: set[str]) -> Iterator[str]:
+    """Find groups of splits that are damaged, and shards that the root does not list."""
     for split in SPLITS:
-        for folder in sorted((path / split).glob("*/")):
-            if f"{split}/{folder.name}" not in names:
-                yield f"{split}/{folder.name}"
+        if _read(path / split / "zarr.json") != group_document({}):
+            yield f"{split}/zarr.json: missing or damaged"
+        for extra in sorted((path / split).glob("*/")):
+            if f"{split}/{extra.name}" not in names:
+                yield f"{split}/{extra.name}: a shard that the root does not list"
 
 
-def _split_faults(path: Path) -> Iterator[str]:
-    expected = {"zarr_format": 3, "node_type": "group", "attributes": {}}
-    for split in SPLITS:
-        if fault := _metadata_fault(path / split, expected):
-            yield f"{path / split}: {fault}"
-
-
-def _metadata_fault(folder: Path, expected: dict[str, Any]) -> str | None:
-    """Compare the metadata of a node with what the format asks for."""
+def _read(file: Path) -> bytes | None:
     try:
-        found = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        return f"the metadata are missing or damaged ({type(error).__name__}: {error})"
-    if found == expected:
+        return file.read_bytes()
+    except OSError:
         return None
-    if not isinstance(found, dict):
-        return "the metadata are no JSON object"
-    key = next(k for k in {**expected, **found} if found.get(k) != expected.get(k))
-    return f"metadata {key}: expected {expected.get(key)}, found {found.get(key)}"
 
 
-def _shard_faults(shard: Shard, attributes: dict[str, Any]) -> Iterator[str]:
-    columns: dict[str, NDArray[Any]] = {}
-    for name, spec in {**VOXEL_ARRAYS, **PARTICLE_ARRAYS}.items():
-        rows = shard.num_voxels if name in VOXEL_ARRAYS else shard.num_particles
-        shape = (rows + (name == "offset"), *spec.shape)
-        expected = array_metadata(shape, np.dtype(spec.dtype), array_attributes(spec))
-        if fault := _metadata_fault(shard.path / name, expected):
-            yield f"{name}: {fault}"
-            continue
-        try:
-            columns[name] = shard.read_whole(name)
-        except ShardError as error:
-            yield f"{name}: {error.problem} ({error.details['found']})"
-            continue
-        if columns[name].shape != shape or columns[name].dtype != np.dtype(spec.dtype):
+def _file_faults(folder: Path, entry: ShardEntry) -> Iterator[str]:
+    """Compare the files of a shard with what the root says of them."""
+    files = {data_file(Path(array), len(spec.dimensions)): array for array, spec in ARRAYS.items()}
+    files[Path("zarr.json")] = "zarr.json"
+    metadata = {Path(array, "zarr.json"): array for array in ARRAYS}
+    for file, name in files.items():
+        data = _read(folder / file)
+        if data is None:
+            yield f"{file}: missing"
+        elif (check := FileCheck.of(data)) != entry.files[name]:
+            expected = entry.files[name]
             yield (
-                f"{name}: expected {spec.dtype} {shape}, "
-                f"found {columns[name].dtype} {columns[name].shape}"
+                f"{file}: expected {expected.size} bytes with the checksum {expected.crc32:08x}, "
+                f"found {check.size} with {check.crc32:08x}"
             )
-            del columns[name]
-    yield from _value_faults(shard, columns, attributes)
+    for file, array in metadata.items():
+        if fault := _metadata_fault(_read(folder / file), shard_array_metadata(entry, array)):
+            yield f"{array}: {fault}"
+    found = {path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()}
+    for extra in sorted(found - files.keys() - metadata.keys()):
+        yield f"{extra}: a file that the root does not list"
 
 
-def _value_faults(
-    shard: Shard, columns: dict[str, NDArray[Any]], attributes: dict[str, Any]
+def _metadata_fault(data: bytes | None, expected: dict[str, Any]) -> str | None:
+    """Compare the metadata of an array with what the format asks for."""
+    try:
+        found = json.loads(data or b"")
+        if found == expected:
+            return None
+        key = next(k for k in {**expected, **found} if found.get(k) != expected.get(k))
+        return f"metadata {key}: expected {expected.get(key)}, found {found.get(key)}"
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return "the metadata are missing or damaged"
+
+
+def _value_faults(shard: Shard, attributes: dict[str, Any]) -> list[str]:
+    """Check the values of a shard whose files are those that were written."""
+    try:
+        arrays = shard.read()
+        return list(_inconsistencies(shard, arrays, attributes))
+    except ShardError as error:
+        return [f"{error.details['field']}: {error.problem} ({error.details['found']})"]
+
+
+def _inconsistencies(
+    shard: Shard, arrays: dict[str, NDArray[Any]], attributes: dict[str, Any]
 ) -> Iterator[str]:
-    if "offset" in columns:
-        offset = columns["offset"]
-        if offset[0] != 0 or offset[-1] != shard.num_voxels or np.any(np.diff(offset) <= 0):
-            yield "offset: does not ascend from 0 to the number of voxels"
-    if "label" in columns:
-        found = {c.name: int(np.count_nonzero(columns["label"] == c.label)) for c in CLASSES}
-        if found != shard.counts:
-            yield f"label: expected counts {shard.counts}, found {found}"
-        if "pdg" in columns:
-            allowed = [(code, c.label) for c in CLASSES for code in c.pdg_codes]
-            pairs = np.unique(np.stack([columns["pdg"], columns["label"]], 1), axis=0).tolist()
-            for pdg, label in pairs:
-                if (pdg, label) not in allowed:
-                    yield f"label: PDG code {pdg} has the label {label}"
+    if np.any(np.diff(arrays["offset"]) <= 0):
+        yield "offset: a particle has no voxels"
+    found = {c.name: int(np.count_nonzero(arrays["label"] == c.label)) for c in CLASSES}
+    if found != shard.counts:
+        yield f"label: expected counts {shard.counts}, found {found}"
+    allowed = [(code, c.label) for c in CLASSES for code in c.pdg_codes]
+    pairs = np.unique(np.stack([arrays["pdg"], arrays["label"]], 1), axis=0).tolist()
+    for pdg, label in pairs:
+        if (pdg, label) not in allowed:
+            yield f"label: PDG code {pdg} has the label {label}"
     limits = np.max([geometry["voxels"] for geometry in attributes["geometry"]], axis=0)
-    for axis, limit in zip("xyz", limits, strict=True):
-        if axis in columns and len(columns[axis]) and columns[axis].max() >= limit:
-            yield f"{axis}: expected indices below {limit}, found {columns[axis].max()}"
-    if "energy" in columns and not np.isfinite(columns["energy"]).all():
+    lengths = {"process": len(shard.process_names), "source": len(attributes["sources"])}
+    for name, length in {**dict(zip("xyz", limits, strict=True)), **lengths}.items():
+        low, high = arrays[name].min(), arrays[name].max()
+        if low < 0 or high >= length:
+            yield f"{name}: expected indices below {length}, found {low} to {high}"
+    if not np.isfinite(arrays["energy"]).all():
         yield "energy: not all finite"
-    for name, length in (
-        ("process", len(shard.process_names)),
-        ("source", len(attributes["sources"])),
-    ):
-        if name in columns and (columns[name].max() >= length or columns[name].min() < 0):
-            yield f"{name}: expected indices below {length}, found {columns[name].max()}"
 
 
-def _total_faults(attributes: dict[str, Any], counts: dict[str, dict[str, int]]) -> Iterator[str]:
+def _total_faults(attributes: dict[str, Any], shards: list[Shard]) -> Iterator[str]:
+    counts = {split: dict.fromkeys((c.name for c in CLASSES), 0) for split in SPLITS}
+    for shard in shards:
+        for species, count in shard.counts.items():
+            counts[shard.name.split("/")[0]][species] += count
     tally = attributes["statistics"]
     if counts != tally["particles_written"]:
         yield f"statistics: expected {tally['particles_written']}, found {counts} in the shards"
-    written = sum(sum(row.values()) for row in tally["particles_written"].values())
+    written = sum(sum(row.values()) for row in counts.values())
     rejected = sum(tally["clusters_rejected"].values())
     if written + rejected != tally["clusters_seen"]:
         yield (

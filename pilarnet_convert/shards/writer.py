@@ -1,103 +1,107 @@
-"""Writing shards: each whole or not at all, and the root that makes a set of them readable."""
+"""Writing a shard, and the root that makes a set of shards readable."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.shards.array import write_array, write_group
+from pilarnet_convert.shards.array import array_metadata, data_file, encode_array
 from pilarnet_convert.shards.format import (
+    ARRAYS,
     FORMAT_NAME,
     FORMAT_VERSION,
-    PARTICLE_ARRAYS,
-    SPLITS,
-    VOXEL_ARRAYS,
-    ArraySpec,
+    FileCheck,
+    ShardEntry,
 )
 from pilarnet_convert.species import CLASSES
 
-__all__ = ["array_attributes", "root_checksum", "shard_checksum", "write_root", "write_shard"]
+__all__ = ["group_document", "root_attributes", "shard_array_metadata", "write_shard"]
 
 
 def write_shard(
-    target: Path,
-    columns: Mapping[str, NDArray[Any]],
+    folder: Path,
+    arrays: Mapping[str, NDArray[Any]],
     *,
+    name: str,
     process_names: Sequence[str],
-    scratch: Path,
-) -> None:
-    """Write one shard; it appears at `target` whole, by a rename, or not at all.
+) -> ShardEntry:
+    """Write one shard.
 
     Parameters
     ----------
-    target : Path
-        The folder of the shard, ``.../train/00000``; an unfinished one is never there.
-    columns : mapping of str to array
-        Every array of the format (`VOXEL_ARRAYS` and `PARTICLE_ARRAYS`), of at least one particle.
+    folder : Path
+        An empty folder; its metadata are written last.
+    arrays : mapping of str to array
+        Every array of the format (`ARRAYS`), of at least one particle.
+    name : str
+        The place of the shard in its set, such as ``"train/00012"``.
     process_names : sequence of str
         What the values of ``process`` index.
-    scratch : Path
-        A folder on the same file system in which to build the shard.
+
+    Returns
+    -------
+    ShardEntry
+        What the root says of it.
     """
-    building = scratch / f"{target.parent.name}-{target.name}"
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    label = np.asarray(columns["label"])
-    write_group(
-        building,
-        {
-            "split": target.parent.name,
-            "num_particles": len(label),
-            "num_voxels": len(columns["energy"]),
-            "counts": {c.name: int(np.count_nonzero(label == c.label)) for c in CLASSES},
-            "process_names": list(process_names),
-        },
+    files: dict[str, FileCheck] = {}
+    metadata: dict[str, Any] = {}
+    label = np.asarray(arrays["label"])
+    entry = ShardEntry(
+        name=name,
+        particles=len(label),
+        voxels=len(arrays["energy"]),
+        counts={c.name: int(np.count_nonzero(label == c.label)) for c in CLASSES},
+        files=files,
     )
-    for name, spec in {**VOXEL_ARRAYS, **PARTICLE_ARRAYS}.items():
-        values = np.asarray(columns[name]).astype(spec.dtype, copy=False)
-        write_array(building / name, values, attributes=array_attributes(spec))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(building, target)
+    for array, spec in ARRAYS.items():
+        data = encode_array(np.asarray(arrays[array]).astype(spec.dtype, copy=False))
+        metadata[array] = shard_array_metadata(entry, array)
+        (folder / array).mkdir()
+        data_file(folder / array, len(spec.dimensions)).write_bytes(data)
+        (folder / array / "zarr.json").write_bytes(_json_bytes(metadata[array]))
+        files[array] = FileCheck.of(data)
+    attributes = {
+        "split": name.split("/")[0],
+        "num_particles": entry.particles,
+        "num_voxels": entry.voxels,
+        "counts": entry.counts,
+        "process_names": list(process_names),
+    }
+    data = group_document(attributes, metadata)
+    (folder / "zarr.json").write_bytes(data)
+    files["zarr.json"] = FileCheck.of(data)
+    return entry
 
 
-def array_attributes(spec: ArraySpec) -> dict[str, Any]:
-    """Give the attributes of an array: what it means, and its unit if it has one."""
-    return {"meaning": spec.meaning} | ({"unit": spec.unit} if spec.unit else {})
+def shard_array_metadata(entry: ShardEntry, array: str) -> dict[str, Any]:
+    """Give the metadata document of an array of a shard."""
+    spec = ARRAYS[array]
+    return array_metadata(
+        entry.shape(array),
+        spec.dtype,
+        dimension_names=spec.dimensions,
+        attributes=dict(spec.attributes),
+    )
 
 
-def shard_checksum(path: Path) -> str:
-    """Give the CRC-32C of the metadata of a shard, in hexadecimal."""
-    return _crc32c((path / "zarr.json").read_bytes())
+def group_document(
+    attributes: Mapping[str, Any], arrays: Mapping[str, Mapping[str, Any]] | None = None
+) -> bytes:
+    """Give the metadata of a Zarr v3 group, with those of its arrays consolidated if given."""
+    document = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    if arrays is not None:
+        consolidated = {"kind": "inline", "must_understand": False, "metadata": arrays}
+        document |= {"consolidated_metadata": consolidated}
+    return _json_bytes(document)
 
 
-def root_checksum(attributes: Mapping[str, Any]) -> str:
-    """Give the CRC-32C of the root's attributes but for this one, as compact sorted JSON."""
-    others = {name: value for name, value in attributes.items() if name != "checksum"}
-    return _crc32c(json.dumps(others, sort_keys=True, separators=(",", ":")).encode())
-
-
-def _crc32c(data: bytes) -> str:
-    return f"{google_crc32c.value(data):08x}"
-
-
-def write_root(path: Path, attributes: Mapping[str, Any], *, scratch: Path | None = None) -> None:
-    """Write the root group and the groups of the splits; this makes the set readable.
-
-    The root's metadata are replaced by a rename, after everything they speak of is in place.
-    """
-    for split in SPLITS:
-        (path / split).mkdir(exist_ok=True)
-        write_group(path / split, {})
-    staging = (scratch or path) / ".root"
-    staging.mkdir(parents=True, exist_ok=True)
+def root_attributes(attributes: Mapping[str, Any], shards: Sequence[ShardEntry]) -> dict[str, Any]:
+    """Give the attributes of the root of a set of shards, with their checksum."""
     document = {
         "format": FORMAT_NAME,
         "version": FORMAT_VERSION,
@@ -105,8 +109,17 @@ def write_root(path: Path, attributes: Mapping[str, Any], *, scratch: Path | Non
             {"label": c.label, "name": c.name, "pdg_codes": list(c.pdg_codes)} for c in CLASSES
         ],
         **attributes,
-        "shard_checksums": [shard_checksum(path / name) for name in attributes["shards"]],
+        "shards": [entry.to_json() for entry in shards],
     }
-    write_group(staging, {**document, "checksum": root_checksum(document)})
-    os.replace(staging / "zarr.json", path / "zarr.json")
-    staging.rmdir()
+    return document | {"checksum": attributes_checksum(document)}
+
+
+def attributes_checksum(attributes: Mapping[str, Any]) -> str:
+    """Give the CRC-32 of a root's attributes but for ``checksum``, as compact sorted JSON."""
+    others = {name: value for name, value in attributes.items() if name != "checksum"}
+    data = json.dumps(others, sort_keys=True, separators=(",", ":")).encode()
+    return f"{FileCheck.of(data).crc32:08x}"
+
+
+def _json_bytes(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document).encode() + b"\n"

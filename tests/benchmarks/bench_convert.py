@@ -25,7 +25,7 @@ import numpy as np
 import uproot
 
 from pilarnet_convert import convert
-from pilarnet_convert.readers.larcv2 import SourceIndex, index_source
+from pilarnet_convert.readers.larcv2 import Larcv2Source, index_larcv2
 from pilarnet_convert.species import label_of_pdg
 
 
@@ -84,7 +84,7 @@ def _decode_event(data: bytes) -> list[tuple[tuple[int, ...], tuple[float, ...]]
     return sets
 
 
-def floor(source: SourceIndex) -> None:
+def floor(source: Larcv2Source) -> None:
     """Decompress the baskets that the conversion needs, and do nothing else."""
     algorithms = {b"ZL": zlib.decompress, b"XZ": lzma.decompress}
     for tree in (source.clusters, source.particles):
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=300, help="how often the file is named")
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    source = index_source(args.file.name, [args.file])
+    source = index_larcv2(args.file.name, [args.file])
     events = source.num_entries * args.repeat
     times: dict[str, list[float]] = {"plain": [], "floor": [], "one": [], "two": []}
     with tempfile.TemporaryDirectory() as scratch:

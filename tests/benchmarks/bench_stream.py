@@ -24,7 +24,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from clr_train.stream.stream import ParticleStream, StreamConfig
+from clr_train.stream.config import StreamConfig
+from clr_train.stream.stream import ParticleStream
 from clr_train.views.augmentations import Parameters
 from clr_train.views.energy import transform_energy
 from clr_train.views.make import ViewConfig, make_views

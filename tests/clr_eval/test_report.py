@@ -13,11 +13,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from clr_eval import EvalConfig, embed, evaluate
-from clr_eval.binned_metrics import profile
+from clr_eval.binned_metrics import binned_metrics
 from clr_eval.cli import eval_command
-from clr_eval.corruptions import DISTURBANCES, Disturbance
+from clr_eval.corruptions import CORRUPTIONS, Corruption
 from clr_eval.methods import CLASS_WEIGHTS, METHODS
-from clr_train.probe.probes import Features, linear_probe
+from clr_train.probe.features import Features
+from clr_train.probe.probes import linear_probe
 from clr_train.stream.reader import SplitReader
 from pilarnet_convert.errors import PilarnetError
 
@@ -30,20 +31,19 @@ OPTIONS = (
     "--batch-size=30",
     "--resamples=8",
 )
-PICTURES = ("label_fractions", "confusion", "robustness", "failures", "map", "neighbours")
+PICTURES = ("label_fractions", "confusion", "robustness", "binned_metrics", "map", "neighbours")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _small() -> Any:
-    """Try two levels of each disturbance, and draw coarsely: both take time."""
+    """Try two levels of each corruption, and draw coarsely: both take time."""
     patch = pytest.MonkeyPatch()
     few = {
-        name: Disturbance(title=d.title, axis=d.axis, levels=(0.0, d.levels[-1]), apply=d.apply)
-        for name, d in DISTURBANCES.items()
+        name: Corruption(title=d.title, axis=d.axis, levels=(0.0, d.levels[-1]), apply=d.apply)
+        for name, d in CORRUPTIONS.items()
     }
-    patch.setattr("clr_eval.robustness.DISTURBANCES", few)
-    for module in ("figures", "particles"):
-        patch.setattr(f"clr_eval.report.{module}._DPI", 40)
+    patch.setattr("clr_eval.robustness.CORRUPTIONS", few)
+    patch.setattr("pilarnet_convert.pictures._DPI", 40)
     yield
     patch.undo()
 
@@ -68,13 +68,13 @@ def report(folder: Path) -> dict[str, Any]:
     return found
 
 
-def test_every_method_is_judged_at_every_fraction(report: dict[str, Any]) -> None:
-    judged = [(r["method"], r["fraction"], tuple(r["seeds"])) for r in report["results"]]
+def test_every_method_is_evaluated_at_every_fraction(report: dict[str, Any]) -> None:
+    evaluated = [(r["method"], r["fraction"], tuple(r["seeds"])) for r in report["results"]]
     expected = []
     for name, method in METHODS.items():
         drawn_at_all = (0, 1) if method.features is None else (0,)
         expected += [(name, 0.4, (0, 1)), (name, 1.0, drawn_at_all)]
-    assert judged == expected
+    assert evaluated == expected
     labelled = {r["fraction"]: r["num_labelled"] for r in report["results"]}
     assert labelled[1.0] == 90
     assert labelled[0.4] == pytest.approx(36, abs=2)
@@ -101,20 +101,23 @@ def test_the_linear_probe_is_that_of_the_embeddings(
     assert found["balanced_accuracy"]["value"] == pytest.approx(expected.balanced_accuracy)
 
 
-def test_robustness_begins_at_the_undisturbed_result(report: dict[str, Any]) -> None:
-    assert list(report["robustness"]) == list(DISTURBANCES)
-    undisturbed = {
-        r["method"]: r["accuracy"]["value"] for r in report["results"] if r["fraction"] == 1.0
-    }
-    for disturbance in report["robustness"].values():
-        assert list(disturbance["methods"]) == ["finetuned", "linear", "scratch", "handmade-trees"]
-        for name, curves in disturbance["methods"].items():
-            assert len(curves["accuracy"]) == len(disturbance["levels"]) == 2
-            assert curves["accuracy"][0]["value"] == pytest.approx(undisturbed[name])
+def test_robustness_begins_at_the_result_on_clean_data(report: dict[str, Any]) -> None:
+    assert list(report["robustness"]) == list(CORRUPTIONS)
+    clean = {r["method"]: r["accuracy"]["value"] for r in report["results"] if r["fraction"] == 1.0}
+    for corruption in report["robustness"].values():
+        assert list(corruption["methods"]) == [
+            "finetuned",
+            "linear",
+            "scratch",
+            "handcrafted-trees",
+        ]
+        for name, curves in corruption["methods"].items():
+            assert len(curves["accuracy"]) == len(corruption["levels"]) == 2
+            assert curves["accuracy"][0]["value"] == pytest.approx(clean[name])
 
 
-def test_failures_add_up(report: dict[str, Any]) -> None:
-    for methods in report["failures"].values():
+def test_binned_metrics_add_up(report: dict[str, Any]) -> None:
+    for methods in report["binned_metrics"].values():
         for name, bins in methods.items():
             assert sum(b["count"] for b in bins) == 60
             total = sum(b["count"] * b["accuracy"]["value"] for b in bins)
@@ -205,7 +208,7 @@ def test_the_class_weight_changes_what_is_fitted_and_is_said(
         means[weight] = {r["method"]: r["accuracy"]["value"] for r in results}
         assert CLASS_WEIGHTS[weight] in lines[weight]
     assert means["none"]["knn"] == means["balanced"]["knn"]
-    assert means["none"]["handmade-linear"] != means["balanced"]["handmade-linear"]
+    assert means["none"]["handcrafted-linear"] != means["balanced"]["handcrafted-linear"]
     with pytest.raises(PilarnetError, match=r"--class-weight: .*balanced, none, found alike"):
         EvalConfig(checkpoint=str(checkpoint), shards=str(shards), class_weight="alike")
 
@@ -215,19 +218,19 @@ def test_bins_hold_equally_many_and_every_particle() -> None:
     truth = rng.integers(0, 5, 400)
     answers = np.where(rng.random(400) < 0.8, truth, 0)[None]
     values = rng.lognormal(size=400)
-    bins = profile(values, truth=truth, answers=answers, resamples=0, seed=0)
+    bins = binned_metrics(values, truth=truth, answers=answers, resamples=0, seed=0)
     assert [b["count"] for b in bins] == [50] * 8
     for b in bins:
         rows = (values >= b["low"]) & ((values < b["high"]) | (values == values.max()))
         there = rows & (values <= b["high"])
         right = (truth == answers[0])[there].mean()
         assert b["accuracy"]["value"] == pytest.approx(right)
-    (alone,) = profile(np.zeros(400), truth=truth, answers=answers, resamples=0, seed=0)
+    (alone,) = binned_metrics(np.zeros(400), truth=truth, answers=answers, resamples=0, seed=0)
     assert alone["count"] == 400
 
 
-def _line(result: Result) -> str:
-    assert result.exit_code == 1, result.output
+def _line(result: Result, *, exit_code: int = 1) -> str:
+    assert result.exit_code == exit_code, result.output
     (line,) = result.stderr.strip().splitlines()
     assert line.startswith("error: ")
     return line
@@ -241,38 +244,51 @@ def test_a_folder_that_holds_something_else(checkpoint: Path, shards: Path, tmp_
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("argument", "exit_code", "message"),
     [
-        (["--checkpoint=none.pt"], "none.pt: no such checkpoint"),
-        (["--shards=none"], "none: no such folder"),
-        (["--fractions=0,1"], "--fractions: unusable value (expected numbers above 0 to 1"),
-        (["--seeds=-1"], "--seeds: unusable value"),
-        (["--seeds=1,1"], "--seeds: unusable value (expected each named once, found 1,1)"),
-        (["--parts=probe,magic"], "expected some of probe, finetune, scratch, robustness,"),
-        (["--parts=robustness"], "expected with robustness one of probe, finetune, scratch"),
-        (["--epochs=0"], "--epochs: unusable value (expected at least 1, found 0)"),
-        (["--lr=0"], "--lr: unusable value (expected above 0"),
-        (["--device=tpu"], "--device: unknown device"),
-        (["--max-particles=3"], "--max-particles: unusable value (expected at least 10, found 3)"),
+        ("--checkpoint=none.pt", 1, "none.pt: no such checkpoint"),
+        ("--shards=none", 1, "none: no such folder"),
+        ("--device=tpu", 2, "--device: unknown device"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(
-    checkpoint: Path, shards: Path, tmp_path: Path, arguments: list[str], message: str
+    checkpoint: Path, shards: Path, tmp_path: Path, argument: str, exit_code: int, message: str
 ) -> None:
     options = ["--checkpoint", checkpoint, "--shards", shards, "--out", tmp_path / "report"]
-    assert message in _line(_invoke(*options, *arguments))
+    assert message in _line(_invoke(*options, argument), exit_code=exit_code)
     assert not (tmp_path / "report").exists()
 
 
 def test_wrong_usage() -> None:
     for arguments, message in (
         (["--shards=s"], "Missing option '--checkpoint'"),
-        (["--checkpoint=c", "--shards=s", "--seeds=few"], "'few' is not a list such as 0,1,2"),
+        (["--checkpoint=c", "--shards=s", "--seeds=few"], "'few' is not a list such as N,..."),
         (["--checkpoint=c", "--shards=s", "--class-weight=1"], "'1' is not one of 'balanced',"),
     ):
         result = _invoke(*arguments)
         assert result.exit_code == 2
         assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--fractions=0,1", "--fractions: unusable value (expected above 0, found 0.0)"),
+        ("--fractions=", "--fractions: unusable value (expected one value or more, each once"),
+        ("--seeds=-1", "--seeds: unusable value (expected at least 0, found -1)"),
+        ("--seeds=1,1", "--seeds: unusable value (expected one value or more, each once, found"),
+        ("--parts=probe,magic", "expected one of probe, finetune, scratch, robustness,"),
+        ("--parts=robustness", "expected one of probe, finetune, scratch as well"),
+        ("--epochs=0", "--epochs: unusable value (expected at least 1, found 0)"),
+        ("--lr=0", "--lr: unusable value (expected above 0"),
+        ("--max-particles=3", "--max-particles: unusable value (expected at least 10, found 3)"),
+    ],
+)
+def test_unusable_values_are_wrong_usage(tmp_path: Path, argument: str, message: str) -> None:
+    out = tmp_path / "report"
+    result = _invoke("--checkpoint=c", "--shards=s", f"--out={out}", argument)
+    assert message in _line(result, exit_code=2)
+    assert not out.exists()
 
 
 def test_a_split_that_is_empty(checkpoint: Path, sample_shards: Path, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from clr_train.batch import ParticleBatch
-from pilarnet_convert.shards.format import PARTICLE_ARRAYS, SPLITS
-from pilarnet_convert.shards.writer import write_root, write_shard
+from pilarnet_convert.shards.format import SPLITS
+from tests.writing import write_set
 
 #: Particles of each made-up shard; the test split is empty.
 SHARD_SIZES = {"train": (330, 75, 200), "val": (90,), "test": ()}
@@ -50,18 +50,13 @@ def as_batch(
 
 def write_shards(path: Path, sizes: Mapping[str, Sequence[int]] = SHARD_SIZES) -> Path:
     """Write made-up shards of so many particles."""
-    names = []
+    shards: dict[str, dict[str, NDArray[Any]]] = {}
     for split in SPLITS:
         first = 0
         for number, size in enumerate(sizes[split]):
-            clouds = make_clouds(1000 * SPLITS.index(split) + number, size)
-            batch = as_batch(clouds)
+            batch = as_batch(make_clouds(1000 * SPLITS.index(split) + number, size))
             index = np.arange(first, first + size)
-            columns: dict[str, NDArray[Any]] = {
-                name: np.zeros((size, *spec.shape), spec.dtype)
-                for name, spec in PARTICLE_ARRAYS.items()
-            }
-            columns |= {
+            shards[f"{split}/{number:05d}"] = {
                 "x": batch.xyz[:, 0].numpy(),
                 "y": batch.xyz[:, 1].numpy(),
                 "z": batch.xyz[:, 2].numpy(),
@@ -70,10 +65,5 @@ def write_shards(path: Path, sizes: Mapping[str, Sequence[int]] = SHARD_SIZES) -
                 # One class in seven is rare, as in the data.
                 "label": np.where(index % 7 == 0, 4, index % 4),
             }
-            name = f"{split}/{number:05d}"
-            names.append(name)
-            path.mkdir(parents=True, exist_ok=True)
-            write_shard(path / name, columns, process_names=("primary",), scratch=path / ".scratch")
             first += size
-    write_root(path, {"shards": names})
-    return path
+    return write_set(path, shards)

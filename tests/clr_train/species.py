@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.shards.format import PARTICLE_ARRAYS, VOXEL_ARRAYS
-from pilarnet_convert.shards.writer import write_root, write_shard
+from tests.writing import write_set
 
 #: Energy of a voxel, MeV, and steps sideways, by label.
 _MEAN_ENERGY = (0.5, 4.0, 0.8, 0.6, 1.5)
@@ -33,29 +32,22 @@ def make_particle(
 
 def make_shards(path: Path, counts: Mapping[str, int], *, seed: int = 0) -> Path:
     """Write shards with this number of particles in each split, in two shards if it can be."""
-    path.mkdir(parents=True)
-    names = []
+    shards = {}
     for number, (split, count) in enumerate(counts.items()):
         rng = np.random.default_rng([seed, number])
         halves = [count - count // 2, count // 2]
         for index, size in enumerate(size for size in halves if size):
-            names.append(f"{split}/{index:05d}")
-            columns = _columns(size, rng)
-            write_shard(path / names[-1], columns, process_names=["primary"], scratch=path)
-    write_root(path, {"shards": names})
-    return path
+            shards[f"{split}/{index:05d}"] = _arrays(size, rng)
+    return write_set(path, shards)
 
 
-def _columns(count: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+def _arrays(count: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
     label = rng.integers(0, 5, size=count)
-    clouds = [make_particle(int(name), rng) for name in label]
-    columns: dict[str, NDArray[Any]] = {
-        name: np.zeros((count, *spec.shape), spec.dtype) for name, spec in PARTICLE_ARRAYS.items()
+    particles = [make_particle(int(name), rng) for name in label]
+    xyz = np.concatenate([particle[0] for particle in particles])
+    return {
+        **dict(zip("xyz", xyz.T, strict=True)),
+        "energy": np.concatenate([particle[1] for particle in particles]),
+        "label": label.astype(np.int8),
+        "offset": np.cumsum([0, *(len(particle[1]) for particle in particles)]),
     }
-    xyz = np.concatenate([cloud[0] for cloud in clouds])
-    columns |= dict(zip("xyz", xyz.T, strict=True))
-    columns["energy"] = np.concatenate([cloud[1] for cloud in clouds])
-    columns["label"] = label.astype(np.int8)
-    columns["offset"] = np.cumsum([0, *(len(cloud[1]) for cloud in clouds)])
-    assert set(columns) == {*PARTICLE_ARRAYS, *VOXEL_ARRAYS}
-    return columns

@@ -19,7 +19,7 @@ from pilarnet_convert.options import OptionError
 @given(
     shards=st.text(st.characters(codec="utf-8"), max_size=20),
     lr=st.floats(1e-300, 1e10),
-    classes=st.lists(st.sampled_from(["muon", 'a"b', "c\\d"]), max_size=3),
+    augmentations=st.lists(st.sampled_from(["rotate", 'a"b', "c\\d"]), max_size=3),
     max_steps=st.none() | st.integers(1, 10**9),
     balanced=st.booleans(),
 )
@@ -27,12 +27,18 @@ def test_any_configuration_survives_its_file(
     tmp_path_factory: pytest.TempPathFactory,
     shards: str,
     lr: float,
-    classes: list[str],
+    augmentations: list[str],
     max_steps: int | None,
     balanced: bool,
 ) -> None:
     config = TrainConfig(
-        shards=shards, lr=lr, classes=tuple(classes), max_steps=max_steps, balanced=balanced
+        shards=shards,
+        lr=lr,
+        augmentations=tuple(augmentations),
+        num_augmentations=0,
+        classes=("muon", "pion"),
+        max_steps=max_steps,
+        balanced=balanced,
     )
     path = tmp_path_factory.mktemp("config") / "config.toml"
     write_config(path, config=config)

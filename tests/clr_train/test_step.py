@@ -13,11 +13,8 @@ from clr_train.batch import ParticleBatch
 from clr_train.config import TrainConfig
 from clr_train.loss import nt_xent
 from clr_train.network.models import MODELS
-from clr_train.training.gradient_cache import (
-    backpropagate,
-    learning_rate,
-    parameter_groups,
-)
+from clr_train.training.gradient_cache import backpropagate
+from clr_train.training.optimizer import learning_rate, parameter_groups
 
 
 def _batch(counts: list[int]) -> ParticleBatch:

@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from clr_train.batch import ParticleBatch
-from clr_train.stream.stream import ParticleStream, StreamConfig
+from clr_train.stream.config import StreamConfig
+from clr_train.stream.stream import ParticleStream
 from pilarnet_convert.errors import PilarnetError, ShardError
 from pilarnet_convert.shards.reader import open_shards
 from tests.clr_train.clouds import SHARD_SIZES, write_shards
@@ -25,10 +26,14 @@ from tests.clr_train.clouds import SHARD_SIZES, write_shards
 NUM_TRAIN = sum(SHARD_SIZES["train"])
 
 
-def config(shards: Path, **options: object) -> StreamConfig:
-    """Blocks and spans so small that the made-up shards hold many of both."""
-    small = {"batch_size": 32, "block_particles": 16, "shuffle_particles": 192}
-    return StreamConfig(shards=shards, **(small | options))  # type: ignore[arg-type]
+def open_small(
+    shards: Path, *, rank: int = 0, world_size: int = 1, **options: object
+) -> ParticleStream:
+    """Open a stream with blocks and spans so small that the made-up shards have many of both."""
+    config = StreamConfig(shards=shards, **({"batch_size": 32} | options))  # type: ignore[arg-type]
+    return ParticleStream(
+        config, rank=rank, world_size=world_size, block_particles=16, shuffle_particles=192
+    )
 
 
 def particles(batches: Iterator[ParticleBatch]) -> list[list[int]]:
@@ -58,7 +63,7 @@ def check(batch: ParticleBatch, stored: list[tuple[list[list[int]], list[float],
 def test_batches_hold_what_the_shards_hold(
     shards: Path, stored: list[tuple[list[list[int]], list[float], int]]
 ) -> None:
-    stream = ParticleStream(config(shards))
+    stream = open_small(shards)
     for batch in stream.batches(0):
         check(batch, stored)
 
@@ -66,7 +71,7 @@ def test_batches_hold_what_the_shards_hold(
 def test_seeking_gives_the_rest_of_the_epoch_and_reads_no_more(
     shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stream = ParticleStream(config(shards))
+    stream = open_small(shards)
     whole = particles(stream.batches(0))
     asked: list[int] = []
     read = stream._reader.read
@@ -87,8 +92,8 @@ def test_seeking_gives_the_rest_of_the_epoch_and_reads_no_more(
 def test_workers_change_nothing_and_leave_torchs_generator_alone(
     shards: Path, stored: list[tuple[list[list[int]], list[float], int]]
 ) -> None:
-    alone = ParticleStream(config(shards))
-    shared = ParticleStream(config(shards, workers=2))
+    alone = open_small(shards)
+    shared = open_small(shards, workers=2)
     state = torch.get_rng_state()
     for epoch, start in ((0, 0), (1, 7)):
         expected = particles(alone.batches(epoch, start))
@@ -107,7 +112,7 @@ def test_workers_change_nothing_and_leave_torchs_generator_alone(
 def test_a_script_needs_no_guard(shards: Path, tmp_path: Path, from_file: bool) -> None:
     script = (
         "import sys\n"
-        "from clr_train.stream.stream import ParticleStream, StreamConfig\n"
+        "from clr_train import ParticleStream, StreamConfig\n"
         "stream = ParticleStream(StreamConfig(shards=sys.argv[1], batch_size=8, workers=2))\n"
         "print([p for batch in stream.batches(0) for p in batch.particle.tolist()])\n"
     )
@@ -141,7 +146,7 @@ def test_a_vanished_worker_is_one_clear_line(shards: Path) -> None:
 def test_sequential_gives_all_particles_in_order(
     shards: Path, stored: list[tuple[list[list[int]], list[float], int]]
 ) -> None:
-    stream = ParticleStream(config(shards, batch_size=4), rank=1, world_size=2)
+    stream = open_small(shards, batch_size=4, rank=1, world_size=2)
     for size in (50, 96, 1000):
         batches = list(stream.sequential(size))
         assert [*chain(*particles(iter(batches)))] == [*range(NUM_TRAIN)]
@@ -150,7 +155,7 @@ def test_sequential_gives_all_particles_in_order(
 
 
 def test_a_split_smaller_than_a_batch_can_be_evaluated(shards: Path) -> None:
-    stream = ParticleStream(config(shards, split="val", batch_size=512))
+    stream = open_small(shards, split="val", batch_size=512)
     assert [b.num_particles for b in stream.sequential(64)] == [64, 26]
     with pytest.raises(PilarnetError, match=r"expected at least --batch-size 512, found 90"):
         next(stream.batches(0))
@@ -164,39 +169,37 @@ def test_filters_cut_and_count(
 ) -> None:
     sizes = np.array([len(row[1]) for row in stored])
     labels = np.array([row[2] for row in stored])
-    stream = ParticleStream(
-        config(
-            shards,
-            classes=("proton", "pion"),
-            min_voxels=10,
-            max_voxels=40,
-            voxel_budget=35,
-            batch_size=1,
-        )
+    stream = open_small(
+        shards,
+        classes=("proton", "pion"),
+        min_voxels=10,
+        max_voxels=40,
+        voxel_budget=35,
+        batch_size=1,
     )
     kept = np.isin(labels, [1, 4]) & (sizes >= 10) & (sizes <= 35)
     seen = [*chain(*particles(stream.sequential(10_000)))]
     assert seen == np.flatnonzero(kept).tolist()
-    report = stream.report
+    summary = stream.summary
     chosen = np.isin(labels, [1, 4])
-    assert report.cut == {
+    assert summary.removed == {
         "classes": int((~chosen).sum()),
         "min_voxels": int((chosen & (sizes < 10)).sum()),
         "max_voxels": int((chosen & (sizes > 40)).sum()),
         "voxel_budget": int((chosen & (sizes > 35) & (sizes <= 40)).sum()),
     }
-    assert report.kept + sum(report.cut.values()) == report.total == NUM_TRAIN
-    said = "\n".join(report.lines())
-    assert f"{report.cut['classes']} cut: not of --classes" in said
-    assert f"{report.cut['voxel_budget']} cut: larger alone than --voxel-budget" in said
+    assert summary.kept + sum(summary.removed.values()) == summary.total == NUM_TRAIN
+    said = "\n".join(summary.lines())
+    assert f"{summary.removed['classes']} cut: not of --classes" in said
+    assert f"{summary.removed['voxel_budget']} cut: larger alone than --voxel-budget" in said
 
 
 def test_a_voxel_budget_is_met_by_what_is_read(shards: Path) -> None:
-    stream = ParticleStream(config(shards, voxel_budget=600))
+    stream = open_small(shards, voxel_budget=600)
     batches = list(stream.batches(0))
     assert all(0 < batch.num_voxels <= 600 for batch in batches)
     kept = sum(batch.num_particles for batch in batches)
-    assert 0 < stream.report.over_budget == 32 * len(batches) - kept
+    assert 0 < stream.summary.over_budget == 32 * len(batches) - kept
     assert all(batch.num_voxels <= 600 for batch in stream.sequential(64))
 
 
@@ -210,7 +213,7 @@ def test_a_voxel_budget_is_met_by_what_is_read(shards: Path) -> None:
         ({"split": "training"}, "--split.*train, val, test.*training"),
         ({"split": "test"}, "test: no particles in the split"),
         ({"min_voxels": 1000}, "no particle passes the filters.*605 cut: fewer voxels"),
-        ({"min_voxels": 10, "max_voxels": 9}, "--max-voxels.*at least 10"),
+        ({"min_voxels": 10, "max_voxels": 9}, "--max-voxels.*at least --min-voxels 10"),
         ({"batch_size": 0}, "--batch-size"),
         ({"workers": -1}, "--workers"),
         ({"voxel_budget": 0}, "--voxel-budget"),
@@ -220,34 +223,34 @@ def test_wrong_options_are_one_clear_line(
     shards: Path, options: dict[str, object], said: str
 ) -> None:
     with pytest.raises(PilarnetError, match=said) as caught:
-        ParticleStream(config(shards, **options))
+        open_small(shards, **options)
     assert "\n" not in str(caught.value)
 
 
 def test_a_batch_that_ranks_cannot_share_is_refused(shards: Path) -> None:
     with pytest.raises(PilarnetError, match="multiple of 3"):
-        ParticleStream(config(shards), rank=0, world_size=3)
+        open_small(shards, rank=0, world_size=3)
 
 
 def test_too_few_particles_to_balance_are_refused_with_the_reason(shards: Path) -> None:
-    stream = ParticleStream(config(shards, balanced=True, batch_size=500))
+    stream = open_small(shards, balanced=True, batch_size=500)
     with pytest.raises(PilarnetError, match="do not balance classes"):
         _ = stream.num_batches
 
 
 def test_no_shards_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ShardError, match="no such folder"):
-        ParticleStream(config(tmp_path / "nowhere"))
+        open_small(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_damaged_shard_is_named(tmp_path: Path, workers: int) -> None:
     path = write_shards(tmp_path / "shards", {"train": (60, 60), "val": (), "test": ()})
-    (energy,) = (path / "train" / "00001" / "energy" / "c").rglob("0")
+    energy = path / "train" / "00001" / "energy" / "c.0"
     data = bytearray(energy.read_bytes())
     data[len(data) // 3] ^= 0xFF
     energy.write_bytes(data)
-    stream = ParticleStream(config(path, workers=workers))
+    stream = open_small(path, workers=workers)
     with pytest.raises(ShardError, match=r"00001.*energy") as caught:
         list(stream.batches(0))
     assert "\n" not in str(caught.value)
@@ -255,4 +258,4 @@ def test_a_damaged_shard_is_named(tmp_path: Path, workers: int) -> None:
     stream.close()
     shutil.rmtree(path / "train" / "00001" / "x")
     with pytest.raises(ShardError, match=r"00001.*x"):
-        list(ParticleStream(config(path)).sequential(200))
+        list(open_small(path).sequential(200))

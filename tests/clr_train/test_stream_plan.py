@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clr_train.stream.filters import Layout
+from clr_train.stream.config import StreamConfig
+from clr_train.stream.layout import Layout
 from clr_train.stream.reader import plan_reads
-from clr_train.stream.sampling import EpochPlan, balance, keep_within, plan_epoch
-from clr_train.stream.spans import fill
+from clr_train.stream.sampling import EpochPlan, balance, fill_batches, keep_within, plan_epoch
 
 seeds = st.integers(0, 2**31 - 1)
 
@@ -32,9 +32,22 @@ LAYOUT = make_layout([330, 75, 200, 1, 394])
 EVERY = np.arange(1000)
 
 
-def plan(layout: Layout = LAYOUT, **options: object) -> EpochPlan:
-    usual = {"seed": 0, "epoch": 0, "batch_size": 32, "span_batches": 6}
-    return plan_epoch(layout, np.arange(len(layout.label)), **(usual | options))  # type: ignore[arg-type]
+def plan(
+    layout: Layout = LAYOUT,
+    *,
+    epoch: int = 0,
+    span_batches: int = 6,
+    world_size: int = 1,
+    **options: object,
+) -> EpochPlan:
+    return plan_epoch(
+        layout,
+        np.arange(len(layout.label)),
+        config=StreamConfig(**({"batch_size": 32} | options)),  # type: ignore[arg-type]
+        epoch=epoch,
+        span_batches=span_batches,
+        world_size=world_size,
+    )
 
 
 @given(
@@ -77,7 +90,7 @@ def test_the_order_depends_on_seed_and_epoch() -> None:
 
 def test_a_batch_mixes_blocks_of_the_whole_split() -> None:
     # 31 batches in 6 spans, even the shortest of 160 particles from 10 blocks or more.
-    assert np.diff(plan().bounds).tolist() == [5, 5, 5, 5, 5, 6]
+    assert np.diff(plan().span_start).tolist() == [5, 5, 5, 5, 5, 6]
     for batch in plan().order[:, 0]:
         assert len(np.unique(batch // 16)) >= 7
         assert batch.max() - batch.min() > 400
@@ -86,7 +99,7 @@ def test_a_batch_mixes_blocks_of_the_whole_split() -> None:
 def test_a_span_reads_few_blocks_and_hardly_any_twice() -> None:
     whole = plan(make_layout([4000, 4000]), span_batches=8)
     blocks = []
-    for first, last in pairwise(whole.bounds.tolist()):
+    for first, last in whole.spans():
         span = whole.particles(first, last, rank=0)
         blocks.append(np.unique(span // 16))
         # One block more where a span begins or ends inside a block.
@@ -121,7 +134,7 @@ def test_balanced_epochs_hold_classes_alike_and_see_all_in_time() -> None:
         assert found.mean() == pytest.approx(expected)
         assert np.abs(found - expected).max() <= 4.5 * np.sqrt(expected)
     balanced = plan(balanced=True)
-    assert balanced.left_out == 1000 - 5 * rarest
+    assert balanced.unbalanced == 1000 - 5 * rarest
     assert balanced.order.size + balanced.remainder == 5 * rarest
 
 
@@ -155,11 +168,12 @@ def test_a_plan_counts_what_the_budget_cuts() -> None:
     whole = plan(world_size=2)
     assert np.array_equal(cut.order, whole.order)
     for rank in (0, 1):
-        for batch, size in enumerate(cut.sizes()):
+        for batch, size in enumerate(cut.sizes(0, len(cut.order))):
             seen = cut.particles(batch, batch + 1, rank=rank)
             assert len(seen) == size
             assert LAYOUT.num_voxels[seen].sum() <= budget
-    assert cut.num_cut() == 2 * (16 * len(cut.order) - cut.sizes().sum()) > 0
+    kept = sum(cut.sizes(0, len(cut.order)))
+    assert cut.over_budget == 2 * (16 * len(cut.order) - kept) > 0
 
 
 @given(
@@ -170,7 +184,7 @@ def test_a_plan_counts_what_the_budget_cuts() -> None:
 def test_batches_in_order_are_as_full_as_may_be(
     sizes: list[int], batch_size: int, budget: int | None
 ) -> None:
-    batches = fill(np.array(sizes, np.int64), batch_size, budget=budget).tolist()
+    batches = fill_batches(np.array(sizes, np.int64), batch_size, budget=budget)
     assert sum(batches) == len(sizes)
     start = 0
     for size in batches:
@@ -191,9 +205,9 @@ def test_batches_in_order_are_as_full_as_may_be(
 def test_reads_are_whole_blocks_of_one_shard_and_cover_what_is_asked(seed: int, count: int) -> None:
     particles = np.random.default_rng(seed).choice(1000, count, replace=False)
     reads = plan_reads(particles, LAYOUT)
-    starts = set(LAYOUT.block_starts().tolist())
+    starts = set(LAYOUT.block_start.tolist())
     covered: list[int] = []
-    for shard, (first, last) in reads:
+    for shard, first, last in reads:
         assert {first, last} <= starts
         assert LAYOUT.shard_start[shard] <= first < last <= LAYOUT.shard_start[shard + 1]
         blocks = [b for b in starts if first <= b < last]
@@ -205,5 +219,5 @@ def test_reads_are_whole_blocks_of_one_shard_and_cover_what_is_asked(seed: int, 
     assert covered == sorted(set(covered))
     assert set(particles.tolist()) <= set(covered)
     # Neighbouring blocks of a shard come in one read.
-    for (a, (_, last)), (b, (first, _)) in pairwise(reads):
+    for (a, _, last), (b, first, _) in pairwise(reads):
         assert a != b or last < first

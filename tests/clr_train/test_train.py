@@ -17,18 +17,20 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
-import zarr
 
 from clr_train.config import TrainConfig
 from clr_train.config_file import read_config
-from clr_train.learner import Learner, load_learner, open_stream
+from clr_train.learner import Learner
+from clr_train.stream.stream import open_stream
 from clr_train.train import TrainingError, TrainResult, pretrain
 from clr_train.training.checkpoint import CheckpointError, load_checkpoint
 from clr_train.training.dry_run import describe, saved_bytes
+from clr_train.training.pretrained import load_learner, load_weights
 from clr_train.training.run_folder import COLUMNS, TIMING_COLUMNS, RunFolder
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.shards.reader import open_shards
 from tests.clr_train.species import make_shards
+from tests.writing import rewrite
 
 #: Six steps over two epochs of four batches, with dropped paths and every kind of state.
 OPTIONS: dict[str, Any] = {
@@ -224,10 +226,11 @@ def test_two_processes_give_the_weights_of_one(shards: Path, tmp_path: Path) -> 
 def test_energy_that_is_not_finite_stops_the_run(shards: Path, tmp_path: Path) -> None:
     sick = tmp_path / "shards"
     shutil.copytree(shards, sick)
-    group = zarr.open_group(sick / "train/00000", mode="r+")
-    energy = np.asarray(group["energy"][:])
-    energy[int(group["offset"][20]) + 1] = np.inf  # one voxel of particle 20
-    group["energy"][:] = energy
+
+    def spoil(arrays: dict[str, Any]) -> None:
+        arrays["energy"][arrays["offset"][20] + 1] = np.inf  # one voxel of particle 20
+
+    rewrite(sick, spoil)
     config = _config(
         sick,
         tmp_path / "run",
@@ -341,4 +344,4 @@ def test_weights_of_another_shape_are_refused_by_name() -> None:
     weights["encoder.neck.weight"] = weights["encoder.neck.weight"][:, 1:]
     state = {"model": weights, "encoder": learner.describe()}
     with pytest.raises(CheckpointError, match=r"old\.pt.*another model.*encoder\.neck\.weight"):
-        learner.load(state, file="old.pt")
+        load_weights(learner, state, file="old.pt")

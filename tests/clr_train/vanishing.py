@@ -11,15 +11,15 @@ import os
 import signal
 import sys
 
-from clr_train.stream.stream import ParticleStream, StreamConfig
+from clr_train.stream.config import StreamConfig
+from clr_train.stream.stream import ParticleStream
 from pilarnet_convert.errors import PilarnetError
 
 
 def main() -> None:
     stream = ParticleStream(
-        StreamConfig(
-            shards=sys.argv[1], split="train", batch_size=8, workers=1, shuffle_particles=32
-        )
+        StreamConfig(shards=sys.argv[1], split="train", batch_size=8, workers=1),
+        shuffle_particles=32,
     )
     batches = stream.batches(0)
     next(batches)

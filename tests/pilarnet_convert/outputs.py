@@ -20,7 +20,7 @@ __all__ = [
     "contents",
     "convert_process",
     "environment",
-    "in_small_units",
+    "in_small_tasks",
     "read_particles",
     "run_convert",
     "run_stats",
@@ -52,7 +52,7 @@ def shard_groups(folder: Path) -> list[Any]:
     """Open every shard with zarr-python alone, in the order of the root's list."""
     root = zarr.open_group(folder, mode="r", zarr_format=3)
     names: Any = root.attrs["shards"]
-    return [root[name] for name in names]
+    return [root[entry["name"]] for entry in names]
 
 
 def read_particles(folder: Path) -> list[dict[str, Any]]:
@@ -75,30 +75,29 @@ def read_particles(folder: Path) -> list[dict[str, Any]]:
     return particles
 
 
-def in_small_units(*, num_bytes: int = 20_000, delay: float = 0.0) -> list[str]:
-    """Give a command for pilarnet-convert that cuts small files into many units.
+def in_small_tasks(*, num_bytes: int = 20_000, delay: float = 0.0) -> list[str]:
+    """Give a command for pilarnet-convert that cuts small files into many tasks.
 
     Parameters
     ----------
     num_bytes : int
-        Compressed bytes of a unit.
+        Compressed bytes of voxels of a task.
     delay : float
-        Seconds to dawdle before every piece of work after the first shard, so that there is time
-        to interrupt.
+        Seconds to wait before each task but the first two, so that there is time to interrupt.
     """
     program = f"""
 import time
-from pilarnet_convert import conversion
-from pilarnet_convert import plan
+from pilarnet_convert import conversion, plan
 from pilarnet_convert.cli import convert_command
-plan.UNIT_BYTES = {num_bytes}
-submit, shards = conversion._submit, []
-def dawdle(pool, work, schedule):
-    time.sleep({delay} if shards else 0)
-    if not isinstance(work, int):
-        shards.append(work)
-    return submit(pool, work, schedule)
-conversion._submit = dawdle
+plan.TASK_BYTES = {num_bytes}
+completed = conversion.completed
+def slowly(items):
+    for number, item in enumerate(items):
+        time.sleep({delay} if number > 1 else 0)
+        yield item
+def delayed(pool, function, items):
+    return completed(pool, function, slowly(items))
+conversion.completed = delayed
 convert_command()
 """
     return [sys.executable, "-c", program]

@@ -10,7 +10,7 @@ import pytest
 
 from pilarnet_convert import plan
 from pilarnet_convert.errors import InputError
-from pilarnet_convert.readers.larcv2 import NativeReader, index_source
+from pilarnet_convert.readers.larcv2 import Larcv2Reader, index_larcv2
 from tests import damage
 from tests.pilarnet_convert.faults import FAULTS, Fault
 from tests.pilarnet_convert.inputs import QUIRKS, SPLIT
@@ -23,10 +23,10 @@ from tests.pilarnet_convert.outputs import (
 from tests.sample import SAMPLE
 
 
-@pytest.fixture(autouse=True)
-def _small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the damage in the last event be found after others are converted and packed."""
-    monkeypatch.setattr(plan, "UNIT_BYTES", 100_000)
+@pytest.fixture
+def _small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the damage in the last event be found after the shards of others are written."""
+    monkeypatch.setattr(plan, "TASK_BYTES", 100_000)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,7 @@ def test_one_line_and_the_rest_on_request(tmp_path: Path, good: Path, fault: Fau
     assert report["bad_files"] == root["bad_files"]
 
 
+@pytest.mark.usefixtures("_small_tasks")
 def test_what_is_left_is_valid(tmp_path: Path):
     bad = FAULTS["nan-in-a-voxel"].make(tmp_path / "a.root")
     out = tmp_path / "shards"
@@ -84,6 +85,7 @@ def test_what_is_left_is_valid(tmp_path: Path):
     assert result.stdout.count(f"left out: {bad}: entry 19") == 1
 
 
+@pytest.mark.usefixtures("_small_tasks")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_bad_files_stand_in_the_order_of_the_inputs(tmp_path: Path, workers: int):
     """Whichever worker meets which fault first, the report is the same, to its first fault."""
@@ -125,10 +127,11 @@ def test_bad_only_in_its_events(tmp_path: Path):
     assert not any(path.name == "energy" for path in out.rglob("*"))
 
 
+@pytest.mark.usefixtures("_small_tasks")
 def test_finished_shards_stay_when_a_later_file_is_bad(tmp_path: Path):
     bad = FAULTS["-inf-in-a-voxel"].make(tmp_path / "bad.root")
     out = tmp_path / "shards"
-    arguments = ("--input", SAMPLE, bad, "--out", out, "--particles-per-shard", 30)
+    arguments = ("--input", SAMPLE, bad, "--out", out)
     result = run_convert(*arguments, "--workers", 1)
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
@@ -212,8 +215,8 @@ def test_bytes_broken_anywhere_are_an_input_error_or_harmless(tmp_path: Path):
         data[at : at + 8] = random.bytes(8)
         path.write_bytes(data)
         try:
-            index = index_source("a", [path])
-            with NativeReader(index) as reader:
+            index = index_larcv2("a", [path])
+            with Larcv2Reader(index) as reader:
                 reader.read(0, index.num_entries)
         except InputError as error:
             errors.append(str(error))

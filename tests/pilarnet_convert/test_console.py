@@ -71,8 +71,8 @@ def test_help_names_every_option_with_its_default():
     for option, default in {
         "--min-voxels": "10",
         "--splits": "train=0.8,val=0.1,test=0.1",
-        "--particles-per-shard": "16384",
-        "--workers": "(all cores)",
+        "--events-per-shard": "1,200 events",
+        "--workers": "all cores",
         "--reader": "native",
         "--unknown-pdg": "error",
     }.items():
@@ -84,22 +84,22 @@ def test_help_names_every_option_with_its_default():
 
 def test_a_file_that_vanishes_is_told(tmp_path: Path):
     result = run_convert("--input", SAMPLE, "--out", tmp_path / "a", "--debug", "--min-voxels", 0)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "Traceback" in result.stderr
     assert result.stderr.splitlines()[-1] == (
-        "error: --min-voxels: too small (expected at least 1, found 0)"
+        "error: --min-voxels: unusable value (expected at least 1, found 0)"
     )
 
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        (["--min-voxels", "0"], 1),
-        (["--particles-per-shard", "0"], 1),
-        (["--workers", "0"], 1),
-        (["--max-events", "0"], 1),
-        (["--splits", "train=2"], 1),
-        (["--resume", "--overwrite"], 1),
+        (["--min-voxels", "0"], 2),
+        (["--events-per-shard", "0"], 2),
+        (["--workers", "0"], 2),
+        (["--max-events", "0"], 2),
+        (["--splits", "train=2"], 2),
+        (["--resume", "--overwrite"], 2),
         (["--reader", "root"], 2),
         (["--min-voxels", "many"], 2),
         (["--unknown-option"], 2),

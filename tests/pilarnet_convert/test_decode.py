@@ -6,6 +6,7 @@ import itertools
 import lzma
 import struct
 import zlib
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers import baskets, decode
 from pilarnet_convert.readers.baskets import BasketReader, decompress
 from pilarnet_convert.readers.decode import Basket, ObjectWiseError
-from pilarnet_convert.readers.larcv2 import CLUSTER_TREE, PARTICLE_TREE, index_source
+from pilarnet_convert.readers.larcv2 import CLUSTER_TREE, PARTICLE_TREE, index_larcv2
 from pilarnet_convert.readers.root_file import BasketTable, TreeIndex, index_trees
 from tests import voxelcodec
 from tests.pilarnet_convert.inputs import MODERN, QUIRKS
@@ -227,7 +228,7 @@ def relaid(index: TreeIndex, name: str, target: Path, packer: Any, *, split: int
 
 @pytest.mark.parametrize("letters", [*PACKERS, b""], ids=lambda letters: letters.decode() or "none")
 def test_baskets_of_every_compression(tmp_path: Path, letters: bytes):
-    source = index_source("a", [SAMPLE])
+    source = index_larcv2("a", [SAMPLE])
     packer = (
         (lambda part: block(letters, PACKERS[letters](part), len(part)))
         if letters
@@ -238,7 +239,10 @@ def test_baskets_of_every_compression(tmp_path: Path, letters: bytes):
         names.items(), (source.clusters, source.particles), strict=True
     ):
         other = relaid(index, name, tmp_path / method, packer, split=2)
-        with BasketReader(index) as ours, BasketReader(other) as theirs:
+        with (
+            closing(BasketReader(index)) as ours,
+            closing(BasketReader(other)) as theirs,
+        ):
             for span in [(0, 20), (3, 14)]:
                 one, two = getattr(ours, method)(name, *span), getattr(theirs, method)(name, *span)
                 assert repr(one) == repr(two)
@@ -247,7 +251,7 @@ def test_baskets_of_every_compression(tmp_path: Path, letters: bytes):
 
 def test_baskets_inside_the_metadata(tmp_path: Path):
     """uproot writes none, so that a table which says so is read through uproot's own basket."""
-    source = index_source("a", [SAMPLE])
+    source = index_larcv2("a", [SAMPLE])
     for index, name, method in [
         (source.clusters, "_event", "flat"),
         (source.clusters, "_voxel_vv._voxel_v", "voxel_sets"),
@@ -267,7 +271,10 @@ def test_baskets_inside_the_metadata(tmp_path: Path):
             num_entries=index.num_entries,
             branches={name: inside},
         )
-        with BasketReader(index) as ours, BasketReader(embedded) as theirs:
+        with (
+            closing(BasketReader(index)) as ours,
+            closing(BasketReader(embedded)) as theirs,
+        ):
             one, two = getattr(ours, method)(name, 2, 17), getattr(theirs, method)(name, 2, 17)
         one, two = ((x if isinstance(x, tuple) else (x,)) for x in (one, two))
         assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
@@ -275,9 +282,9 @@ def test_baskets_inside_the_metadata(tmp_path: Path):
 
 @pytest.mark.parametrize("path", [SAMPLE, QUIRKS, MODERN], ids=lambda path: path.name)
 def test_numbers_are_those_that_uproot_reads(path: Path):
-    source = index_source("a", [path])
+    source = index_larcv2("a", [path])
     for index, tree in ((source.clusters, CLUSTER_TREE), (source.particles, PARTICLE_TREE)):
-        with uproot.open(path) as file, BasketReader(index) as reader:
+        with uproot.open(path) as file, closing(BasketReader(index)) as reader:
             for name, table in index.branches.items():
                 if not table.dtype:
                     continue

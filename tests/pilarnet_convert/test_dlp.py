@@ -15,9 +15,9 @@ import pytest
 
 from pilarnet_convert.conversion import convert
 from pilarnet_convert.errors import InputError, MissingDependencyError
-from pilarnet_convert.readers.dlp import DlpReader, index_dlp_source
-from pilarnet_convert.readers.events import EventColumns
-from pilarnet_convert.readers.larcv2 import NativeReader, index_source
+from pilarnet_convert.readers.dlp import DlpReader, index_dlp
+from pilarnet_convert.readers.events import Events
+from pilarnet_convert.readers.larcv2 import Larcv2Reader, index_larcv2
 from tests import damage
 from tests.sample import MODERN, QUIRKS, SAMPLE
 
@@ -38,7 +38,7 @@ def installed(monkeypatch):
         del sys.modules[name]
 
 
-def differences(ours: EventColumns, theirs: EventColumns) -> list[str]:
+def differences(ours: Events, theirs: Events) -> list[str]:
     """Name the columns that differ in a bit, in type or in shape."""
 
     def same(a: Any, b: Any) -> bool:
@@ -46,14 +46,14 @@ def differences(ours: EventColumns, theirs: EventColumns) -> list[str]:
             return (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
         return bool(a == b)
 
-    names = [field.name for field in fields(EventColumns)]
+    names = [field.name for field in fields(Events)]
     return [name for name in names if not same(getattr(ours, name), getattr(theirs, name))]
 
 
-def read_both(files: list[Path], *span: int) -> tuple[EventColumns, EventColumns]:
-    native, dlp = index_source("a", files), index_dlp_source("a", files)
+def read_both(files: list[Path], *span: int) -> tuple[Events, Events]:
+    native, dlp = index_larcv2("a", files), index_dlp("a", files)
     start, stop = span or (0, native.num_entries)
-    with NativeReader(native) as one, DlpReader(dlp) as other:
+    with Larcv2Reader(native) as one, DlpReader(dlp) as other:
         return one.read(start, stop), other.read(start, stop)
 
 
@@ -66,8 +66,8 @@ def test_columns_are_those_of_the_native_reader(installed, capfd, span):
 
 
 def test_ranges_in_any_order(installed):
-    native, dlp = index_source("a", [SAMPLE]), index_dlp_source("a", [SAMPLE])
-    with NativeReader(native) as one, DlpReader(dlp) as other:
+    native, dlp = index_larcv2("a", [SAMPLE]), index_dlp("a", [SAMPLE])
+    with Larcv2Reader(native) as one, DlpReader(dlp) as other:
         for span in [(12, 15), (0, 3), (12, 15)]:
             assert differences(one.read(*span), other.read(*span)) == []
 
@@ -78,9 +78,9 @@ def test_other_generations_of_the_schema(installed, path):
 
 
 def test_source_is_that_of_the_native_reader(installed):
-    native, dlp = index_source("a", [SAMPLE]), index_dlp_source("a", [SAMPLE])
+    native, dlp = index_larcv2("a", [SAMPLE]), index_dlp("a", [SAMPLE])
     assert (dlp.name, dlp.files, dlp.num_entries) == (native.name, native.files, 20)
-    for ours, theirs in zip(native.cheap_cuts(), dlp.cheap_cuts(), strict=True):
+    for ours, theirs in zip(native.basket_borders(), dlp.basket_borders(), strict=True):
         assert ours.tolist() == theirs.tolist()
 
 
@@ -91,7 +91,7 @@ def test_products_in_two_files(installed, capfd, tmp_path, first):
         damage.without_product(SAMPLE, tmp_path / "p.root", tree=damage.CLUSTERS),
     ]
     files = [files[first], files[1 - first]]
-    assert index_dlp_source("a", files).files == index_source("a", files).files
+    assert index_dlp("a", files).files == index_larcv2("a", files).files
     assert differences(*read_both(files, 0, 3)) == []
     assert capfd.readouterr() == ("", "")
 
@@ -143,15 +143,15 @@ def test_faults_are_told_in_the_words_of_the_native_reader(installed, capfd, tmp
         with pytest.raises(InputError) as ours:
             read_both([path])
         with pytest.raises(InputError) as theirs:
-            DlpReader(index_dlp_source("a", [path])).read(0, 5)
+            DlpReader(index_dlp("a", [path])).read(0, 5)
         assert str(theirs.value) == str(ours.value)
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_broken_basket_is_not_the_event_before(installed, capfd, tmp_path):
     path = damage.with_broken_basket(SAMPLE, tmp_path / "a.root", basket=3)
-    with DlpReader(index_dlp_source("a", [path])) as reader:
-        first = int(reader.source.cheap_cuts()[0][3])
+    with DlpReader(index_dlp("a", [path])) as reader:
+        first = int(reader.source.basket_borders()[0][3])
         assert reader.read(0, first).num_events == first
         with pytest.raises(InputError, match=f"entry {first}: cluster3d_mcst_tree: .*damaged"):
             reader.read(first - 1, first + 1)
@@ -160,7 +160,7 @@ def test_a_broken_basket_is_not_the_event_before(installed, capfd, tmp_path):
 
 def test_an_exception_of_cpp_is_a_damaged_entry(installed, tmp_path):
     path = damage.with_voxel_count(SAMPLE, tmp_path / "a.root", entry=6, value=2**31)
-    reader = DlpReader(index_dlp_source("a", [path]))
+    reader = DlpReader(index_dlp("a", [path]))
     with pytest.raises(InputError, match=r"entry 6: cluster3d_mcst_tree: .*found bad_alloc"):
         reader.read(0, 20)
 
@@ -175,7 +175,7 @@ def test_root_refuses_the_file(installed, monkeypatch, capfd, null):
     monkeypatch.setattr(ROOT.TFile, "__init__", refuse)
     monkeypatch.setattr(ROOT.TFile, "null_on_failure", null)
     with pytest.raises(InputError, match=r"px_00\.root: ROOT cannot read it; fetch or copy"):
-        index_dlp_source("a", [SAMPLE])
+        index_dlp("a", [SAMPLE])
     assert capfd.readouterr() == ("", "")
 
 
@@ -245,7 +245,7 @@ def test_a_package_that_ends_the_interpreter_does_not(installed, monkeypatch, ca
 
     monkeypatch.delattr(ROOT, "TChain")
     with pytest.raises(MissingDependencyError) as caught:
-        index_dlp_source("a", [SAMPLE])
+        index_dlp("a", [SAMPLE])
     assert str(caught.value).startswith("osf: is on Python's path but does not import")
     assert "SystemExit: ROOT and larcv are required!" in str(caught.value)
     assert capfd.readouterr() == ("", "")
@@ -254,7 +254,7 @@ def test_a_package_that_ends_the_interpreter_does_not(installed, monkeypatch, ca
 def test_a_package_without_its_environment(installed, monkeypatch, capfd):
     monkeypatch.delenv("LARCV_BASEDIR")
     with pytest.raises(MissingDependencyError) as caught:
-        index_dlp_source("a", [SAMPLE])
+        index_dlp("a", [SAMPLE])
     assert str(caught.value).startswith("larcv: is on Python's path but does not import")
     assert "$LARCV_BASEDIR is not set" in str(caught.value)
     assert capfd.readouterr() == ("", "")

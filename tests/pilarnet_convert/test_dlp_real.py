@@ -18,14 +18,14 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 import numpy as np
-from pilarnet_convert.readers.dlp import DlpReader, index_dlp_source
-from pilarnet_convert.readers.larcv2 import NativeReader, index_source
+from pilarnet_convert.readers.dlp import DlpReader, index_dlp
+from pilarnet_convert.readers.larcv2 import Larcv2Reader, index_larcv2
 files = [Path(name) for name in sys.argv[1:]]
-native, dlp = index_source("a", files), index_dlp_source("a", files)
+native, dlp = index_larcv2("a", files), index_dlp("a", files)
 assert dlp.files == native.files
-for ours, theirs in zip(native.cheap_cuts(), dlp.cheap_cuts(), strict=True):
+for ours, theirs in zip(native.basket_borders(), dlp.basket_borders(), strict=True):
     np.testing.assert_array_equal(theirs, ours, strict=True)
-ours, theirs = (r.read(0, native.num_entries) for r in (NativeReader(native), DlpReader(dlp)))
+ours, theirs = (r.read(0, native.num_entries) for r in (Larcv2Reader(native), DlpReader(dlp)))
 for field in fields(ours):
     a, b = getattr(ours, field.name), getattr(theirs, field.name)
     if isinstance(a, np.ndarray):

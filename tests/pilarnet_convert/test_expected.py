@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pilarnet_convert.plan import find_sources
-from pilarnet_convert.readers.events import EventColumns
-from pilarnet_convert.readers.larcv2 import NativeReader, index_source
+from pilarnet_convert.readers.events import Events
+from pilarnet_convert.readers.larcv2 import Larcv2Reader, index_larcv2
+from pilarnet_convert.readers.sources import find_sources
 from tests import damage
 from tests.pilarnet_convert.inputs import BUNDLED, LARGER, MODERN, SPLIT, Example, expected_rows
 from tests.pilarnet_convert.outputs import read_particles, run_convert
@@ -43,10 +43,10 @@ def same_number(ours: Any, theirs: str) -> bool:
     return bool(np.float32(ours) == np.float32(float(theirs)))
 
 
-def read_all(path: Path) -> EventColumns:
+def read_all(path: Path) -> Events:
     (source,) = find_sources([path])
-    index = index_source(source.name, source.files)
-    with NativeReader(index) as reader:
+    index = index_larcv2(source.name, source.files)
+    with Larcv2Reader(index) as reader:
         return reader.read(0, index.num_entries)
 
 
@@ -117,9 +117,9 @@ def test_every_particle_of_the_shards(example: Example, tmp_path: Path):
 @pytest.mark.parametrize("path", [SAMPLE, MODERN, SPLIT], ids=lambda path: path.name)
 def test_any_range_is_a_part_of_the_whole(path: Path):
     (files,) = find_sources([path])
-    index = index_source(files.name, files.files)
+    index = index_larcv2(files.name, files.files)
     whole = read_all(path)
-    with NativeReader(index) as reader:
+    with Larcv2Reader(index) as reader:
         for start, stop in [(0, 1), (4, 11), (3, 3), (10, index.num_entries), (2, 5)]:
             part = reader.read(start, stop)
             assert part.event.tolist() == whole.event[start:stop].tolist()

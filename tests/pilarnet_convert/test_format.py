@@ -17,12 +17,12 @@ from hypothesis.extra import numpy as hnp
 from pilarnet_convert import convert, open_shards
 from pilarnet_convert.errors import ShardError
 from pilarnet_convert.shards import array as encode
-from pilarnet_convert.shards.array import write_array, write_group
 from tests.pilarnet_convert.inputs import QUIRKS
 from tests.pilarnet_convert.outputs import contents, shard_groups
 from tests.sample import SAMPLE
+from tests.writing import check_of, write_array
 
-#: Copied from the description of the format, version 1.
+#: Copied from the description of the format, version 2.
 VOXELS = {"x": "uint16", "y": "uint16", "z": "uint16", "energy": "float32"}
 PARTICLES = {
     "offset": ("int64", ()),
@@ -48,14 +48,14 @@ PARTICLES = {
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("format") / "shards"
-    convert([SAMPLE, QUIRKS], out, particles_per_shard=150, workers=1)
+    convert([SAMPLE, QUIRKS], out, events_per_shard=25, workers=1)
     return out
 
 
 def test_root(shards: Path):
     root = zarr.open_group(shards, mode="r", zarr_format=3)
     attributes: dict[str, Any] = dict(root.attrs)
-    assert (attributes["format"], attributes["version"]) == ("pilarnet-particles", 1)
+    assert (attributes["format"], attributes["version"]) == ("pilarnet-particles", 2)
     assert [(c["label"], c["name"]) for c in attributes["classes"]] == list(
         enumerate(["electron", "proton", "gamma", "muon", "pion"])
     )
@@ -65,10 +65,18 @@ def test_root(shards: Path):
     # The UUID that ROOT wrote at the end of the first directory record.
     assert attributes["sources"][0]["uuid"].replace("-", "") in SAMPLE.read_bytes().hex()
     assert attributes["geometry"] == [{"voxels": [192] * 3, "voxel_size_cm": [0.3] * 3}]
-    assert attributes["options"]["particles_per_shard"] == 150
-    assert attributes["options"]["selection"]["min_voxels"] == 10
+    assert attributes["options"]["events_per_shard"] == 25
+    assert attributes["options"]["min_voxels"] == 10
     assert attributes["statistics"]["events"] == 44
-    assert attributes["shards"] == ["train/00000", "train/00001", "val/00000", "test/00000"]
+    names = [entry["name"] for entry in attributes["shards"]]
+    assert names == [f"{s}/{n:05d}" for s in ("train", "val", "test") for n in (0, 1)]
+    for entry, group in zip(attributes["shards"], shard_groups(shards), strict=True):
+        assert entry["particles"] == group["label"].shape[0] == sum(entry["counts"].values())
+        assert entry["voxels"] == group["energy"].shape[0]
+        for array, check in entry["files"].items():
+            folder = shards / entry["name"]
+            (file,) = folder.glob(f"{array}/c.*") if array != "zarr.json" else [folder / array]
+            assert tuple(check) == check_of(file)
     assert sorted(root.group_keys()) == ["test", "train", "val"]
     assert sorted(root["train"].group_keys()) == ["00000", "00001"]
 
@@ -184,7 +192,6 @@ def test_the_bytes_depend_on_the_values_alone(tmp_path: Path):
     values = np.random.default_rng(0).normal(size=200_000).astype(np.float32)
     for name in "ab":
         write_array(tmp_path / name, values, attributes={})
-        write_group(tmp_path, {"a": 1})
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     big_endian = values.astype(">f4")
     write_array(tmp_path / "c", big_endian, attributes={})
@@ -194,9 +201,9 @@ def test_the_bytes_depend_on_the_values_alone(tmp_path: Path):
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("format", "other-particles", "format other-particles version 1"),
-        ("version", 2, "expected format pilarnet-particles version 1"),
-        ("shards", ["train/00000", "train/00009"], "train/00009"),
+        ("format", "other-particles", "format other-particles version 2"),
+        ("version", 1, "of another version.*version 2, found .*version 1.*convert the input again"),
+        ("shards", ["train/00000", "train/00009"], "missing or damaged"),
     ],
 )
 def test_what_is_not_opened(tmp_path: Path, shards: Path, key: str, value: Any, says: str):

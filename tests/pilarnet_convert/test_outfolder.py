@@ -41,7 +41,7 @@ def test_overwrite_removes_what_a_conversion_wrote_and_nothing_else(tmp_path: Pa
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_bytes(data)
     arguments = ("--input", SAMPLE, "--out", out, "--workers", 1, "--overwrite")
-    result = run_convert(*arguments, "--splits", "test=1", "--particles-per-shard", 60)
+    result = run_convert(*arguments, "--splits", "test=1", "--events-per-shard", 7)
     assert (result.exit_code, result.stderr) == (0, "")
     files = {name: data for name, data in contents(out).items() if data is not None}
     assert {name: files[name] for name in own} == own
@@ -93,15 +93,15 @@ def test_a_second_conversion_that_was_looking_while_the_first_finished(
     from pilarnet_convert import conversion
 
     out = tmp_path / "out"
-    index = conversion._index
+    index = conversion._look_into
     done: dict[str, bytes | None] = {}
 
-    def overtaken(*args):
-        monkeypatch.setattr(conversion, "_index", index)
+    def overtaken(*args, **kwargs):
+        monkeypatch.setattr(conversion, "_look_into", index)
         done.update(first(out))
-        return index(*args)
+        return index(*args, **kwargs)
 
-    monkeypatch.setattr(conversion, "_index", overtaken)
+    monkeypatch.setattr(conversion, "_look_into", overtaken)
     with pytest.raises(PilarnetError, match="already holds shards"):
         conversion.convert(SAMPLE, out, workers=1, min_voxels=3)
     assert {n: d for n, d in contents(out).items() if not n.startswith(".conversion")} == done

@@ -9,16 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilarnet_convert.particles import Selection, Tally, particle_clouds
+from pilarnet_convert.particles import ParticleArrays, Selection, concatenate_particles, split_up
 from pilarnet_convert.ragged import offsets_of
-from pilarnet_convert.readers.events import EventColumns
-from pilarnet_convert.shards.format import SPLITS
-from pilarnet_convert.species import OTHER, is_pdg_code, label_of_pdg
-from pilarnet_convert.spool import join_segments, read_report, remove_segment, write_segment
+from pilarnet_convert.readers.events import Events
+from pilarnet_convert.shards.format import VOXEL_ARRAYS
+from pilarnet_convert.tally import Tally
 
 LABELS = {11: 0, -11: 0, 2212: 1, 22: 2, 13: 3, -13: 3, 211: 4, -211: 4}
 CODES = [*LABELS, 321, -2212, 2112, 1000010020]
@@ -33,14 +31,14 @@ events = st.lists(
 )
 
 
-def columns_of(events: Sequence[Any], grids: Sequence[tuple[int, int, int]]) -> EventColumns:
+def columns_of(events: Sequence[Any], grids: Sequence[tuple[int, int, int]]) -> Events:
     clusters = [[v for _, v in ps] + ([rest] if rest is not None else []) for ps, rest in events]
     flat = [p for ps, _ in events for p, _ in ps]
     number = len(flat)
     sizes = [len(v) for event in clusters for v in event]
     voxel_id = np.array([i for event in clusters for v in event for i in v], np.int64)
     vectors = np.arange(3 * number, dtype=np.float32).reshape(-1, 3)
-    return EventColumns(
+    return Events(
         file="made up",
         first_entry=40,
         run=np.arange(len(events)) // 3,
@@ -79,9 +77,7 @@ def test_clouds_and_tally(
 ):
     columns = columns_of(events, grids)
     selection = Selection(min_voxels=min_voxels, primaries_only=primaries_only)
-    clouds, bounds, tally = particle_clouds(
-        columns, source_name="a.root", source=3, selection=selection
-    )
+    particles, tally = split_up(columns, identity="a", source=3, selection=selection)
     kept: dict[tuple[int, int], list[Any]] = {}
     rejected: Counter[str] = Counter()
     other: Counter[int] = Counter()
@@ -112,15 +108,14 @@ def test_clouds_and_tally(
     assert tally.other_pdg == other
     assert tally.written.total() == len(kept)
     assert Tally.from_json(json.loads(json.dumps(tally.to_json()))) == tally
-    assert bounds.tolist() == sorted(bounds.tolist())
-    assert (bounds[0], bounds[-1]) == (0, len(kept))
 
-    split_of: dict[int, set[int]] = {}
+    split_of: dict[int, set[str]] = {}
     seen = []
-    for i in range(len(kept)):
+    for split, i in [(name, i) for name, of in particles.items() for i in range(len(of))]:
+        clouds = particles[split].arrays
         at, cluster = int(clouds["entry"][i]) - 40, int(clouds["cluster"][i])
         seen.append((at, cluster))
-        split_of.setdefault(at, set()).add(int(np.searchsorted(bounds, i, "right")) - 1)
+        split_of.setdefault(at, set()).add(split)
         pdg, track, parent, xyz, energies, particle = kept[at, cluster]
         span = slice(clouds["offset"][i], clouds["offset"][i + 1])
         found = np.stack([clouds[axis][span] for axis in "xyz"], axis=1)
@@ -138,102 +133,44 @@ def test_clouds_and_tally(
         assert ids == [at // 3, 7, at, 3]
     assert sorted(seen) == sorted(kept)
     assert all(len(splits) == 1 for splits in split_of.values())
-    for a, b in itertools.pairwise(bounds):
-        assert seen[a:b] == sorted(seen[a:b])
+    for of in particles.values():
+        places = list(zip(of.arrays["entry"], of.arrays["cluster"], strict=True))
+        assert places == sorted(places)
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(events, min_size=1, max_size=4), st.data())
-def test_segments_join_to_what_was_written(
-    tmp_path_factory: pytest.TempPathFactory, batches: list[Any], data: st.DataObject
-):
-    folder = tmp_path_factory.mktemp("segments")
+@given(st.lists(events, min_size=1, max_size=4))
+def test_particles_of_several_sources_are_joined_in_order(batches: list[Any]):
     names = [("primary", "Decay", "compt"), ("compt", "primary"), ("phot",), ("phot", "Decay")]
-    everything: dict[str, list[Any]] = {split: [] for split in SPLITS}
-    sizes: dict[str, list[int]] = {split: [] for split in SPLITS}
-    for unit, batch in enumerate(batches):
-        columns = columns_of(batch, [(5, 6, 7)] * 5)
-        clouds, bounds, tally = particle_clouds(
-            columns,
-            source_name=str(unit),
-            source=unit,
-            selection=Selection(min_voxels=1, splits={"train": 0.6, "val": 0.2, "test": 0.2}),
+    parts, rows = [], []
+    for number, batch in enumerate(batches):
+        particles, _ = split_up(
+            columns_of(batch, [(5, 6, 7)] * 5),
+            identity=str(number),
+            source=number,
+            selection=Selection(min_voxels=1, splits={"train": 1.0}),
         )
-        clouds["process"] = (clouds["cluster"] % len(names[unit])).astype(np.uint8)
-        assert read_report(folder, unit) is None
-        report = write_segment(
-            folder, unit, clouds, split_bounds=bounds, process_names=names[unit], tally=tally
-        )
-        assert read_report(folder, unit) == report
-        for split, a, b in zip(SPLITS, bounds[:-1], bounds[1:], strict=True):
-            assert report.num_particles(split) == b - a
-            sizes[split].append(int(b - a))
-            for i in range(a, b):
-                row = {k: v[i].tolist() for k, v in clouds.items() if len(v) == bounds[-1]}
-                span = slice(clouds["offset"][i], clouds["offset"][i + 1])
-                row |= {k: clouds[k][span].tolist() for k in ("x", "y", "z", "energy")}
-                row["process"] = names[unit][clouds["process"][i]]
-                everything[split].append((unit, i - a, row))
-    for split in SPLITS:
-        parts = []
-        for unit, size in enumerate(sizes[split]):
-            a, b = sorted([data.draw(st.integers(0, size)), data.draw(st.integers(0, size))])
-            if a < b:
-                parts.append((unit, a, b))
-        if not parts:
+        arrays = particles["train"].arrays
+        arrays["process"] = (arrays["cluster"] % len(names[number])).astype(np.uint8)
+        if not len(particles["train"]):
             continue
-        joined, process_names = join_segments(folder, split, parts)
-        wanted = [
-            r for u, i, r in everything[split] if any(u == p and a <= i < b for p, a, b in parts)
-        ]
-        assert len(joined["label"]) == len(wanted)
-        order = list(dict.fromkeys(row["process"] for row in wanted))
-        assert process_names == order
-        for i, row in enumerate(wanted):
-            span = slice(joined["offset"][i], joined["offset"][i + 1])
-            for name in ("x", "y", "z", "energy"):
-                assert joined[name][span].tolist() == row[name]
-            for name in ("label", "pdg", "momentum", "track_id", "source", "entry", "cluster"):
-                assert joined[name][i].tolist() == row[name]
-            assert process_names[joined["process"][i]] == row["process"]
-    remove_segment(folder, 0, "train")
-    remove_segment(folder, 0, "train")
-    assert not (folder / "00000000.train").exists()
+        parts.append(ParticleArrays(arrays=arrays, process_names=names[number]))
+        rows += rows_of(parts[-1])
+    if parts:
+        joined = concatenate_particles(parts)
+        assert rows_of(joined) == rows
+        order = dict.fromkeys(row["process"] for row in rows)
+        assert joined.process_names == tuple(order)
 
 
-@given(st.lists(st.integers(-(2**31), 2**31 - 1) | st.sampled_from(CODES)))
-def test_labels(codes: list[int]):
-    labels = label_of_pdg(np.array(codes, np.int32))
-    assert labels.dtype == np.int8
-    assert labels.tolist() == [LABELS.get(code, OTHER) for code in codes]
-
-
-@given(st.lists(st.integers(0, 1000)))
-def test_offsets(counts: list[int]):
-    offsets = offsets_of(np.array(counts, np.int64))
-    assert offsets.dtype == np.int64
-    assert offsets.tolist() == [sum(counts[:i]) for i in range(len(counts) + 1)]
-
-
-#: From the tables of the Review of Particle Physics; what Geant4 and GENIE write among them.
-KNOWN_CODES = """
-1 6 11 -11 12 13 -13 14 15 16 21 22 23 24 -24 25 111 211 -211 113 221 223 331 333 130 310 311 321
--321 313 323 411 421 431 511 521 531 541 441 443 553 2212 -2212 2112 -2112 2224 2214 2114 1114 3122
--3122 3222 3212 3112 3322 3312 3334 4122 4222 4112 4232 4132 4332 5122 5132 5232 5332 10111 10211
-20113 20213 9000111 9010221 100211 30443 100443 3124 13122 23122 12212 12112 22112 4114 4214
-1000010020 1000010030 1000020030 1000020040 1000060120 1000180400 1000180390 1000190400 1000922350
--1000010020 1010030060 1000000010 1000180401
-"""
-
-
-def test_known_codes():
-    assert [code for code in map(int, KNOWN_CODES.split()) if not is_pdg_code(code)] == []
-
-
-@pytest.mark.parametrize(
-    "code",
-    [0, 9, 10, 19, 20, 50, 99, 101, 200, 211000, 210, 2210, 12345678, 99999999, 2**31 - 1],
-)
-def test_codes_that_name_no_particle(code: int):
-    assert not is_pdg_code(code)
-    assert not is_pdg_code(-code)
+def rows_of(particles: ParticleArrays) -> list[dict[str, Any]]:
+    """Give every particle as a dict of plain values."""
+    rows = []
+    for i, (start, stop) in enumerate(itertools.pairwise(particles.arrays["offset"])):
+        row = {
+            name: (values[start:stop] if name in VOXEL_ARRAYS else values[i]).tolist()
+            for name, values in particles.arrays.items()
+            if name != "offset"
+        }
+        rows.append(row | {"process": particles.process_names[row["process"]]})
+    return rows

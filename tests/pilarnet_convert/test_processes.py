@@ -21,27 +21,29 @@ from tests.pilarnet_convert.outputs import (
     contents,
     convert_process,
     environment,
-    in_small_units,
+    in_small_tasks,
     read_particles,
     run_convert,
 )
 from tests.sample import SAMPLE
 
-UNIT_BYTES = 60_000
+TASK_BYTES = 60_000
 PATIENCE = 120  # seconds; on a busy machine a process takes its time to start
-ARGUMENTS = ("--input", SAMPLE, QUIRKS, "--particles-per-shard", 25)
-SLOW = in_small_units(num_bytes=UNIT_BYTES, delay=3)
+ARGUMENTS = ("--input", SAMPLE, QUIRKS, "--min-voxels", 5)
+SLOW = in_small_tasks(num_bytes=TASK_BYTES, delay=3)
 
 
 @pytest.fixture(autouse=True)
-def _small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "UNIT_BYTES", UNIT_BYTES)
+def _small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "TASK_BYTES", TASK_BYTES)
 
 
 @pytest.fixture(scope="module")
 def wanted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes | None]:
     out = tmp_path_factory.mktemp("wanted") / "shards"
-    convert([SAMPLE, QUIRKS], out, workers=1, particles_per_shard=25)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "TASK_BYTES", TASK_BYTES)
+        convert([SAMPLE, QUIRKS], out, workers=1, min_voxels=5)
     return contents(out)
 
 
@@ -150,7 +152,7 @@ def test_interrupted_while_workers_start(tmp_path: Path):
     """Ctrl-C before anything is done: a line at most, and no traceback of any process."""
     program = (
         "import os, signal, threading\n"
-        "from pilarnet_convert import task as work\n"
+        "from pilarnet_convert import executors as work\n"
         "from pilarnet_convert.cli import convert_command\n"
         "start = work._start_server\n"
         "def interrupted():\n"
@@ -175,8 +177,7 @@ def test_no_room_for_a_file(tmp_path: Path, wanted: dict[str, Any]):
     sizes = sorted(len(data) for name, data in wanted.items() if data and "energy/c" in name)
     limit = sizes[len(sizes) * 9 // 10]
     process = convert_process(
-        # Segments of a basket or two are smaller than the largest shard.
-        in_small_units(num_bytes=1),
+        in_small_tasks(num_bytes=TASK_BYTES),
         *(*ARGUMENTS, "--out", out, "--workers", 1),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )
@@ -217,7 +218,7 @@ def test_a_full_disk(small_disk: Path, wanted: dict[str, Any]):
         for name, data in contents(out).items()
         if not name.startswith(".conversion") and data
     }
-    assert any(name.endswith("energy/c/0") for name in finished)
+    assert any(name.endswith("energy/c.0") for name in finished)
     assert finished.items() <= wanted.items()
     subprocess.run(["mount", "-o", "remount,size=50m", str(small_disk)], check=True)
     assert resume(out) == wanted
@@ -230,8 +231,8 @@ def test_a_script_needs_no_guard(
     script = (
         "import sys\n"
         "from pilarnet_convert import convert, plan\n"
-        f"plan.UNIT_BYTES = {UNIT_BYTES}\n"
-        "convert(sys.argv[2:], sys.argv[1], workers=2, particles_per_shard=25)\n"
+        f"plan.TASK_BYTES = {TASK_BYTES}\n"
+        "convert(sys.argv[2:], sys.argv[1], workers=2, min_voxels=5)\n"
         "print('once')\n"
     )
     (tmp_path / "script.py").write_text(script)

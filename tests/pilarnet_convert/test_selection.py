@@ -126,11 +126,11 @@ def test_a_split_of_no_fraction_gets_nothing(tmp_path: Path, splits: str):
     assert {p.name for p in out.iterdir()} == {"train", "val", "test", "zarr.json"}
 
 
-def test_a_particle_a_shard(tmp_path: Path):
+def test_an_event_a_shard(tmp_path: Path):
     out = tmp_path / "shards"
-    shards = convert(SAMPLE, out, particles_per_shard=1, max_events=2, workers=1)
+    shards = convert(SAMPLE, out, events_per_shard=1, max_events=2, workers=1)
     whole = convert(SAMPLE, tmp_path / "whole", max_events=2, workers=1)
-    assert {s.num_particles for split in shards.splits.values() for s in split} == {1}
+    assert [s.name[-5:] for of in shards.splits.values() for s in of] == ["00000", "00001"]
     ours, theirs = read_particles(out), read_particles(whole.path)
     assert len(ours) == len(theirs) == shards.num_particles()
     for one, other in zip(ours, theirs, strict=True):

@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilarnet_convert import plan
+from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.plan import ShardCutter, cut_units, find_sources, parse_splits
+from pilarnet_convert.plan import plan_tasks
+from pilarnet_convert.readers.sources import find_sources
 from pilarnet_convert.shards.format import SPLITS
 from tests.pilarnet_convert.inputs import SPLIT
 from tests.pilarnet_convert.outputs import contents, run_convert
@@ -160,7 +162,8 @@ def test_inputs_on_the_command_line(tmp_path: Path):
     ],
 )
 def test_splits(text: str, fractions: tuple[float, ...]):
-    assert parse_splits(text) == dict(zip(SPLITS, fractions, strict=True))
+    found = ConvertConfig(splits=text).selection.splits
+    assert found == dict(zip(SPLITS, fractions, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +175,7 @@ def test_splits(text: str, fractions: tuple[float, ...]):
 )
 def test_not_splits(text: str):
     with pytest.raises(PilarnetError, match="--splits: not fractions") as error:
-        parse_splits(text)
+        ConvertConfig(splits=text)
     assert f"found {text}".strip() in str(error.value)
 
 
@@ -181,9 +184,13 @@ class Table(NamedTuple):
 
     baskets: list[tuple[int, int]]
 
-    def cheap_cuts(self) -> tuple[Any, Any]:
+    def basket_borders(self) -> tuple[Any, Any]:
         entries, num_bytes = np.array([(0, 0), *self.baskets]).cumsum(axis=0).T
         return entries, num_bytes
+
+    @property
+    def num_entries(self) -> int:
+        return sum(entries for entries, _ in self.baskets)
 
 
 baskets = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 40)), min_size=1, max_size=8)
@@ -194,33 +201,41 @@ baskets = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 40)), min_size=1,
     st.none() | st.integers(1, 60),
     st.integers(1, 50),
 )
-def test_units_cover_the_events_once_and_tear_no_basket(
-    sources: list[Table], max_events: int | None, unit_bytes: int
+def test_tasks_cover_the_events_once_and_tear_no_basket(
+    sources: list[Table], max_events: int | None, task_bytes: int
 ):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "UNIT_BYTES", unit_bytes)
-        units = cut_units(dict(enumerate(sources)), max_events=max_events)
-    events = [(u.source, entry) for u in units for entry in range(u.start, u.stop)]
-    everything = [
-        (number, entry)
-        for number, source in enumerate(sources)
-        for entry in range(source.cheap_cuts()[0][-1])
+        patch.setattr(plan, "TASK_BYTES", task_bytes)
+        tasks = plan_tasks(sources, max_events=max_events)  # type: ignore[arg-type]
+    check_cover(sources, tasks, max_events)
+    ranges = [r for task in tasks for r in task.ranges]
+    for events in ranges:
+        borders = sources[events.source].basket_borders()[0].tolist()
+        assert events.start in borders
+        assert events.stop in borders or events == ranges[-1]
+    for task in tasks:
+        if len(task.ranges) > 1:  # joined: sources that are small, each of them whole
+            sizes = [sum(size for _, size in sources[r.source].baskets) for r in task.ranges]
+            assert sum(sizes[:-1]) <= task_bytes
+
+
+def check_cover(sources: list[Table], tasks: list[plan.Task], max_events: int | None) -> None:
+    events = [
+        (r.source, entry) for task in tasks for r in task.ranges for entry in range(r.start, r.stop)
     ]
+    everything = [(n, entry) for n, s in enumerate(sources) for entry in range(s.num_entries)]
     assert events == everything[:max_events]
-    for number, unit in enumerate(units):
-        borders = sources[unit.source].cheap_cuts()[0].tolist()
-        assert unit.start in borders
-        assert unit.stop in borders or number == len(units) - 1
+    assert [task.number for task in tasks] == list(range(len(tasks)))
 
 
-@given(st.integers(1, 20), st.lists(st.integers(0, 50), max_size=12))
-def test_shards_partition_the_particles(size: int, counts: list[int]):
-    cutter = ShardCutter(size)
-    shards = [shard for unit, n in enumerate(counts) for shard in cutter.add(unit, n)]
-    shards += cutter.finish()
-    flat = [(unit, i) for shard in shards for unit, a, b in shard for i in range(a, b)]
-    assert flat == [(unit, i) for unit, n in enumerate(counts) for i in range(n)]
-    sizes = [sum(b - a for _, a, b in shard) for shard in shards]
-    assert sizes[:-1] == [size] * (len(sizes) - 1)
-    assert all(0 < n <= size for n in sizes)
-    assert list(cutter.finish()) == []
+@given(
+    st.lists(baskets.map(Table), min_size=1, max_size=3),
+    st.none() | st.integers(1, 60),
+    st.integers(1, 20),
+)
+def test_tasks_of_a_number_of_events(
+    sources: list[Table], max_events: int | None, events_per_task: int
+):
+    tasks = plan_tasks(sources, events_per_task=events_per_task, max_events=max_events)  # type: ignore[arg-type]
+    check_cover(sources, tasks, max_events)
+    assert all(task.num_events <= 1.5 * events_per_task for task in tasks)

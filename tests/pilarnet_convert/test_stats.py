@@ -27,7 +27,7 @@ PUBLISHED = dict(zip(NAMES, [291_291, 212_228, 189_227, 184_699, 65_248], strict
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("stats") / "shards"
-    convert([SAMPLE, QUIRKS], out, particles_per_shard=200, workers=1)
+    convert([SAMPLE, QUIRKS], out, events_per_shard=30, workers=1)
     return out
 
 

@@ -19,7 +19,7 @@ Run = Callable[..., Result]
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make shards of 161 particles, several of them in the train split; test has none."""
     path = tmp_path_factory.mktemp("view") / "shards"
-    convert(SAMPLE, path, splits="train=0.9,val=0.1", particles_per_shard=40, workers=1)
+    convert(SAMPLE, path, splits="train=0.9,val=0.1", events_per_shard=5, workers=1)
     return path
 
 

@@ -13,7 +13,8 @@ import pytest
 from pilarnet_view import event_scene, particle_scene, write_page
 from pilarnet_view.colours import SCALES, SPECIES_COLOURS
 from pilarnet_view.particles import Choice
-from pilarnet_view.scene import Scene, thin
+from pilarnet_view.scene import Scene
+from pilarnet_view.thinning import thin
 from tests.sample import SAMPLE
 
 webdriver = pytest.importorskip("selenium.webdriver")

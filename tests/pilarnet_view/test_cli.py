@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -87,27 +88,40 @@ def test_large_events_are_thinned_and_say_so(run: Run):
     [
         (["no.root"], "no.root: no such file or folder"),
         ([SAMPLE, "--entry", "99"], "no such entry (expected 0 to 19, found 99)"),
-        ([SAMPLE, "--label", "muon"], "--label: PATH is a file, and this speaks of shards"),
+        ([SAMPLE, "--label", "muon"], "--label: PATH is a file, and this option is for shards"),
         ([SAMPLE, "--views"], "--views: PATH is a file"),
         ([Path(__file__)], "test_cli.py"),
         (["SHARDS", "--entry", "0"], "--entry: PATH is a folder of shards"),
         (["SHARDS", "--split", "test"], "no particles in the split"),
         (["SHARDS", "--index", "7", "--count", "2"], "--count: with --index nothing is drawn"),
         (["SHARDS", "--index", "70000"], "--index: no such particle"),
-        (["SHARDS", "--num-views", "3"], "--num-views: this speaks of --views"),
-        (["SHARDS/train"], "not shards that this version reads"),
-        (["SHARDS/train/00000/x/c"], "the folder holds no shards"),
+        (["SHARDS", "--num-views", "3"], "--num-views: this option needs --views"),
+        (["SHARDS/train"], "not a set of shards"),
+        (["EMPTY"], "the folder holds no shards"),
         (["SHARDS", "--png", "a.gif"], "a.gif: --png: not a kind of picture"),
         (["SHARDS", "--out", "nowhere/a.html"], "nowhere/a.html: No such file or directory"),
     ],
 )
-def test_bad_input_is_one_clear_line(run: Run, shards: Path, args: list[str | Path], message: str):
-    line = one_line(run, *(str(arg).replace("SHARDS", str(shards)) for arg in args))
+def test_bad_input_is_one_clear_line(
+    run: Run,
+    shards: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    args: list[str | Path],
+    message: str,
+):
+    places = {"SHARDS": str(shards), "EMPTY": str(tmp_path_factory.mktemp("empty"))}
+    words = [re.sub("SHARDS|EMPTY", lambda name: places[name[0]], str(arg)) for arg in args]
+    line = one_line(run, *words)
     assert message in line
 
 
 def test_options_that_cannot_be(run: Run, shards: Path):
-    for args in (["--label", "kaon"], ["--max-voxels", "0"], ["--axes", "mm"], ["--count", "0"]):
+    for args in (["--label", "kaon"], ["--max-voxels", "0"], ["--axes", "mm"]):
         result = run(shards, *args)
         assert result.exit_code == 2
         assert "Invalid value" in result.output
+    result = run(shards, "--count", "0")
+    assert (result.exit_code, result.output) == (
+        2,
+        "error: --count: unusable value (expected at least 1, found 0)\n",
+    )

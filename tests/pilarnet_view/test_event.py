@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pilarnet_convert.errors import InputError
-from pilarnet_convert.readers.larcv2 import NativeReader, index_source
+from pilarnet_convert.readers.larcv2 import Larcv2Reader, index_larcv2
 from pilarnet_view import event_scene
 from tests.sample import MODERN, QUIRKS, SAMPLE
 
@@ -49,15 +49,15 @@ def test_what_is_outside_the_classes_is_named_too():
 
 def test_geometry_is_the_file_s_own():
     scene = event_scene(SAMPLE, entry=3)
-    source = index_source("sample", [SAMPLE])
-    with NativeReader(source) as reader:
+    source = index_larcv2("sample", [SAMPLE])
+    with Larcv2Reader(source) as reader:
         columns = reader.read(3, 4)
     assert scene.voxel_cm == pytest.approx(columns.voxel_size[0])
     assert scene.panels[0].origin_cm == pytest.approx(columns.origin[0])
     # A primary starts where its first voxel is: file, axes and units agree.
     muon = next(c for c in scene.clouds if c.process == "primary")
     start = columns.start[int(muon.name.split()[1])]
-    cm = scene.panels[0].origin_cm + (muon.xyz + 0.5) * scene.require_cm()
+    cm = scene.panels[0].origin_cm + (muon.xyz + 0.5) * np.array(scene.voxel_cm)
     assert np.linalg.norm(cm - start, axis=1).min() < 1.0
 
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pilarnet_convert import convert, open_shards
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.options import OptionError
 from pilarnet_convert.species import CLASSES
 from pilarnet_view import particle_scene
 from pilarnet_view.particles import Choice, voxel_edges
@@ -58,8 +60,6 @@ def test_a_class_is_shown_whole_when_it_has_too_few(shards: Path):
     ("choice", "message"),
     [
         (Choice(split="test"), r"test: no particles in the split"),
-        (Choice(split="dev"), r"--split: no such split \(expected one of train, val, test"),
-        (Choice(label="kaon"), r"--label: no such class \(expected one of electron"),
         (
             Choice(indices=(3, 100_000)),
             r"--index: no such particle \(expected 0 to \d+ in the train",
@@ -70,6 +70,20 @@ def test_a_class_is_shown_whole_when_it_has_too_few(shards: Path):
 def test_particles_that_are_not_there(shards: Path, choice: Choice, message: str):
     with pytest.raises(PilarnetError, match=message):
         particle_scene(shards, choice=choice)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"split": "dev"}, r"--split: unusable value \(expected one of train, val, test"),
+        ({"label": "kaon"}, r"--label: unusable value \(expected one of electron"),
+        ({"count": 0}, r"--count: unusable value \(expected at least 1"),
+        ({"seed": -1}, r"--seed: unusable value \(expected at least 0"),
+    ],
+)
+def test_choices_that_cannot_be(value: dict[str, Any], message: str):
+    with pytest.raises(OptionError, match=message):
+        Choice(**value)
 
 
 def test_a_label_without_particles(tmp_path: Path):

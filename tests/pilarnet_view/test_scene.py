@@ -5,15 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilarnet_view.scene import Cloud, Panel, Scene, allot, energy_range, frame, thin
+from pilarnet_view.scene import Panel, ParticleCloud, Scene, energy_range, frame
+from pilarnet_view.thinning import allot, thin
 
 COUNTS = st.lists(st.integers(0, 3000), min_size=1, max_size=40).map(np.array)
 
 
-def cloud_of(num_voxels: int, *, seed: int = 0) -> Cloud:
+def cloud_of(num_voxels: int, *, seed: int = 0) -> ParticleCloud:
     rng = np.random.default_rng(seed)
     xyz = rng.integers(0, 500, (num_voxels, 3))
-    return Cloud.of(xyz, rng.random(num_voxels), name="c", species="muon", number=0)
+    return ParticleCloud.of(xyz, rng.random(num_voxels), name="c", species="muon", number=0)
 
 
 def scene_of(*sizes: int) -> Scene:
@@ -76,7 +77,7 @@ def test_nothing_is_thinned_that_fits():
     st.lists(st.tuples(*[st.integers(-400, 900)] * 3), min_size=1, max_size=30),
 )
 def test_a_frame_holds_every_voxel_and_has_room_on_each_axis(xyz: list[tuple[int, int, int]]):
-    cloud = Cloud.of(xyz, np.ones(len(xyz)), name="c", species="muon", number=0)
+    cloud = ParticleCloud.of(xyz, np.ones(len(xyz)), name="c", species="muon", number=0)
     low, high = frame([cloud])
     assert np.all(low <= cloud.xyz.min(axis=0) - 0.5)
     assert np.all(high >= cloud.xyz.max(axis=0) + 0.5)
@@ -86,18 +87,19 @@ def test_a_frame_holds_every_voxel_and_has_room_on_each_axis(xyz: list[tuple[int
 
 
 def test_energies_at_zero_do_not_reach_the_log_scale():
-    cloud = Cloud.of(np.zeros((4, 3)), [0, 0, 0.5, 2], name="c", species="muon", number=0)
+    cloud = ParticleCloud.of(np.zeros((4, 3)), [0, 0, 0.5, 2], name="c", species="muon", number=0)
     low, high = energy_range([cloud])
     assert 0.5 <= low < high == 2
-    nothing = Cloud.of(np.zeros((1, 3)), [0], name="c", species="muon", number=0)
+    nothing = ParticleCloud.of(np.zeros((1, 3)), [0], name="c", species="muon", number=0)
     assert energy_range([nothing]) == (0.1, 1.0)
 
 
 def test_one_energy_alone_still_spans_a_scale():
-    low, high = energy_range([Cloud.of([[0, 0, 0]], [3], name="c", species="muon", number=0)])
+    cloud = ParticleCloud.of([[0, 0, 0]], [3], name="c", species="muon", number=0)
+    low, high = energy_range([cloud])
     assert 0 < low < high == pytest.approx(3)
 
 
 def test_facts_leave_out_what_is_not_known():
-    cloud = Cloud.of([[1, 2, 3]], [0.5], name="cluster 4", species="no particle", number=0)
+    cloud = ParticleCloud.of([[1, 2, 3]], [0.5], name="cluster 4", species="no particle", number=0)
     assert cloud.facts == ("cluster 4: no particle", "1 voxel, 0.5 MeV deposited")

@@ -12,17 +12,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clr_eval.embedding.split import Particles, labelled_subset, read_split
-from clr_eval.finetune import Classifier, FitOptions, num_steps
+from clr_eval.config import EvalConfig
+from clr_eval.embedding.split import LoadedSplit, labelled_subset, read_split
+from clr_eval.finetune import Classifier, num_steps
 from clr_eval.methods import CLASS_WEIGHTS
-from clr_eval.probes import CLASSIFIERS, fit_probe
+from clr_eval.probes import fit_probe
 from clr_train import Learner, load_learner
-from clr_train.probe.handcrafted import handmade_features
-from clr_train.probe.probes import Features, linear_probe, majority, nearest_neighbours
+from clr_train.probe.classifiers import CLASSIFIERS
+from clr_train.probe.features import Features
+from clr_train.probe.handcrafted import handcrafted_features
+from clr_train.probe.probes import linear_probe, majority, nearest_neighbours
 from pilarnet_convert.errors import PilarnetError
 
-OPTIONS = FitOptions(
-    epochs=1, min_steps=3, batch_size=20, lr=1e-3, augment=True, class_weight="balanced"
+CONFIG = EvalConfig(
+    checkpoint="", shards="", epochs=1, min_steps=3, batch_size=20, lr=1e-3, finetune_lr=1e-3
 )
 
 
@@ -32,23 +35,23 @@ def learner(checkpoint: Path) -> Learner:
 
 
 @pytest.fixture(scope="module")
-def train(shards: Path) -> Particles:
+def train(shards: Path) -> LoadedSplit:
     return read_split(shards, split="train")
 
 
 @pytest.fixture(scope="module")
-def test(shards: Path) -> Particles:
+def test(shards: Path) -> LoadedSplit:
     return read_split(shards, split="test")
 
 
-def _fitted(learner: Learner, train: Particles, *, pretrained: bool, seed: int = 0) -> Classifier:
+def _fitted(learner: Learner, train: LoadedSplit, *, pretrained: bool, seed: int = 0) -> Classifier:
     network = Classifier(learner, pretrained=pretrained, seed=seed)
-    network.fit(train.pick(np.arange(40)), options=OPTIONS)
+    network.fit(train.pick(np.arange(40)), config=CONFIG)
     return network
 
 
 def test_fine_tuning_begins_at_the_checkpoint_and_leaves_it_alone(
-    learner: Learner, train: Particles
+    learner: Learner, train: LoadedSplit
 ) -> None:
     before = {name: value.clone() for name, value in learner.model.state_dict().items()}
     network = Classifier(learner, pretrained=True, seed=0)
@@ -59,13 +62,13 @@ def test_fine_tuning_begins_at_the_checkpoint_and_leaves_it_alone(
     with torch.no_grad():
         network.module.eval()
         torch.testing.assert_close(next(pieces), learner.represent(batch))
-    network.fit(batch, options=OPTIONS)
+    network.fit(batch, config=CONFIG)
     assert all(torch.equal(before[n], v) for n, v in learner.model.state_dict().items())
     moved = network.encoder.state_dict()
     assert any(not torch.equal(before[f"encoder.{n}"], v) for n, v in moved.items())
 
 
-def test_from_scratch_begins_where_the_seed_says(learner: Learner, train: Particles) -> None:
+def test_from_scratch_begins_where_the_seed_says(learner: Learner, train: LoadedSplit) -> None:
     batch = train.pick(np.arange(12))
     first, again, other = (
         Classifier(learner, pretrained=False, seed=seed).predict(batch) for seed in (1, 1, 2)
@@ -77,7 +80,7 @@ def test_from_scratch_begins_where_the_seed_says(learner: Learner, train: Partic
 
 @pytest.mark.parametrize("pretrained", [True, False])
 def test_training_repeats_bit_for_bit(
-    learner: Learner, train: Particles, test: Particles, pretrained: bool
+    learner: Learner, train: LoadedSplit, test: LoadedSplit, pretrained: bool
 ) -> None:
     first = _fitted(learner, train, pretrained=pretrained).predict(test.batch)
     again = _fitted(learner, train, pretrained=pretrained)
@@ -88,57 +91,60 @@ def test_training_repeats_bit_for_bit(
     np.testing.assert_array_equal(first, fresh.predict(test.batch))
 
 
-def test_it_learns(learner: Learner, train: Particles) -> None:
+def test_it_learns(learner: Learner, train: LoadedSplit) -> None:
     batch = train.pick(np.arange(60))
     network = Classifier(learner, pretrained=True, seed=0)
-    options = dataclasses.replace(OPTIONS, min_steps=45, batch_size=30, lr=3e-3, augment=False)
+    config = dataclasses.replace(
+        CONFIG, min_steps=45, batch_size=30, finetune_lr=3e-3, augment=False
+    )
     steps = []
-    network.fit(batch, options=options, advance=steps.append)
-    assert sum(steps) == num_steps(60, options=options) == 45
+    network.fit(batch, config=config, on_step=steps.append)
+    assert steps == [*range(1, 46)]
+    assert num_steps(60, config=config) == 45
     answers = network.predict(batch).argmax(axis=1)
     assert (answers == batch.label.numpy()).mean() > 0.7  # one in five by chance
 
 
 def test_steps_are_epochs_or_the_least() -> None:
-    options = dataclasses.replace(OPTIONS, epochs=4, min_steps=10)
-    assert num_steps(100, options=options) == 20
-    assert num_steps(45, options=options) == 10
-    assert num_steps(7, options=options) == 10
+    config = dataclasses.replace(CONFIG, epochs=4, min_steps=10)
+    assert num_steps(100, config=config) == 20
+    assert num_steps(45, config=config) == 10
+    assert num_steps(7, config=config) == 10
 
 
-def test_a_loss_that_is_not_finite_stops_it(learner: Learner, train: Particles) -> None:
+def test_a_loss_that_is_not_finite_stops_it(learner: Learner, train: LoadedSplit) -> None:
     network = Classifier(learner, pretrained=True, seed=0)
     with torch.no_grad():
         network.head.bias.fill_(float("nan"))
     with pytest.raises(PilarnetError, match="loss of step 1 of training a classifier"):
-        network.fit(train.pick(np.arange(12)), options=OPTIONS)
+        network.fit(train.pick(np.arange(12)), config=CONFIG)
 
 
-def _features(particles: Particles) -> Features:
+def _features(particles: LoadedSplit) -> Features:
     return Features(
-        values=handmade_features(particles.batch),
+        values=handcrafted_features(particles.batch),
         label=particles.label,
         particle=particles.batch.particle.numpy(),
     )
 
 
 @pytest.mark.parametrize(
-    ("name", "judge"),
+    ("name", "score"),
     [("linear", linear_probe), ("knn", nearest_neighbours), ("majority", majority)],
 )
 def test_probes_answer_as_those_of_a_training_run(
-    name: str, judge: object, train: Particles, test: Particles
+    name: str, score: object, train: LoadedSplit, test: LoadedSplit
 ) -> None:
     seen, unseen = _features(train), _features(test)
     probe = fit_probe(seen, classifier=name, class_weight="balanced", seed=0)
     answers = probe(unseen.values).argmax(axis=1)
-    expected = judge(seen, test=unseen)  # type: ignore[operator]
+    expected = score(seen, test=unseen)  # type: ignore[operator]
     assert (answers == unseen.label).mean() == pytest.approx(expected.accuracy)
 
 
 @pytest.mark.parametrize(("weight", "per"), [("none", "particle"), ("balanced", "class")])
 def test_a_linear_probe_expects_as_many_of_each_class_as_weigh_in(
-    weight: str, per: str, train: Particles
+    weight: str, per: str, train: LoadedSplit
 ) -> None:
     # So it must be where the cross entropy, weighted and penalised but for the constant, is least.
     seen = _features(train)
@@ -150,7 +156,7 @@ def test_a_linear_probe_expects_as_many_of_each_class_as_weigh_in(
     np.testing.assert_allclose(found.mean(axis=0), shares, atol=2e-3)
 
 
-def test_networks_and_trees_weigh_as_they_are_told(learner: Learner, train: Particles) -> None:
+def test_networks_and_trees_weigh_as_they_are_told(learner: Learner, train: LoadedSplit) -> None:
     many, few = 3, 2
     rows = [np.flatnonzero(train.label == label) for label in (many, few)]
     for counts, alike in (((3, 3), True), ((12, 3), False)):
@@ -160,8 +166,8 @@ def test_networks_and_trees_weigh_as_they_are_told(learner: Learner, train: Part
         rare = {}
         for weight in CLASS_WEIGHTS:
             network = Classifier(learner, pretrained=True, seed=0)
-            options = dataclasses.replace(OPTIONS, class_weight=weight, lr=1e-2)
-            network.fit(train.pick(some), options=options)
+            config = dataclasses.replace(CONFIG, class_weight=weight, finetune_lr=1e-2)
+            network.fit(train.pick(some), config=config)
             trees = fit_probe(seen, classifier="trees", class_weight=weight, seed=0)
             answers = network.predict(train.batch), trees(seen.values)
             rare[weight] = [answer[:, few].mean() for answer in answers]
@@ -173,7 +179,7 @@ def test_networks_and_trees_weigh_as_they_are_told(learner: Learner, train: Part
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_probes_know_nothing_of_classes_they_have_not_seen(name: str, train: Particles) -> None:
+def test_probes_know_nothing_of_classes_they_have_not_seen(name: str, train: LoadedSplit) -> None:
     everything = _features(train)
     for known in ([0, 3], [2]):
         rows = np.flatnonzero(np.isin(everything.label, known))
@@ -203,7 +209,7 @@ def test_labelled_subsets_are_stratified_and_nested(
     np.testing.assert_array_equal(whole, np.arange(len(label)))
 
 
-def test_the_seed_chooses_the_labels(train: Particles) -> None:
+def test_the_seed_chooses_the_labels(train: LoadedSplit) -> None:
     first, again, other = (labelled_subset(train.label, fraction=0.5, seed=s) for s in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert set(first) != set(other)

@@ -1,4 +1,4 @@
-"""Figures and intervals, compared with scikit-learn on particles that are repeated."""
+"""Metrics and intervals, compared with scikit-learn on particles that are repeated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from clr_eval.metrics import rates, score, weighted_auc
+from clr_eval.metrics import answer_metrics, probability_metrics, weighted_auc
 from pilarnet_convert.species import CLASSES
 
 NAMES = [c.name for c in CLASSES]
@@ -30,7 +30,7 @@ def _predictions(seeds: int, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_values_are_those_of_scikit_learn() -> None:
     truth, probabilities = _predictions(2, 300)
-    found = score(truth, probabilities, resamples=0, seed=0)
+    found = probability_metrics(truth, probabilities, resamples=0, seed=0)
     for seed in range(2):
         answer = probabilities[seed].argmax(axis=1)
         assert found["accuracy"]["seeds"][seed] == pytest.approx(accuracy_score(truth, answer))
@@ -76,7 +76,7 @@ def _list_of(values: st.SearchStrategy, count: int) -> st.SearchStrategy:
 def test_an_interval_is_that_of_the_binomial_distribution() -> None:
     truth = np.zeros(400, np.int64)
     answers = np.where(np.arange(400) < 300, 0, 1)[None]
-    found = rates(truth, answers, resamples=3000, seed=1)["accuracy"]
+    found = answer_metrics(truth, answers, resamples=3000, seed=1)["accuracy"]
     half = 1.96 * np.sqrt(0.75 * 0.25 / 400)
     assert found["value"] == 0.75
     assert found["low"] == pytest.approx(0.75 - half, abs=0.006)
@@ -86,7 +86,7 @@ def test_an_interval_is_that_of_the_binomial_distribution() -> None:
 def test_the_same_seed_gives_the_same_interval_and_another_another() -> None:
     truth, probabilities = _predictions(1, 80)
     first, again, other = (
-        score(truth, probabilities, resamples=60, seed=seed) for seed in (5, 5, 6)
+        probability_metrics(truth, probabilities, resamples=60, seed=seed) for seed in (5, 5, 6)
     )
     assert first == again
     assert first["accuracy"]["low"] != other["accuracy"]["low"]
@@ -96,15 +96,15 @@ def test_intervals_do_not_depend_on_how_many_resamples_are_held_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     truth, probabilities = _predictions(2, 50)
-    whole = score(truth, probabilities, resamples=40, seed=0)
+    whole = probability_metrics(truth, probabilities, resamples=40, seed=0)
     monkeypatch.setattr("clr_eval.metrics._CHUNK", 150)
-    assert score(truth, probabilities, resamples=40, seed=0) == whole
+    assert probability_metrics(truth, probabilities, resamples=40, seed=0) == whole
 
 
-def test_a_class_that_does_not_occur_has_no_figures() -> None:
+def test_a_class_that_does_not_occur_has_no_metrics() -> None:
     truth = np.array([0, 0, 1, 1])
     probabilities = np.eye(5)[[0, 1, 1, 1]][None]
-    found = score(truth, probabilities, resamples=20, seed=0)
+    found = probability_metrics(truth, probabilities, resamples=20, seed=0)
     assert found["classes"]["pion"]["efficiency"]["value"] is None
     assert found["classes"]["pion"]["auc"]["low"] is None
     assert found["balanced_accuracy"]["value"] == pytest.approx(0.75)

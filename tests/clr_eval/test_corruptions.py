@@ -1,4 +1,4 @@
-"""Disturbed particles: what must hold, and slow loops that do the same."""
+"""Corrupted particles: what must hold, and slow loops that do the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from clr_eval.corruptions import DISTURBANCES, NOISE_MARGIN, NOISE_MEV, disturb
+from clr_eval.corruptions import CORRUPTIONS, NOISE_MARGIN, NOISE_MEV, corrupt
 from clr_train.batch import ParticleBatch
 from tests.clr_train.clouds import as_batch, make_clouds
 
@@ -23,37 +23,37 @@ def _clouds(batch: ParticleBatch) -> list[dict[tuple[int, ...], float]]:
     return [{tuple(xyz[i]): energy[i] for i in range(low, high)} for low, high in pairwise(offset)]
 
 
-@pytest.mark.parametrize("name", DISTURBANCES)
+@pytest.mark.parametrize("name", CORRUPTIONS)
 def test_a_level_keeps_every_particle_and_depends_on_it_alone(name: str) -> None:
     batch = _batch()
-    for level in DISTURBANCES[name].levels:
-        whole = disturb(batch, name=name, level=level, seed=4)
+    for level in CORRUPTIONS[name].levels:
+        whole = corrupt(batch, name=name, level=level, seed=4)
         assert torch.equal(whole.particle, batch.particle)
         assert torch.equal(whole.label, batch.label)
         assert (whole.offset.diff() > 0).all()
         assert (whole.energy >= 0).all()
-        pieces = [disturb(piece, name=name, level=level, seed=4) for piece in batch.split(7)]
+        pieces = [corrupt(piece, name=name, level=level, seed=4) for piece in batch.split(7)]
         assert torch.equal(torch.cat([piece.xyz for piece in pieces]), whole.xyz)
         assert torch.equal(torch.cat([piece.energy for piece in pieces]), whole.energy)
 
 
-@pytest.mark.parametrize("name", DISTURBANCES)
+@pytest.mark.parametrize("name", CORRUPTIONS)
 def test_level_zero_changes_nothing(name: str) -> None:
     batch = _batch()
-    assert _clouds(disturb(batch, name=name, level=0.0, seed=1)) == _clouds(batch)
+    assert _clouds(corrupt(batch, name=name, level=0.0, seed=1)) == _clouds(batch)
 
 
 @pytest.mark.parametrize("name", ["smear-energy", "jitter", "drop", "noise"])
 def test_the_seed_decides(name: str) -> None:
-    batch, level = _batch(), DISTURBANCES[name].levels[-1]
-    first, again, other = (disturb(batch, name=name, level=level, seed=s) for s in (1, 1, 2))
+    batch, level = _batch(), CORRUPTIONS[name].levels[-1]
+    first, again, other = (corrupt(batch, name=name, level=level, seed=s) for s in (1, 1, 2))
     assert _clouds(first) == _clouds(again)
     assert _clouds(first) != _clouds(other)
 
 
 def test_the_energy_scale_multiplies() -> None:
     batch = _batch()
-    found = disturb(batch, name="energy-scale", level=-0.3, seed=0)
+    found = corrupt(batch, name="energy-scale", level=-0.3, seed=0)
     np.testing.assert_allclose(found.energy, 0.7 * batch.energy, rtol=1e-6)
     assert torch.equal(found.xyz, batch.xyz)
 
@@ -66,12 +66,12 @@ def test_faint_voxels_are_lost_and_the_brightest_stays() -> None:
         brightest = max(cloud, key=cloud.__getitem__)
         expected.append(kept or {brightest: cloud[brightest]})
     threshold = float(torch.tensor(0.9))
-    assert _clouds(disturb(batch, name="threshold", level=threshold, seed=0)) == expected
+    assert _clouds(corrupt(batch, name="threshold", level=threshold, seed=0)) == expected
 
 
 def test_dropped_voxels_are_the_share_that_was_asked_for() -> None:
     batch = _batch(400)
-    thinned = disturb(batch, name="drop", level=0.3, seed=0)
+    thinned = corrupt(batch, name="drop", level=0.3, seed=0)
     assert thinned.num_voxels == pytest.approx(0.7 * batch.num_voxels, rel=0.03)
     for before, after in zip(_clouds(batch), _clouds(thinned), strict=True):
         assert after.items() <= before.items()
@@ -79,7 +79,7 @@ def test_dropped_voxels_are_the_share_that_was_asked_for() -> None:
 
 def test_noise_is_added_around_what_is_there() -> None:
     batch = _batch(600)
-    noisy = disturb(batch, name="noise", level=0.5, seed=0)
+    noisy = corrupt(batch, name="noise", level=0.5, seed=0)
     # On average half as many, but for those that fall on another voxel.
     assert noisy.num_voxels == pytest.approx(1.5 * batch.num_voxels, rel=0.03)
     added = float(noisy.energy.sum() - batch.energy.sum())
@@ -95,17 +95,7 @@ def test_noise_is_added_around_what_is_there() -> None:
 
 def test_jitter_moves_and_sums_and_loses_no_energy() -> None:
     batch = _batch()
-    moved = disturb(batch, name="jitter", level=1.0, seed=0)
+    moved = corrupt(batch, name="jitter", level=1.0, seed=0)
     for before, after in zip(_clouds(batch), _clouds(moved), strict=True):
         assert sum(after.values()) == pytest.approx(sum(before.values()), rel=1e-5)
     assert _clouds(moved) != _clouds(batch)
-
-
-def test_take_picks_particles_as_a_loop_does() -> None:
-    batch = _batch()
-    rows = [7, 0, 39, 7]
-    found = batch.take(torch.tensor(rows))
-    clouds = _clouds(batch)
-    assert _clouds(found) == [clouds[row] for row in rows]
-    assert found.particle.tolist() == batch.particle[rows].tolist()
-    assert found.label.tolist() == batch.label[rows].tolist()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +13,14 @@ from hypothesis import strategies as st
 from pilarnet_convert import convert, open_shards
 from pilarnet_convert.errors import ShardError
 from pilarnet_convert.shards import array as encode
-from pilarnet_convert.shards.array import data_file, write_array
-from pilarnet_convert.shards.packedrows import PackedRows
+from pilarnet_convert.shards.array import ArrayFile, data_file, encode_array
 from tests.sample import SAMPLE
+from tests.writing import check_of, write_array
 
 
-def packed(folder: Path) -> PackedRows:
-    rows = PackedRows.open(folder)
-    assert rows is not None
-    return rows
+def opened(folder: Path, values: np.ndarray) -> ArrayFile:
+    file = data_file(folder, values.ndim)
+    return ArrayFile(file, shape=values.shape, dtype=values.dtype.name, check=check_of(file))
 
 
 @settings(max_examples=40, deadline=None)
@@ -44,7 +42,7 @@ def test_any_run_of_rows(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encode, "CHUNK_ROWS", 8)
         write_array(path, values, attributes={})
-        read = packed(path)[cut[0] : cut[1]]
+        read = opened(path, values)[cut[0] : cut[1]]
     expected = zarr.open_array(path, mode="r")[cut[0] : cut[1]]
     assert read.dtype == np.dtype(dtype)
     assert np.array_equal(read, expected)  # type: ignore[arg-type]
@@ -53,54 +51,43 @@ def test_any_run_of_rows(
 
 @pytest.mark.parametrize("place", [10, -10], ids=["chunk", "index"])
 def test_a_changed_byte_is_noticed(tmp_path: Path, place: int):
-    write_array(tmp_path / "a", np.arange(1000), attributes={})
+    values = np.arange(200_000)
+    write_array(tmp_path / "a", values, attributes={})
     file = data_file(tmp_path / "a", 1)
+    check = check_of(file)
     data = bytearray(file.read_bytes())
     data[place] ^= 1
     file.write_bytes(data)
     with pytest.raises(ValueError, match=r"checksum of (chunk 0|the index)"):
-        packed(tmp_path / "a")[:10]
+        ArrayFile(file, shape=values.shape, dtype="int64", check=check)[:10]
 
 
 def test_a_file_cut_short_is_noticed(tmp_path: Path):
-    write_array(tmp_path / "a", np.arange(200_000), attributes={})
-    rows = packed(tmp_path / "a")
+    values = np.arange(200_000)
+    write_array(tmp_path / "a", values, attributes={})
+    rows = opened(tmp_path / "a", values)
     file = data_file(tmp_path / "a", 1)
+    check = check_of(file)
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(ValueError, match="checksum of chunk 3"):
         rows[199_990:]
-    with pytest.raises(ValueError, match="checksum of the index"):
-        PackedRows.open(tmp_path / "a")
-    file.write_bytes(b"")
-    with pytest.raises((ValueError, OSError)):
-        PackedRows.open(tmp_path / "a")
+    for size in (100, 0):
+        file.write_bytes(file.read_bytes()[:size])
+        with pytest.raises(ValueError, match=f"{check.size} bytes expected, {size} found"):
+            ArrayFile(file, shape=values.shape, dtype="int64", check=check)
 
 
-def test_shards_laid_out_by_another_program_are_read(tmp_path: Path):
-    out = tmp_path / "shards"
-    convert(SAMPLE, out, workers=1)
-    before = open_shards(out).splits["train"][0].read()
-    folder = out / "train" / "00000" / "energy"
-    shutil.rmtree(folder)
-    zarr.create_array(folder, data=before["energy"], chunks=(1000,))
-    assert PackedRows.open(folder) is None
-    shard = open_shards(out).splits["train"][0]
-    assert np.array_equal(shard.read(["energy"], 3, 90)["energy"], shard_part(before, 3, 90))
-
-
-def test_zeros_left_out_by_another_program_are_read(tmp_path: Path):
-    values = np.arange(200_000, dtype=np.int32)
-    write_array(tmp_path / "a", values, attributes={})
-    values[:70_000] = 0
-    # zarr-python keeps the metadata, and stores no chunk of fill values.
-    zarr.open_array(tmp_path / "a", mode="r+")[:70_000] = 0
-    assert PackedRows.open(tmp_path / "a") is None
-    assert np.array_equal(zarr.open_array(tmp_path / "a", mode="r")[...], values)  # type: ignore[arg-type]
-
-
-def shard_part(columns: dict[str, np.ndarray], start: int, stop: int) -> np.ndarray:
-    first, last = columns["offset"][[start, stop]]
-    return columns["energy"][first:last]
+def test_another_file_of_the_same_size_is_noticed(tmp_path: Path):
+    """As run and subrun may be, which compress to as many bytes."""
+    # Random values do not compress, so that all files have one size.
+    values = np.random.default_rng(1).integers(0, 2**62, (2, 1000))
+    write_array(tmp_path / "a", values[0], attributes={})
+    a = data_file(tmp_path / "a", 1)
+    check = check_of(a)
+    a.write_bytes(encode_array(values[1]))
+    assert a.stat().st_size == check.size
+    with pytest.raises(ValueError, match="checksum of the file"):
+        ArrayFile(a, shape=(1000,), dtype="int64", check=check)[:10]
 
 
 def test_a_damaged_chunk_is_one_clear_error(tmp_path: Path):
@@ -110,5 +97,5 @@ def test_a_damaged_chunk_is_one_clear_error(tmp_path: Path):
     data = bytearray(file.read_bytes())
     data[5] ^= 255
     file.write_bytes(data)
-    with pytest.raises(ShardError, match=r"x: missing or damaged.*checksum of chunk 0"):
+    with pytest.raises(ShardError, match=r"x: missing or damaged.*checksum of (the file|chunk 0)"):
         open_shards(out).splits["train"][0].read(["x"])

@@ -12,16 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clr_train.batch import ParticleBatch
-from clr_train.probe.handcrafted import HANDMADE_FEATURES, handmade_features
-from clr_train.probe.probes import (
-    Features,
-    alignment,
-    collect,
-    linear_probe,
-    majority,
-    nearest_neighbours,
-    uniformity,
-)
+from clr_train.probe.features import Features, collect
+from clr_train.probe.geometry import alignment, uniformity
+from clr_train.probe.handcrafted import HANDCRAFTED_FEATURES, handcrafted_features
+from clr_train.probe.probes import linear_probe, majority, nearest_neighbours
 
 
 def _batch(counts: list[int], seed: int = 0) -> ParticleBatch:
@@ -53,10 +47,10 @@ def _slow_features(xyz: NDArray[np.int32], energy: NDArray[np.float32]) -> list[
 
 @settings(max_examples=30, deadline=None)
 @given(counts=st.lists(st.integers(1, 30), min_size=1, max_size=6), seed=st.integers(0, 10**6))
-def test_handmade_features_equal_one_particle_at_a_time(counts: list[int], seed: int) -> None:
+def test_handcrafted_features_equal_one_particle_at_a_time(counts: list[int], seed: int) -> None:
     batch = _batch(counts, seed)
-    found = handmade_features(batch)
-    assert found.shape == (len(counts), len(HANDMADE_FEATURES))
+    found = handcrafted_features(batch)
+    assert found.shape == (len(counts), len(HANDCRAFTED_FEATURES))
     for i, row in enumerate(found):
         own = slice(int(batch.offset[i]), int(batch.offset[i + 1]))
         expected = _slow_features(batch.xyz[own].numpy(), batch.energy[own].numpy())
@@ -73,14 +67,14 @@ def test_a_straight_line_is_linear_and_a_square_is_planar() -> None:
         label=torch.zeros(2, dtype=torch.int64),
         particle=torch.arange(2),
     )
-    linearity, planarity = handmade_features(batch)[:, -2:].T
+    linearity, planarity = handcrafted_features(batch)[:, -2:].T
     np.testing.assert_allclose(linearity, [1, 0], atol=1e-12)
     np.testing.assert_allclose(planarity, [0, 1], atol=1e-12)
 
 
 def test_a_particle_without_voxels_is_refused() -> None:
     with pytest.raises(ValueError, match="particle 1 of the batch has no voxels"):
-        handmade_features(_batch([3, 0, 2]))
+        handcrafted_features(_batch([3, 0, 2]))
 
 
 def test_collect_keeps_order_and_cuts() -> None:

@@ -1,0 +1,88 @@
+"""The features of all particles of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clr_train.batch import ParticleBatch
+from pilarnet_convert.errors import PilarnetError
+
+__all__ = ["Features", "collect"]
+
+#: Particles that an error message lists.
+_LISTED = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """One vector for each particle, in the order of the stream.
+
+    Parameters
+    ----------
+    values : float array [N, D]
+    label : int64 array [N]
+    particle : int64 array [N]
+        Index of the particle in its split.
+    """
+
+    values: NDArray[np.floating]
+    label: NDArray[np.int64]
+    particle: NDArray[np.int64]
+
+
+def collect(
+    batches: Iterator[ParticleBatch],
+    *,
+    features: Callable[[ParticleBatch], Tensor | NDArray[np.floating]],
+    max_particles: int | None = None,
+) -> Features:
+    """Compute the features of all particles of a stream.
+
+    Parameters
+    ----------
+    batches : iterator of ParticleBatch
+        At least one, with at least one particle.
+    features : callable
+        Gives the features [N, D] of a batch: an encoder, or `handcrafted_features`.
+    max_particles : int, optional
+        Use only the first particles, this many.
+
+    Returns
+    -------
+    Features
+        ``values`` is float32 where `features` returns tensors.
+
+    Raises
+    ------
+    PilarnetError
+        A feature is not finite.
+    """
+    parts: list[tuple[NDArray[np.floating], NDArray[np.int64], NDArray[np.int64]]] = []
+    seen = 0
+    for batch in batches:
+        with torch.no_grad():
+            values = features(batch)
+        if isinstance(values, Tensor):
+            values = values.float().cpu().numpy()
+        parts.append((values, batch.label.cpu().numpy(), batch.particle.cpu().numpy()))
+        seen += len(values)
+        if max_particles is not None and seen >= max_particles:
+            break
+    values, label, particle = (
+        np.concatenate(column)[:max_particles] for column in zip(*parts, strict=True)
+    )
+    bad = particle[~np.isfinite(values).all(axis=1)].tolist()
+    if bad:
+        raise PilarnetError(
+            f"features that are not finite, of {len(bad)} of {len(particle)} particles",
+            found=f"particle {', '.join(map(str, bad[:_LISTED]))}"
+            + (", ..." if len(bad) > _LISTED else ""),
+            advice="check the shards with pilarnet-stats --verify, or use another checkpoint",
+        )
+    return Features(values=values, label=label, particle=particle)

@@ -1,0 +1,39 @@
+"""The geometry of projections on the unit sphere (Wang and Isola, arXiv:2005.10242)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn.functional import normalize, pdist
+
+__all__ = ["alignment", "uniformity"]
+
+
+def alignment(first: Tensor, *, second: Tensor) -> float:
+    """Compute the mean squared distance of positive pairs, L_align with alpha = 2.
+
+    Parameters
+    ----------
+    first, second : float tensor [N, D]
+        Projections of the two views; they are normalised here. The result is 0 for identical
+        directions and 2 for independent ones.
+    """
+    gap = normalize(first.float()) - normalize(second.float())
+    return float(gap.square().sum(dim=1).mean())
+
+
+def uniformity(projections: Tensor) -> float:
+    """Compute how evenly projections spread over the sphere, L_uniform with t = 2.
+
+    Parameters
+    ----------
+    projections : float tensor [N, D]
+        Of N > 1 particles; they are normalised here.
+
+    Returns
+    -------
+    float
+        The logarithm of the mean of exp(-2 d^2) over all pairs: 0 if all directions are the same,
+        lower for a more even spread.
+    """
+    distance = pdist(normalize(projections.float()))
+    return float(distance.square().mul(-2).exp().mean().log())

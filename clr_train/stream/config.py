@@ -1,0 +1,75 @@
+"""The options of a stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pilarnet_convert.options import OptionError, check_options, documented, flag, option
+from pilarnet_convert.species import CLASSES
+
+__all__ = ["StreamConfig"]
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class StreamConfig:
+    """The particles that a stream reads, and its batches.
+
+    With `voxel_budget`, the largest particles of a batch that has too many voxels are cut, as few
+    as possible and the same number on every process. The batches then depend on the number of
+    processes. With `balanced`, an epoch has all particles of the rarest class and as many of each
+    other class, drawn anew for each epoch.
+
+    An `OptionError` is raised for a value outside its limits.
+    """
+
+    shards: str | Path = option("", "Folder of shards written by pilarnet-convert.")
+    split: str = option("train", "Split that the batches come from.", fixed=True)
+    classes: tuple[str, ...] = option(
+        (),
+        "Classes to keep, comma-separated; all unless given.",
+        choices=tuple(c.name for c in CLASSES),
+        fixed=True,
+    )
+    min_voxels: int = option(1, "Leave out particles of fewer voxels.", least=1, fixed=True)
+    max_voxels: int | None = option(
+        None, "Leave out particles of more voxels.", least=1, fixed=True
+    )
+    voxel_budget: int | None = option(
+        None,
+        "Most voxels of a batch on one process; the largest particles are cut.",
+        least=1,
+        fixed=True,
+    )
+    balanced: bool = option(False, "Draw all classes equally often.", fixed=True)
+    batch_size: int = option(
+        256, "Particles of a batch, over all processes together.", least=1, fixed=True
+    )
+    seed: int = option(
+        0,
+        "Seed of weights, order, views, drop path.",
+        least=0,
+        most=2**31 - 1,
+        fixed=True,
+    )
+    workers: int | None = option(
+        None, "Processes that read shards; 0 on the CPU and 4 on a GPU unless given.", least=0
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        for name in ("max_voxels", "voxel_budget"):
+            value = getattr(self, name)
+            if value is not None and value < self.min_voxels:
+                raise OptionError(
+                    "unusable value",
+                    field=flag(name),
+                    expected=f"at least --min-voxels {self.min_voxels}",
+                    found=value,
+                )
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Labels of the classes to keep."""
+        return tuple(c.label for c in CLASSES if not self.classes or c.name in self.classes)

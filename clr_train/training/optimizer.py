@@ -1,0 +1,75 @@
+"""AdamW, the weights that it decays, and its learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from clr_train.config import TrainConfig
+
+__all__ = ["learning_rate", "make_optimizer", "parameter_groups", "set_learning_rate"]
+
+#: Peak learning rate of a run without ``lr``, and of the model sizes for which it was tuned.
+_PEAK_RATE: Final = 1e-3
+_PEAK_RATES: Final[Mapping[str, float]] = MappingProxyType({"atto": 1e-2})
+
+
+def make_optimizer(
+    parameters: Iterable[nn.Parameter],
+    *,
+    weight_decay: float,
+    betas: tuple[float, float] = (0.9, 0.95),
+) -> torch.optim.AdamW:
+    """Make an AdamW optimizer that decays the weights of `parameter_groups`."""
+    return torch.optim.AdamW(parameter_groups(parameters, weight_decay=weight_decay), betas=betas)
+
+
+def parameter_groups(
+    parameters: Iterable[nn.Parameter], *, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Divide parameters into those that decay and those that do not.
+
+    Parameters with one axis longer than 1 (norms, biases, scales) do not decay: zero is no natural
+    value for them.
+    """
+    decayed: list[nn.Parameter] = []
+    kept: list[nn.Parameter] = []
+    for parameter in parameters:
+        (decayed if parameter.squeeze().dim() > 1 else kept).append(parameter)
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": kept, "weight_decay": 0.0},
+    ]
+
+
+def learning_rate(step: int, *, total_steps: int, config: TrainConfig) -> float:
+    """Compute the learning rate of a step: a linear rise, then half a cosine down.
+
+    Parameters
+    ----------
+    step : int
+        From 0 to ``total_steps - 1``.
+    total_steps : int
+        Steps of the whole run.
+    config : TrainConfig
+        ``lr``, or the default of ``model``, is the peak, reached after the share ``warmup`` of the
+        steps; the last step is near ``final_lr`` times the peak.
+    """
+    peak = _PEAK_RATES.get(config.model, _PEAK_RATE) if config.lr is None else config.lr
+    rising = round(config.warmup * total_steps)
+    if step < rising:
+        return peak * (step + 1) / rising
+    progress = (step - rising) / max(1, total_steps - rising)
+    cosine = (1 + math.cos(math.pi * progress)) / 2
+    return peak * (config.final_lr + (1 - config.final_lr) * cosine)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of all parameter groups."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate

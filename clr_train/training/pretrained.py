@@ -1,0 +1,86 @@
+"""Loading a pretrained encoder from a checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from clr_train.config import TrainConfig
+from clr_train.learner import Learner
+from clr_train.runtime.devices import pick_device
+from clr_train.training.checkpoint import CheckpointError, load_checkpoint
+
+__all__ = ["load_learner", "load_weights"]
+
+
+def load_learner(
+    path: str | Path, *, device: str = "auto", engine: str = "auto", precision: str = "auto"
+) -> Learner:
+    """Load a pretrained encoder; engine and device may differ from those of its training.
+
+    Parameters
+    ----------
+    path : path
+        A checkpoint of ``clr-train``.
+    device, engine, precision : str
+        As the options of ``clr-train``.
+
+    Returns
+    -------
+    Learner
+        ``represent`` computes the features of particles; ``model.encoder`` is the network.
+
+    Raises
+    ------
+    CheckpointError
+        The checkpoint cannot be read, or its model does not exist in this version.
+    """
+    state = load_checkpoint(path)
+    config = dataclasses.replace(
+        TrainConfig.from_dict(state["config"]), device=device, engine=engine, precision=precision
+    )
+    learner = Learner(config, device=pick_device(device))
+    load_weights(learner, state, file=path)
+    learner.model.eval()
+    return learner
+
+
+def load_weights(
+    learner: Learner, state: Mapping[str, Any], *, file: str | Path | None = None
+) -> None:
+    """Load the weights of a checkpoint into a learner.
+
+    Parameters
+    ----------
+    learner : Learner
+    state : mapping
+        The fields of a checkpoint, see `clr_train.training.checkpoint`.
+    file : path, optional
+        The file that it was read from, for the error message.
+
+    Raises
+    ------
+    CheckpointError
+        The encoder has other sizes, or the weights do not fit.
+    """
+    if learner.describe() != state["encoder"]:
+        raise CheckpointError(
+            "checkpoint of another model",
+            file=file,
+            field="encoder",
+            expected=learner.describe(),
+            found=state["encoder"],
+            advice="use the release of pilarnet-clr that wrote it, or train anew",
+        )
+    try:
+        learner.model.load_state_dict(state["model"])
+    except RuntimeError as error:
+        raise CheckpointError(
+            "checkpoint of another model: its weights do not fit",
+            file=file,
+            field="model",
+            found=" ".join(str(error).split()),
+            advice="use the release of pilarnet-clr that wrote it, or train anew",
+        ) from None

@@ -1,0 +1,111 @@
+"""The options of a conversion."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from pilarnet_convert.executors import num_cores
+from pilarnet_convert.options import OptionError, check_options, documented, option
+from pilarnet_convert.particles import Selection
+from pilarnet_convert.readers import READERS
+from pilarnet_convert.shards.format import SPLITS
+
+__all__ = ["ConvertConfig"]
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class ConvertConfig:
+    """The options of `convert` and ``pilarnet-convert``.
+
+    Raises
+    ------
+    OptionError
+        If a value is outside its limits.
+    """
+
+    min_voxels: int = option(10, "The least number of voxels of a particle.", least=1, fixed=True)
+    splits: str = option(
+        "train=0.8,val=0.1,test=0.1",
+        "Fractions of the events; all particles of an event go to one split.",
+        fixed=True,
+    )
+    primaries_only: bool = option(False, "Keep only primary particles.", fixed=True)
+    events_per_shard: int | None = option(
+        None,
+        "About so many events make up the shards of one number (train/00012, val/00012, "
+        "test/00012); unless given, 32 MB of compressed voxels, some 1,200 events of 512 pixels.",
+        least=1,
+        fixed=True,
+    )
+    max_events: int | None = option(None, "Take only the first of all events.", least=1, fixed=True)
+    unknown_pdg: str = option(
+        "error",
+        "What a PDG code that names no particle is: an error, or another species.",
+        choices=("error", "other"),
+        fixed=True,
+    )
+    reader: str = option(
+        "native",
+        "native needs no ROOT; dlp reads through dlp_opendata_api, ROOT and LArCV2.",
+        choices=READERS,
+    )
+    workers: int | None = option(
+        None,
+        "Processes; all cores unless given. The shards are the same for any number.",
+        least=1,
+    )
+    skip_bad_files: bool = option(
+        False, "Leave out what cannot be read; it is listed, and the exit code is 3."
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        self.selection  # noqa: B018 - checks the fractions
+
+    @property
+    def selection(self) -> Selection:
+        """Which clusters become particles, and of which split."""
+        return Selection(
+            min_voxels=self.min_voxels,
+            primaries_only=self.primaries_only,
+            splits=_parse_splits(self.splits),
+        )
+
+    @property
+    def num_workers(self) -> int:
+        """Processes to use."""
+        return num_cores() if self.workers is None else self.workers
+
+    def deciding(self) -> dict[str, Any]:
+        """Give the options that decide on the contents of the shards, as JSON values."""
+        fixed = [field.name for field in dataclasses.fields(self) if field.metadata["fixed"]]
+        return {name: getattr(self, name) for name in fixed} | {
+            "splits": _parse_splits(self.splits)
+        }
+
+
+def _parse_splits(text: str) -> dict[str, float]:
+    """Read fractions such as ``train=0.8,val=0.1,test=0.1``.
+
+    Raises
+    ------
+    OptionError
+        If a name is unknown or the fractions do not add up to 1.
+    """
+    try:
+        pairs = [part.split("=") for part in text.split(",")]
+        splits = {name.strip(): float(value) for name, value in pairs}
+    except ValueError:
+        splits = {}
+    valid = splits and set(splits) <= set(SPLITS) and all(0 <= f <= 1 for f in splits.values())
+    if not valid or len(pairs) != len(splits) or abs(sum(splits.values()) - 1) > 1e-6:
+        raise OptionError(
+            "not fractions of the splits",
+            field="--splits",
+            expected="train, val and test adding up to 1, as in train=0.8,val=0.1,test=0.1",
+            found=text,
+        )
+    return {split: splits.get(split, 0.0) for split in SPLITS}

@@ -1,0 +1,159 @@
+"""Pictures: the one module that imports matplotlib, which is optional.
+
+A figure is made by `new_figure` and written by `save_figure`. What can be said to a figure in
+matplotlib's strings (``"cividis"``, ``"{x:,.0f}"``) needs nothing from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pilarnet_convert.errors import MissingDependencyError, PilarnetError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes as Axes
+    from matplotlib.colors import Colormap, LogNorm
+    from matplotlib.figure import Figure as Figure
+    from matplotlib.lines import Line2D
+
+__all__ = [
+    "colour_map",
+    "draw_colour_bar",
+    "hide_frames",
+    "legend_mark",
+    "log_norm",
+    "new_figure",
+    "require_matplotlib",
+    "save_figure",
+]
+
+_DPI: Final = 150
+_ENDINGS: Final = (".png", ".pdf", ".svg")
+
+
+def require_matplotlib() -> None:
+    """Check that matplotlib is installed.
+
+    Raises
+    ------
+    MissingDependencyError
+        If it is not.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            "pictures are drawn by matplotlib, which is not installed",
+            advice="pip install 'pilarnet-clr[plot]'",
+        ) from error
+
+
+def new_figure(
+    width_inch: float, height_inch: float, *, layout: Any = "constrained", dpi: float | None = None
+) -> Figure:
+    """Make an empty figure.
+
+    Raises
+    ------
+    MissingDependencyError
+        If matplotlib is not installed.
+    """
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width_inch, height_inch), layout=layout, dpi=dpi or _DPI)
+
+
+def save_figure(figure: Figure, path: Path, *, option: str) -> None:
+    """Write a figure to a file.
+
+    Parameters
+    ----------
+    figure : Figure
+        From `new_figure`.
+    path : Path
+        Ends in ``.png``, ``.pdf`` or ``.svg``.
+    option : str
+        The option that gave the path, for the error.
+
+    Raises
+    ------
+    PilarnetError
+        If the path ends otherwise.
+    """
+    if path.suffix.lower() not in _ENDINGS:
+        raise PilarnetError(
+            "not a kind of picture",
+            file=path,
+            field=option,
+            expected=", ".join(_ENDINGS),
+            found=path.suffix or "no ending",
+        )
+    figure.savefig(path)
+
+
+def hide_frames(figure: Figure) -> None:
+    """Hide the upper and the right edge of all axes."""
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+
+
+def log_norm(low: float, high: float) -> LogNorm:
+    """Make a logarithmic scale of colours; values beyond its ends get the colours of the ends."""
+    from matplotlib.colors import LogNorm
+
+    return LogNorm(low, high, clip=True)
+
+
+def colour_map(colours: Sequence[str]) -> Colormap:
+    """Make a colour map that runs through some colours."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("", list(colours))
+
+
+def draw_colour_bar(
+    figure: Figure,
+    box: tuple[float, float, float, float],
+    *,
+    limits: tuple[float, float],
+    colours: Sequence[str],
+    label: str,
+) -> None:
+    """Draw a horizontal, logarithmic colour bar with a few ticks.
+
+    Parameters
+    ----------
+    figure : Figure
+    box : tuple of four float
+        Left, bottom, width and height, in parts of the figure.
+    limits : tuple of two float
+        The values at its ends.
+    colours : sequence of str
+        As for `colour_map`.
+    label : str
+        The text below it.
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.ticker import LogLocator
+
+    subs = (1, 2, 5) if limits[1] / limits[0] < 300 else (1,)
+    bar = figure.colorbar(
+        ScalarMappable(log_norm(*limits), colour_map(colours)),
+        cax=figure.add_axes(box),
+        orientation="horizontal",
+        ticks=LogLocator(subs=subs),
+        format="%g",
+    )
+    bar.ax.minorticks_off()
+    bar.ax.tick_params(labelsize=8)
+    bar.set_label(label, fontsize=9, labelpad=3)
+
+
+def legend_mark(label: str, **style: Any) -> Line2D:
+    """Make an entry of a legend: a mark without a line."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], linestyle="none", label=label, **style)

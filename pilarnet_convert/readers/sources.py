@@ -1,0 +1,105 @@
+"""Which files make up which source: files, folders and globs turned into sources."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pilarnet_convert.errors import InputError
+
+__all__ = ["SourceFiles", "find_sources"]
+
+#: The archive's layout: products beside the images, in folders and under names of their own.
+_PRODUCTS: Final = ("cluster", "particle")
+_PRODUCT_NAME: Final = re.compile(r"(?:(?<=^)|(?<=_))(cluster|particle)_")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFiles:
+    """A source by its name and the files that may hold its products, the one named first."""
+
+    name: str
+    files: tuple[Path, ...]
+
+
+def find_sources(inputs: Sequence[str | Path]) -> list[SourceFiles]:
+    """Turn files, folders and globs into sources.
+
+    Parameters
+    ----------
+    inputs : sequence of str or Path
+        Folders are searched for ``*.root`` through all their levels. The files of one source in
+        the archive's layout (``dlprod_*.root``, ``cluster/dlprod_cluster_*.root``,
+        ``particle/dlprod_particle_*.root``) are found from whichever of them is named, and make
+        one source however many of them are.
+
+    Returns
+    -------
+    list of SourceFiles
+        In the order named. A file that is named twice gives two sources.
+
+    Raises
+    ------
+    InputError
+        If an input does not exist or holds no ROOT file.
+    """
+    named: dict[tuple[Path, str], list[Path]] = {}
+    for text in inputs:
+        for path in _expand(text):
+            named.setdefault(_identity(path), []).append(path)
+    sources = []
+    for (folder, name), paths in named.items():
+        places = [path.absolute() for path in paths]
+        spelled = dict(zip(reversed(places), reversed(paths), strict=True))
+        distinct = dict.fromkeys([*places, *_companions(folder, name)])
+        files = tuple(spelled.get(place, place) for place in distinct)
+        times = max(Counter(places).values())
+        sources += [SourceFiles(name=name, files=files)] * times
+    return sources
+
+
+def _expand(text: str | Path) -> list[Path]:
+    path = Path(text).expanduser()
+    if path.is_dir():
+        found = sorted(p for p in path.rglob("*.root") if p.is_file())
+        if not found:
+            raise InputError(
+                "the folder holds no *.root files", file=path, advice="name LArCV files"
+            )
+        return found
+    if path.exists():
+        return [path]
+    found = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
+    if not found:
+        raise InputError(
+            "no such file or folder, and no file matches",
+            file=path,
+            advice="check the path; put a glob in quotes",
+        )
+    return [file for match in found for file in (_expand(match) if match.is_dir() else [match])]
+
+
+def _identity(path: Path) -> tuple[Path, str]:
+    """Give the folder and the name of the image file of the source that `path` belongs to."""
+    folder = path.absolute().parent
+    name = _PRODUCT_NAME.sub("", path.name)
+    if folder.name in _PRODUCTS and name != path.name:
+        folder = folder.parent
+    return folder, name
+
+
+def _companions(folder: Path, name: str) -> Iterator[Path]:
+    """Yield the files of a source that exist, where the archive or a flat folder has them."""
+    prefix, _, rest = name.partition("_")
+    for product in _PRODUCTS:
+        product_name = f"{prefix}_{product}_{rest}" if rest else f"{product}_{name}"
+        for path in (folder / product / product_name, folder / product_name):
+            if path.is_file():
+                yield path
+    if (folder / name).is_file():
+        yield folder / name
