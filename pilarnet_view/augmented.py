@@ -69,7 +69,7 @@ def views_scene(path: str | Path, *, choice: Choice | None = None) -> Scene:
         made = make_views(batch, **key, config=config)
         names = drawn_augmentations(batch.particle, **key, config=config)
         for number, particle in enumerate(particles):
-            mine = made.batch == number
+            mine = made.particle == number
             xyz, energy_mev = made.xyz[mine].numpy(), made.features[mine, 0].numpy()
             rows[number].append((names[number], _view_of(particle.cloud, xyz, energy_mev, view)))
     panels = [panel for p, row in zip(particles, rows, strict=True) for panel in _row(p, row)]
