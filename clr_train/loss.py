@@ -1,12 +1,12 @@
 """Contrastive losses on two views of a batch: NT-Xent and its supervised form.
 
-Shape legend: n particles of this process, N particles of all processes together (n = N in a
-single process), D the width of the projections.
+Legend: n particles of this process, N of all processes together, D the width of the projections.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -14,13 +14,12 @@ from clr_train.runtime.processes import (
     gather_rows,
     gather_sizes,
     get_rank,
-    is_distributed,
     sum_over_ranks,
 )
 
 __all__ = ["nt_xent", "supervised_contrastive"]
 
-#: Similarities held at once: a block of anchors is cut so that anchors x 2N stays below this.
+#: Similarities held at once: a block of anchors is so large that anchors x 2N stays below this.
 _BLOCK_ELEMENTS = 1 << 25
 
 
@@ -53,8 +52,7 @@ def nt_xent(first: Tensor, second: Tensor, *, temperature: float, gather: bool =
     ValueError
         Shapes that do not match, no rows, or a temperature that is not positive.
     """
-    group = torch.arange(len(first), device=first.device)
-    return _contrast(first, second, group, temperature=temperature, gather=gather, own_pairs=True)
+    return _contrast(first, second, None, temperature=temperature, gather=gather)
 
 
 def supervised_contrastive(
@@ -85,80 +83,84 @@ def supervised_contrastive(
     """
     if labels.shape != first.shape[:1]:
         raise ValueError(f"labels must have shape {tuple(first.shape[:1])}, got {labels.shape}")
-    return _contrast(
-        first, second, labels.long(), temperature=temperature, gather=gather, own_pairs=False
-    )
+    return _contrast(first, second, labels.long(), temperature=temperature, gather=gather)
 
 
 def _contrast(
-    first_nd: Tensor,
-    second_nd: Tensor,
-    group_n: Tensor,
-    *,
-    temperature: float,
-    gather: bool,
-    own_pairs: bool,
+    first: Tensor, second: Tensor, labels: Tensor | None, *, temperature: float, gather: bool
 ) -> Tensor:
-    """Average the loss of all anchors, the positives of an anchor being the rows of its group."""
-    if first_nd.dim() != 2 or first_nd.shape != second_nd.shape or len(first_nd) == 0:
-        raise ValueError(
-            "first and second must have one shape [n, D] with n > 0, "
-            f"got {tuple(first_nd.shape)} and {tuple(second_nd.shape)}"
-        )
-    if not temperature > 0:
-        raise ValueError(f"temperature must be positive, got {temperature}")
+    """Average the loss of all anchors, whose positives are all rows of the same label.
+
+    Without labels each particle has its own, and the positive of an anchor is the other view.
+    """
+    _check(first, second, temperature=temperature)
     # Half precision resolves cosines to 3 digits only, and these are divided by a temperature.
-    with torch.autocast(first_nd.device.type, enabled=False):
-        normalize = torch.nn.functional.normalize
-        own = torch.cat([normalize(first_nd.float()), normalize(second_nd.float())], dim=1)
-        if gather and is_distributed():
-            sizes = gather_sizes(own)
-            every = gather_rows(own, sizes=sizes)
-            start = sum(sizes[: get_rank()])
-            # A particle is its own group; labels are shared between the ranks.
-            every_group = (
-                torch.arange(sum(sizes), device=own.device)
-                if own_pairs
-                else gather_rows(group_n, sizes=sizes)
-            )
+    with torch.autocast(first.device.type, enabled=False):
+        own = torch.cat([F.normalize(first.float()), F.normalize(second.float())], dim=1)
+        sizes = gather_sizes(own) if gather else [len(own)]
+        start = sum(sizes[: get_rank()]) if gather else 0
+        every = gather_rows(own, sizes=sizes)
+        if labels is None:
+            labels = torch.arange(len(every), device=own.device)
         else:
-            every, every_group, start = own, group_n, 0
-        contrast_2nd = torch.cat(every.chunk(2, dim=1))  # [2N, D]
+            labels = gather_rows(labels, sizes=sizes)
         position = torch.arange(start, start + len(own), device=own.device)
-        position = torch.cat([position, position + len(every)])
         total = _sum_of_anchors(
-            torch.cat(own.chunk(2, dim=1)),
-            position,
-            contrast_2nd,
-            every_group.repeat(2),
+            _stack_views(own),
+            torch.cat([position, position + len(every)]),
+            _stack_views(every),
+            labels.repeat(2),
             temperature=temperature,
         )
-        if gather and is_distributed():
-            total = sum_over_ranks(total)
-        loss: Tensor = total / len(contrast_2nd)
+        loss: Tensor = (sum_over_ranks(total) if gather else total) / (2 * len(every))
     return loss
 
 
+def _check(first: Tensor, second: Tensor, *, temperature: float) -> None:
+    if first.dim() != 2 or first.shape != second.shape or len(first) == 0:
+        raise ValueError(
+            "first and second must have one shape [n, D] with n > 0, "
+            f"got {tuple(first.shape)} and {tuple(second.shape)}"
+        )
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")
+
+
+def _stack_views(rows: Tensor) -> Tensor:
+    """Turn both views side by side, [N, 2D], into one below the other, [2N, D]."""
+    return torch.cat(rows.chunk(2, dim=1))
+
+
 def _sum_of_anchors(
-    anchors: Tensor, position: Tensor, contrast: Tensor, group: Tensor, *, temperature: float
+    anchors: Tensor, position: Tensor, contrast: Tensor, labels: Tensor, *, temperature: float
 ) -> Tensor:
     """Sum the loss of the anchors, block after block.
 
-    More than one block is recomputed in the backward pass, so that memory grows with the size
-    of a block and not with (2N)^2.
+    Blocks are recomputed in the backward pass if there are several, so that memory grows with the
+    size of a block and not with (2N)^2.
+
+    Parameters
+    ----------
+    anchors : float32 tensor [2n, D]
+        Normalised projections of this process.
+    position : int64 tensor [2n]
+        Where each of them is in `contrast`.
+    contrast, labels : float32 tensor [2N, D], int64 tensor [2N]
+        Normalised projections of all processes, and their labels.
+    temperature : float
     """
     rows = max(1, _BLOCK_ELEMENTS // len(contrast))
     if rows >= len(anchors):
-        return _block(anchors, position, contrast, group, temperature)
+        return _sum_of_block(anchors, position, contrast, labels, temperature)
     total = anchors.new_zeros(())
     for begin in range(0, len(anchors), rows):
         block = slice(begin, begin + rows)
         total = total + checkpoint(
-            _block,
+            _sum_of_block,
             anchors[block],
             position[block],
             contrast,
-            group,
+            labels,
             temperature,
             use_reentrant=False,
             preserve_rng_state=False,
@@ -166,11 +168,11 @@ def _sum_of_anchors(
     return total
 
 
-def _block(
-    anchors: Tensor, position: Tensor, contrast: Tensor, group: Tensor, temperature: float
+def _sum_of_block(
+    anchors: Tensor, position: Tensor, contrast: Tensor, labels: Tensor, temperature: float
 ) -> Tensor:
     similarity = anchors @ contrast.T / temperature  # [anchors, 2N]
-    positive = group[position, None] == group
+    positive = labels[position, None] == labels
     positive.scatter_(1, position[:, None], False)  # an anchor is no positive of its own
     others = similarity.scatter(1, position[:, None], -torch.inf)
     log_denominator = others.logsumexp(dim=1)

@@ -55,7 +55,7 @@ def count_boxes(sites: SiteBatch) -> Tensor:
     counts = []
     for halvings in range(len(BOX_EDGES)):
         # Sorted and compared rather than made unique: on a GPU that would wait for the device.
-        boxes = coarsen(sites.keys, halvings).sort().values
+        boxes = coarsen(sites.keys, halvings).sort().values if halvings else sites.keys
         is_new = torch.ones_like(boxes)
         is_new[1:] = boxes.diff() != 0
         count = is_new.new_zeros(sites.num_particles)

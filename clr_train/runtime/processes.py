@@ -26,7 +26,6 @@ __all__ = [
     "gather_rows",
     "gather_sizes",
     "get_rank",
-    "is_distributed",
     "join_world",
     "sum_over_ranks",
 ]
@@ -103,11 +102,6 @@ def join_world(device: str) -> Iterator[World]:
         dist.destroy_process_group()
 
 
-def is_distributed() -> bool:
-    """Whether this process has joined others."""
-    return dist.is_initialized()
-
-
 def get_rank() -> int:
     """Return the rank of this process, 0 if it is alone."""
     return dist.get_rank() if dist.is_initialized() else 0
@@ -115,6 +109,8 @@ def get_rank() -> int:
 
 def gather_sizes(rows: Tensor) -> list[int]:
     """Return the number of rows of every rank."""
+    if not dist.is_initialized():
+        return [len(rows)]
     own = torch.tensor([len(rows)], device=rows.device)
     sizes = [torch.empty_like(own) for _ in range(dist.get_world_size())]
     dist.all_gather(sizes, own)
@@ -135,12 +131,16 @@ def gather_rows(rows: Tensor, *, sizes: list[int]) -> Tensor:
     -------
     tensor [sum(sizes), ...]
     """
+    if len(sizes) == 1:
+        return rows
     joined: Tensor = _GatherRows.apply(rows, sizes)  # type: ignore[no-untyped-call]
     return joined
 
 
 def sum_over_ranks(value: Tensor) -> Tensor:
     """Sum a value over all ranks; each rank differentiates the sum by its own summand."""
+    if not dist.is_initialized():
+        return value
     total: Tensor = _SumOverRanks.apply(value)  # type: ignore[no-untyped-call]
     return total
 
