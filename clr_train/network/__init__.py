@@ -1,1 +1,10 @@
-"""The encoder and its parts."""
+"""The encoder, a sparse ConvNeXt V2, and its parts.
+
+=============  ===================================================================================
+models         the sizes of encoders by name
+encoder        encoder and projection head
+layers         convolutions, normalisation and blocks
+response_norm  global response normalisation of each particle by itself
+box_counting   how large a particle is at each scale
+=============  ===================================================================================
+"""

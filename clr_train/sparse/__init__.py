@@ -1,9 +1,8 @@
-"""Sparse convolutions on ragged batches of voxels, behind one interface with two engines.
+"""Sparse convolutions on the sites of a batch, behind one interface with two engines.
 
 ==================  ==============================================================================
-base                what an engine offers: Engine, SparseTensor
-segments            sums, means and maxima over the rows of each particle
-kernel_map          sites as sorted keys; neighbours and coarser levels by binary search
+engine              what an engine offers: Engine, SparseTensor
+kernel_map          the sites of a level; neighbours and coarser levels by binary search
 depthwise           the depth-wise convolution in plain torch operations
 triton_depthwise    the same as Triton kernels, for CUDA
 torch_engine        the engine in pure PyTorch
