@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pilarnet_convert.executors import num_cores
@@ -65,7 +66,7 @@ class ConvertConfig:
         check_options(self)
         self.selection  # noqa: B018 - checks the fractions
 
-    @property
+    @cached_property
     def selection(self) -> Selection:
         """Which clusters become particles, and of which split."""
         return Selection(
@@ -83,7 +84,7 @@ class ConvertConfig:
         """Give the options that decide on the contents of the shards, as JSON values."""
         fixed = [field.name for field in dataclasses.fields(self) if field.metadata["fixed"]]
         return {name: getattr(self, name) for name in fixed} | {
-            "splits": _parse_splits(self.splits)
+            "splits": dict(self.selection.splits)
         }
 
 

@@ -1,4 +1,4 @@
-"""Everything that is written in an output folder: how, by whom, and what may be removed."""
+"""How files are written, and what may be written and removed in the folder of a set of shards."""
 
 from __future__ import annotations
 
@@ -10,22 +10,47 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.shards.format import FORMAT_NAME, SPLITS, shard_name
 from pilarnet_convert.shards.writer import group_document
 
-__all__ = ["OutputFolder", "locked", "replace_file"]
+__all__ = ["OutputFolder", "locked", "replace_file", "written_beside"]
 
 _SHARD_NAME: Final = re.compile(r"\d{5,}")
 
 
+@contextmanager
+def written_beside(path: Path, *, sync: bool = False) -> Iterator[BinaryIO]:
+    """Open a file for writing that takes the place of `path` at the end, if nothing fails.
+
+    Only one process at a time may write `path`: what a killed one leaves beside it, under a name
+    that ends in ``.tmp``, is overwritten.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its folder must exist.
+    sync : bool
+        Bring the data to the disk first, so that a loss of power leaves the old file or the new.
+    """
+    beside = path.with_name(f".{path.name}.tmp")
+    try:
+        with beside.open("wb") as stream:
+            yield stream
+            if sync:
+                stream.flush()
+                os.fsync(stream.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file so that it appears whole, in place of what was there."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(data)
-    os.replace(beside, path)
+    with written_beside(path) as stream:
+        stream.write(data)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from typing import Any, Final
 import torch
 
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.files import written_beside
 
 __all__ = ["CheckpointError", "CheckpointFolder", "load_checkpoint", "save_checkpoint"]
 
@@ -62,15 +63,8 @@ def save_checkpoint(path: str | Path, *, state: Mapping[str, Any]) -> None:
     missing = set(_FIELDS).symmetric_difference(state)
     if missing:
         raise ValueError(f"a checkpoint has the fields {_FIELDS}; wrong: {sorted(missing)}")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            torch.save({"format": FORMAT, "version": VERSION, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_beside(path, sync=True) as file:
+        torch.save({"format": FORMAT, "version": VERSION, **state}, file)
     _sync_folder(path.parent)
 
 

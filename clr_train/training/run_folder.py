@@ -13,12 +13,13 @@ nonfinite.json  the particles of a batch whose loss was not finite
 from __future__ import annotations
 
 import csv
-import fcntl
+import io
 import json
 import os
 import shutil
 import uuid
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -28,6 +29,7 @@ from torch.utils.tensorboard import SummaryWriter
 from clr_train.config import TrainConfig
 from clr_train.config_file import write_config
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError
+from pilarnet_convert.files import locked, written_beside
 
 __all__ = ["COLUMNS", "RunFolder"]
 
@@ -91,26 +93,19 @@ class RunFolder:
                 field="--out",
                 advice="name another, continue it with --resume, or replace it with --overwrite",
             )
-        self._lock = self._take_lock()
+        self._lock = ExitStack()
+        in_use = PilarnetError(
+            "another process is training into this folder",
+            file=self.path,
+            field="--out",
+            advice="wait for it, stop it, or name another folder",
+        )
+        self._lock.enter_context(locked(self.path / _LOCK, in_use=in_use))
         if overwrite and not resume:
             for name in _WRITTEN:
                 (self.path / name).unlink(missing_ok=True)
             for name in _FOLDERS:
                 shutil.rmtree(self.path / name, ignore_errors=True)
-
-    def _take_lock(self) -> int:
-        descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise PilarnetError(
-                "another process is training into this folder",
-                file=self.path,
-                field="--out",
-                advice="wait for it, stop it, or name another folder",
-            ) from None
-        return descriptor
 
     def __enter__(self) -> RunFolder:
         return self
@@ -125,7 +120,7 @@ class RunFolder:
             self._tensorboard.close()
         if self._wandb is not None:
             self._wandb.finish(exit_code=0 if error is None else 1)
-        os.close(self._lock)
+        self._lock.close()
 
     def begin(self, config: TrainConfig, *, step: int) -> None:
         """Write the configuration and open the logs.
@@ -157,12 +152,10 @@ class RunFolder:
                 rows = list(csv.reader(file))[1:]
         # A killed process may have left an incomplete last row.
         kept = [row for row in rows if step and len(row) == len(COLUMNS) and int(row[0]) <= step]
-        temporary = path.with_suffix(".csv.tmp")
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([COLUMNS, *kept])
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([COLUMNS, *kept])
+        with written_beside(path, sync=True) as file:
+            file.write(text.getvalue().encode())
 
     def log(self, row: Mapping[str, float]) -> None:
         """Add a row to all logs.

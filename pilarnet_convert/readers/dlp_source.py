@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import InputError
+from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.dlp_packages import Packages, load_packages, quiet
-from pilarnet_convert.readers.events import Reader
+from pilarnet_convert.readers.events import Reader, Source
 from pilarnet_convert.readers.products import common_length, refuse_missing
 from pilarnet_convert.readers.root_file import check_header
 
@@ -25,35 +26,21 @@ _FETCH_AGAIN: Final = "fetch or copy the file again"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DlpSource:
-    """What is known of a source before its events are read; the counterpart of `Larcv2Source`.
+class DlpSource(Source):
+    """A source as ROOT and dlp_opendata_api know it.
 
     Attributes
     ----------
-    name : str
-        The name of the source.
-    files : tuple of (name, size in bytes, UUID)
-        The files that hold its two products.
-    num_entries : int
-        Its events.
     clusters, particles : str
         Paths of the files of the two products.
     basket_entries, basket_bytes : tuple of int
         What `basket_borders` gives.
     """
 
-    name: str
-    files: tuple[tuple[str, int, str], ...]
-    num_entries: int
     clusters: str
     particles: str
     basket_entries: tuple[int, ...]
     basket_bytes: tuple[int, ...]
-
-    @property
-    def identity(self) -> str:
-        """The UUID of the file that holds its clusters."""
-        return self.files[0][2]
 
     def open(self) -> Reader:
         """Open its files."""
@@ -156,7 +143,7 @@ def _baskets(
     if entries[-1] != num_entries:  # the last basket lies inside the metadata of the tree
         entries.append(num_entries)
         num_bytes.append(1)
-    return tuple(entries), tuple(np.cumsum([0, *num_bytes]).tolist())
+    return tuple(entries), tuple(offsets_of(np.array(num_bytes)).tolist())
 
 
 def open_reader(packages: Packages, product: str, path: str) -> Any:

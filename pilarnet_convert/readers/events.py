@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -92,25 +93,30 @@ class Events:
         return len(self.voxel_offset) - 1
 
 
-class Source(Protocol):
-    """What a reader's index of a source tells, whichever the reader; it is picklable."""
+@dataclass(frozen=True, kw_only=True)
+class Source(ABC):
+    """What is known of a source before its events are read, whichever the reader; picklable.
 
-    @property
-    def name(self) -> str:
-        """The name of the source, the same whichever of its files was named."""
+    Attributes
+    ----------
+    name : str
+        The name of the source, the same whichever of its files was named.
+    files : tuple of (name, size in bytes, UUID)
+        The files that hold its two products, that of the clusters first.
+    num_entries : int
+        Its events.
+    """
+
+    name: str
+    files: tuple[tuple[str, int, str], ...]
+    num_entries: int
 
     @property
     def identity(self) -> str:
         """The UUID of the file that holds its clusters."""
+        return self.files[0][2]
 
-    @property
-    def files(self) -> tuple[tuple[str, int, str], ...]:
-        """Name, size in bytes and ROOT's UUID of the files that hold its products."""
-
-    @property
-    def num_entries(self) -> int:
-        """Its events."""
-
+    @abstractmethod
     def basket_borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where baskets of voxels begin and end.
 
@@ -120,6 +126,7 @@ class Source(Protocol):
             Entries from 0 to `num_entries`; compressed bytes that precede each.
         """
 
+    @abstractmethod
     def open(self) -> Reader:
         """Open its files."""
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.baskets import BasketReader
-from pilarnet_convert.readers.events import Events
+from pilarnet_convert.readers.events import Events, Source
 from pilarnet_convert.readers.products import common_length, refuse_missing
 from pilarnet_convert.readers.root_file import Layout, TreeIndex, index_trees
 
@@ -58,31 +58,17 @@ _PARTICLE_REQUIRED: Final = (*_IDS, _PDG)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Larcv2Source:
-    """What is known of a source before its events are read; small, and picklable.
+class Larcv2Source(Source):
+    """A source as the native reader knows it.
 
     Attributes
     ----------
-    name : str
-        The name of the source, the same whichever of its files was named.
-    files : tuple of (name, size in bytes, UUID)
-        The files that hold its two products.
-    num_entries : int
-        Its events.
     clusters, particles : TreeIndex
         Where the baskets of the two products lie.
     """
 
-    name: str
-    files: tuple[tuple[str, int, str], ...]
-    num_entries: int
     clusters: TreeIndex
     particles: TreeIndex
-
-    @property
-    def identity(self) -> str:
-        """The UUID of the file that holds its clusters."""
-        return self.files[0][2]
 
     def open(self) -> Larcv2Reader:
         """Open its files."""
@@ -91,8 +77,7 @@ class Larcv2Source:
     def basket_borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where baskets of voxels begin and end, see `Source`."""
         table = self.clusters.branches[_VOXELS]
-        num_bytes = np.concatenate([[0], np.cumsum(np.abs(table.num_bytes))])
-        return table.entries, num_bytes
+        return table.entries, offsets_of(np.abs(table.num_bytes))
 
 
 def index_larcv2(name: str, files: Sequence[Path]) -> Larcv2Source:

@@ -22,9 +22,9 @@ import numpy as np
 from numcodecs import blosc
 from numpy.typing import NDArray
 
-from pilarnet_convert.shards.format import FileCheck
+from pilarnet_convert.shards.format import ARRAYS, FileCheck
 
-__all__ = ["CHUNK_ROWS", "ArrayFile", "array_metadata", "data_file", "encode_array"]
+__all__ = ["CHUNK_ROWS", "SHARD_FILES", "ArrayFile", "array_metadata", "data_file", "encode_array"]
 
 #: Rows of an inner chunk: the least that a reader decompresses.
 CHUNK_ROWS: Final = 65_536
@@ -35,6 +35,14 @@ _ZSTD_LEVEL: Final = 1
 def data_file(folder: Path, num_dimensions: int) -> Path:
     """Give the path of the data file of the array in `folder`."""
     return folder / ".".join(["c", *["0"] * num_dimensions])
+
+
+#: The files of a shard that the root checks, by their names in `ShardEntry.files`; paths are
+#: relative to the folder of the shard.
+SHARD_FILES: Final = {
+    **{array: data_file(Path(array), len(spec.dimensions)) for array, spec in ARRAYS.items()},
+    "zarr.json": Path("zarr.json"),
+}
 
 
 def _with_crc32c(data: bytes) -> bytes:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import ShardError
-from pilarnet_convert.shards.array import ArrayFile, data_file
+from pilarnet_convert.shards.array import SHARD_FILES, ArrayFile
 from pilarnet_convert.shards.format import (
     ARRAYS,
     FORMAT_NAME,
@@ -59,12 +59,11 @@ class Shard:
 
     def is_whole(self) -> bool:
         """Tell whether every file is there and has its size."""
-        paths = {
-            name: data_file(self.path / name, len(spec.dimensions)) for name, spec in ARRAYS.items()
-        }
-        paths["zarr.json"] = self.path / "zarr.json"
         try:
-            return all(path.stat().st_size == self.entry.files[n].size for n, path in paths.items())
+            return all(
+                (self.path / file).stat().st_size == self.entry.files[name].size
+                for name, file in SHARD_FILES.items()
+            )
         except OSError:
             return False
 
@@ -130,7 +129,7 @@ class Shard:
             if name not in self._files:
                 spec = ARRAYS[name]
                 self._files[name] = ArrayFile(
-                    data_file(self.path / name, len(spec.dimensions)),
+                    self.path / SHARD_FILES[name],
                     shape=self.entry.shape(name),
                     dtype=spec.dtype,
                     check=self.entry.files[name],

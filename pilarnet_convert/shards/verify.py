@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import ShardError
-from pilarnet_convert.shards.array import data_file
+from pilarnet_convert.shards.array import SHARD_FILES
 from pilarnet_convert.shards.format import ARRAYS, SPLITS, FileCheck, ShardEntry
 from pilarnet_convert.shards.reader import Shard, Shards, read_root_attributes
 from pilarnet_convert.shards.writer import (
@@ -83,8 +83,7 @@ def _read(file: Path) -> bytes | None:
 
 def _file_faults(folder: Path, entry: ShardEntry) -> Iterator[str]:
     """Compare the files of a shard with what the root says of them."""
-    files = {data_file(Path(array), len(spec.dimensions)): array for array, spec in ARRAYS.items()}
-    files[Path("zarr.json")] = "zarr.json"
+    files = {file: name for name, file in SHARD_FILES.items()}
     metadata = {Path(array, "zarr.json"): array for array in ARRAYS}
     for file, name in files.items():
         data = _read(folder / file)
