@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorstore
+import xarray
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -114,6 +116,31 @@ def test_an_array_is_one_sharded_file(shards: Path):
         blosc = inner["codecs"][1]["configuration"]
         assert (blosc["cname"], blosc["shuffle"]) == ("zstd", "bitshuffle")
         assert inner["chunk_shape"][0] == min(document["shape"][0], 65536)
+
+
+def test_xarray_opens_a_shard(shards: Path):
+    for split in open_shards(shards).splits.values():
+        for shard in split:
+            dataset = xarray.open_zarr(shard.path, consolidated=True)
+            arrays = shard.read()
+            assert set(dataset.data_vars) == set(arrays)
+            assert dict(dataset.sizes) == {
+                "voxel": shard.num_voxels,
+                "particle": shard.num_particles,
+                "boundary": shard.num_particles + 1,
+                "axis": 3,
+            }
+            for name, values in arrays.items():
+                assert np.array_equal(dataset[name].to_numpy(), values, equal_nan=True)
+
+
+def test_tensorstore_reads_every_array(shards: Path):
+    for split in open_shards(shards).splits.values():
+        for shard in split:
+            for name, values in shard.read().items():
+                store = {"driver": "file", "path": str(shard.path / name)}
+                array = tensorstore.open({"driver": "zarr3", "kvstore": store}).result()
+                assert np.array_equal(array.read().result(), values, equal_nan=True)
 
 
 def test_voxels_are_in_the_order_of_their_ids(shards: Path):
