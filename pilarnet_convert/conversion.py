@@ -12,7 +12,7 @@ from typing import Any
 from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import InputError
-from pilarnet_convert.executors import completed, running_on
+from pilarnet_convert.executors import Workers, running_on
 from pilarnet_convert.files import OutputFolder
 from pilarnet_convert.manifest import describe, require_same, statistics_of
 from pilarnet_convert.options import OptionError
@@ -38,7 +38,7 @@ def convert(
     show_progress: bool = False,
     **options: Any,
 ) -> Shards:
-    """Convert LArCV files into shards of labelled particles.
+    """Convert LArCV2 files into shards of labelled particles.
 
     Parameters
     ----------
@@ -55,8 +55,7 @@ def convert(
     show_progress : bool
         Show a bar on the terminal.
     **options
-        The fields of `pilarnet_convert.config.ConvertConfig`: min_voxels, splits, primaries_only,
-        events_per_shard, max_events, unknown_pdg, reader, workers, skip_bad_files.
+        The fields of `pilarnet_convert.config.ConvertConfig`; ``splits`` may be a mapping.
 
     Returns
     -------
@@ -80,61 +79,48 @@ def convert(
     folder = OutputFolder(Path(out))
     folder.check(resume=resume, overwrite=overwrite)
     files = find_sources([inputs] if isinstance(inputs, str | Path) else inputs)
-    with running_on(executor, workers=config.num_workers) as pool:
-        sources, unreadable = _look_into(files, config, pool=pool, show_progress=show_progress)
+    with running_on(executor, workers=config.num_workers) as workers:
+        sources, unreadable = _look_into(files, config, workers, show_progress=show_progress)
         manifest = describe(sources, config)
         if resume and (finished := folder.root()) is not None:
             require_same(folder.path, finished, manifest)
             folder.finish()
             return open_shards(folder.path)
         with folder.locked():
-            if not (resume or overwrite):
-                folder.check_again()
             if resume and (before := folder.manifest()) is not None:
                 require_same(folder.path, before, manifest)
             else:
+                if not (resume or overwrite):
+                    folder.check_again()
                 folder.clear()
             folder.begin(manifest)
-            work = _Work(
-                tasks=plan_tasks(
-                    sources, events_per_task=config.events_per_shard, max_events=config.max_events
-                ),
-                sources=sources,
-                folder=folder,
-                config=config,
-            )
-            records = _run_tasks(work, pool=pool, show_progress=show_progress)
+            work = _Work(sources=sources, folder=folder, config=config)
+            records = _run_tasks(work, workers, show_progress=show_progress)
             folder.write_root(_root(manifest, records, sources, unreadable))
             folder.finish()
     return open_shards(folder.path)
 
 
 def _look_into(
-    files: Sequence[SourceFiles], config: ConvertConfig, *, pool: Executor, show_progress: bool
+    files: Sequence[SourceFiles], config: ConvertConfig, workers: Workers, *, show_progress: bool
 ) -> tuple[list[Source], list[dict[str, str]]]:
-    """Give the sources that can be read, and the name and error of the others.
-
-    Raises
-    ------
-    InputError
-        If a source cannot be read, unless bad files are skipped; or if none can be read.
-    """
+    """Give the sources that can be read, and the name and error of those that are skipped."""
     distinct = list(dict.fromkeys(files))
     found: dict[SourceFiles, Source | InputError] = {}
-    index = partial(index_source, reader=config.reader)
-    with progress_bar(
-        total=len(distinct), unit="file", description="looking", show=show_progress
-    ) as bar:
-        for source, future in completed(pool, index, distinct):
-            try:
-                found[source] = future.result()
-            except InputError as error:
-                found[source] = error
-            bar.update()
+    for source, future in progress_bar(
+        workers.completed(partial(index_source, reader=config.reader), distinct),
+        total=len(distinct),
+        unit="file",
+        description="looking",
+        show=show_progress,
+    ):
+        try:
+            found[source] = future.result()
+        except InputError as error:
+            found[source] = error
     faults = {s: fault for s in distinct if isinstance(fault := found[s], InputError)}
-    for fault in faults.values():
-        if not config.skip_bad_files:
-            raise fault
+    if faults and not config.skip_bad_files:
+        raise next(iter(faults.values()))
     good = [indexed for s in files if not isinstance(indexed := found[s], InputError)]
     if not good:
         raise InputError("no input can be converted", found="; ".join(map(str, faults.values())))
@@ -143,12 +129,18 @@ def _look_into(
 
 @dataclass(frozen=True, kw_only=True)
 class _Work:
-    """What is to be done: the tasks, the sources they read, where to, and how."""
+    """What is converted, where to, and how."""
 
-    tasks: list[Task]
     sources: list[Source]
     folder: OutputFolder
     config: ConvertConfig
+
+    def tasks(self) -> list[Task]:
+        return plan_tasks(
+            self.sources,
+            events_per_task=self.config.events_per_shard,
+            max_events=self.config.max_events,
+        )
 
     def request(self, task: Task, bad: Mapping[int, str]) -> TaskRequest:
         """Give a task, without the sources known to be bad, as a worker takes it."""
@@ -162,39 +154,39 @@ class _Work:
             left_out={index: bad[index] for index in sorted(indices & bad.keys())},
         )
 
-    def done_before(self) -> dict[int, TaskRecord]:
-        """Give the records of the tasks whose shards are there."""
-        documents = ((task.number, self.folder.record(task.number)) for task in self.tasks)
-        records = {n: TaskRecord.from_json(d) for n, d in documents if d is not None}
-        return {
-            number: record
-            for number, record in records.items()
-            if all(Shard(self.folder.path, entry).is_whole() for entry in record.shards)
-        }
+    def record(self, task: Task) -> TaskRecord | None:
+        """Give the record of a task of which all shards are there, or None."""
+        if (document := self.folder.record(task.number)) is None:
+            return None
+        record = TaskRecord.from_json(document)
+        whole = all(Shard(self.folder.path, entry).is_whole() for entry in record.shards)
+        return record if whole else None
 
 
-def _run_tasks(work: _Work, *, pool: Executor, show_progress: bool) -> list[TaskRecord]:
+def _run_tasks(work: _Work, workers: Workers, *, show_progress: bool) -> list[TaskRecord]:
     """Run all tasks that are not done, and give the records of all, in order.
 
     A source that cannot be read ends the conversion. Where bad files are skipped, the tasks that
     read it are run again without it, once all others are done.
     """
-    records = work.done_before()
+    tasks = work.tasks()
+    records = {task.number: record for task in tasks if (record := work.record(task))}
     bad = {source: why for record in records.values() for source, why in record.left_out.items()}
-    num_events = sum(task.num_events for task in work.tasks)
+    num_events = sum(task.num_events for task in tasks)
     with progress_bar(
         total=num_events, unit="event", description="converting", show=show_progress
     ) as bar:
         while True:
-            requests = [work.request(task, bad) for task in work.tasks]
-            missing = [r for r in requests if not _is_record_of(records.get(r.task.number), r)]
+            done = {record.task for record in records.values()}
+            missing = [r for task in tasks if (r := work.request(task, bad)).task not in done]
             bar.n = num_events - sum(request.task.num_events for request in missing)
             bar.refresh()
             if not missing:
-                return [records[task.number] for task in work.tasks]
-            found: dict[int, tuple[int, BadSourceError]] = {}
-            readable = (r for r in missing if not found.keys() & r.sources.keys())
-            for request, future in completed(pool, run_task, readable):
+                return [records[task.number] for task in tasks]
+            faults: dict[int, BadSourceError] = {}  # by the number of the task
+            found: set[int] = set()
+            readable = (request for request in missing if not found & request.sources.keys())
+            for request, future in workers.completed(run_task, readable):
                 try:
                     records[request.task.number] = future.result()
                 except BadSourceError as fault:
@@ -203,19 +195,11 @@ def _run_tasks(work: _Work, *, pool: Executor, show_progress: bool) -> list[Task
                             work.folder.clear()
                             work.folder.finish()
                         raise fault.error from None
-                    # Of a source's faults the one in its first task is told, whichever comes first.
-                    first = (request.task.number, fault)
-                    found[fault.source] = min(found.get(fault.source, first), first, key=_number)
+                    faults[request.task.number] = fault
+                    found.add(fault.source)
                 bar.update(request.task.num_events)
-            bad |= {source: str(fault.error) for source, (_, fault) in found.items()}
-
-
-def _number(fault: tuple[int, BadSourceError]) -> int:
-    return fault[0]
-
-
-def _is_record_of(record: TaskRecord | None, request: TaskRequest) -> bool:
-    return record is not None and record.task == request.task
+            # Of a source's faults the one in its first task is told, whichever came first.
+            bad |= {faults[n].source: str(faults[n].error) for n in sorted(faults, reverse=True)}
 
 
 def _root(

@@ -1,8 +1,4 @@
-"""Processes: starting and ending them without leaving any behind.
-
-A conversion runs its tasks by `completed` on the executor of `running_on`. Other code that starts
-processes does so inside `without_main_script`.
-"""
+"""Processes: starting and ending them without leaving any behind."""
 
 from __future__ import annotations
 
@@ -22,22 +18,23 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     wait,
 )
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait as wait_for_any
 from types import ModuleType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from pilarnet_convert.errors import PilarnetError
 
-__all__ = ["completed", "num_cores", "running_on", "without_main_script"]
+__all__ = ["Workers", "num_cores", "running_on", "without_main_script"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _Item = TypeVar("_Item")
 
-#: Modules that a worker needs; the server process imports them once for all workers.
-_PRELOAD = ["pilarnet_convert.task"]
+#: Calls that are submitted ahead to an executor of the user, whose size is not known.
+_IN_FLIGHT: Final = 64
 
 
 def num_cores() -> int:
@@ -45,45 +42,28 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-@contextmanager
-def running_on(executor: Executor | None, *, workers: int) -> Iterator[Executor]:
-    """Give the user's executor, or start one of so many processes.
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """An executor, and how many calls to submit to it before the first has ended."""
 
-    Raises
-    ------
-    PilarnetError
-        If a worker process ends before its task.
-    """
-    try:
-        with _local_executor(workers) if executor is None else nullcontext(executor) as chosen:
-            yield chosen
-    except BrokenExecutor as error:
-        raise PilarnetError(
-            "a worker process vanished",
-            found="killed from outside, or out of memory",
-            advice="go on with --resume, with fewer --workers if memory is short",
-        ) from error
+    executor: Executor
+    in_flight: int
 
-
-def completed(
-    executor: Executor, function: Callable[[_Item], _T], items: Iterable[_Item]
-) -> Iterator[tuple[_Item, Future[_T]]]:
-    """Call a function on each item; give items and futures as the calls end.
-
-    Twice as many calls as there are workers are submitted ahead, so that no worker waits.
-    """
-    ahead = 2 * getattr(executor, "_max_workers", 128)
-    running: dict[Future[_T], _Item] = {}
-    try:
-        for item in items:
-            running[executor.submit(function, item)] = item
-            if len(running) >= ahead:
+    def completed(
+        self, function: Callable[[_Item], _T], items: Iterable[_Item]
+    ) -> Iterator[tuple[_Item, Future[_T]]]:
+        """Call a function on each item; give items and futures as the calls end."""
+        running: dict[Future[_T], _Item] = {}
+        try:
+            for item in items:
+                running[self.executor.submit(function, item)] = item
+                if len(running) >= self.in_flight:
+                    yield from _take_finished(running)
+            while running:
                 yield from _take_finished(running)
-        while running:
-            yield from _take_finished(running)
-    finally:
-        for future in running:
-            future.cancel()
+        finally:
+            for future in running:
+                future.cancel()
 
 
 def _take_finished(running: dict[Future[_T], _Item]) -> Iterator[tuple[_Item, Future[_T]]]:
@@ -94,35 +74,48 @@ def _take_finished(running: dict[Future[_T], _Item]) -> Iterator[tuple[_Item, Fu
 
 
 @contextmanager
-def _local_executor(workers: int) -> Iterator[Executor]:
-    """Start worker processes; with one worker, tasks run in this process.
+def running_on(executor: Executor | None, *, workers: int) -> Iterator[Workers]:
+    """Run tasks on the user's executor, or on so many processes; one task a time needs none.
 
     Workers are forked from a server process that has imported the package and does nothing else,
     so that they inherit neither threads nor open files, for example of a notebook. They ignore
-    Ctrl-C and end when this process ends, even if it is killed.
+    Ctrl-C, and end when this process ends, even if it is killed.
+
+    Raises
+    ------
+    PilarnetError
+        If a worker process ends before its task.
     """
-    if workers == 1:
-        yield _InProcess()
-        return
-    context: Any = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOAD)
-    _start_server()
-    pool = _Pool(workers, mp_context=context, initializer=_begin_worker)
     try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        if executor is not None:
+            yield Workers(executor=executor, in_flight=_IN_FLIGHT)
+        elif workers == 1:
+            yield Workers(executor=_InProcess(), in_flight=1)
+        else:
+            context: Any = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(["pilarnet_convert.task"])
+            _start_server()
+            pool = _Pool(workers, mp_context=context, initializer=_begin_worker)
+            try:
+                yield Workers(executor=pool, in_flight=2 * workers)
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+    except BrokenExecutor as error:
+        raise PilarnetError(
+            "a worker process vanished",
+            found="killed from outside, or out of memory",
+            advice="go on with --resume, with fewer --workers if memory is short",
+        ) from error
 
 
 @contextmanager
 def without_main_script() -> Iterator[None]:
-    """Start processes that do not run the user's script.
+    """Start processes, inside the block, that do not run the user's script.
 
-    A process that is not a plain fork of this one first runs the main script again, in case its
-    task refers to something defined there. A script without ``if __name__ == "__main__"`` would
-    then start anew in every worker, and a script read from standard input cannot be run again.
-    Our tasks refer to nothing in it, so the main module is an empty one while processes start:
-    `multiprocessing` has no setting for this.
+    A process that is not a plain fork first runs the main script again, in case its task refers
+    to something defined there. A script without ``if __name__ == "__main__"`` would then start
+    anew in every worker, and one read from standard input cannot be run again. Our tasks refer to
+    nothing in it, so the main module is empty meanwhile; `multiprocessing` has no setting for it.
     """
     script = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
@@ -135,8 +128,6 @@ def without_main_script() -> Iterator[None]:
 class _InProcess(Executor):
     """Runs each task in this process, when it is submitted."""
 
-    _max_workers = 1
-
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         future: Future[_T] = Future()
         try:
@@ -147,10 +138,7 @@ class _InProcess(Executor):
 
 
 class _Pool(ProcessPoolExecutor):
-    """A process pool in which a signal does not interrupt the start of a worker.
-
-    If this process ended while a worker starts, the worker would print a traceback.
-    """
+    """A process pool in which no signal interrupts the start of a worker, which would print it."""
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         with _signals_delayed(signal.SIGINT, signal.SIGTERM), without_main_script():
@@ -159,11 +147,8 @@ class _Pool(ProcessPoolExecutor):
 
 @contextmanager
 def _signals_delayed(*numbers: signal.Signals) -> Iterator[None]:
-    """Deliver signals only at the end of the block.
-
-    Python runs signal handlers in the main thread alone, so elsewhere there is nothing to do.
-    Blocking the signals would not help: another thread of the process would receive them.
-    """
+    """Deliver signals only at the end of the block; blocked, another thread would get them."""
+    # Python runs signal handlers in the main thread alone.
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -179,10 +164,8 @@ def _signals_delayed(*numbers: signal.Signals) -> Iterator[None]:
 
 
 def _start_server() -> None:
-    """Start the server process from which workers are forked; it and they ignore Ctrl-C.
-
-    Ctrl-C goes to all processes of a terminal. The parent decides which tasks still finish.
-    """
+    """Start the server process from which workers are forked; it and they ignore Ctrl-C."""
+    # Ctrl-C goes to all processes of a terminal; the parent decides which tasks still finish.
     resource_tracker.ensure_running()  # this unblocks SIGINT, so it has to come first
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -209,12 +192,9 @@ def _end_with_parent() -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc keep freed arrays for the next task, which is faster than new memory.
-
-    The numbers of the parameters are those of ``mallopt(3)``.
-    """
+    """Let glibc keep freed arrays for the next task, which is faster than new memory."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        trim_threshold, mmap_threshold = -1, -3
+        trim_threshold, mmap_threshold = -1, -3  # parameters of mallopt(3)
         mallopt(mmap_threshold, 1 << 28)
         mallopt(trim_threshold, 1 << 28)

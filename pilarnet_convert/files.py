@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -25,8 +25,8 @@ _SHARD_NAME: Final = re.compile(r"\d{5,}")
 def written_beside(path: Path, *, sync: bool = False) -> Iterator[BinaryIO]:
     """Open a file for writing that takes the place of `path` at the end, if nothing fails.
 
-    Only one process at a time may write `path`: what a killed one leaves beside it, under a name
-    that ends in ``.tmp``, is overwritten.
+    Only one process at a time may write `path`: it is written beside, under a name that ends in
+    ``.tmp``, over what a killed process may have left there.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def locked(path: Path, *, in_use: PilarnetError) -> Iterator[None]:
 
 
 class OutputFolder:
-    """The folder of a set of shards, and while a conversion runs its ``.conversion`` inside.
+    """The folder of a set of shards; while a conversion runs, it holds ``.conversion``.
 
     ========================= =================================================================
     ``.conversion/manifest``  what is converted and how, which ``--resume`` compares
@@ -99,20 +99,18 @@ class OutputFolder:
         Raises
         ------
         PilarnetError
-            If the folder holds shards and neither `resume` nor `overwrite` is given, or it holds
-            something else under the names of the format.
+            If the folder holds shards and neither `resume` nor `overwrite` is given, or something
+            else under the names of the format.
         """
         if self.path.exists() and not self.path.is_dir():
             raise PilarnetError(
                 "the output is not a folder", file=self.path, advice="choose another --out"
             )
-        begun = self._working.exists()
-        if self._is_complete() or begun:
-            if not (resume or overwrite):
-                self._refuse("an unfinished conversion" if begun else "shards")
-            return
         foreign = [name for name in (*SPLITS, "zarr.json") if (self.path / name).exists()]
-        if foreign:
+        if self._working.exists() or self.root() is not None:
+            if not (resume or overwrite):
+                self._refuse()
+        elif foreign:
             raise PilarnetError(
                 "the folder holds something that no conversion wrote",
                 file=self.path,
@@ -121,19 +119,14 @@ class OutputFolder:
             )
 
     def check_again(self) -> None:
-        """Refuse, once locked, what another conversion wrote here after `check`.
+        """Refuse, once locked, what another conversion wrote here after `check`."""
+        if self._manifest.exists() or self.root() is not None:
+            self._refuse()
 
-        Raises
-        ------
-        PilarnetError
-            If the folder holds a finished or begun conversion.
-        """
-        if self._is_complete() or self._manifest.exists():
-            self._refuse("shards" if self._is_complete() else "an unfinished conversion")
-
-    def _refuse(self, what: str) -> None:
+    def _refuse(self) -> None:
+        holds = "an unfinished conversion" if self.root() is None else "shards"
         raise PilarnetError(
-            f"the folder already holds {what}",
+            f"the folder already holds {holds}",
             file=self.path,
             advice="go on with --resume, replace it with --overwrite, or choose another --out",
         )
@@ -147,9 +140,6 @@ class OutputFolder:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def _is_complete(self) -> bool:
-        return self.root() is not None
-
     def manifest(self) -> Mapping[str, Any] | None:
         """Give the manifest of the unfinished conversion that is here, or None."""
         return _read_json(self._manifest)
@@ -160,8 +150,7 @@ class OutputFolder:
             folder.mkdir(parents=True, exist_ok=True)
         replace_file(self._manifest, json.dumps(manifest).encode())
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keep other conversions out of this folder."""
         self._working.mkdir(parents=True, exist_ok=True)
         in_use = PilarnetError(
@@ -169,8 +158,7 @@ class OutputFolder:
             file=self.path,
             advice="wait for it, or choose another --out",
         )
-        with locked(self._working / "lock", in_use=in_use):
-            yield
+        return locked(self._working / "lock", in_use=in_use)
 
     def begin_task(self, task: int) -> None:
         """Remove what the task wrote when it was begun before: its record, then its shards."""

@@ -87,17 +87,18 @@ def in_small_tasks(*, num_bytes: int = 20_000, delay: float = 0.0) -> list[str]:
     """
     program = f"""
 import time
-from pilarnet_convert import conversion, plan
+from pilarnet_convert import plan
 from pilarnet_convert.cli import convert_command
+from pilarnet_convert.executors import Workers
 plan.TASK_BYTES = {num_bytes}
-completed = conversion.completed
+completed = Workers.completed
 def slowly(items):
     for number, item in enumerate(items):
         time.sleep({delay} if number > 1 else 0)
         yield item
-def delayed(pool, function, items):
-    return completed(pool, function, slowly(items))
-conversion.completed = delayed
+def delayed(workers, function, items):
+    return completed(workers, function, slowly(items))
+Workers.completed = delayed
 convert_command()
 """
     return [sys.executable, "-c", program]

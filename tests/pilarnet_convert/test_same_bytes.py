@@ -66,9 +66,9 @@ def test_any_order_of_completion(
         return SimpleNamespace(done={choose(list(running))})
 
     monkeypatch.setattr(executors, "wait", one_done)
-    monkeypatch.setattr(executors._InProcess, "_max_workers", 3)
     out = tmp_path / "shards"
-    convert([SAMPLE, QUIRKS], out, workers=1, skip_bad_files=skip_bad_files, **OPTIONS)
+    pool = executors._InProcess()
+    convert([SAMPLE, QUIRKS], out, executor=pool, skip_bad_files=skip_bad_files, **OPTIONS)
     found = contents(out)
     assert found == wanted
 
