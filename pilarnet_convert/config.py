@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from pilarnet_convert.executors import num_cores
 from pilarnet_convert.options import OptionError, check_options, documented, option
 from pilarnet_convert.particles import Selection
 from pilarnet_convert.readers import READERS
@@ -74,11 +73,6 @@ class ConvertConfig:
             primaries_only=self.primaries_only,
             splits=_parse_splits(self.splits),
         )
-
-    @property
-    def num_workers(self) -> int:
-        """Processes to use."""
-        return num_cores() if self.workers is None else self.workers
 
     def deciding(self) -> dict[str, Any]:
         """Give the options that decide on the contents of the shards, as JSON values."""

@@ -17,7 +17,6 @@ from pilarnet_convert.errors import PilarnetError
 __all__ = ["Command", "print_line", "progress_bar"]
 
 INTERRUPTED = 130  # what a shell reports for a process ended by Ctrl-C
-_DEBUG = "pilarnet.debug"
 
 
 class Command(click.Command):
@@ -31,69 +30,38 @@ class Command(click.Command):
             help_option_names=["-h", "--help"], show_default=True, max_content_width=100
         )
         super().__init__(*args, **kwargs)
-        self.params += [
-            click.Option(
-                ["--debug"],
-                is_flag=True,
-                expose_value=False,
-                callback=_remember_debug,
-                help="Show the traceback of an error.",
-            ),
-            click.Option(
-                ["--version"],
-                is_flag=True,
-                is_eager=True,
-                expose_value=False,
-                callback=_print_version,
-                help="Show the version and exit.",
-            ),
-        ]
+        debug = click.Option(["--debug"], is_flag=True, help="Show the traceback of an error.")
+        self.params.append(debug)
+        click.version_option(__version__, message="%(prog)s %(version)s")(self)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn what goes wrong into one line and an exit code."""
-        debug = bool(ctx.meta.get(_DEBUG))
+        debug = ctx.params.pop("debug")
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except KeyboardInterrupt:
-            _fail("interrupted; what was finished is kept", INTERRUPTED, debug=debug)
-        except PilarnetError as error:
-            _fail(str(error), error.exit_code, debug=debug)
-        except OSError as error:
-            _fail(_describe_os_error(error), 1, debug=debug)
-        except Exception as error:
-            text = " ".join(str(error).split())
-            _fail(
-                f"internal error: {type(error).__name__}: {text}; run again with --debug for the "
-                "traceback and report it",
-                70,
-                debug=debug,
-            )
+        except (Exception, KeyboardInterrupt) as error:
+            if debug:
+                traceback.print_exc()
+            line, code = _explain(error)
+            click.echo(f"error: {line}", err=True)
+            sys.exit(code)
 
 
-def _remember_debug(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
-    ctx.meta[_DEBUG] = value
-
-
-def _print_version(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
-    if value:
-        click.echo(f"{ctx.info_name} {__version__}")
-        ctx.exit()
-
-
-def _describe_os_error(error: OSError) -> str:
-    where = f"{error.filename}: " if error.filename else ""
-    if error.errno == errno.ENOSPC:
-        return f"{where}no space left on the device; free some and run again"
-    return f"{where}{error.strerror or error}"
-
-
-def _fail(line: str, code: int, *, debug: bool) -> None:
-    if debug:
-        traceback.print_exc()
-    click.echo(f"error: {line}", err=True)
-    sys.exit(code)
+def _explain(error: BaseException) -> tuple[str, int]:
+    """Say in one line what went wrong, and give the exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; what was finished is kept", INTERRUPTED
+    if isinstance(error, PilarnetError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        if error.errno == errno.ENOSPC:
+            return f"{where}no space left on the device; free some and run again", 1
+        return f"{where}{error.strerror or error}", 1
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"internal error: {text}; run again with --debug for the traceback and report it", 70
 
 
 def progress_bar(
@@ -108,14 +76,10 @@ def progress_bar(
 
     Parameters
     ----------
-    iterable : iterable, optional
-        What to iterate over.
-    total : int, optional
-        The number of units to come.
-    unit : str
-        What is counted, e.g. ``"event"``.
-    description : str
-        What is being done, in a word or two.
+    iterable, total : optional
+        What to iterate over; the number of units to come.
+    unit, description : str
+        What is counted, such as ``"event"``; what is being done, in a word or two.
     show : bool
         False hides the bar even on a terminal.
     """

@@ -79,7 +79,7 @@ def convert(
     folder = OutputFolder(Path(out))
     folder.check(resume=resume, overwrite=overwrite)
     files = find_sources([inputs] if isinstance(inputs, str | Path) else inputs)
-    with running_on(executor, workers=config.num_workers) as workers:
+    with running_on(executor, workers=config.workers) as workers:
         sources, unreadable = _look_into(files, config, workers, show_progress=show_progress)
         manifest = describe(sources, config)
         if resume and (finished := folder.root()) is not None:

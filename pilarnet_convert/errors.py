@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,16 +54,8 @@ class PilarnetError(Exception):
 
     def _line(self) -> str:
         d = self.details
-        place = [
-            part
-            for part in (
-                d["file"],
-                None if d["entry"] is None else f"entry {d['entry']}",
-                d["field"],
-            )
-            if part
-        ]
-        line = ": ".join([*place, self.problem])
+        entry = None if d["entry"] is None else f"entry {d['entry']}"
+        line = ": ".join([part for part in (d["file"], entry, d["field"]) if part] + [self.problem])
         facts = [f"{name} {d[name]}" for name in ("expected", "found") if d[name] is not None]
         if facts:
             line += f" ({', '.join(facts)})"
@@ -72,11 +65,7 @@ class PilarnetError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Keyword-only arguments do not survive the default pickling between processes.
-        return (_rebuild, (type(self), self.problem, self.details))
-
-
-def _rebuild(kind: type[PilarnetError], problem: str, details: dict[str, Any]) -> PilarnetError:
-    return kind(problem, **details)
+        return partial(type(self), self.problem, **self.details), ()
 
 
 class InputError(PilarnetError):

@@ -27,7 +27,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from pilarnet_convert.errors import PilarnetError
 
-__all__ = ["Workers", "num_cores", "running_on", "without_main_script"]
+__all__ = ["Workers", "running_on", "without_main_script"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -35,11 +35,6 @@ _Item = TypeVar("_Item")
 
 #: Calls that are submitted ahead to an executor of the user, whose size is not known.
 _IN_FLIGHT: Final = 64
-
-
-def num_cores() -> int:
-    """Count the processors that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,18 +69,19 @@ def _take_finished(running: dict[Future[_T], _Item]) -> Iterator[tuple[_Item, Fu
 
 
 @contextmanager
-def running_on(executor: Executor | None, *, workers: int) -> Iterator[Workers]:
-    """Run tasks on the user's executor, or on so many processes; one task a time needs none.
+def running_on(executor: Executor | None, *, workers: int | None) -> Iterator[Workers]:
+    """Run tasks on the user's executor, or in so many processes, as many as cores by default.
 
-    Workers are forked from a server process that has imported the package and does nothing else,
-    so that they inherit neither threads nor open files, for example of a notebook. They ignore
-    Ctrl-C, and end when this process ends, even if it is killed.
+    One worker is this process. Several are forked from a server process that has imported the
+    package and does nothing else, so that they inherit neither threads nor open files, for example
+    of a notebook. They ignore Ctrl-C and end when this process ends, even if it is killed.
 
     Raises
     ------
     PilarnetError
         If a worker process ends before its task.
     """
+    workers = workers or len(os.sched_getaffinity(0))
     try:
         if executor is not None:
             yield Workers(executor=executor, in_flight=_IN_FLIGHT)

@@ -1,16 +1,16 @@
 """Options of a command, declared once as the fields of a frozen dataclass.
 
 A field ``batch_size`` made by `option` is the flag ``--batch-size`` of the command, the key
-``batch-size`` of a configuration file and an argument in Python. Its default, limits and help text
-are in the field's metadata.
+``batch-size`` of a configuration file and an argument in Python.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 import click
 
@@ -79,15 +79,12 @@ def documented(record: _Record) -> _Record:
     hints = get_type_hints(record)
     lines = [(record.__doc__ or "").rstrip(), "", "    Parameters", "    ----------"]
     for field in dataclasses.fields(record):
-        kind = _type_name(hints[field.name])
+        hint = hints[field.name]
+        kind = str(hint) if get_args(hint) else hint.__name__
         default = "" if field.default is dataclasses.MISSING else f", default {field.default!r}"
         lines += [f"    {field.name} : {kind}{default}", f"        {field.metadata['help']}"]
     record.__doc__ = "\n".join(lines)
     return record
-
-
-def _type_name(hint: Any) -> str:
-    return getattr(hint, "__name__", str(hint)) if not get_args(hint) else str(hint)
 
 
 def check_options(record: Any) -> None:
@@ -112,26 +109,22 @@ def _broken_limit(limits: Any, value: Any) -> str | None:
     """Say what was expected of a value, or None where it is within its limits."""
     if limits["choices"] is not None and value not in limits["choices"]:
         return "one of " + ", ".join(limits["choices"])
-    # "not value >= least" and not "value < least", so that NaN is refused too.
-    if limits["least"] is not None and not value >= limits["least"]:
-        return f"at least {limits['least']}"
-    if limits["above"] is not None and not value > limits["above"]:
-        return f"above {limits['above']}"
-    if limits["most"] is not None and not value <= limits["most"]:
-        return f"at most {limits['most']}"
+    for name, words, holds in _BOUNDS:
+        # Not by the opposite comparison, so that NaN is refused too.
+        if limits[name] is not None and not holds(value, limits[name]):
+            return f"{words} {limits[name]}"
     return None
 
 
-def make_flags(record: type, *, leave_out: tuple[str, ...] = ()) -> list[click.Parameter]:
-    """Make the flags of a command from a record of options.
+_BOUNDS: Final = (
+    ("least", "at least", operator.ge),
+    ("above", "above", operator.gt),
+    ("most", "at most", operator.le),
+)
 
-    Parameters
-    ----------
-    record : type
-        A dataclass whose fields are made by `option`.
-    leave_out : tuple of str
-        Fields that get no flag.
-    """
+
+def make_flags(record: type, *, leave_out: tuple[str, ...] = ()) -> list[click.Parameter]:
+    """Make the flags of a command from a record of options, but for the fields `leave_out`."""
     hints = get_type_hints(record)
     return [
         _make_flag(field, hints[field.name])
@@ -142,20 +135,17 @@ def make_flags(record: type, *, leave_out: tuple[str, ...] = ()) -> list[click.P
 
 def _make_flag(field: dataclasses.Field[Any], hint: Any) -> click.Option:
     kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]
-    name, default = flag(field.name), field.default
+    name, kind, default = flag(field.name), kinds[0], field.default
     if isinstance(default, tuple):
         default = ",".join(map(str, default))
-    kind: Any
     if hint is bool:
-        kind, name = None, f"{name}/--no-{name.removeprefix('--')}"
+        name = f"{name}/--no-{name.removeprefix('--')}"
     elif get_origin(hint) is tuple:
-        kind = _Listed(kinds[0])
+        kind = _Listed(kind)
     elif field.metadata["choices"]:
         kind = click.Choice(field.metadata["choices"])
-    elif kinds[0] is Path:
+    elif kind is Path:
         kind = click.Path(path_type=Path)
-    else:
-        kind = kinds[0]
     # click takes a default of None as given, so a required option must name none.
     settings = (
         {"required": True}
@@ -167,7 +157,6 @@ def _make_flag(field: dataclasses.Field[Any], hint: Any) -> click.Option:
         type=kind,
         metavar=field.metadata["metavar"],
         help=field.metadata["help"],
-        is_flag=hint is bool,
         **settings,
     )
 

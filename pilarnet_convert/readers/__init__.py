@@ -4,11 +4,11 @@
 sources      which files make up a source: folders, globs, the archive's layout
 events       what every reader delivers, and what must hold of it
 larcv2       LArCV2 files, read natively
-products     what must hold of the products (trees) of a LArCV2 source
+products     which file of a LArCV2 source holds which product (tree)
 root_file    ROOT metadata through uproot: where the baskets of a tree lie
 baskets      fetching and decompressing baskets
 decode       from the bytes of baskets to arrays
-dlp          the same events through dlp_opendata_api (dlp_source, dlp_packages)
+dlp          the same events through dlp_opendata_api (dlp_files, dlp_packages)
 ============ ===================================================================
 """
 
@@ -29,14 +29,7 @@ READERS = tuple(_INDEXERS)
 
 
 def index_source(files: SourceFiles, *, reader: str) -> Source:
-    """Look into the files of a source.
-
-    Parameters
-    ----------
-    files : SourceFiles
-        The source.
-    reader : str
-        One of `READERS`.
+    """Look into the files of a source with one of `READERS`.
 
     Raises
     ------

@@ -8,7 +8,9 @@ errors. The native reader needs none of the three packages.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -16,12 +18,16 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.ragged import offsets_of
+from pilarnet_convert.readers.dlp_files import Chain, baskets, list_products
 from pilarnet_convert.readers.dlp_packages import load_packages, quiet
-from pilarnet_convert.readers.dlp_source import PRODUCTS, DlpSource, index_dlp, open_reader
-from pilarnet_convert.readers.events import Events
+from pilarnet_convert.readers.events import Events, Source
+from pilarnet_convert.readers.products import common_length, find_products
 
 __all__ = ["DlpReader", "DlpSource", "index_dlp"]
 
+#: The products that are read: the voxels of every particle, and the particles.
+_PRODUCTS: Final = ("cluster3d_mcst", "particle_mcst")
+_VOXEL_BRANCH: Final = "_voxel_vv._voxel_v"
 _INT32_MAX: Final = 2**31 - 1
 
 #: What is taken of a particle, in the order of `_particle_row`.
@@ -39,6 +45,69 @@ _ROW: Final = np.dtype(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class DlpSource(Source):
+    """A source as ROOT and dlp_opendata_api know it.
+
+    Attributes
+    ----------
+    clusters, particles : str
+        Paths of the files of the two products.
+    basket_entries, basket_bytes : tuple of int
+        What `basket_borders` gives.
+    """
+
+    clusters: str
+    particles: str
+    basket_entries: tuple[int, ...]
+    basket_bytes: tuple[int, ...]
+
+    def open(self) -> DlpReader:
+        """Open its files."""
+        return DlpReader(self)
+
+    def basket_borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where baskets of voxels begin and end, see `Source`."""
+        return np.array(self.basket_entries, np.int64), np.array(self.basket_bytes, np.int64)
+
+
+def index_dlp(name: str, files: Sequence[Path]) -> DlpSource:
+    """Find the two products in a source's files, as `index_larcv2` does.
+
+    Raises
+    ------
+    MissingDependencyError
+        If one of the packages is missing.
+    InputError
+        As `index_larcv2`.
+    """
+    packages = load_packages()
+
+    def look(file: Path, trees: Sequence[str]) -> tuple[str, dict[str, Path], list[str]]:
+        uuid, products = list_products(packages, file)
+        names = [f"{product}_tree" for product in products]
+        return uuid, {tree: file for tree in trees if tree in names}, names
+
+    trees = [f"{product}_tree" for product in _PRODUCTS]
+    found, used = find_products(files, trees, look)
+    clusters, particles = paths = [str(found[tree]) for tree in trees]
+    with quiet(packages.root):
+        counts = [Chain(packages, *of).num_entries() for of in zip(_PRODUCTS, paths, strict=True)]
+    num_entries = common_length(dict(zip(trees, counts, strict=True)), file=files[0])
+    entries, num_bytes = baskets(
+        packages, found[trees[0]], tree=trees[0], branch=_VOXEL_BRANCH, num_entries=num_entries
+    )
+    return DlpSource(
+        name=name,
+        files=used,
+        num_entries=num_entries,
+        clusters=clusters,
+        particles=particles,
+        basket_entries=entries,
+        basket_bytes=num_bytes,
+    )
+
+
 class DlpReader:
     """Reads ranges of the events of a source; the counterpart of `Larcv2Reader`.
 
@@ -53,16 +122,16 @@ class DlpReader:
         self._packages = load_packages()
         paths = (source.clusters, source.particles)
         with quiet(self._packages.root):
-            self._readers = {
-                product: open_reader(self._packages, product, path)
-                for product, path in zip(PRODUCTS, paths, strict=True)
-            }
+            self._chains = [
+                Chain(self._packages, product, path)
+                for product, path in zip(_PRODUCTS, paths, strict=True)
+            ]
 
     def __enter__(self) -> DlpReader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._readers.clear()  # ROOT closes the files with the chains
+        self._chains.clear()  # ROOT closes the files with the chains
 
     def read(self, start: int, stop: int) -> Events:
         """Read the events ``start`` to ``stop``, end excluded.
@@ -107,17 +176,15 @@ class DlpReader:
         )
 
     def _event(self, entry: int) -> tuple[Any, Any]:
-        """Load one event; the chains of the products move independently, so their ids decide."""
-        for reader in self._readers.values():
-            reader.read(entry)
-        clusters, particles = (self._readers[p].data(p) for p in PRODUCTS)
+        """Load one event of both products, which their ids must show to be the same."""
+        clusters, particles = (chain.read(entry) for chain in self._chains)
         if _event_id(clusters) != _event_id(particles):
             raise InputError(
                 "the products hold different events",
                 file=self.source.particles,
                 entry=entry,
-                field=f"{PRODUCTS[1]}_tree",
-                expected=f"run, subrun, event {_event_id(clusters)} as in {PRODUCTS[0]}_tree",
+                field=f"{_PRODUCTS[1]}_tree",
+                expected=f"run, subrun, event {_event_id(clusters)} as in {_PRODUCTS[0]}_tree",
                 found=f"{_event_id(particles)}",
                 advice="take both products from the same production",
             )

@@ -1,7 +1,7 @@
 """ROOT, LArCV2 and dlp_opendata_api: found, imported, and kept from printing.
 
-Each of the three is had by hand, in its own way, and each fails in its own way; a user who asks
-for them is told which one is missing before any of them gets to speak.
+Each of the three is installed by hand. A user who asks for them is told which ones are missing
+before any of them is imported.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ __all__ = ["Packages", "load_packages", "quiet"]
 
 _NATIVE: Final = "or leave --reader dlp out: the native reader needs none of them"
 
-#: How each package is had, in the order in which they need each other.
+#: How to get each package, in the order in which they need each other.
 _PACKAGES: Final = {
     "ROOT": "install ROOT with PyROOT (https://root.cern/install) and source its thisroot.sh",
     "larcv": "build https://github.com/DeepLearnPhysics/larcv2 and source its configure.sh",
     "osf": "clone https://github.com/DeepLearnPhysics/dlp_opendata_api and add the clone to "
     "PYTHONPATH",
 }
-#: Files by which another package of the same name is told from the one that is meant.
-_STRANGERS: Final = {
-    "larcv": ("queueloader.py", "this is LArCV3, which reads HDF5, not LArCV2"),
-    "osf": ("!analysis_apis.py", "this is another package named osf, not dlp_opendata_api"),
+#: A file that tells another package of the same name from the one that is meant, and whether it is
+#: there in the other one.
+_OTHERS: Final = {
+    "larcv": ("queueloader.py", True, "this is LArCV3, which reads HDF5, not LArCV2"),
+    "osf": ("analysis_apis.py", False, "this is another package named osf, not dlp_opendata_api"),
 }
 
 
@@ -63,10 +64,9 @@ def load_packages() -> Packages:
             "not on Python's path",
             advice=f"{', '.join(_PACKAGES[name] for name in missing)}, {_NATIVE}",
         )
-    for name, (pattern, problem) in _STRANGERS.items():
+    for name, (file, in_other, problem) in _OTHERS.items():
         folders = [Path(p) for p in getattr(specs[name], "submodule_search_locations", None) or ()]
-        found = any(True for folder in folders for _ in folder.glob(pattern.removeprefix("!")))
-        if found != pattern.startswith("!"):
+        if any((folder / file).exists() for folder in folders) == in_other:
             where = ", ".join(map(str, folders)) or getattr(specs[name], "origin", None)
             raise MissingDependencyError(
                 problem, file=where, field=name, advice=f"{_PACKAGES[name]}, {_NATIVE}"
@@ -76,8 +76,8 @@ def load_packages() -> Packages:
     root.PyConfig.IgnoreCommandLineOptions = True
     root.gROOT.SetBatch(True)
     larcv = getattr(_import("larcv"), "larcv", None)
-    # Naming this class loads the functions over numpy; they stand beside older ones of the same
-    # names, so that one without a namesake tells whether they are there.
+    # `load_pyutil` loads the functions that take numpy arrays. Some have older namesakes without;
+    # `fill_3d_voxels` has none, so that it tells whether they are there.
     if not hasattr(larcv, "load_pyutil") or not hasattr(larcv, "fill_3d_voxels"):
         raise MissingDependencyError(
             "this LArCV2 was built without numpy",

@@ -18,7 +18,7 @@ from pilarnet_convert.errors import InputError
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.baskets import BasketReader
 from pilarnet_convert.readers.events import Events, Source
-from pilarnet_convert.readers.products import common_length, refuse_missing
+from pilarnet_convert.readers.products import common_length, find_products
 from pilarnet_convert.readers.root_file import Layout, TreeIndex, index_trees
 
 __all__ = ["Larcv2Reader", "Larcv2Source", "index_larcv2"]
@@ -81,7 +81,7 @@ class Larcv2Source(Source):
 
 
 def index_larcv2(name: str, files: Sequence[Path]) -> Larcv2Source:
-    """Find the two products in a source's files and locate what will be read of them.
+    """Locate in a source's files what will be read of the two products.
 
     Parameters
     ----------
@@ -97,27 +97,15 @@ def index_larcv2(name: str, files: Sequence[Path]) -> Larcv2Source:
         events, or the products differ in length.
     """
     wanted = {CLUSTER_TREE: _CLUSTER_BRANCHES, PARTICLE_TREE: _PARTICLE_BRANCHES}
-    found: dict[str, TreeIndex] = {}
-    used: dict[str, tuple[str, int, str]] = {}
-    present: list[str] = []
-    for file in files:
-        missing = {tree: branches for tree, branches in wanted.items() if tree not in found}
-        if not missing:
-            break
-        uuid, indices, keys = index_trees(file, missing)
-        present += [f"{key} ({file.name})" for key in keys]
-        for tree, index in indices.items():
-            found[tree] = index
-            used[tree] = (file.name, file.stat().st_size, uuid)
-    refuse_missing([tree for tree in wanted if tree not in found], file=files[0], present=present)
+    found, used = find_products(
+        files, wanted, lambda file, trees: index_trees(file, {tree: wanted[tree] for tree in trees})
+    )
     _require_branches(found[CLUSTER_TREE], tuple(_CLUSTER_BRANCHES))
     _require_branches(found[PARTICLE_TREE], _PARTICLE_REQUIRED)
-    lengths = {tree: found[tree].num_entries for tree in wanted}
-    num_entries = common_length(lengths, file=files[0])
     return Larcv2Source(
         name=name,
-        files=tuple(dict.fromkeys(used[tree] for tree in wanted)),
-        num_entries=num_entries,
+        files=used,
+        num_entries=common_length({t: found[t].num_entries for t in wanted}, file=files[0]),
         clusters=found[CLUSTER_TREE],
         particles=found[PARTICLE_TREE],
     )

@@ -1,32 +1,67 @@
-"""What must hold of the products of a source, whichever reader looks into its files."""
+"""Finding the products (trees) of a source in its files, whichever reader looks into them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from pilarnet_convert.errors import InputError
 
-__all__ = ["common_length", "refuse_missing"]
+__all__ = ["common_length", "find_products"]
+
+_Found = TypeVar("_Found")
 
 
-def refuse_missing(trees: Sequence[str], *, file: Path, present: Sequence[str]) -> None:
-    """Refuse a source that lacks trees.
+def find_products(
+    files: Sequence[Path],
+    trees: Iterable[str],
+    look: Callable[[Path, Sequence[str]], tuple[str, Mapping[str, _Found], Iterable[str]]],
+) -> tuple[dict[str, _Found], tuple[tuple[str, int, str], ...]]:
+    """Find trees in the files of a source; the first file that has one provides it.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        The files, the one that the user named first.
+    trees : iterable of str
+        The trees wanted.
+    look : function of a file and the trees still wanted
+        Gives the UUID of the file, what it found of these trees, and the names of all its trees.
+
+    Returns
+    -------
+    found : dict
+        What `look` found of each tree.
+    used : tuple of (name, size in bytes, UUID)
+        The files that provide the trees, in the order of `trees`.
 
     Raises
     ------
     InputError
-        If `trees`, the missing ones, are not empty; `present` says what is there instead.
+        If a tree is in none of the files.
     """
-    if trees:
+    found: dict[str, _Found] = {}
+    used: dict[str, tuple[str, int, str]] = {}
+    present: list[str] = []
+    missing = list(trees)
+    for file in files:
+        if missing:
+            uuid, here, names = look(file, missing)
+            found |= here
+            used |= dict.fromkeys(here, (file.name, file.stat().st_size, uuid))
+            present += [f"{name} ({file.name})" for name in names]
+            missing = [tree for tree in missing if tree not in here]
+    if missing:
         raise InputError(
             "a product is missing",
-            file=file,
-            field=trees[0],
+            file=files[0],
+            field=missing[0],
             found=", ".join(present) or "an empty file",
             advice="put the file that holds it beside this one, in cluster/ or particle/ "
             "as in the archive",
         )
+    return found, tuple(dict.fromkeys(used[tree] for tree in trees))
 
 
 def common_length(lengths: Mapping[str, int], *, file: Path) -> int:

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import google_crc32c
 import numpy as np
@@ -134,8 +134,8 @@ class ArrayFile:
 
     Parameters
     ----------
-    path : Path
-        The data file.
+    open_file : callable
+        Opens the data file to read bytes.
     shape : tuple of int
         Shape of the array, at least one row.
     dtype : str
@@ -151,12 +151,19 @@ class ArrayFile:
         If it cannot be read.
     """
 
-    def __init__(self, path: Path, *, shape: tuple[int, ...], dtype: str, check: FileCheck) -> None:
-        self.path, self.shape, self.dtype, self.check = path, shape, np.dtype(dtype), check
+    def __init__(
+        self,
+        open_file: Callable[[], BinaryIO],
+        *,
+        shape: tuple[int, ...],
+        dtype: str,
+        check: FileCheck,
+    ) -> None:
+        self._open, self.shape, self.dtype, self.check = open_file, shape, np.dtype(dtype), check
         self._chunk_rows = min(CHUNK_ROWS, shape[0])
         num_chunks = -(-shape[0] // self._chunk_rows)
-        with path.open("rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
+        with self._open() as stream:
+            size = stream.seek(0, os.SEEK_END)
             if size != check.size:
                 raise ValueError(f"{check.size} bytes expected, {size} found")
             stream.seek(-(16 * num_chunks + 4), os.SEEK_END)
@@ -198,7 +205,7 @@ class ArrayFile:
 
     def _packed(self, first: int, last: int) -> list[bytes]:
         """Read the chunks `first` to `last`, end included, and check them."""
-        with self.path.open("rb") as stream:
+        with self._open() as stream:
             if len(self._bounds) == 2:  # the whole file: another one of the same size is noticed
                 data = stream.read()
                 if FileCheck.of(data) != self.check:

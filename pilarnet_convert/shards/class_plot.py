@@ -8,7 +8,7 @@ import numpy as np
 
 from pilarnet_convert.pictures import hide_frames, new_figure, save_figure
 from pilarnet_convert.shards.reader import Shards
-from pilarnet_convert.shards.statistics import particle_columns
+from pilarnet_convert.shards.statistics import particle_table
 from pilarnet_convert.species import CLASS_NAMES, CLASSES, COLOURS, PUBLISHED_COUNTS
 
 __all__ = ["plot_classes"]
@@ -32,13 +32,9 @@ def plot_classes(shards: Shards, path: Path) -> None:
         If the path ends otherwise.
     """
     figure = new_figure(13, 4.2)
-    columns = particle_columns(shards)
-    every = {
-        name: np.concatenate([split[name] for split in columns.values()])
-        for name in ("label", "num_voxels", "energy_deposit")
-    }
+    particles = particle_table(shards)
     counts, voxels, energy = figure.subplots(1, 3)
-    found = np.array([np.count_nonzero(every["label"] == c.label) for c in CLASSES])
+    found = np.array([np.count_nonzero(particles["label"] == c.label) for c in CLASSES])
     published = np.array([PUBLISHED_COUNTS[name] for name in CLASS_NAMES], float)
     counts.bar(CLASS_NAMES, found, color=[COLOURS[name] for name in CLASS_NAMES], width=0.7)
     counts.plot(
@@ -57,14 +53,14 @@ def plot_classes(shards: Shards, path: Path) -> None:
         (voxels, "num_voxels", "voxels", "voxels of a particle"),
         (energy, "energy_deposit", "deposited energy [MeV]", "deposited energy of a particle"),
     ):
-        values = every[column]
+        values = particles[column].to_numpy()
         positive = values[np.isfinite(values) & (values > 0)]
         if len(positive):
             num_bins = int(np.clip(np.sqrt(len(positive)), 8, 40))
             bins = np.geomspace(positive.min(), positive.max() * 1.001, num_bins + 1)
             for species in CLASSES:
                 axes.hist(
-                    values[every["label"] == species.label],
+                    values[particles["label"] == species.label],
                     bins=bins,
                     histtype="step",
                     linewidth=1.8,

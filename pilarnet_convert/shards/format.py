@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 __all__ = [
@@ -57,16 +58,12 @@ class ArraySpec:
         return {"meaning": self.meaning} | ({"unit": self.unit} if self.unit else {})
 
 
-_VECTOR: Final = ("particle", "axis")
-_VOXEL_INDEX: Final = ArraySpec(
-    dtype="uint16", dimensions=("voxel",), unit="voxel", meaning="index inside the event's cube"
-)
+_voxel_index = partial(ArraySpec, dtype="uint16", dimensions=("voxel",), unit="voxel")
+_vector = partial(ArraySpec, dtype="float32", dimensions=("particle", "axis"))
 
 #: Arrays with a row a voxel.
 VOXEL_ARRAYS: Final = {
-    "x": _VOXEL_INDEX,
-    "y": _VOXEL_INDEX,
-    "z": _VOXEL_INDEX,
+    **{axis: _voxel_index(meaning="index inside the event's cube") for axis in "xyz"},
     "energy": ArraySpec(
         dtype="float32",
         dimensions=("voxel",),
@@ -89,21 +86,10 @@ PARTICLE_ARRAYS: Final = {
     ),
     "energy_init": ArraySpec(dtype="float32", unit="MeV", meaning="total energy, with the mass"),
     "energy_deposit": ArraySpec(dtype="float32", unit="MeV", meaning="energy deposited"),
-    "momentum": ArraySpec(
-        dtype="float32", dimensions=_VECTOR, unit="MeV/c", meaning="momentum at creation"
-    ),
-    "start": ArraySpec(
-        dtype="float32", dimensions=_VECTOR, unit="cm", meaning="first step in the volume"
-    ),
-    "end": ArraySpec(
-        dtype="float32", dimensions=_VECTOR, unit="cm", meaning="last step in the volume"
-    ),
-    "origin": ArraySpec(
-        dtype="float32",
-        dimensions=_VECTOR,
-        unit="cm",
-        meaning="corner of the event's cube at voxel 0",
-    ),
+    "momentum": _vector(unit="MeV/c", meaning="momentum at creation"),
+    "start": _vector(unit="cm", meaning="first step in the volume"),
+    "end": _vector(unit="cm", meaning="last step in the volume"),
+    "origin": _vector(unit="cm", meaning="corner of the event's cube at voxel 0"),
     "track_id": ArraySpec(dtype="int64", meaning="Geant4 track"),
     "parent_track_id": ArraySpec(
         dtype="int64", meaning="track of the parent; a primary names itself"
@@ -128,8 +114,8 @@ def shard_name(split: str, task: int) -> str:
 class FileCheck(NamedTuple):
     """The size of a file in bytes and its CRC-32, as zlib computes it.
 
-    Not the CRC-32C that Zarr puts behind each chunk: the CRC of data followed by their own CRC is
-    the same for all data, and so would not tell two data files of one size apart.
+    It is not CRC-32C, which Zarr puts behind each chunk: the CRC of data followed by their own CRC
+    is the same for all data, and would not tell two files of one size apart.
     """
 
     size: int
@@ -163,15 +149,10 @@ class ShardEntry:
     counts: Mapping[str, int]
     files: Mapping[str, FileCheck]
 
-    def num_rows(self, array: str) -> int:
-        """Count the rows of an array of this shard."""
-        if array in VOXEL_ARRAYS:
-            return self.voxels
-        return self.particles + (array == "offset")
-
     def shape(self, array: str) -> tuple[int, ...]:
         """Give the shape of an array of this shard."""
-        return (self.num_rows(array), *ARRAYS[array].row_shape)
+        rows = self.voxels if array in VOXEL_ARRAYS else self.particles + (array == "offset")
+        return (rows, *ARRAYS[array].row_shape)
 
     def to_json(self) -> dict[str, Any]:
         """Give the entry as JSON values."""

@@ -1,14 +1,14 @@
-"""Opening a set of shards, and reading blocks of particles from them."""
+"""Opening a set of shards, and reading blocks of particles from it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,14 +127,17 @@ class Shard:
     def _rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
         with _damage_reported(self.path, field=name):
             if name not in self._files:
-                spec = ARRAYS[name]
                 self._files[name] = ArrayFile(
-                    self.path / SHARD_FILES[name],
+                    partial(_open, self.path / SHARD_FILES[name]),
                     shape=self.entry.shape(name),
-                    dtype=spec.dtype,
+                    dtype=ARRAYS[name].dtype,
                     check=self.entry.files[name],
                 )
             return self._files[name][start:stop]
+
+
+def _open(path: Path) -> BinaryIO:
+    return path.open("rb")
 
 
 class Shards:
@@ -182,10 +185,6 @@ def open_shards(path: str | Path) -> Shards:
     ----------
     path : str or Path
         What ``pilarnet-convert --out`` made.
-
-    Returns
-    -------
-    Shards
 
     Raises
     ------

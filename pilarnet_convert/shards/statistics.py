@@ -17,7 +17,7 @@ from pilarnet_convert.shards.format import REJECTIONS, SPLITS
 from pilarnet_convert.shards.reader import Shards, open_shards
 from pilarnet_convert.species import CLASSES, PUBLISHED_COUNTS
 
-__all__ = ["PERCENTILES", "Statistics", "particle_columns", "statistics"]
+__all__ = ["PERCENTILES", "Statistics", "particle_table", "statistics"]
 
 PERCENTILES = (5, 50, 95)
 
@@ -71,10 +71,6 @@ def statistics(shards: Shards | str | Path, *, show_progress: bool = False) -> S
     show_progress : bool
         Show a bar over shards on the terminal.
 
-    Returns
-    -------
-    Statistics
-
     Raises
     ------
     ShardError
@@ -82,7 +78,7 @@ def statistics(shards: Shards | str | Path, *, show_progress: bool = False) -> S
     """
     if not isinstance(shards, Shards):
         shards = open_shards(shards)
-    particles = particle_columns(shards, show_progress=show_progress)
+    particles = particle_table(shards, show_progress=show_progress)
     tally = shards.attributes["statistics"]
     counts = {"written": sum(sum(row.values()) for row in tally["particles_written"].values())}
     counts |= tally["clusters_rejected"]
@@ -104,56 +100,42 @@ def statistics(shards: Shards | str | Path, *, show_progress: bool = False) -> S
     )
 
 
-def particle_columns(
-    shards: Shards, *, show_progress: bool = False
-) -> dict[str, dict[str, NDArray[Any]]]:
-    """Read the label, the number of voxels and the deposited energy (MeV) of every particle.
-
-    Returns
-    -------
-    dict of split to dict of ``label``, ``num_voxels``, ``energy_deposit``
-        Arrays with a row a particle.
-    """
-    total = len(shards.attributes["shards"])
-    columns: dict[str, dict[str, NDArray[Any]]] = {}
-    with progress_bar(total=total, unit="shard", description="counting", show=show_progress) as bar:
-        for split in SPLITS:
-            parts: dict[str, list[NDArray[Any]]] = {
-                "label": [np.empty(0, np.int8)],
-                "num_voxels": [np.empty(0, np.int64)],
-                "energy_deposit": [np.empty(0, np.float32)],
-            }
-            for shard in shards.splits[split]:
-                block = shard.read(["label", "energy_deposit"])
-                parts["label"].append(block["label"])
-                parts["energy_deposit"].append(block["energy_deposit"])
-                parts["num_voxels"].append(np.diff(shard.offset))
-                bar.update()
-            columns[split] = {name: np.concatenate(part) for name, part in parts.items()}
-    return columns
-
-
-def _class_rows(particles: dict[str, dict[str, NDArray[Any]]]) -> Iterator[dict[str, Any]]:
-    published = sum(PUBLISHED_COUNTS.values())
-    everything = {
-        name: np.concatenate([columns[name] for columns in particles.values()])
-        for name in ("label", "num_voxels", "energy_deposit")
+def particle_table(shards: Shards, *, show_progress: bool = False) -> pd.DataFrame:
+    """Read ``split``, ``label``, ``num_voxels`` and ``energy_deposit`` (MeV) of every particle."""
+    every = [(split, shard) for split in SPLITS for shard in shards.splits[split]]
+    table = {
+        "split": [np.empty(0, object)],
+        "label": [np.empty(0, np.int8)],
+        "num_voxels": [np.empty(0, np.int64)],
+        "energy_deposit": [np.empty(0, np.float32)],
     }
-    for split, columns in {**particles, "all": everything}.items():
-        total = len(columns["label"])
+    for split, shard in progress_bar(
+        every, unit="shard", description="counting", show=show_progress
+    ):
+        block = shard.read(["label", "energy_deposit"])
+        table["split"].append(np.full(shard.num_particles, split, object))
+        table["label"].append(block["label"])
+        table["num_voxels"].append(np.diff(shard.offset))
+        table["energy_deposit"].append(block["energy_deposit"])
+    return pd.DataFrame({name: np.concatenate(parts) for name, parts in table.items()})
+
+
+def _class_rows(particles: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    published = sum(PUBLISHED_COUNTS.values())
+    for split in (*SPLITS, "all"):
+        rows = particles if split == "all" else particles[particles["split"] == split]
         for species in (*CLASSES, None):
-            chosen = slice(None) if species is None else columns["label"] == species.label
-            count = len(columns["label"][chosen])
+            chosen = rows if species is None else rows[rows["label"] == species.label]
             yield {
                 "split": split,
                 "class": "all" if species is None else species.name,
-                "count": count,
-                "fraction": count / total if total else 0.0,
+                "count": len(chosen),
+                "fraction": len(chosen) / len(rows) if len(rows) else 0.0,
                 "published_fraction": (
                     1.0 if species is None else PUBLISHED_COUNTS[species.name] / published
                 ),
-                **_percentiles("voxels", columns["num_voxels"][chosen]),
-                **_percentiles("energy_mev", columns["energy_deposit"][chosen]),
+                **_percentiles("voxels", chosen["num_voxels"].to_numpy()),
+                **_percentiles("energy_mev", chosen["energy_deposit"].to_numpy()),
             }
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pilarnet_convert.console import progress_bar
-from pilarnet_convert.errors import ShardError
-from pilarnet_convert.shards.array import SHARD_FILES
+from pilarnet_convert.shards.array import SHARD_FILES, ArrayFile
 from pilarnet_convert.shards.format import ARRAYS, SPLITS, FileCheck, ShardEntry
 from pilarnet_convert.shards.reader import Shard, Shards, read_root_attributes
 from pilarnet_convert.shards.writer import (
@@ -54,14 +54,11 @@ def verify(path: str | Path, *, show_progress: bool = False) -> list[str]:
             f"{path / 'zarr.json'}: the checksum of the attributes does not hold (expected "
             f"{attributes.get('checksum')}, found {found})"
         ]
-    shards = Shards(path, attributes)
-    every = [shard for split in SPLITS for shard in shards.splits[split]]
-    faults = [f"{path}: {fault}" for fault in _layout_faults(path, {s.name for s in every})]
-    for shard in progress_bar(every, unit="shard", description="verifying", show=show_progress):
-        file_faults = list(_file_faults(shard.path, shard.entry))
-        found_faults = file_faults or _value_faults(shard, attributes)
-        faults += [f"{shard.path}: {fault}" for fault in found_faults]
-    return faults + [f"{path}: {fault}" for fault in _total_faults(attributes, every)]
+    shards = [s for of_split in Shards(path, attributes).splits.values() for s in of_split]
+    faults = [f"{path}: {fault}" for fault in _layout_faults(path, {s.name for s in shards})]
+    for shard in progress_bar(shards, unit="shard", description="verifying", show=show_progress):
+        faults += [f"{shard.path}: {fault}" for fault in _shard_faults(shard, attributes)]
+    return faults + [f"{path}: {fault}" for fault in _total_faults(attributes, shards)]
 
 
 def _layout_faults(path: Path, names: set[str]) -> Iterator[str]:
@@ -81,25 +78,30 @@ def _read(file: Path) -> bytes | None:
         return None
 
 
-def _file_faults(folder: Path, entry: ShardEntry) -> Iterator[str]:
+def _shard_faults(shard: Shard, attributes: dict[str, Any]) -> list[str]:
+    """Check the files of a shard, and their values if the files are those that were written."""
+    data = {name: _read(shard.path / file) for name, file in SHARD_FILES.items()}
+    faults = list(_file_faults(shard.path, shard.entry, data))
+    return faults or list(_value_faults(shard.entry, data, attributes))
+
+
+def _file_faults(folder: Path, entry: ShardEntry, data: dict[str, bytes | None]) -> Iterator[str]:
     """Compare the files of a shard with what the root says of them."""
-    files = {file: name for name, file in SHARD_FILES.items()}
-    metadata = {Path(array, "zarr.json"): array for array in ARRAYS}
-    for file, name in files.items():
-        data = _read(folder / file)
-        if data is None:
+    for name, file in SHARD_FILES.items():
+        expected, content = entry.files[name], data[name]
+        if content is None:
             yield f"{file}: missing"
-        elif (check := FileCheck.of(data)) != entry.files[name]:
-            expected = entry.files[name]
+        elif (found := FileCheck.of(content)) != expected:
             yield (
                 f"{file}: expected {expected.size} bytes with the checksum {expected.crc32:08x}, "
-                f"found {check.size} with {check.crc32:08x}"
+                f"found {found.size} with {found.crc32:08x}"
             )
-    for file, array in metadata.items():
+    metadata = {array: Path(array, "zarr.json") for array in ARRAYS}
+    for array, file in metadata.items():
         if fault := _metadata_fault(_read(folder / file), shard_array_metadata(entry, array)):
             yield f"{array}: {fault}"
-    found = {path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()}
-    for extra in sorted(found - files.keys() - metadata.keys()):
+    files = {path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()}
+    for extra in sorted(files - {*SHARD_FILES.values(), *metadata.values()}):
         yield f"{extra}: a file that the root does not list"
 
 
@@ -115,30 +117,36 @@ def _metadata_fault(data: bytes | None, expected: dict[str, Any]) -> str | None:
         return "the metadata are missing or damaged"
 
 
-def _value_faults(shard: Shard, attributes: dict[str, Any]) -> list[str]:
-    """Check the values of a shard whose files are those that were written."""
-    try:
-        arrays = shard.read()
-        return list(_inconsistencies(shard, arrays, attributes))
-    except ShardError as error:
-        return [f"{error.details['field']}: {error.problem} ({error.details['found']})"]
-
-
-def _inconsistencies(
-    shard: Shard, arrays: dict[str, NDArray[Any]], attributes: dict[str, Any]
+def _value_faults(
+    entry: ShardEntry, data: dict[str, bytes | None], attributes: dict[str, Any]
 ) -> Iterator[str]:
-    if np.any(np.diff(arrays["offset"]) <= 0):
-        yield "offset: a particle has no voxels"
+    """Check the values in files whose checksums hold."""
+    arrays = {}
+    for name, spec in ARRAYS.items():
+        try:
+            arrays[name] = ArrayFile(
+                partial(io.BytesIO, data[name] or b""),
+                shape=entry.shape(name),
+                dtype=spec.dtype,
+                check=entry.files[name],
+            )[:]
+        except (ValueError, RuntimeError) as error:
+            yield f"{name}: {error}"
+            return
+    offset = arrays["offset"]
+    if offset[0] != 0 or offset[-1] != entry.voxels or np.any(np.diff(offset) <= 0):
+        yield "offset: the offsets do not describe the voxels of particles that have some"
     found = {c.name: int(np.count_nonzero(arrays["label"] == c.label)) for c in CLASSES}
-    if found != shard.counts:
-        yield f"label: expected counts {shard.counts}, found {found}"
+    if found != entry.counts:
+        yield f"label: expected counts {entry.counts}, found {found}"
     allowed = [(code, c.label) for c in CLASSES for code in c.pdg_codes]
     pairs = np.unique(np.stack([arrays["pdg"], arrays["label"]], 1), axis=0).tolist()
     for pdg, label in pairs:
         if (pdg, label) not in allowed:
             yield f"label: PDG code {pdg} has the label {label}"
     limits = np.max([geometry["voxels"] for geometry in attributes["geometry"]], axis=0)
-    lengths = {"process": len(shard.process_names), "source": len(attributes["sources"])}
+    process_names = json.loads(data["zarr.json"] or b"")["attributes"]["process_names"]
+    lengths = {"process": len(process_names), "source": len(attributes["sources"])}
     for name, length in {**dict(zip("xyz", limits, strict=True)), **lengths}.items():
         low, high = arrays[name].min(), arrays[name].max()
         if low < 0 or high >= length:

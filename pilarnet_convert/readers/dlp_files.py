@@ -1,0 +1,110 @@
+"""LArCV2 files as ROOT and dlp_opendata_api open them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from pilarnet_convert.errors import InputError
+from pilarnet_convert.ragged import offsets_of
+from pilarnet_convert.readers.dlp_packages import Packages, quiet
+from pilarnet_convert.readers.root_file import check_header
+
+__all__ = ["Chain", "baskets", "list_products"]
+
+_FETCH_AGAIN: Final = "fetch or copy the file again"
+
+
+def _open_file(packages: Packages, path: Path) -> Any:
+    try:
+        file = packages.root.TFile.Open(str(path))
+    except OSError:  # what recent releases of PyROOT raise; older ones return a null pointer
+        file = None
+    if not file or file.IsZombie():
+        raise InputError("ROOT cannot read it", file=path, advice=_FETCH_AGAIN)
+    return file
+
+
+def list_products(packages: Packages, path: Path) -> tuple[str, Sequence[str]]:
+    """Give the UUID of a file and the names of its products, without ``_tree``.
+
+    Raises
+    ------
+    InputError
+        If ROOT cannot read the file.
+    """
+    check_header(path)
+    with quiet(packages.root):
+        file = _open_file(packages, path)
+        uuid = str(file.GetUUID().AsString())
+        file.Close()
+        return uuid, list(packages.osf.list_data(str(path)))
+
+
+def baskets(
+    packages: Packages, path: Path, *, tree: str, branch: str, num_entries: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Give the entry where each basket of a branch begins, and the bytes before it, with the ends.
+
+    Where there is no such branch, each entry stands for a basket of a byte.
+    """
+    with quiet(packages.root):
+        file = _open_file(packages, path)
+        found = file.Get(tree).GetBranch(branch)
+        if found:
+            count = int(found.GetWriteBasket())
+            entries = [int(found.GetBasketEntry()[i]) for i in range(count + 1)]
+            num_bytes = [int(found.GetBasketBytes()[i]) for i in range(count)]
+        else:  # written without splitting: one event is as good as the next
+            entries, num_bytes = list(range(num_entries + 1)), [1] * num_entries
+        file.Close()
+    if entries[-1] != num_entries:  # the last basket lies inside the metadata of the tree
+        entries.append(num_entries)
+        num_bytes.append(1)
+    return tuple(entries), tuple(offsets_of(np.array(num_bytes)).tolist())
+
+
+class Chain:
+    """One product of one file.
+
+    A ``data_reader`` of several products counts the entries of the first alone, and keeps a
+    failure of ROOT to itself, so each product has its own, and its chain is read here.
+    """
+
+    def __init__(self, packages: Packages, product: str, path: str) -> None:
+        self._product, self._path = product, path
+        self._reader = packages.osf.data_reader()
+        self._reader.add_data(product)
+        self._reader.add_file(path)
+
+    def num_entries(self) -> int:
+        """Count the entries."""
+        return int(self._reader.entry_count())
+
+    def read(self, entry: int) -> Any:
+        """Load an entry; ROOT would leave the event before in place of a damaged one.
+
+        Raises
+        ------
+        InputError
+            If ROOT cannot read it.
+        """
+        (chain,) = self._reader._chains
+        found = None
+        try:
+            num_bytes = chain.GetEntry(entry)
+        except Exception as error:  # an exception of C++, which has no Python class to name
+            num_bytes, found = -1, type(error).__name__
+        if num_bytes <= 0:
+            raise InputError(
+                "the file is damaged here",
+                file=self._path,
+                entry=entry,
+                field=f"{self._product}_tree",
+                found=found,
+                advice=_FETCH_AGAIN,
+            )
+        return getattr(chain, f"{self._product}_branch")
