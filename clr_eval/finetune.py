@@ -22,7 +22,7 @@ from clr_train.batch import ParticleBatch, SiteBatch
 from clr_train.keys import fold_in, key, permutation
 from clr_train.learner import Learner
 from clr_train.training.optimizer import learning_rate, make_optimizer, set_learning_rate
-from clr_train.views.make import ViewConfig, as_sites, make_views
+from clr_train.views.make import as_sites, make_views
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.species import CLASSES
 
@@ -52,7 +52,7 @@ class Classifier:
     def __init__(self, learner: Learner, *, pretrained: bool, seed: int) -> None:
         self.train_config = dataclasses.replace(learner.config, seed=seed)
         self.device, self.engine, self.precision = learner.device, learner.engine, learner.precision
-        self.pretrained, self.seed = pretrained, seed
+        self.views, self.pretrained, self.seed = learner.views, pretrained, seed
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.head = nn.Linear(learner.model.encoder.out_features, len(CLASSES))
@@ -152,12 +152,7 @@ class Classifier:
         return logits.float()
 
     def _view(self, batch: ParticleBatch, epoch: int) -> SiteBatch:
-        drawn = ViewConfig(
-            augmentations=self.train_config.augmentations,
-            num_augmentations=self.train_config.num_augmentations,
-            energy_transform=self.train_config.energy_transform,
-        )
-        return make_views(batch, seed=self.seed, epoch=epoch, view=_VIEW, config=drawn)
+        return make_views(batch, seed=self.seed, epoch=epoch, view=_VIEW, config=self.views)
 
     def _as_sites(self, batch: ParticleBatch) -> SiteBatch:
         return as_sites(batch, energy_transform=self.train_config.energy_transform)

@@ -13,7 +13,7 @@ A run:
 
 =========  ====================================================================================
 cli        the command ``clr-train``
-config     its options, and in ``config_file`` their TOML file
+config     its options, and their TOML file
 train      the training loop
 training   gradients of a step, optimizer, checkpoints, validation, output
 learner    the network with its engine, device, precision and views

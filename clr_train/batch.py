@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from clr_train.ragged import RaggedIndex, offsets_of
-from clr_train.site_keys import MAX_COORDINATE, MAX_PARTICLES, pack, particle_of, unpack
+from clr_train.site_keys import MAX_PARTICLES, particle_of, unpack
 
 __all__ = ["ParticleBatch", "SiteBatch"]
 
@@ -33,19 +33,12 @@ def _require(
         )
 
 
-def _require_range(values: Tensor, name: str, low: int, high: int) -> None:
-    """Raise ValueError unless `values` are `low` or more, and less than `high`."""
-    if values.numel():
-        least, most = (int(value) for value in values.aminmax())
-        if least < low or most >= high:
-            raise ValueError(f"{name}: expected {low} to {high - 1}, found {least} to {most}")
-
-
 @dataclass(frozen=True, kw_only=True)
 class ParticleBatch:
     """A ragged batch of particles as the shards hold them.
 
-    Particle i owns the rows offset[i] .. offset[i + 1], end excluded, of the voxel tensors.
+    Particle i owns the rows offset[i] .. offset[i + 1], end excluded, of the voxel tensors. A
+    ValueError is raised for a wrong dtype, shape or offset.
 
     Parameters
     ----------
@@ -59,11 +52,6 @@ class ParticleBatch:
         Class of each particle.
     particle : Tensor, int64 [N]
         Index of each particle in its split, in the order of the shards: its identity.
-
-    Raises
-    ------
-    ValueError
-        When a dtype or a shape is not as above.
     """
 
     xyz: Tensor
@@ -83,14 +71,12 @@ class ParticleBatch:
         if num_particles < 0:
             raise ValueError("offset: expected at least one element, found none")
         # Values are looked at on the host alone: on a GPU it would wait for the device.
-        if self.offset.device.type == "cpu":
-            self._check_offset()
-
-    def _check_offset(self) -> None:
-        if int(self.offset[0]) != 0 or int(self.offset[-1]) != self.num_voxels:
+        if self.offset.device.type != "cpu":
+            return
+        first, last = int(self.offset[0]), int(self.offset[-1])
+        if first != 0 or last != num_voxels:
             raise ValueError(
-                f"offset: expected to run from 0 to {self.num_voxels}, "
-                f"found {int(self.offset[0])} to {int(self.offset[-1])}"
+                f"offset: expected to run from 0 to {num_voxels}, found {first} to {last}"
             )
         if bool((self.offset.diff() < 0).any()):
             raise ValueError("offset: expected ascending values, found a descent")
@@ -126,11 +112,6 @@ class ParticleBatch:
     def _map(self, change: Callable[[Tensor], Tensor]) -> ParticleBatch:
         return ParticleBatch(**{f.name: change(getattr(self, f.name)) for f in fields(self)})
 
-    def slice(self, start: int, stop: int) -> ParticleBatch:
-        """Return the particles `start` to `stop`, end excluded, without a copy of their voxels."""
-        first, last = self.offset[[start, stop]].tolist()
-        return self._cut(start, stop, first, last)
-
     def split(self, size: int | Sequence[int]) -> Iterator[ParticleBatch]:
         """Cut the batch into pieces, in order, without a copy of the voxels.
 
@@ -139,10 +120,6 @@ class ParticleBatch:
         size : int or sequence of int
             Particles of each piece but the last, which may have fewer; or of each piece, their sum
             being N.
-
-        Yields
-        ------
-        ParticleBatch
         """
         if isinstance(size, int):
             if size >= self.num_particles:
@@ -153,18 +130,15 @@ class ParticleBatch:
             stops = list(accumulate(size))
         rows = self.offset.tolist()  # all at once: on a GPU each look waits for the device
         for start, stop in pairwise([0, *stops]):
-            yield self._cut(start, stop, rows[start], rows[stop])
-
-    def _cut(self, start: int, stop: int, first: int, last: int) -> ParticleBatch:
-        """Return the particles `start` to `stop`, which own the voxels `first` to `last`."""
-        offset = self.offset[start : stop + 1] - first
-        return ParticleBatch(
-            xyz=self.xyz[first:last],
-            energy=self.energy[first:last],
-            offset=offset.pin_memory() if self.offset.is_pinned() else offset,
-            label=self.label[start:stop],
-            particle=self.particle[start:stop],
-        )
+            voxels = slice(rows[start], rows[stop])
+            offset = self.offset[start : stop + 1] - rows[start]
+            yield ParticleBatch(
+                xyz=self.xyz[voxels],
+                energy=self.energy[voxels],
+                offset=offset.pin_memory() if self.offset.is_pinned() else offset,
+                label=self.label[start:stop],
+                particle=self.particle[start:stop],
+            )
 
     def take(self, rows: Tensor) -> ParticleBatch:
         """Return the particles at the positions `rows`, int64 [n] of 0 .. N-1, in that order."""
@@ -181,25 +155,13 @@ class ParticleBatch:
             particle=self.particle[rows],
         )
 
-    @classmethod
-    def concatenate(cls, batches: Sequence[ParticleBatch]) -> ParticleBatch:
-        """Join one or more batches, in order."""
-        firsts = accumulate((batch.num_voxels for batch in batches), initial=0)
-        ends = [batch.offset[1:] + first for batch, first in zip(batches, firsts, strict=False)]
-        return cls(
-            xyz=torch.cat([batch.xyz for batch in batches]),
-            energy=torch.cat([batch.energy for batch in batches]),
-            offset=torch.cat([batches[0].offset[:1], *ends]),
-            label=torch.cat([batch.label for batch in batches]),
-            particle=torch.cat([batch.particle for batch in batches]),
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class SiteBatch:
     """The sites of the particles of a batch: the input of a sparse network.
 
-    Made by the views, or by `from_coordinates`.
+    A ValueError is raised for a wrong dtype, shape or `num_particles`; the values of `keys` are
+    not checked.
 
     Parameters
     ----------
@@ -210,12 +172,6 @@ class SiteBatch:
         Features of each site; the views give one, the transformed energy.
     num_particles : int
         N. A particle may own no site.
-
-    Raises
-    ------
-    ValueError
-        When a dtype, a shape or `num_particles` is not as above. The values of `keys` are not
-        looked at.
     """
 
     keys: Tensor
@@ -229,36 +185,6 @@ class SiteBatch:
             raise ValueError(
                 f"num_particles: expected 0 to {MAX_PARTICLES}, found {self.num_particles}"
             )
-
-    @classmethod
-    def from_coordinates(
-        cls, particle: Tensor, xyz: Tensor, *, features: Tensor, num_particles: int
-    ) -> SiteBatch:
-        """Sort sites that are given by their coordinates.
-
-        Parameters
-        ----------
-        particle : Tensor, int64 [M]
-            Position of each site's particle in the batch, 0 .. N-1.
-        xyz : Tensor, int32 [M, 3]
-            Coordinates, of any sign.
-        features, num_particles
-            As above, rows in the order of `xyz`; gradients pass on to `features`.
-
-        Raises
-        ------
-        ValueError
-            When a value is out of range, or a site occurs twice.
-        """
-        _require(xyz, "xyz", dtype=torch.int32, shape=(None, 3))
-        _require(particle, "particle", dtype=torch.int64, shape=(len(xyz),))
-        _require_range(particle, "particle", 0, num_particles)
-        _require_range(xyz, "xyz", -MAX_COORDINATE, MAX_COORDINATE)
-        keys, order = pack(particle, xyz.unbind(1)).sort()
-        if bool((keys.diff() == 0).any()):
-            raise ValueError("xyz: expected distinct sites in each particle, found one twice")
-        features = features.index_select(0, order)
-        return cls(keys=keys, features=features, num_particles=num_particles)
 
     @property
     def num_sites(self) -> int:

@@ -9,8 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from clr_train.config import TrainConfig
-from clr_train.config_file import read_config
+from clr_train.config import TrainConfig, read_config
 from pilarnet_convert.console import Command
 from pilarnet_convert.options import OptionError, make_flags
 

@@ -1,8 +1,9 @@
-"""The options of a training run."""
+"""The options of a training run, and their TOML file."""
 
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Final
 from clr_train.stream.config import StreamConfig
 from pilarnet_convert.options import OptionError, documented, option
 
-__all__ = ["SHAPE_OPTIONS", "TrainConfig"]
+__all__ = ["SHAPE_OPTIONS", "TrainConfig", "read_config", "write_config"]
 
 #: Options that replace sizes of the encoder that ``model`` sets.
 SHAPE_OPTIONS: Final = ("stem", "kernel_size", "pooling", "neck", "grn", "drop_path")
@@ -20,7 +21,7 @@ SHAPE_OPTIONS: Final = ("stem", "kernel_size", "pooling", "neck", "grn", "drop_p
 @documented
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(StreamConfig):
-    """The options of a training run, checked when the record is made.
+    """The options of a training run.
 
     Each field is a flag of ``clr-train`` and a key of its configuration file. An `OptionError` is
     raised for a value outside its limits, and for values that do not fit together.
@@ -180,3 +181,52 @@ class TrainConfig(StreamConfig):
             for field in dataclasses.fields(self)
             if field.metadata["fixed"] and getattr(self, field.name) != getattr(other, field.name)
         ]
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Read options by field name from a TOML file; they are not yet checked against their limits.
+
+    Keys are flags without the leading dashes; ``batch-size`` and ``batch_size`` are the same.
+
+    Raises
+    ------
+    OptionError
+        The file does not exist or is not TOML, or a key is not an option.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise OptionError("no such file", file=path, field="--config") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OptionError("not a TOML file", file=path, found=error) from None
+    options = {key.replace("-", "_"): value for key, value in table.items()}
+    known = {field.name for field in dataclasses.fields(TrainConfig)}
+    for name in options.keys() - known:
+        raise OptionError(
+            "unknown option", file=path, field=name, advice="see clr-train --help for the names"
+        )
+    return options
+
+
+def write_config(path: str | Path, *, config: TrainConfig) -> None:
+    """Write the options as TOML for `read_config`; options that are None are left out."""
+    lines = [
+        f"{name} = {_toml(value)}" for name, value in config.to_dict().items() if value is not None
+    ]
+    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, str):
+        escaped = "".join(
+            {"\\": "\\\\", '"': '\\"'}.get(c, c if c.isprintable() else f"\\U{ord(c):08x}")
+            for c in value
+        )
+        return f'"{escaped}"'
+    # repr gives valid TOML for every float, also for 1e-05 and inf.
+    return repr(value)

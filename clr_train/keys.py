@@ -75,7 +75,7 @@ def _mix_int(word: int) -> int:
 
 
 def fold_in(keys: Tensor, value: Tensor | int) -> Tensor:
-    """Derive a key from each key and a value; SplitMix64's output number `value`.
+    """Derive a key from each key and a value: SplitMix64's output number `value`.
 
     Parameters
     ----------
@@ -95,18 +95,9 @@ def fold_in(keys: Tensor, value: Tensor | int) -> Tensor:
 
 
 def key(*parts: int, device: torch.device | str = "cpu") -> Tensor:
-    """Make a key of a sequence of integers, whose order matters.
+    """Make a key, int64 [], of integers of at most 63 bits, e.g. a seed, an epoch and a purpose.
 
-    Parameters
-    ----------
-    *parts : int
-        Integers of at most 63 bits, e.g. a seed, an epoch and a purpose.
-    device : device
-        Where the key is used.
-
-    Returns
-    -------
-    Tensor, int64 []
+    Their order matters. The key is used on `device`.
     """
     word = 0
     for part in parts:
@@ -135,11 +126,11 @@ def uniform(bits: Tensor, field: int = 0) -> Tensor:
 
 
 def normal(bits: Tensor, field: int = 0) -> Tensor:
-    """Make normal numbers from random words, by inversion.
+    """Make normal numbers (mean 0, standard deviation 1) from random words, by inversion.
 
     A draw is one of the quantiles of the standard normal distribution at (k + 1/2) / 2**16, looked
-    up in a table: the same bits on every device, unlike logarithms and cosines. Their mean is 0,
-    their variance 0.999995.
+    up in a table: the same bits on every device, unlike logarithms and cosines. All lie between
+    -4.33 and 4.33; their variance is 0.999995.
 
     Parameters
     ----------
@@ -151,7 +142,6 @@ def normal(bits: Tensor, field: int = 0) -> Tensor:
     Returns
     -------
     Tensor, float32, same shape
-        Mean 0, standard deviation 1, between -4.33 and 4.33.
     """
     shift = 64 - (field + 1) * _NORMAL_BITS
     whole = (bits >> shift).bitwise_and_((1 << _NORMAL_BITS) - 1)
@@ -161,28 +151,16 @@ def normal(bits: Tensor, field: int = 0) -> Tensor:
 @functools.cache
 def _quantiles(device: str) -> Tensor:
     half = 1 << (_NORMAL_BITS - 1)
-    # One half mirrored: symmetric exactly, whatever the last bit of the function that inverts.
-    upper = torch.special.ndtri(
-        0.5 + (torch.arange(half, dtype=torch.float64) + 0.5) / (2 * half)
-    ).to(torch.float32)
+    # Only the upper half is computed, so that the table is exactly symmetric.
+    rank = 0.5 + (torch.arange(half, dtype=torch.float64) + 0.5) / (2 * half)
+    upper = torch.special.ndtri(rank).to(torch.float32)
     return torch.cat([-upper.flip(0), upper]).to(device)
 
 
 def permutation(count: int, keys: Tensor) -> NDArray[np.int64]:
-    """Draw a permutation of ``range(count)``.
+    """Draw a permutation of ``range(count)``, int64 [count].
 
-    It depends on the key alone, and not, as those of numpy and torch may, on their release.
-
-    Parameters
-    ----------
-    count : int
-        How many to permute.
-    keys : Tensor, int64 []
-        A key.
-
-    Returns
-    -------
-    array, int64 [count]
+    It depends on `keys`, a key int64 [], alone; those of numpy and torch depend on their release.
     """
     words = fold_in(keys.cpu(), torch.arange(count)).numpy()
     return np.argsort(words, kind="stable")

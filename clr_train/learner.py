@@ -29,7 +29,8 @@ _PATHS: Final = 1 << 20
 class Learner:
     """An encoder with a projection head, for training and for computing features.
 
-    Its initial weights depend only on the seed.
+    Its initial weights depend only on the seed. A PilarnetError is raised if the model, engine or
+    augmentation is unknown, or the engine is not installed.
 
     Parameters
     ----------
@@ -42,13 +43,9 @@ class Learner:
     ----------
     model : ContrastiveModel
     engine : Engine
-    precision : str
-        ``fp32`` or ``bf16``.
-
-    Raises
-    ------
-    PilarnetError
-        The model, engine or augmentation is unknown, or the engine is not installed.
+    precision : {"fp32", "bf16"}
+    views : ViewConfig
+        How views of particles are made.
     """
 
     def __init__(self, config: TrainConfig, *, device: torch.device) -> None:
@@ -58,36 +55,25 @@ class Learner:
         self.precision = config.precision
         if config.precision == "auto":
             self.precision = "bf16" if device.type == "cuda" else "fp32"
-        self._views = ViewConfig(
+        self.views = ViewConfig(
             augmentations=config.augmentations,
             num_augmentations=config.num_augmentations,
             energy_transform=config.energy_transform,
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.model = ContrastiveModel(encoder_config(config))
+            self.model = ContrastiveModel(_encoder_config(config))
         self.model.to(device)
 
     def project(self, batch: ParticleBatch, *, epoch: int) -> Tensor:
-        """Embed two views of each particle.
+        """Embed two views of each of N particles: float [2, N, D], not normalised.
 
         Views, and the paths that are dropped in training, are keyed by seed, epoch, particle and
         view: they are the same in any batch and on any process.
-
-        Parameters
-        ----------
-        batch : ParticleBatch
-            N particles.
-        epoch : int
-
-        Returns
-        -------
-        float tensor [2, N, D]
-            Not normalised.
         """
         batch = batch.to(self.device)
         seed = self.config.seed
-        sites = make_views(batch, seed=seed, epoch=epoch, view=0, count=2, config=self._views)
+        sites = make_views(batch, seed=seed, epoch=epoch, view=0, count=2, config=self.views)
         keys = [
             fold_in(key(seed, epoch, _PATHS + view, device=self.device), batch.particle)
             for view in (0, 1)
@@ -136,14 +122,8 @@ class Learner:
         }
 
 
-def encoder_config(config: TrainConfig) -> EncoderConfig:
-    """Return the sizes of the encoder of a run.
-
-    Raises
-    ------
-    OptionError
-        There is no model of this name.
-    """
+def _encoder_config(config: TrainConfig) -> EncoderConfig:
+    """Return the sizes of the encoder of a run."""
     if config.model not in MODELS:
         raise OptionError(
             "unknown model",

@@ -10,12 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from clr_train.runtime.processes import (
-    gather_rows,
-    gather_sizes,
-    get_rank,
-    sum_over_ranks,
-)
+from clr_train.runtime.processes import gather_rows, gather_sizes, get_rank, sum_over_ranks
 
 __all__ = ["nt_xent", "supervised_contrastive"]
 
@@ -24,7 +19,7 @@ _BLOCK_ELEMENTS = 1 << 25
 
 
 def nt_xent(first: Tensor, second: Tensor, *, temperature: float, gather: bool = False) -> Tensor:
-    """Compute the normalised temperature-scaled cross entropy of SimCLR.
+    """Compute the normalised temperature-scaled cross entropy of SimCLR, float32 [].
 
     For an anchor i with positive j among the 2N projections of both views,
     ``-log(exp(s_ij / t) / sum_{k != i} exp(s_ik / t))`` with s the cosine similarity, averaged
@@ -34,18 +29,14 @@ def nt_xent(first: Tensor, second: Tensor, *, temperature: float, gather: bool =
     ----------
     first, second : float tensor [n, D]
         Projections of the two views; row i of both belongs to the same particle. They need not
-        be normalised. Any floating dtype; the loss is computed in float32.
+        be normalised. The loss is computed in float32.
     temperature : float
         The t above, positive.
     gather : bool
-        Contrast against the rows of all ranks of the default process group. The value is the
-        loss of the joined batch, the same on every rank; its gradient on a rank is that of the
-        joined loss with respect to the rank's own rows. The gradients of shared weights must
-        therefore be summed, not averaged, over the ranks. Ranks may hold different n.
-
-    Returns
-    -------
-    float32 tensor []
+        Contrast against the rows of all ranks of the default process group; these may have
+        different n. The value is the loss of the joined batch, the same on every rank; its
+        gradient on a rank is that of the joined loss with respect to the rank's own rows. So the
+        gradients of shared weights must be summed over the ranks, not averaged.
 
     Raises
     ------
@@ -65,21 +56,10 @@ def supervised_contrastive(
 
     Parameters
     ----------
-    first, second : float tensor [n, D]
-        As in `nt_xent`.
     labels : int64 tensor [n]
         The class of each particle.
-    temperature, gather
-        As in `nt_xent`.
-
-    Returns
-    -------
-    float32 tensor []
-
-    Raises
-    ------
-    ValueError
-        As in `nt_xent`, or labels of another length.
+    first, second, temperature, gather
+        As in `nt_xent`; it raises and returns the same.
     """
     if labels.shape != first.shape[:1]:
         raise ValueError(f"labels must have shape {tuple(first.shape[:1])}, got {labels.shape}")
@@ -93,7 +73,13 @@ def _contrast(
 
     Without labels each particle has its own, and the positive of an anchor is the other view.
     """
-    _check(first, second, temperature=temperature)
+    if first.dim() != 2 or first.shape != second.shape or len(first) == 0:
+        raise ValueError(
+            "first and second must have one shape [n, D] with n > 0, "
+            f"got {tuple(first.shape)} and {tuple(second.shape)}"
+        )
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")
     # Half precision resolves cosines to 3 digits only, and these are divided by a temperature.
     with torch.autocast(first.device.type, enabled=False):
         own = torch.cat([F.normalize(first.float()), F.normalize(second.float())], dim=1)
@@ -116,16 +102,6 @@ def _contrast(
     return loss
 
 
-def _check(first: Tensor, second: Tensor, *, temperature: float) -> None:
-    if first.dim() != 2 or first.shape != second.shape or len(first) == 0:
-        raise ValueError(
-            "first and second must have one shape [n, D] with n > 0, "
-            f"got {tuple(first.shape)} and {tuple(second.shape)}"
-        )
-    if not temperature > 0:
-        raise ValueError(f"temperature must be positive, got {temperature}")
-
-
 def _stack_views(rows: Tensor) -> Tensor:
     """Turn both views side by side, [N, 2D], into one below the other, [2N, D]."""
     return torch.cat(rows.chunk(2, dim=1))
@@ -134,20 +110,10 @@ def _stack_views(rows: Tensor) -> Tensor:
 def _sum_of_anchors(
     anchors: Tensor, position: Tensor, contrast: Tensor, labels: Tensor, *, temperature: float
 ) -> Tensor:
-    """Sum the loss of the anchors, block after block.
+    """Sum the loss of the anchors [2n, D], the rows `position` [2n] of `contrast` [2N, D].
 
-    Blocks are recomputed in the backward pass if there are several, so that memory grows with the
-    size of a block and not with (2N)^2.
-
-    Parameters
-    ----------
-    anchors : float32 tensor [2n, D]
-        Normalised projections of this process.
-    position : int64 tensor [2n]
-        Where each of them is in `contrast`.
-    contrast, labels : float32 tensor [2N, D], int64 tensor [2N]
-        Normalised projections of all processes, and their labels.
-    temperature : float
+    If there are several blocks, they are computed again in the backward pass, so that memory grows
+    with the size of a block and not with (2N)^2.
     """
     rows = max(1, _BLOCK_ELEMENTS // len(contrast))
     if rows >= len(anchors):

@@ -1,15 +1,14 @@
-"""Which rows of a ragged tensor belong to which particle: reductions, and the way back.
+"""Which rows of a ragged tensor belong to which particle, and sums, maxima and so on over them.
 
 Legend: M rows (voxels or sites), N particles, C channels, R any number of quantities.
 
 Values come in two layouts. Features of the network are [M, C], with gradients, and a particle may
-own no row. Quantities of voxels in the making of views are [M] or [R, M] (``dim=-1``), without
-gradients, and every particle owns a row or more.
+own no row. Quantities of voxels, when views are made, are [M] or [R, M] (``dim=-1``), without
+gradients, and every particle owns at least one row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -61,15 +60,12 @@ class RaggedIndex:
             Whether `particle` ascends, which saves a sort. If not, particle i owns the rows
             ``order[offset[i] : offset[i + 1]]``.
         """
-        ascending = particle
-        if not is_sorted:
-            # Stable: a sum adds the rows of a particle in their order, whatever lies between them.
-            ascending, order = torch.sort(particle, stable=True)
+        # Stable: a sum adds the rows of a particle in their order, whatever lies between them.
+        ascending, order = (particle, None) if is_sorted else torch.sort(particle, stable=True)
         bounds = torch.arange(num_particles + 1, device=particle.device)
         index = cls(torch.searchsorted(ascending, bounds), num_rows=particle.shape[0])
-        index.is_sorted = is_sorted
-        index.particle = particle
-        if not is_sorted:
+        index.is_sorted, index.particle = is_sorted, particle
+        if order is not None:
             index.order = order
         return index
 
@@ -99,20 +95,15 @@ class RaggedIndex:
         return self.order - self.broadcast(self.offset[:-1], dim=-1)
 
     def broadcast(self, values: Tensor, *, dim: Literal[0, -1] = 0) -> Tensor:
-        """Give each row the value of its particle: the adjoint of `sum`.
+        """Give each row the value of its particle: [N, C] to [M, C].
 
-        Parameters
-        ----------
-        values : Tensor
-            [N, C]; or [N] or [R, N] with ``dim=-1``.
-        dim : {0, -1}
-            See the top of this module.
+        With ``dim=-1``, [N] to [M] or [R, N] to [R, M].
         """
         if dim == 0:
             out: Tensor = _Broadcast.apply(values, self)  # type: ignore[no-untyped-call]
             return out
         if _uses_numpy(values):
-            # It fills runs; torch gathers row by row, at several times the cost.
+            # Runs are filled at a fraction of the cost of torch's gathering of rows.
             return torch.from_numpy(np.repeat(values.numpy(), self.count.numpy(), axis=-1))
         return values.index_select(-1, self.particle)
 
@@ -145,7 +136,6 @@ class RaggedIndex:
     def _reduce(self, values: Tensor, how: Literal["sum", "min", "max"]) -> Tensor:
         """Reduce sorted rows, [M] to [N] or [R, M] to [R, N]."""
         if _uses_numpy(values):
-            # Many times as fast as what torch has.
             ufunc = {"sum": np.add, "min": np.minimum, "max": np.maximum}[how]
             first = self.offset[:-1].numpy()
             return torch.from_numpy(ufunc.reduceat(values.numpy(), first, axis=-1))
@@ -156,32 +146,31 @@ class RaggedIndex:
     def pieces(self, num_rows: int) -> list[Piece]:
         """Cut the batch between particles into pieces of about `num_rows` rows.
 
-        Where the rows are not sorted, or on a GPU, which would have to be asked for the bounds,
-        the whole is one piece.
+        It is one piece if its rows are not sorted, or it is on a GPU, where reading the offsets
+        would wait for the device.
         """
         if num_rows not in self._pieces:
-            self._pieces[num_rows] = list(self._cut(num_rows))
+            self._pieces[num_rows] = self._cut(num_rows)
         return self._pieces[num_rows]
 
-    def _cut(self, num_rows: int) -> Iterator[Piece]:
-        starts = [0]
+    def _cut(self, num_rows: int) -> list[Piece]:
+        particles = [0, self.num_particles]
         if self.is_sorted and self.offset.device.type == "cpu":
             marks = torch.arange(num_rows, max(self.num_rows, num_rows), num_rows)
-            starts = torch.searchsorted(self.offset, marks, right=True).sub(1).tolist()
-            starts = sorted({0, *starts} - {self.num_particles})
-        if len(starts) == 1:
+            cuts = torch.searchsorted(self.offset, marks, right=True).sub(1).tolist()
+            particles = sorted({*particles, *cuts})
+        if len(particles) <= 2:
             whole = slice(0, self.num_rows), slice(0, self.num_particles)
-            yield Piece(rows=whole[0], particles=whole[1], index=self)
-            return
-        ends = [*starts, self.num_particles]
-        rows = self.offset[ends].tolist()
-        for (start, stop), (first, last) in zip(pairwise(ends), pairwise(rows), strict=True):
-            offset = self.offset[start : stop + 1] - first
-            yield Piece(
+            return [Piece(rows=whole[0], particles=whole[1], index=self)]
+        ends, rows = pairwise(particles), self.offset[particles].tolist()
+        return [
+            Piece(
                 rows=slice(first, last),
                 particles=slice(start, stop),
-                index=RaggedIndex(offset, num_rows=last - first),
+                index=RaggedIndex(self.offset[start : stop + 1] - first, num_rows=last - first),
             )
+            for (start, stop), (first, last) in zip(ends, pairwise(rows), strict=True)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,15 +184,15 @@ class Piece:
 
 
 def _uses_numpy(values: Tensor) -> bool:
-    """Whether numpy, which is faster at some operations, can do them; both give the same bits."""
+    """Whether to compute with numpy: on the CPU it is faster here, and gives the same bits."""
     return values.device.type == "cpu"
 
 
 def _reduce_bags(index: RaggedIndex, values: Tensor, *, mode: Literal["sum", "max"]) -> Tensor:
     if values.shape[0] == 0:
         return values.new_zeros(index.num_particles, values.shape[1])
-    # The fastest that torch has for this, on the CPU by an order of magnitude, and the same bits
-    # for any number of threads: one thread reduces the rows of a particle, in order.
+    # On the CPU ten times as fast as other operations, and the same bits for any number of
+    # threads: one thread reduces the rows of a particle, in order.
     return F.embedding_bag(index.order, values, index.offset, mode=mode, include_last_offset=True)
 
 

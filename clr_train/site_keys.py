@@ -36,7 +36,7 @@ MAX_PARTICLES: Final = 1 << (63 - 3 * AXIS_BITS)
 
 
 def pack(particle: Tensor, xyz: Iterable[Tensor], *, bits: int = AXIS_BITS) -> Tensor:
-    """Pack sites into keys.
+    """Pack sites into keys, int64 [M].
 
     Parameters
     ----------
@@ -45,12 +45,8 @@ def pack(particle: Tensor, xyz: Iterable[Tensor], *, bits: int = AXIS_BITS) -> T
     xyz : three integer tensors [M]
         Coordinates.
     bits : int
-        Bits of a coordinate. Keys of fewer sort faster, but only those of `AXIS_BITS` are for
-        other functions than `unpack`.
-
-    Returns
-    -------
-    Tensor, int64 [M]
+        Bits of a coordinate. Shorter keys sort faster, but all functions except `unpack` need keys
+        of `AXIS_BITS`.
     """
     keys = particle
     for axis in xyz:

@@ -26,8 +26,7 @@ from typing import Any, Final
 
 from torch.utils.tensorboard import SummaryWriter
 
-from clr_train.config import TrainConfig
-from clr_train.config_file import write_config
+from clr_train.config import TrainConfig, write_config
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError
 from pilarnet_convert.files import locked, written_beside
 

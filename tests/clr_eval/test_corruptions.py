@@ -10,14 +10,14 @@ import torch
 
 from clr_eval.corruptions import CORRUPTIONS, NOISE_MARGIN, NOISE_MEV, corrupt
 from clr_train.batch import ParticleBatch
-from tests.clr_train.clouds import as_batch, make_clouds
+from tests.clr_train.batches import make_batch
 
 
 def _batch(count: int = 40, largest: int = 60) -> ParticleBatch:
-    return as_batch(make_clouds(5, count, largest=largest))
+    return make_batch(5, count, largest=largest)
 
 
-def _clouds(batch: ParticleBatch) -> list[dict[tuple[int, ...], float]]:
+def _voxels(batch: ParticleBatch) -> list[dict[tuple[int, ...], float]]:
     """Give each particle as its energies by voxel."""
     xyz, energy, offset = batch.xyz.tolist(), batch.energy.tolist(), batch.offset.tolist()
     return [{tuple(xyz[i]): energy[i] for i in range(low, high)} for low, high in pairwise(offset)]
@@ -40,15 +40,15 @@ def test_a_level_keeps_every_particle_and_depends_on_it_alone(name: str) -> None
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_level_zero_changes_nothing(name: str) -> None:
     batch = _batch()
-    assert _clouds(corrupt(batch, name=name, level=0.0, seed=1)) == _clouds(batch)
+    assert _voxels(corrupt(batch, name=name, level=0.0, seed=1)) == _voxels(batch)
 
 
 @pytest.mark.parametrize("name", ["smear-energy", "jitter", "drop", "noise"])
 def test_the_seed_decides(name: str) -> None:
     batch, level = _batch(), CORRUPTIONS[name].levels[-1]
     first, again, other = (corrupt(batch, name=name, level=level, seed=s) for s in (1, 1, 2))
-    assert _clouds(first) == _clouds(again)
-    assert _clouds(first) != _clouds(other)
+    assert _voxels(first) == _voxels(again)
+    assert _voxels(first) != _voxels(other)
 
 
 def test_the_energy_scale_multiplies() -> None:
@@ -61,19 +61,19 @@ def test_the_energy_scale_multiplies() -> None:
 def test_faint_voxels_are_lost_and_the_brightest_stays() -> None:
     batch = _batch()
     expected = []
-    for cloud in _clouds(batch):
-        kept = {voxel: energy for voxel, energy in cloud.items() if energy >= 0.9}
-        brightest = max(cloud, key=cloud.__getitem__)
-        expected.append(kept or {brightest: cloud[brightest]})
+    for voxels in _voxels(batch):
+        kept = {voxel: energy for voxel, energy in voxels.items() if energy >= 0.9}
+        brightest = max(voxels, key=voxels.__getitem__)
+        expected.append(kept or {brightest: voxels[brightest]})
     threshold = float(torch.tensor(0.9))
-    assert _clouds(corrupt(batch, name="threshold", level=threshold, seed=0)) == expected
+    assert _voxels(corrupt(batch, name="threshold", level=threshold, seed=0)) == expected
 
 
 def test_dropped_voxels_are_the_share_that_was_asked_for() -> None:
     batch = _batch(400)
     thinned = corrupt(batch, name="drop", level=0.3, seed=0)
     assert thinned.num_voxels == pytest.approx(0.7 * batch.num_voxels, rel=0.03)
-    for before, after in zip(_clouds(batch), _clouds(thinned), strict=True):
+    for before, after in zip(_voxels(batch), _voxels(thinned), strict=True):
         assert after.items() <= before.items()
 
 
@@ -84,7 +84,7 @@ def test_noise_is_added_around_what_is_there() -> None:
     assert noisy.num_voxels == pytest.approx(1.5 * batch.num_voxels, rel=0.03)
     added = float(noisy.energy.sum() - batch.energy.sum())
     assert added == pytest.approx(0.5 * batch.num_voxels * NOISE_MEV, rel=0.05)
-    for before, after in zip(_clouds(batch), _clouds(noisy), strict=True):
+    for before, after in zip(_voxels(batch), _voxels(noisy), strict=True):
         assert set(before) <= set(after)
         assert all(after[v] >= before[v] - 1e-6 for v in before)
         low, high = np.min(list(before), axis=0), np.max(list(before), axis=0)
@@ -96,6 +96,6 @@ def test_noise_is_added_around_what_is_there() -> None:
 def test_jitter_moves_and_sums_and_loses_no_energy() -> None:
     batch = _batch()
     moved = corrupt(batch, name="jitter", level=1.0, seed=0)
-    for before, after in zip(_clouds(batch), _clouds(moved), strict=True):
+    for before, after in zip(_voxels(batch), _voxels(moved), strict=True):
         assert sum(after.values()) == pytest.approx(sum(before.values()), rel=1e-5)
-    assert _clouds(moved) != _clouds(batch)
+    assert _voxels(moved) != _voxels(batch)

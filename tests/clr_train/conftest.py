@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clr_train.clouds import write_shards
+from tests.clr_train.batches import write_shards
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clr_train.batch import SiteBatch
+from clr_train.site_keys import pack
 from clr_train.sparse import Engine
 
 #: A gradient of a float32 sum agrees to this, relative to its largest element.
 TOLERANCE = 1e-5
+
+
+def make_sites(particle: Tensor, xyz: Tensor, *, features: Tensor, num_particles: int) -> SiteBatch:
+    """Sort distinct sites that are given by their coordinates [M, 3]."""
+    keys, order = pack(particle, xyz.long().unbind(1)).sort()
+    return SiteBatch(keys=keys, features=features[order], num_particles=num_particles)
 
 
 def random_sites(
@@ -31,9 +38,9 @@ def random_sites(
     lone = torch.tensor([[full, -reach, 0, reach - 1]])
     sites = torch.cat([torch.cat([particle, xyz], dim=1), lone]).unique(dim=0)
     sites = sites[torch.randperm(len(sites), generator=generator)]
-    return SiteBatch.from_coordinates(
+    return make_sites(
         sites[:, 0],
-        sites[:, 1:].to(torch.int32),
+        sites[:, 1:],
         features=torch.randn(len(sites), channels, generator=generator),
         num_particles=num_particles,
     )

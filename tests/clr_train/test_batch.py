@@ -11,8 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clr_train.batch import ParticleBatch, SiteBatch
-from clr_train.site_keys import MAX_COORDINATE
+from clr_train.batch import ParticleBatch
 from tests.clr_train.sparse_reference import random_sites
 
 _COUNTS = st.lists(st.integers(0, 5), min_size=1, max_size=9)
@@ -44,7 +43,6 @@ def test_pieces_are_the_batch_in_order(counts: list[int], size: int) -> None:
     assert [piece.num_particles for piece in pieces[:-1]] == [size] * (len(pieces) - 1)
     assert 1 <= pieces[-1].num_particles <= size
     assert [particle for piece in pieces for particle in _listed(piece)] == _listed(batch)
-    assert _listed(ParticleBatch.concatenate(pieces)) == _listed(batch)
 
 
 @given(sizes=st.lists(st.integers(0, 4), min_size=1, max_size=5), data=st.data())
@@ -57,19 +55,16 @@ def test_pieces_of_given_sizes(sizes: list[int], data: st.DataObject) -> None:
 
 
 @given(counts=_COUNTS, data=st.data())
-def test_slice_and_take_are_those_of_a_list(counts: list[int], data: st.DataObject) -> None:
+def test_particles_are_taken_as_from_a_list(counts: list[int], data: st.DataObject) -> None:
     batch, listed = _batch(counts), _listed(_batch(counts))
-    position = st.integers(0, len(counts) - 1)
-    start, stop = sorted((data.draw(position), data.draw(position) + 1))
-    assert _listed(batch.slice(start, stop)) == listed[start:stop]
-    rows = data.draw(st.lists(position, max_size=12))
+    rows = data.draw(st.lists(st.integers(0, len(counts) - 1), max_size=12))
     taken = batch.take(torch.tensor(rows, dtype=torch.int64))
     assert _listed(taken) == [listed[row] for row in rows]
 
 
 def test_pieces_share_the_memory_of_the_batch() -> None:
     batch = _batch([2, 0, 3, 4])
-    for piece in (*batch.split(2), batch.slice(1, 3)):
+    for piece in batch.split(2):
         assert piece.xyz.untyped_storage().data_ptr() == batch.xyz.untyped_storage().data_ptr()
 
 
@@ -85,40 +80,6 @@ def test_pieces_share_the_memory_of_the_batch() -> None:
 def test_wrong_tensors_are_refused(change: dict[str, torch.Tensor], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(_batch([2, 3]), **change)
-
-
-def test_sites_are_sorted_with_their_features() -> None:
-    sites = random_sites(5)
-    order = torch.randperm(sites.num_sites, generator=torch.Generator().manual_seed(1))
-    given = sites.features[order].requires_grad_()
-    found = SiteBatch.from_coordinates(
-        sites.particle[order], sites.xyz[order], features=given, num_particles=6
-    )
-    rows = torch.cat([found.particle[:, None], found.xyz], dim=1).tolist()
-    assert rows == sorted(rows)
-    assert torch.equal(found.keys, sites.keys)
-    assert torch.equal(found.features, sites.features)
-    (gradient,) = torch.autograd.grad((found.features * sites.features).sum(), given)
-    assert torch.equal(gradient, given)
-
-
-@pytest.mark.parametrize(
-    ("particle", "far", "message"),
-    [
-        (1, 0, "distinct sites"),
-        (2, 0, "particle: expected 0 to 1, found 1 to 2"),
-        (0, MAX_COORDINATE, f"xyz: expected .* found 0 to {MAX_COORDINATE}"),
-        (0, -MAX_COORDINATE - 1, f"xyz: expected .* found -{MAX_COORDINATE + 1} to 0"),
-    ],
-)
-def test_wrong_sites_are_refused(particle: int, far: int, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        SiteBatch.from_coordinates(
-            torch.tensor([1, particle]),
-            torch.tensor([[0, 0, 0], [0, far, 0]], dtype=torch.int32),
-            features=torch.zeros(2, 1),
-            num_particles=2,
-        )
 
 
 def test_sites_become_voxels_of_the_same_particles() -> None:

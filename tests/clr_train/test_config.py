@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clr_train.config import TrainConfig
-from clr_train.config_file import read_config, write_config
+from clr_train.config import TrainConfig, read_config, write_config
 from pilarnet_convert.options import OptionError
 
 

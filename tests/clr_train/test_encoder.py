@@ -16,7 +16,7 @@ from clr_train.network.layers import GlobalResponseNorm
 from clr_train.network.models import MODELS, EncoderConfig
 from clr_train.sparse import TorchEngine, get_engine
 from pilarnet_convert.errors import PilarnetError
-from tests.clr_train.sparse_reference import assert_close, random_sites
+from tests.clr_train.sparse_reference import assert_close, make_sites, random_sites
 
 ENGINE = TorchEngine()
 LITTLE = EncoderConfig(name="little", dims=(4, 8), depths=(1, 1), kernel_size=3)
@@ -43,7 +43,7 @@ def count_parameters(config: EncoderConfig) -> int:
 
 def only(sites: SiteBatch, particle: int) -> SiteBatch:
     rows = sites.particle == particle
-    return SiteBatch.from_coordinates(
+    return make_sites(
         torch.zeros_like(sites.particle[rows]),
         sites.xyz[rows],
         features=sites.features[rows],
@@ -169,7 +169,7 @@ def test_lone_and_missing_sites_give_finite_gradients(name: str) -> None:
 
 
 def test_a_lone_site_keeps_its_energy() -> None:
-    sites = SiteBatch.from_coordinates(
+    sites = make_sites(
         torch.arange(2),
         torch.zeros(2, 3, dtype=torch.int32),
         features=torch.tensor([[0.2], [2.0]]),

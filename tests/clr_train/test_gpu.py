@@ -17,7 +17,7 @@ from clr_train.network.encoder import ContrastiveModel
 from clr_train.network.models import MODELS
 from clr_train.sparse import TorchEngine
 from clr_train.views.make import ViewConfig, make_views
-from tests.clr_train.clouds import as_batch, make_clouds
+from tests.clr_train.batches import make_batch
 from tests.clr_train.species import make_shards
 from tests.clr_train.test_views import CONFIGS
 
@@ -28,7 +28,7 @@ DEVICE = os.environ.get("PILARNET_TEST_DEVICE", "cuda")
 
 @pytest.fixture(scope="module")
 def batch() -> ParticleBatch:
-    return as_batch(make_clouds(21, 200, largest=400))
+    return make_batch(21, 200, largest=400)
 
 
 def _sites(sites: SiteBatch) -> set[tuple[int, ...]]:

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from clr_train.config import TrainConfig
-from clr_train.config_file import read_config
+from clr_train.config import TrainConfig, read_config
 from clr_train.runtime.signals import StopRequest
 from clr_train.training.run_folder import COLUMNS, RunFolder
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError

@@ -15,6 +15,7 @@ from pilarnet_convert.errors import MissingDependencyError, PilarnetError
 from tests.clr_train.sparse_reference import (
     assert_close,
     lexicographic,
+    make_sites,
     make_weights,
     random_sites,
     run_dense,
@@ -52,9 +53,9 @@ def test_the_engines_agree(seed: int) -> None:
 def test_any_sites_are_convolved_as_densely(chosen: set[tuple[int, ...]], seed: int) -> None:
     rows = torch.tensor(list(chosen))
     generator = torch.Generator().manual_seed(seed)
-    sites = SiteBatch.from_coordinates(
+    sites = make_sites(
         rows[:, 0],
-        rows[:, 1:].to(torch.int32),
+        rows[:, 1:],
         features=torch.randn(len(rows), 3, generator=generator),
         num_particles=4,
     )
@@ -72,7 +73,7 @@ def test_a_shifted_particle_pools_to_the_same(engine: Engine) -> None:
     sites, weights = random_sites(7), make_weights(7)
     # 8 sites are the network's last stride; each particle moves by its own, negative ones too.
     shift = 8 * (sites.particle[:, None] * torch.tensor([1, -2, 3])).to(torch.int32)
-    moved = SiteBatch.from_coordinates(
+    moved = make_sites(
         sites.particle,
         sites.xyz + shift,
         features=sites.features,

@@ -21,7 +21,7 @@ from clr_train.stream.config import StreamConfig
 from clr_train.stream.stream import ParticleStream
 from pilarnet_convert.errors import PilarnetError, ShardError
 from pilarnet_convert.shards.reader import open_shards
-from tests.clr_train.clouds import SHARD_SIZES, write_shards
+from tests.clr_train.batches import SHARD_SIZES, write_shards
 
 NUM_TRAIN = sum(SHARD_SIZES["train"])
 

@@ -18,8 +18,7 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 
-from clr_train.config import TrainConfig
-from clr_train.config_file import read_config
+from clr_train.config import TrainConfig, read_config
 from clr_train.learner import Learner
 from clr_train.stream.stream import open_stream
 from clr_train.train import TrainingError, TrainResult, pretrain

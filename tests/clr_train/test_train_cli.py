@@ -17,8 +17,7 @@ import zarr
 from click.testing import CliRunner, Result
 
 from clr_train.cli import train_command
-from clr_train.config import TrainConfig
-from clr_train.config_file import read_config
+from clr_train.config import TrainConfig, read_config
 from clr_train.training.checkpoint import load_checkpoint, save_checkpoint
 from tests.clr_train.species import make_shards
 from tests.clr_train.test_train import assert_same_run, read_metrics

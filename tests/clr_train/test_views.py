@@ -19,7 +19,7 @@ from clr_train.views.augmentations import AUGMENTATIONS, Parameters
 from clr_train.views.energy import transform_energy
 from clr_train.views.make import ViewConfig, as_sites, drawn_augmentations, make_views
 from pilarnet_convert.errors import PilarnetError
-from tests.clr_train.clouds import as_batch, make_clouds
+from tests.clr_train.batches import as_batch, make_batch, make_particles
 
 ALL = tuple(AUGMENTATIONS)
 # Keys of a view as the module defines them, spelled out for the slow loop.
@@ -149,10 +149,12 @@ CONFIGS = {name: one(name) for name in ALL} | {
 @pytest.mark.parametrize("name", CONFIGS)
 def test_views_are_those_of_a_slow_loop(name: str) -> None:
     config = CONFIGS[name]
-    clouds = make_clouds(3, 12, largest=40)
+    particles = make_particles(3, 12, largest=40)
     particle = [7, 0, 123_456_789_012, *range(20, 29)]
-    sites = make_views(as_batch(clouds, particle=particle), seed=5, epoch=2, view=1, config=config)
-    for number, (xyz, energy) in enumerate(clouds):
+    sites = make_views(
+        as_batch(particles, particle=particle), seed=5, epoch=2, view=1, config=config
+    )
+    for number, (xyz, energy) in enumerate(particles):
         expected = slow_view(xyz, energy, view_key(5, 2, 1, particle[number]), config)
         found = sites_of(sites, number)
         assert found.keys() == expected.keys()
@@ -161,7 +163,7 @@ def test_views_are_those_of_a_slow_loop(name: str) -> None:
 
 
 def test_rows_are_sorted_and_sites_unique() -> None:
-    batch = as_batch(make_clouds(1, 40))
+    batch = make_batch(1, 40)
     for sites in (
         as_sites(batch, energy_transform="log"),
         make_views(batch, seed=0, epoch=0, view=0, config=CONFIGS["three of all"]),
@@ -173,15 +175,15 @@ def test_rows_are_sorted_and_sites_unique() -> None:
 
 
 def test_plain_holds_what_is_stored() -> None:
-    clouds = make_clouds(2, 10)
-    sites = as_sites(as_batch(clouds), energy_transform="none")
-    for number, (xyz, energy) in enumerate(clouds):
+    particles = make_particles(2, 10)
+    sites = as_sites(as_batch(particles), energy_transform="none")
+    for number, (xyz, energy) in enumerate(particles):
         stored = zip(map(tuple, xyz.tolist()), energy.tolist(), strict=True)
         assert sites_of(sites, number) == dict(stored)
 
 
 def test_the_two_views_of_a_pair_differ_and_each_repeats() -> None:
-    batch, config = as_batch(make_clouds(4, 20)), ViewConfig()
+    batch, config = make_batch(4, 20), ViewConfig()
     first, again, second, later = (
         make_views(batch, seed=1, epoch=epoch, view=view, config=config)
         for epoch, view in ((0, 0), (0, 0), (0, 1), (1, 0))
@@ -194,7 +196,7 @@ def test_the_two_views_of_a_pair_differ_and_each_repeats() -> None:
 
 @pytest.mark.parametrize("config", [ViewConfig(), CONFIGS["three of all"]])
 def test_views_made_at_once_are_those_made_one_by_one(config: ViewConfig) -> None:
-    batch = as_batch(make_clouds(8, 30), particle=range(5, 35))
+    batch = as_batch(make_particles(8, 30), particle=range(5, 35))
     together = make_views(batch, seed=3, epoch=1, view=2, count=3, config=config)
     single = [make_views(batch, seed=3, epoch=1, view=view, config=config) for view in (2, 3, 4)]
     assert together.num_particles == 90
@@ -211,9 +213,11 @@ seeds = st.integers(0, 2**31 - 1)
 
 @st.composite
 def batches(draw: Callable[..., int]) -> ParticleBatch:
-    clouds = make_clouds(draw(seeds), draw(st.integers(1, 12)), largest=draw(st.integers(2, 40)))
+    particles = make_particles(
+        draw(seeds), draw(st.integers(1, 12)), largest=draw(st.integers(2, 40))
+    )
     first = draw(st.integers(0, 2**40))
-    return as_batch(clouds, particle=range(first, first + len(clouds)))
+    return as_batch(particles, particle=range(first, first + len(particles)))
 
 
 def totals(sites: SiteBatch) -> torch.Tensor:
@@ -250,10 +254,10 @@ def test_no_view_is_empty_however_strong(batch: ParticleBatch, seed: int) -> Non
 @given(seed=seeds, number=st.integers(0, 39), count=st.integers(1, 40))
 @settings(max_examples=25, deadline=None)
 def test_a_view_is_the_same_in_any_company(seed: int, number: int, count: int) -> None:
-    clouds = make_clouds(11, 40, largest=200)
+    particles = make_particles(11, 40, largest=200)
     config = ViewConfig(augmentations=ALL, num_augmentations=4)
     alone = make_views(
-        as_batch(clouds[number : number + 1], particle=[number]),
+        as_batch(particles[number : number + 1], particle=[number]),
         seed=seed,
         epoch=3,
         view=0,
@@ -261,7 +265,7 @@ def test_a_view_is_the_same_in_any_company(seed: int, number: int, count: int) -
     )
     others = [(number + 1 + 7 * k) % 40 for k in range(count - 1)]
     company = make_views(
-        as_batch([clouds[k] for k in (*others, number)], particle=[*others, number]),
+        as_batch([particles[k] for k in (*others, number)], particle=[*others, number]),
         seed=seed,
         epoch=3,
         view=0,
@@ -274,7 +278,7 @@ def test_a_view_is_the_same_in_any_company(seed: int, number: int, count: int) -
 
 def test_a_view_does_not_depend_on_the_number_of_threads() -> None:
     # Enough voxels that torch shares its loops among threads.
-    batch = as_batch(make_clouds(12, 700, largest=400))
+    batch = make_batch(12, 700, largest=400)
     config = ViewConfig(augmentations=ALL, num_augmentations=4)
     threads = torch.get_num_threads()
     try:
@@ -297,7 +301,7 @@ def take_the_gpu_s_way(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_gpu_s_way_gives_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    batch = as_batch(make_clouds(13, 60, largest=200))
+    batch = make_batch(13, 60, largest=200)
 
     def see() -> tuple[SiteBatch, SiteBatch]:
         return (
@@ -314,7 +318,7 @@ def test_a_gpu_s_way_gives_the_same_bits(name: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_order_in_which_augmentations_are_listed_is_of_no_consequence() -> None:
-    batch = as_batch(make_clouds(5, 20))
+    batch = make_batch(5, 20)
     seen = [
         make_views(
             batch,
@@ -330,8 +334,8 @@ def test_the_order_in_which_augmentations_are_listed_is_of_no_consequence() -> N
 
 
 def test_translation_alone_moves_a_particle_as_one_body() -> None:
-    clouds = make_clouds(6, 200, cube=768)
-    batch = as_batch(clouds)
+    particles = make_particles(6, 200, cube=768)
+    batch = as_batch(particles)
     moved = make_views(batch, seed=0, epoch=0, view=0, config=one("translate"))
     still = as_sites(batch, energy_transform="none")
     shift = moved.xyz - still.xyz
@@ -345,8 +349,8 @@ def test_translation_alone_moves_a_particle_as_one_body() -> None:
 
 def test_drawn_names_what_views_do() -> None:
     config = ViewConfig(augmentations=("identity", "drop", "translate"), num_augmentations=1)
-    clouds = make_clouds(7, 60)
-    batch = as_batch([c for c in clouds if len(c[1]) > 30])
+    particles = make_particles(7, 60)
+    batch = as_batch([c for c in particles if len(c[1]) > 30])
     names = drawn_augmentations(batch.particle, seed=2, epoch=1, view=0, config=config)
     sites = make_views(batch, seed=2, epoch=1, view=0, config=config)
     still = as_sites(batch, energy_transform="log")
@@ -374,7 +378,7 @@ def test_each_pair_is_drawn_equally_often_and_none_twice() -> None:
 
 
 def test_none_is_drawn_if_none_is_asked_for() -> None:
-    batch = as_batch(make_clouds(8, 10))
+    batch = make_batch(8, 10)
     sites = make_views(batch, seed=0, epoch=0, view=0, config=ViewConfig(num_augmentations=0))
     still = as_sites(batch, energy_transform="log")
     assert torch.equal(sites.xyz, still.xyz)
@@ -443,7 +447,7 @@ def test_a_far_voxel_is_refused(
 
 
 def test_too_many_particles_are_refused() -> None:
-    batch = as_batch(make_clouds(0, 1)).take(torch.zeros(MAX_PARTICLES + 1, dtype=torch.int64))
-    assert as_sites(batch.slice(0, 5), energy_transform="none").num_particles == 5
+    batch = make_batch(0, 1).take(torch.zeros(MAX_PARTICLES + 1, dtype=torch.int64))
+    assert as_sites(next(batch.split(5)), energy_transform="none").num_particles == 5
     with pytest.raises(PilarnetError, match=f"at most {MAX_PARTICLES}, found {MAX_PARTICLES + 1}"):
         as_sites(batch, energy_transform="none")

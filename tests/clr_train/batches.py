@@ -18,34 +18,39 @@ from tests.writing import write_set
 SHARD_SIZES = {"train": (330, 75, 200), "val": (90,), "test": ()}
 
 
-def make_clouds(
+def make_particles(
     seed: int, num_particles: int, *, cube: int = 192, largest: int = 60
 ) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
-    """Make clouds of 1 to about `largest` distinct voxels, in ascending order of voxel id."""
+    """Make particles of 1 to about `largest` distinct voxels, in ascending order of voxel id."""
     generator = np.random.default_rng(seed)
-    clouds = []
+    particles = []
     for _ in range(num_particles):
         steps = generator.integers(-1, 2, (int(generator.integers(1, largest)), 3))
         walk = np.clip(generator.integers(0, cube, 3) + steps.cumsum(0), 0, cube - 1)
         xyz = np.unique(walk[:, ::-1], axis=0)[:, ::-1].astype(np.int32)
-        clouds.append((xyz, generator.exponential(0.7, len(xyz)).astype(np.float32)))
-    return clouds
+        particles.append((xyz, generator.exponential(0.7, len(xyz)).astype(np.float32)))
+    return particles
 
 
 def as_batch(
-    clouds: Sequence[tuple[NDArray[np.int32], NDArray[np.float32]]],
+    particles: Sequence[tuple[NDArray[np.int32], NDArray[np.float32]]],
     *,
     particle: Sequence[int] | None = None,
 ) -> ParticleBatch:
-    """Join clouds into a ragged batch."""
-    sizes = [len(energy) for _, energy in clouds]
+    """Join particles into a ragged batch."""
+    sizes = [len(energy) for _, energy in particles]
     return ParticleBatch(
-        xyz=torch.from_numpy(np.ascontiguousarray(np.concatenate([c[0] for c in clouds]))),
-        energy=torch.from_numpy(np.concatenate([c[1] for c in clouds])),
+        xyz=torch.from_numpy(np.ascontiguousarray(np.concatenate([c[0] for c in particles]))),
+        energy=torch.from_numpy(np.concatenate([c[1] for c in particles])),
         offset=torch.tensor([0, *np.cumsum(sizes).tolist()]),
-        label=torch.arange(len(clouds)) % 5,
-        particle=torch.tensor(range(len(clouds)) if particle is None else particle),
+        label=torch.arange(len(particles)) % 5,
+        particle=torch.tensor(range(len(particles)) if particle is None else particle),
     )
+
+
+def make_batch(seed: int, num_particles: int, *, largest: int = 60) -> ParticleBatch:
+    """Make a batch of `make_particles`."""
+    return as_batch(make_particles(seed, num_particles, largest=largest))
 
 
 def write_shards(path: Path, sizes: Mapping[str, Sequence[int]] = SHARD_SIZES) -> Path:
@@ -54,7 +59,7 @@ def write_shards(path: Path, sizes: Mapping[str, Sequence[int]] = SHARD_SIZES) -
     for split in SPLITS:
         first = 0
         for number, size in enumerate(sizes[split]):
-            batch = as_batch(make_clouds(1000 * SPLITS.index(split) + number, size))
+            batch = make_batch(1000 * SPLITS.index(split) + number, size)
             index = np.arange(first, first + size)
             shards[f"{split}/{number:05d}"] = {
                 "x": batch.xyz[:, 0].numpy(),
