@@ -17,8 +17,8 @@ from pilarnet_convert.readers.events import Source
 
 __all__ = ["EventRange", "Task", "plan_tasks"]
 
-#: Compressed bytes of voxels in a task: some 1,200 events of 512 pixels.
-TASK_BYTES: Final = 32_000_000
+#: Compressed bytes of voxels in a task: some 2,500 events of 512 pixels.
+TASK_BYTES: Final = 64_000_000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,8 +70,8 @@ class BasketReader:
         dtype = self.index.branches[name].dtype
         return self._decode(partial(decode.jagged, dtype=dtype), name, start, stop)
 
-    def strings(self, name: str, start: int, stop: int) -> list[str]:
-        """Read a branch of any number of strings an entry."""
+    def strings(self, name: str, start: int, stop: int) -> tuple[NDArray[np.intp], tuple[str, ...]]:
+        """Read a branch of any number of strings an entry: indices into the different ones."""
         return self._decode(decode.strings, name, start, stop)
 
     def voxel_sets(

@@ -5,22 +5,61 @@ and a version (2 bytes). A ``vector<larcv::Voxel>`` inside a split ``vector<larc
 streamed member-wise: the version has bit 14 set, a class version follows (2 bytes; if zero, a
 checksum of 4), and then for each set of voxels a count n (4 bytes), n ids (8 bytes each) and n
 values (4 bytes each).
+
+Objects of varying length are decoded by AwkwardForth (arXiv:2102.13516), a small compiled language
+that reads typed values from a buffer. ``->`` reads one value, ``#..->`` as many as the number on
+the stack, ``!`` means big-endian, and the letters are those of `struct`.
 """
 
 from __future__ import annotations
 
 import itertools
-import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from awkward.forth import ForthMachine64
 from numpy.typing import NDArray
+
+from pilarnet_convert.ragged import offsets_of
 
 __all__ = ["Basket", "ObjectWiseError", "flat", "jagged", "strings", "voxel_sets"]
 
-_BYTE_COUNT: Final = 0x4000_0000
-_MEMBER_WISE: Final = 0x4000
+#: Reads the entries one after the other. An entry is empty, or a byte count that leads to its end,
+#: followed by what ``{body}`` reads.
+_ENTRIES: Final = """
+input data  input ends
+{outputs}
+variable stop  variable object_wise
+ends len 8 / 0 do
+  ends q-> stack stop !
+  0
+  data pos stop @ < if
+    data !I-> stack  stop @ data pos - 1073741824 or <> if halt then
+    {body}
+    data pos stop @ <> if halt then
+  then
+  per_entry <- stack
+loop
+"""
+_VOXEL_SETS: Final = _ENTRIES.format(
+    outputs="output per_entry int64  output voxels int64  output ids int64  output values float32",
+    body="""
+    data !H-> stack 16384 and 0= if 1 object_wise ! halt then
+    data !H-> stack 0= if 4 data skip then
+    begin data pos stop @ < while
+      data !I-> stack  dup voxels <- stack  dup data #!Q-> ids  data #!f-> values  1+
+    repeat""",
+)
+_STRINGS: Final = _ENTRIES.format(
+    outputs="output per_entry int64  output lengths int64  output characters uint8",
+    body="""
+    2 data skip
+    begin data pos stop @ < while
+      data B-> stack  dup 255 = if drop data !I-> stack then
+      dup lengths <- stack  data #B-> characters  1+
+    repeat""",
+)
 
 
 class Basket(NamedTuple):
@@ -41,7 +80,7 @@ def flat(baskets: Iterable[Basket], start: int, stop: int, *, dtype: str) -> NDA
     for basket in baskets:
         values = np.frombuffer(basket.data, dtype)
         parts.append(values[max(start - basket.first_entry, 0) : stop - basket.first_entry])
-    return _join(parts, dtype)
+    return _native(np.concatenate(parts) if parts else np.empty(0, dtype))
 
 
 def jagged(
@@ -56,45 +95,35 @@ def jagged(
     values : array
         All of them, native-endian.
     """
-    counts, parts = [], []
-    size = np.dtype(dtype).itemsize
-    for basket, positions in _located(baskets, start, stop):
-        num_bytes = positions[1:] - positions[:-1]
-        if (num_bytes % size).any():
-            raise ValueError("an entry does not hold a whole number of values")
-        counts.append(num_bytes // size)
-        first, num_values = int(positions[0]), int(counts[-1].sum())
-        parts.append(np.frombuffer(basket.data, dtype, num_values, first))
-    return _join(counts, "=i8"), _join(parts, dtype)
+    data, num_bytes = _joined(baskets, start, stop)
+    counts, rest = np.divmod(num_bytes, np.dtype(dtype).itemsize)
+    if rest.any():
+        raise ValueError("an entry does not hold a whole number of values")
+    return counts, _native(np.frombuffer(data, dtype))
 
 
-def strings(baskets: Iterable[Basket], start: int, stop: int) -> list[str]:
-    """Decode a branch of any number of strings an entry, all entries in one list.
+def strings(
+    baskets: Iterable[Basket], start: int, stop: int
+) -> tuple[NDArray[np.intp], tuple[str, ...]]:
+    """Decode a branch of any number of strings an entry, most of them the same few.
 
     A string is a length of one byte, or 255 and a length of four, and its characters.
+
+    Returns
+    -------
+    codes : intp array
+        An index into `texts` for each string of all entries.
+    texts : tuple of str
+        The different strings, in the order in which they first occur.
     """
-    found: list[str] = []
-    add = found.append
-    known: dict[bytes, str] = {}  # few differ, and decoding costs more than looking up
-    for basket, positions in _located(baskets, start, stop):
-        data = bytes(basket.data)
-        for position, end in _objects(data, positions):
-            position += 6
-            while position < end:
-                length = data[position]
-                position += 1
-                if length == 255:
-                    length = int.from_bytes(data[position : position + 4], "big")
-                    position += 4
-                raw = data[position : position + length]
-                position += length
-                text = known.get(raw)
-                if text is None:
-                    text = known[raw] = raw.decode()
-                add(text)
-            if position > end:
-                raise ValueError("a string runs over the end of its entry")
-    return found
+    found = _run(_STRINGS, *_joined(baskets, start, stop))
+    characters, ends = found["characters"].tobytes(), offsets_of(found["lengths"]).tolist()
+    codes: dict[bytes, int] = {}
+    of_each = [
+        codes.setdefault(characters[begin:end], len(codes))
+        for begin, end in itertools.pairwise(ends)
+    ]
+    return np.array(of_each, np.intp), tuple(text.decode() for text in codes)
 
 
 def voxel_sets(
@@ -120,83 +149,38 @@ def voxel_sets(
     ValueError
         If the bytes do not add up.
     """
-    clusters: list[int] = []
-    first: list[int] = []  # where the ids of each set begin, in words of four bytes
-    counts: list[int] = []
-    parts: list[NDArray[np.uint32]] = []
-    before = 0
-    read_count = struct.Struct(">I").unpack_from
-    for basket, positions in _located(baskets, start, stop):
-        if (positions & 3).any():
-            raise ValueError("an entry does not hold a whole number of words")
-        data = basket.data
-        # Everything is a multiple of four bytes long, so that the basket is an array of words.
-        parts.append(np.frombuffer(data, np.uint32, int(positions[-1]) >> 2))
-        for position, end in _objects(data, positions):
-            at = position + _header_bytes(data, position) if position < end else end
-            sets_before = len(counts)
-            while at < end:
-                (count,) = read_count(data, at)
-                counts.append(count)
-                first.append(before + (at >> 2) + 1)
-                at += 4 + 12 * count
-            if at != end:
-                raise ValueError("a set of voxels runs over the end of its entry")
-            clusters.append(len(counts) - sets_before)
-        before += len(parts[-1])
-    voxels = np.array(counts, np.int64)
-    ids, values = _split_words(_join(parts, "=u4"), np.array(first, np.int64), voxels)
-    return (
-        np.array(clusters, np.int64),
-        voxels,
-        ids.view(">u8").astype(np.int64),
-        values.view(">f4").astype(np.float32),
-    )
+    found = _run(_VOXEL_SETS, *_joined(baskets, start, stop))
+    return found["per_entry"], found["voxels"], found["ids"], found["values"]
 
 
-def _split_words(
-    words: NDArray[np.uint32], first: NDArray[np.int64], voxels: NDArray[np.int64]
-) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Take the ids (two words a voxel, from `first` on) and the values behind them, set by set."""
-    end = first + 3 * voxels
-    between = first - np.concatenate([[0], end[:-1]])[: len(first)]
-    lengths = np.stack([between, 2 * voxels, voxels], axis=1).ravel()
-    kind = np.repeat(np.tile(np.array([0, 1, 2], np.uint8), len(first)), lengths)
-    words = words[: len(kind)]
-    return words[kind == 1], words[kind == 2]
-
-
-def _header_bytes(data: bytes | bytearray, position: int) -> int:
-    version, class_version = struct.unpack_from(">HH", data, position + 4)
-    if not version & _MEMBER_WISE:
-        raise ObjectWiseError
-    return 8 if class_version else 12
-
-
-def _objects(data: bytes | bytearray, positions: NDArray[np.int64]) -> Iterable[tuple[int, int]]:
-    """Yield where the object of each entry begins and ends; an entry of no bytes is empty."""
-    for position, end in itertools.pairwise(positions.tolist()):
-        if position < end:
-            count = int.from_bytes(data[position : position + 4], "big")
-            if count != (end - position - 4) | _BYTE_COUNT:
-                raise ValueError("the byte count of an entry does not match its place")
-        yield position, end
-
-
-def _located(
+def _joined(
     baskets: Iterable[Basket], start: int, stop: int
-) -> Iterable[tuple[Basket, NDArray[np.int64]]]:
-    """Yield each basket with the positions [n + 1] of its entries within ``start`` to ``stop``."""
+) -> tuple[bytearray, NDArray[np.int64]]:
+    """Give the bytes of the entries ``start`` to ``stop`` in one piece, and the size of each."""
+    parts: list[memoryview] = []
+    sizes: list[NDArray[np.int64]] = []
     for basket in baskets:
         if basket.starts is None:
             raise ValueError("a basket lacks the positions of its entries")
         first = max(start - basket.first_entry, 0)
-        last = min(stop - basket.first_entry, len(basket.starts) - 1)
-        yield basket, basket.starts[first : last + 1]
+        located = basket.starts[first : stop - basket.first_entry + 1]
+        parts.append(memoryview(basket.data)[located[0] : located[-1]])
+        sizes.append(located[1:] - located[:-1])
+    return bytearray().join(parts), np.concatenate(sizes) if sizes else np.empty(0, np.int64)
 
 
-def _join(parts: Sequence[NDArray[Any]], dtype: str) -> NDArray[Any]:
-    native = np.dtype(dtype).newbyteorder("=")
-    if not parts:
-        return np.empty(0, native)
-    return np.concatenate(parts).astype(native, copy=False)
+def _run(program: str, data: bytearray, num_bytes: NDArray[np.int64]) -> Mapping[str, Any]:
+    """Run a program over entries of so many bytes; `ValueError` if they do not add up."""
+    machine = ForthMachine64(program, output_initial_size=len(data) // 12 + 1024)
+    inputs = {"data": np.frombuffer(data, np.uint8), "ends": np.cumsum(num_bytes)}
+    try:
+        machine.run(inputs)
+    except ValueError:
+        if machine["object_wise"]:
+            raise ObjectWiseError from None
+        raise ValueError("the bytes of an entry do not add up") from None
+    return {name: np.asarray(values) for name, values in machine.outputs.items()}
+
+
+def _native(values: NDArray[Any]) -> NDArray[Any]:
+    return values.astype(values.dtype.newbyteorder("="), copy=False)

@@ -223,10 +223,9 @@ class Larcv2Reader:
     ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
         if _PROCESS not in self.source.particles.branches:
             return np.zeros(num_particles, np.uint8), ("",)
-        names = self._particles.strings(_PROCESS, start, stop)
-        self._check_length(_PROCESS, len(names), num_particles, start, stop)
-        codes = {name: code for code, name in enumerate(dict.fromkeys(names))}
-        return np.array([codes[name] for name in names], np.uint8), tuple(codes)
+        codes, names = self._particles.strings(_PROCESS, start, stop)
+        self._check_length(_PROCESS, len(codes), num_particles, start, stop)
+        return codes.astype(np.uint8), names
 
     def _check_length(
         self, branch: str, found: int, num_particles: int, start: int, stop: int
