@@ -24,7 +24,6 @@ from pilarnet_convert.readers.root_file import (
     TreeIndex,
     damaged,
     read_embedded,
-    read_objects,
 )
 
 try:
@@ -78,17 +77,7 @@ class BasketReader:
         self, name: str, start: int, stop: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
         """Read clusters an entry, voxels a cluster, and the ids and energies (MeV) of all."""
-        try:
-            return self._decode(decode.voxel_sets, name, start, stop)
-        except decode.ObjectWiseError:
-            return self._object_wise(name, start, stop)
-
-    def _object_wise(self, name: str, start: int, stop: int) -> tuple[Any, ...]:
-        try:
-            clusters, voxels, members = read_objects(self.index, name, start, stop)
-        except DAMAGE as error:
-            raise damaged(self.index, name, start, error) from error
-        return clusters, voxels, members["_id"].astype(np.int64), members["_value"]
+        return self._decode(decode.voxel_sets, name, start, stop)
 
     def _decode(
         self,

@@ -1,10 +1,11 @@
 """From the bytes of baskets to numpy arrays: pure functions, one a layout.
 
 Values are big-endian. Objects that ROOT streams start with a byte count (4 bytes, bit 30 set)
-and a version (2 bytes). A ``vector<larcv::Voxel>`` inside a split ``vector<larcv::VoxelSet>`` is
-streamed member-wise: the version has bit 14 set, a class version follows (2 bytes; if zero, a
-checksum of 4), and then for each set of voxels a count n (4 bytes), n ids (8 bytes each) and n
-values (4 bytes each).
+and a version (2 bytes; if zero, a checksum of 4 follows). A ``vector<larcv::Voxel>`` inside a split
+``vector<larcv::VoxelSet>`` is a count n (4 bytes) for each set, and then its voxels in one of two
+layouts. Member-wise, which bit 14 of the entry's version tells, there is one class version for all
+voxels, and a set holds n ids (8 bytes each), then n values (4 bytes each). Object-wise, each voxel
+is an object: its byte count and version, id and value.
 
 Objects of varying length are decoded by AwkwardForth (arXiv:2102.13516), a small compiled language
 that reads typed values from a buffer. ``->`` reads one value, ``#..->`` as many as the number on
@@ -23,14 +24,14 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.ragged import offsets_of
 
-__all__ = ["Basket", "ObjectWiseError", "flat", "jagged", "strings", "voxel_sets"]
+__all__ = ["Basket", "flat", "jagged", "strings", "voxel_sets"]
 
 #: Reads the entries one after the other. An entry is empty, or a byte count that leads to its end,
 #: followed by what ``{body}`` reads.
 _ENTRIES: Final = """
 input data  input ends
 {outputs}
-variable stop  variable object_wise
+variable stop
 ends len 8 / 0 do
   ends q-> stack stop !
   0
@@ -45,11 +46,21 @@ loop
 _VOXEL_SETS: Final = _ENTRIES.format(
     outputs="output per_entry int64  output voxels int64  output ids int64  output values float32",
     body="""
-    data !H-> stack 16384 and 0= if 1 object_wise ! halt then
-    data !H-> stack 0= if 4 data skip then
-    begin data pos stop @ < while
-      data !I-> stack  dup voxels <- stack  dup data #!Q-> ids  data #!f-> values  1+
-    repeat""",
+    data !H-> stack 16384 and if
+      data !H-> stack 0= if 4 data skip then
+      begin data pos stop @ < while
+        data !I-> stack  dup voxels <- stack  dup data #!Q-> ids  data #!f-> values  1+
+      repeat
+    else
+      begin data pos stop @ < while
+        data !I-> stack  dup voxels <- stack
+        0 do
+          4 data skip  data !H-> stack 0= if 4 data skip then
+          data !Q-> ids  data !f-> values
+        loop
+        1+
+      repeat
+    then""",
 )
 _STRINGS: Final = _ENTRIES.format(
     outputs="output per_entry int64  output lengths int64  output characters uint8",
@@ -68,10 +79,6 @@ class Basket(NamedTuple):
     data: bytes | bytearray
     starts: NDArray[np.int64] | None
     first_entry: int
-
-
-class ObjectWiseError(Exception):
-    """The voxels are streamed object by object, which uproot reads itself."""
 
 
 def flat(baskets: Iterable[Basket], start: int, stop: int, *, dtype: str) -> NDArray[Any]:
@@ -129,7 +136,7 @@ def strings(
 def voxel_sets(
     baskets: Iterable[Basket], start: int, stop: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Decode the member-wise voxels of the clusters of each event.
+    """Decode the voxels of the clusters of each event.
 
     Returns
     -------
@@ -144,8 +151,6 @@ def voxel_sets(
 
     Raises
     ------
-    ObjectWiseError
-        If the entries are streamed object-wise.
     ValueError
         If the bytes do not add up.
     """
@@ -176,8 +181,6 @@ def _run(program: str, data: bytearray, num_bytes: NDArray[np.int64]) -> Mapping
     try:
         machine.run(inputs)
     except ValueError:
-        if machine["object_wise"]:
-            raise ObjectWiseError from None
         raise ValueError("the bytes of an entry do not add up") from None
     return {name: np.asarray(values) for name, values in machine.outputs.items()}
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import awkward as ak
 import numpy as np
 import uproot
 from numpy.typing import NDArray
@@ -32,7 +31,6 @@ __all__ = [
     "damaged",
     "index_trees",
     "read_embedded",
-    "read_objects",
 ]
 
 _FETCH_AGAIN: Final = "fetch or copy the file again"
@@ -237,29 +235,6 @@ def _dtype(path: Path, branch: Any, layout: Layout) -> str:
             advice="name LArCV2 files of PILArNet",
         )
     return str(content.from_dtype.str)
-
-
-def read_objects(
-    index: TreeIndex, name: str, start: int, stop: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, NDArray[Any]]]:
-    """Let uproot read vectors of vectors of objects, entries ``start`` to ``stop``.
-
-    Returns
-    -------
-    outer, inner : int64 arrays
-        Vectors of each entry; objects of each vector.
-    members : dict of str to array
-        The members of the objects, a row an object.
-    """
-    with uproot.open(index.file) as file:
-        vectors = _branch(file[index.tree], name).array(entry_start=start, entry_stop=stop)
-    objects = ak.flatten(vectors, axis=1)
-    flat = ak.flatten(objects, axis=1)
-    return (
-        ak.to_numpy(ak.num(vectors, axis=1)).astype(np.int64),
-        ak.to_numpy(ak.num(objects, axis=1)).astype(np.int64),
-        {member: ak.to_numpy(flat[member]) for member in ak.fields(flat)},
-    )
 
 
 def read_embedded(

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers import baskets, decode
 from pilarnet_convert.readers.baskets import BasketReader, decompress
-from pilarnet_convert.readers.decode import Basket, ObjectWiseError
+from pilarnet_convert.readers.decode import Basket
 from pilarnet_convert.readers.larcv2 import CLUSTER_TREE, PARTICLE_TREE, index_larcv2
 from pilarnet_convert.readers.root_file import BasketTable, TreeIndex, index_trees
 from tests import voxelcodec
@@ -59,8 +59,8 @@ def needed(all_baskets: list[Basket], start: int, stop: int) -> list[Basket]:
 
 
 @settings(deadline=None)
-@given(events, st.booleans(), st.data())
-def test_voxel_sets(events: Any, with_class_version: bool, data: st.DataObject):
+@given(events, st.sampled_from(["checksum", "class version", "object-wise"]), st.data())
+def test_voxel_sets(events: Any, layout: str, data: st.DataObject):
     entries = []
     for event in events:
         sets = [
@@ -71,7 +71,9 @@ def test_voxel_sets(events: Any, with_class_version: bool, data: st.DataObject):
             for c in event
         ]
         entry = voxelcodec.encode(sets, like=LIKE)
-        if with_class_version:
+        if layout == "object-wise":
+            entry = voxelcodec.encode_object_wise(entry)
+        elif layout == "class version":
             body = struct.pack(">HH", 0x400A, 3) + entry[12:]
             entry = struct.pack(">I", len(body) | 0x40000000) + body
         elif not event and data.draw(st.booleans()):
@@ -104,12 +106,6 @@ def test_voxel_sets_that_do_not_add_up(damage: str):
         entry += b"\0"
     with pytest.raises(ValueError, match="do not add up"):
         decode.voxel_sets(cut([bytes(entry)], []), 0, 1)
-
-
-def test_object_wise_is_told():
-    entry = voxelcodec.encode([(np.arange(3, dtype=np.uint64), np.ones(3, np.float32))], like=LIKE)
-    with pytest.raises(ObjectWiseError):
-        decode.voxel_sets(cut([voxelcodec.encode_object_wise(entry)], []), 0, 1)
 
 
 @given(st.lists(st.lists(st.text(max_size=300), max_size=4), min_size=1, max_size=5), st.data())
