@@ -18,13 +18,7 @@ __all__ = ["ConvertConfig"]
 @documented
 @dataclass(frozen=True, kw_only=True)
 class ConvertConfig:
-    """The options of `convert` and ``pilarnet-convert``.
-
-    Raises
-    ------
-    OptionError
-        If a value is outside its limits.
-    """
+    """The options of `convert` and ``pilarnet-convert``; `OptionError` for a bad value."""
 
     min_voxels: int = option(10, "The least number of voxels of a particle.", least=1, fixed=True)
     splits: str = option(
@@ -77,19 +71,12 @@ class ConvertConfig:
     def deciding(self) -> dict[str, Any]:
         """Give the options that decide on the contents of the shards, as JSON values."""
         fixed = [field.name for field in dataclasses.fields(self) if field.metadata["fixed"]]
-        return {name: getattr(self, name) for name in fixed} | {
-            "splits": dict(self.selection.splits)
-        }
+        values = {name: getattr(self, name) for name in fixed}
+        return values | {"splits": dict(self.selection.splits)}
 
 
 def _parse_splits(text: str) -> dict[str, float]:
-    """Read fractions such as ``train=0.8,val=0.1,test=0.1``.
-
-    Raises
-    ------
-    OptionError
-        If a name is unknown or the fractions do not add up to 1.
-    """
+    """Read fractions such as ``train=0.8,val=0.1,test=0.1``, which add up to 1."""
     try:
         pairs = [part.split("=") for part in text.split(",")]
         splits = {name.strip(): float(value) for name, value in pairs}

@@ -14,7 +14,7 @@ from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.executors import Workers, running_on
 from pilarnet_convert.files import OutputFolder
-from pilarnet_convert.manifest import describe, require_same, statistics_of
+from pilarnet_convert.manifest import describe, require_same
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.plan import Task, plan_tasks
 from pilarnet_convert.readers import index_source
@@ -23,6 +23,7 @@ from pilarnet_convert.readers.sources import SourceFiles, find_sources
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import Shard, Shards, open_shards
 from pilarnet_convert.shards.writer import root_attributes
+from pilarnet_convert.tally import Tally
 from pilarnet_convert.task import BadSourceError, TaskRecord, TaskRequest, run_task
 
 __all__ = ["convert"]
@@ -212,9 +213,17 @@ def _root(
     left_out = {source: why for record in records for source, why in record.left_out.items()}
     late = [{"name": sources[n].name, "error": left_out[n]} for n in sorted(left_out)]
     entries = [entry for record in records for entry in record.shards]
+    total = Tally()
+    for record in records:
+        total.add(record.tally)
+    statistics = total.to_json()
+    cubes = statistics.pop("cubes")
     attributes = {
         **manifest,
-        **statistics_of(record.tally for record in records),
+        "geometry": [
+            {"voxels": [int(n) for n in cube[:3]], "voxel_size_cm": cube[3:]} for cube in cubes
+        ],
+        "statistics": statistics,
         "bad_files": [*unreadable, *late],
     }
     return root_attributes(

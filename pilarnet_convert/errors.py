@@ -19,7 +19,7 @@ class PilarnetError(Exception):
     file : path or str, optional
         The file or folder it was found in.
     entry : int, optional
-        The tree entry (event index in the file, from 0).
+        The event, by its index in the file.
     field : str, optional
         The tree, branch, array or option concerned.
     expected, found : object, optional

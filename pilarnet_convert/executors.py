@@ -75,11 +75,7 @@ def running_on(executor: Executor | None, *, workers: int | None) -> Iterator[Wo
     One worker is this process. Several are forked from a server process that has imported the
     package and does nothing else, so that they inherit neither threads nor open files, for example
     of a notebook. They ignore Ctrl-C and end when this process ends, even if it is killed.
-
-    Raises
-    ------
-    PilarnetError
-        If a worker process ends before its task.
+    A worker process that ends before its task is a `PilarnetError`.
     """
     workers = workers or len(os.sched_getaffinity(0))
     try:
@@ -108,10 +104,10 @@ def running_on(executor: Executor | None, *, workers: int | None) -> Iterator[Wo
 def without_main_script() -> Iterator[None]:
     """Start processes, inside the block, that do not run the user's script.
 
-    A process that is not a plain fork first runs the main script again, in case its task refers
-    to something defined there. A script without ``if __name__ == "__main__"`` would then start
-    anew in every worker, and one read from standard input cannot be run again. Our tasks refer to
-    nothing in it, so the main module is empty meanwhile; `multiprocessing` has no setting for it.
+    A process that is not a plain fork first runs the main script again, in case its task needs
+    something of it. A script without ``if __name__ == "__main__"`` would then start anew in every
+    worker, and one read from standard input cannot be run again. Our tasks need nothing of it, so
+    the main module is empty meanwhile; `multiprocessing` has no setting for this.
     """
     script = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")

@@ -25,15 +25,8 @@ _SHARD_NAME: Final = re.compile(r"\d{5,}")
 def written_beside(path: Path, *, sync: bool = False) -> Iterator[BinaryIO]:
     """Open a file for writing that takes the place of `path` at the end, if nothing fails.
 
-    Only one process at a time may write `path`: it is written beside, under a name that ends in
-    ``.tmp``, over what a killed process may have left there.
-
-    Parameters
-    ----------
-    path : Path
-        The file; its folder must exist.
-    sync : bool
-        Bring the data to the disk first, so that a loss of power leaves the old file or the new.
+    Only one process at a time may write `path`. Until the end the file is beside it, under a name
+    that ends in ``.tmp``. With `sync`, a loss of power leaves the old file or the new.
     """
     beside = path.with_name(f".{path.name}.tmp")
     try:
@@ -55,13 +48,7 @@ def replace_file(path: Path, data: bytes) -> None:
 
 @contextmanager
 def locked(path: Path, *, in_use: PilarnetError) -> Iterator[None]:
-    """Hold a lock on the file `path`, which is made; it goes with the process.
-
-    Raises
-    ------
-    PilarnetError
-        `in_use`, if another process holds the lock.
-    """
+    """Hold a lock on the file `path`, which is made; raise `in_use` if another process has it."""
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -79,11 +66,6 @@ class OutputFolder:
     ``.conversion/scratch/``  shards that are being written
     ``.conversion/lock``      held by the conversion that runs
     ========================= =================================================================
-
-    Parameters
-    ----------
-    path : Path
-        The folder; it need not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -94,13 +76,10 @@ class OutputFolder:
         self._scratch = self._working / "scratch"
 
     def check(self, *, resume: bool, overwrite: bool) -> None:
-        """Check that a conversion may write here; nothing is changed.
+        """Check, without a change, that a conversion may write here; `PilarnetError` if not.
 
-        Raises
-        ------
-        PilarnetError
-            If the folder holds shards and neither `resume` nor `overwrite` is given, or something
-            else under the names of the format.
+        A folder with shards needs `resume` or `overwrite`; other things may not have the names of
+        the format.
         """
         if self.path.exists() and not self.path.is_dir():
             raise PilarnetError(

@@ -6,7 +6,7 @@ of the attributes of the finished set.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ from pilarnet_convert import __version__
 from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.readers.events import Source
-from pilarnet_convert.tally import Tally
 
-__all__ = ["describe", "require_same", "statistics_of"]
+__all__ = ["describe", "require_same"]
 
 
 def describe(sources: Sequence[Source], config: ConvertConfig) -> dict[str, Any]:
@@ -40,15 +39,9 @@ def describe(sources: Sequence[Source], config: ConvertConfig) -> dict[str, Any]
 
 
 def require_same(path: Path, before: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
-    """Refuse to go on with a conversion of other inputs or options.
-
-    Raises
-    ------
-    PilarnetError
-        If `manifest` and the one of `before` differ.
-    """
-    for part in manifest:
-        was, now = before.get(part), manifest[part]
+    """Refuse to go on with a conversion of other inputs or options, by a `PilarnetError`."""
+    for part, now in manifest.items():
+        was = before.get(part)
         if was == now:
             continue
         if part == "options" and isinstance(was, dict):
@@ -63,14 +56,3 @@ def require_same(path: Path, before: Mapping[str, Any], manifest: Mapping[str, A
             found=now,
             advice="name the same inputs and options, or begin anew with --overwrite",
         )
-
-
-def statistics_of(tallies: Iterable[Tally]) -> dict[str, Any]:
-    """Give the root's ``geometry`` and ``statistics``: what became of all clusters."""
-    total = Tally()
-    for tally in tallies:
-        total.add(tally)
-    statistics = total.to_json()
-    cubes = statistics.pop("cubes")
-    geometry = [{"voxels": [int(n) for n in cube[:3]], "voxel_size_cm": cube[3:]} for cube in cubes]
-    return {"geometry": geometry, "statistics": statistics}

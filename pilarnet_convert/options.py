@@ -43,15 +43,13 @@ def option(
     Parameters
     ----------
     default : object
-        The default; `dataclasses.MISSING` makes the option required.
+        `dataclasses.MISSING` makes the option required.
     help : str
         One or two sentences for ``--help`` and for the docstring of the record.
     choices : tuple of str, optional
-        The values allowed; of a tuple, the values that its items may have.
-    least, most : float, optional
-        The smallest and the largest value; of a tuple, of each item.
-    above : float, optional
-        Values must be larger than this.
+        The values allowed. Of a tuple, choices and limits hold for each item.
+    least, above, most : float, optional
+        Values must be at least, above and at most these.
     metavar : str, optional
         What ``--help`` shows in place of a value.
     fixed : bool
@@ -88,18 +86,11 @@ def documented(record: _Record) -> _Record:
 
 
 def check_options(record: Any) -> None:
-    """Check every field of a record of options against its choices and limits.
-
-    Raises
-    ------
-    OptionError
-        For the first field with a value that is not allowed.
-    """
+    """Check every field of a record of options; `OptionError` for the first bad value."""
     for field in dataclasses.fields(record):
         value = getattr(record, field.name)
         for item in value if isinstance(value, tuple) else (value,):
-            expected = None if item is None else _broken_limit(field.metadata, item)
-            if expected:
+            if item is not None and (expected := _broken_limit(field.metadata, item)):
                 raise OptionError(
                     "unusable value", field=flag(field.name), expected=expected, found=item
                 )

@@ -34,13 +34,7 @@ _ENDINGS: Final = (".png", ".pdf", ".svg")
 
 
 def require_matplotlib() -> None:
-    """Check that matplotlib is installed.
-
-    Raises
-    ------
-    MissingDependencyError
-        If it is not.
-    """
+    """Check that matplotlib is installed; `MissingDependencyError` if not."""
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
@@ -53,13 +47,7 @@ def require_matplotlib() -> None:
 def new_figure(
     width_inch: float, height_inch: float, *, layout: Any = "constrained", dpi: float | None = None
 ) -> Figure:
-    """Make an empty figure.
-
-    Raises
-    ------
-    MissingDependencyError
-        If matplotlib is not installed.
-    """
+    """Make an empty figure; `MissingDependencyError` if matplotlib is not installed."""
     require_matplotlib()
     from matplotlib.figure import Figure
 
@@ -67,21 +55,9 @@ def new_figure(
 
 
 def save_figure(figure: Figure, path: Path, *, option: str) -> None:
-    """Write a figure to a file.
+    """Write a figure to a file that ends in ``.png``, ``.pdf`` or ``.svg``.
 
-    Parameters
-    ----------
-    figure : Figure
-        From `new_figure`.
-    path : Path
-        Ends in ``.png``, ``.pdf`` or ``.svg``.
-    option : str
-        The option that gave the path, for the error.
-
-    Raises
-    ------
-    PilarnetError
-        If the path ends otherwise.
+    `option` is the option that gave the path, for the `PilarnetError` where it ends otherwise.
     """
     if path.suffix.lower() not in _ENDINGS:
         raise PilarnetError(
@@ -122,19 +98,14 @@ def draw_colour_bar(
     colours: Sequence[str],
     label: str,
 ) -> None:
-    """Draw a horizontal, logarithmic colour bar with a few ticks.
+    """Draw a horizontal, logarithmic colour bar with a few ticks and a label below.
 
     Parameters
     ----------
-    figure : Figure
     box : tuple of four float
         Left, bottom, width and height, in parts of the figure.
     limits : tuple of two float
         The values at its ends.
-    colours : sequence of str
-        As for `colour_map`.
-    label : str
-        The text below it.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.ticker import LogLocator

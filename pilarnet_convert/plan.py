@@ -6,8 +6,9 @@ The plan depends on the inputs and the options alone, never on the number of wor
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -83,36 +84,29 @@ def plan_tasks(
     max_events : int, optional
         Take only the first of all events.
     """
+    left = math.inf if max_events is None else max_events
     ranges: list[list[EventRange]] = []
     size_so_far = math.inf  # of the last task; 1 is a full one
-    for number, size, source_ranges in _sized(sources, events_per_task, max_events):
-        if len(source_ranges) == 1 and size_so_far + size <= 1:
-            ranges[-1] += [EventRange(source=number, start=a, stop=b) for a, b in source_ranges]
-            size_so_far += size
-        else:
-            ranges += [[EventRange(source=number, start=a, stop=b)] for a, b in source_ranges]
-            size_so_far = size if len(source_ranges) == 1 else math.inf
-    return [Task(number=number, ranges=tuple(part)) for number, part in enumerate(ranges)]
-
-
-def _sized(
-    sources: Sequence[Source], events_per_task: int | None, max_events: int | None
-) -> Iterator[tuple[int, float, list[tuple[int, int]]]]:
-    """Yield the index of each source, its size in tasks, and the ranges to divide it into."""
-    left = sum(source.num_entries for source in sources) if max_events is None else max_events
     for number, source in enumerate(sources):
-        borders, num_bytes = source.basket_borders()
-        stop = min(source.num_entries, left)
+        stop = int(min(source.num_entries, left))
         if stop == 0:
-            return
+            break
         left -= stop
+        borders, num_bytes = source.basket_borders()
         if events_per_task is None:
             size = float(np.interp(stop, borders, num_bytes)) / TASK_BYTES
             ends = _equal_shares(borders, num_bytes, stop=stop, count=max(1, round(size)))
         else:
             size = stop / events_per_task
             ends = _equal_counts(borders, stop=stop, count=events_per_task)
-        yield number, size, list(zip([0, *ends], ends, strict=False))
+        parts = [EventRange(source=number, start=a, stop=b) for a, b in pairwise([0, *ends])]
+        if len(parts) == 1 and size_so_far + size <= 1:
+            ranges[-1] += parts
+            size_so_far += size
+        else:
+            ranges += [[part] for part in parts]
+            size_so_far = size if len(parts) == 1 else math.inf
+    return [Task(number=number, ranges=tuple(part)) for number, part in enumerate(ranges)]
 
 
 def _equal_shares(

@@ -18,19 +18,12 @@ def offsets_of(counts: NDArray[np.integer]) -> NDArray[np.int64]:
 def gather_rows(
     first: NDArray[np.integer], counts: NDArray[np.integer]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """List the rows of some owners, one owner after the other.
-
-    Parameters
-    ----------
-    first : integer array [n]
-        First row of each owner.
-    counts : integer array [n]
-        Rows of each owner.
+    """List the rows of n owners, one owner after the other.
 
     Returns
     -------
     rows : int64 array [counts.sum()]
-        ``first[i]`` to ``first[i] + counts[i]``, end excluded, for each i in turn.
+        ``first[i]`` to ``first[i] + counts[i]``, end excluded, for each owner i in turn.
     offset : int64 array [n + 1]
         Where the rows of each owner begin in `rows`, and the end.
     """

@@ -67,17 +67,9 @@ _LABEL_SORTED: Final = np.array(
 
 
 def label_of_pdg(pdg: NDArray[np.integer]) -> NDArray[np.int8]:
-    """Give each PDG code its class label.
+    """Give each PDG code its class label, int8 of the same shape.
 
-    Parameters
-    ----------
-    pdg : integer array, any shape
-        PDG codes.
-
-    Returns
-    -------
-    int8 array of the same shape
-        0 to 4, or `OTHER` (-1) for every code outside the five classes.
+    A label is 0 to 4, or `OTHER` (-1) for every code outside the five classes.
     """
     position = np.searchsorted(_PDG_SORTED, pdg).clip(max=len(_PDG_SORTED) - 1)
     return np.where(_PDG_SORTED[position] == pdg, _LABEL_SORTED[position], np.int8(OTHER))
@@ -89,16 +81,6 @@ def is_pdg_code(pdg: int) -> bool:
     The rules are those of the numbering scheme of the Particle Data Group (Review of Particle
     Physics, "Monte Carlo particle numbering scheme"): elementary particles, nuclei
     ``10LZZZAAAI``, and hadrons ``n nr nL nq1 nq2 nq3 nJ`` built of quark digits.
-
-    Parameters
-    ----------
-    pdg : int
-        The code to check.
-
-    Returns
-    -------
-    bool
-        False for 0 and for numbers that name no particle.
     """
     code = abs(int(pdg))
     if code >= 1_000_000_000:

@@ -2,7 +2,7 @@
 
 dlp_opendata_api (package ``osf``) is the reader that was published with PILArNet. It ends the
 interpreter where ROOT is missing and prints a warning where a product is missing; here both are
-errors. The native reader needs none of the three packages.
+errors.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,20 +47,11 @@ _ROW: Final = np.dtype(
 
 @dataclass(frozen=True, kw_only=True)
 class DlpSource(Source):
-    """A source as ROOT and dlp_opendata_api know it.
-
-    Attributes
-    ----------
-    clusters, particles : str
-        Paths of the files of the two products.
-    basket_entries, basket_bytes : tuple of int
-        What `basket_borders` gives.
-    """
+    """A source as ROOT knows it: the files of the two products, the baskets of the voxels."""
 
     clusters: str
     particles: str
-    basket_entries: tuple[int, ...]
-    basket_bytes: tuple[int, ...]
+    borders: tuple[NDArray[np.int64], NDArray[np.int64]]
 
     def open(self) -> DlpReader:
         """Open its files."""
@@ -68,18 +59,16 @@ class DlpSource(Source):
 
     def basket_borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where baskets of voxels begin and end, see `Source`."""
-        return np.array(self.basket_entries, np.int64), np.array(self.basket_bytes, np.int64)
+        return self.borders
 
 
 def index_dlp(name: str, files: Sequence[Path]) -> DlpSource:
-    """Find the two products in a source's files, as `index_larcv2` does.
+    """Find the two products in a source's files, as `index_larcv2` does and with its errors.
 
     Raises
     ------
     MissingDependencyError
         If one of the packages is missing.
-    InputError
-        As `index_larcv2`.
     """
     packages = load_packages()
 
@@ -92,30 +81,22 @@ def index_dlp(name: str, files: Sequence[Path]) -> DlpSource:
     found, used = find_products(files, trees, look)
     clusters, particles = paths = [str(found[tree]) for tree in trees]
     with quiet(packages.root):
-        counts = [Chain(packages, *of).num_entries() for of in zip(_PRODUCTS, paths, strict=True)]
+        counts = [len(Chain(packages, *of)) for of in zip(_PRODUCTS, paths, strict=True)]
     num_entries = common_length(dict(zip(trees, counts, strict=True)), file=files[0])
-    entries, num_bytes = baskets(
-        packages, found[trees[0]], tree=trees[0], branch=_VOXEL_BRANCH, num_entries=num_entries
-    )
     return DlpSource(
         name=name,
         files=used,
         num_entries=num_entries,
         clusters=clusters,
         particles=particles,
-        basket_entries=entries,
-        basket_bytes=num_bytes,
+        borders=baskets(
+            packages, found[trees[0]], tree=trees[0], branch=_VOXEL_BRANCH, num_entries=num_entries
+        ),
     )
 
 
 class DlpReader:
-    """Reads ranges of the events of a source; the counterpart of `Larcv2Reader`.
-
-    Parameters
-    ----------
-    source : DlpSource
-        From `index_dlp`.
-    """
+    """Reads ranges of the events of a source, as `Larcv2Reader` does."""
 
     def __init__(self, source: DlpSource) -> None:
         self.source = source
@@ -134,20 +115,17 @@ class DlpReader:
         self._chains.clear()  # ROOT closes the files with the chains
 
     def read(self, start: int, stop: int) -> Events:
-        """Read the events ``start`` to ``stop``, end excluded.
-
-        Raises
-        ------
-        InputError
-            If ROOT cannot read an entry or the products hold different events.
-        """
-        ids, meta, voxels, rows, names = [], [], [], [], []
+        """Read the events ``start`` to ``stop``, end excluded; `InputError` on damage."""
+        ids, meta, rows, names = [], [], [], []
+        voxels: tuple[list[Any], ...] = ([], [], [])
         with quiet(self._packages.root):
             for entry in range(start, stop):
                 clusters, particles = self._event(entry)
                 ids.append(_event_id(clusters))
                 meta.append(_meta(clusters.meta()))
-                voxels.append(_voxels(self._packages.larcv, clusters))
+                found = _voxels(self._packages.larcv, clusters)
+                for column, values in zip(voxels, found, strict=True):
+                    column.append(values)
                 vector = particles.as_vector()
                 held = [vector[i] for i in range(vector.size())]
                 rows.append([_particle_row(particle) for particle in held])
@@ -165,10 +143,10 @@ class DlpReader:
             grid=box[:, 0].astype(np.int64),
             origin=box[:, 1].copy(),
             voxel_size=box[:, 2].copy(),
-            cluster_offset=offsets_of(np.array([len(v.counts) for v in voxels], np.int64)),
-            voxel_offset=offsets_of(_join([v.counts for v in voxels], np.int64)),
-            voxel_id=_join([v.ids for v in voxels], np.int64),
-            energy=_join([v.energies for v in voxels], np.float32),
+            cluster_offset=offsets_of(np.array([len(counts) for counts in voxels[0]], np.int64)),
+            voxel_offset=offsets_of(_join(voxels[0], np.int64)),
+            voxel_id=_join(voxels[1], np.int64),
+            energy=_join(voxels[2], np.float32),
             particle_offset=offsets_of(np.array([len(event_rows) for event_rows in rows], int)),
             process=np.array([codes[name] for name in chain(*names)], np.uint8),
             process_names=tuple(codes),
@@ -204,15 +182,8 @@ def _meta(meta: Any) -> list[list[float]]:
     ]
 
 
-class _Voxels(NamedTuple):
-    """The voxels of the clusters of an event: how many each has, then all of them."""
-
-    counts: NDArray[np.int64]
-    ids: NDArray[np.int64]
-    energies: NDArray[np.float32]
-
-
-def _voxels(larcv: Any, event: Any) -> _Voxels:
+def _voxels(larcv: Any, event: Any) -> tuple[NDArray[Any], ...]:
+    """Give how many voxels each cluster of an event has, and the ids and energies of all."""
     clusters = event.as_vector()
     sets = [clusters[i] for i in range(clusters.size())]
     counts = np.array([int(voxels.size()) for voxels in sets], np.int64)
@@ -232,7 +203,7 @@ def _voxels(larcv: Any, event: Any) -> _Voxels:
         if values[int(values.size()) - 1].id() > _INT32_MAX or np.any(part[1:] <= part[:-1]):
             exact = [values[i].id() for i in range(values.size())]
             ids[start:stop] = np.array(exact, np.uint64).astype(np.int64)
-    return _Voxels(counts, ids, energies)
+    return counts, ids, energies
 
 
 def _particle_row(particle: Any) -> tuple[Any, ...]:

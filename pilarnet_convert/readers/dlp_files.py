@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.ragged import offsets_of
@@ -29,13 +30,7 @@ def _open_file(packages: Packages, path: Path) -> Any:
 
 
 def list_products(packages: Packages, path: Path) -> tuple[str, Sequence[str]]:
-    """Give the UUID of a file and the names of its products, without ``_tree``.
-
-    Raises
-    ------
-    InputError
-        If ROOT cannot read the file.
-    """
+    """Give the UUID of a file and the names of its products; `InputError` if it is no ROOT file."""
     check_header(path)
     with quiet(packages.root):
         file = _open_file(packages, path)
@@ -46,8 +41,8 @@ def list_products(packages: Packages, path: Path) -> tuple[str, Sequence[str]]:
 
 def baskets(
     packages: Packages, path: Path, *, tree: str, branch: str, num_entries: int
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Give the entry where each basket of a branch begins, and the bytes before it, with the ends.
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give the entries between the baskets of a branch and the bytes before each, int64.
 
     Where there is no such branch, each entry stands for a basket of a byte.
     """
@@ -64,14 +59,14 @@ def baskets(
     if entries[-1] != num_entries:  # the last basket lies inside the metadata of the tree
         entries.append(num_entries)
         num_bytes.append(1)
-    return tuple(entries), tuple(offsets_of(np.array(num_bytes)).tolist())
+    return np.array(entries, np.int64), offsets_of(np.array(num_bytes))
 
 
 class Chain:
-    """One product of one file.
+    """One product of one file, read through its own ``data_reader``.
 
-    A ``data_reader`` of several products counts the entries of the first alone, and keeps a
-    failure of ROOT to itself, so each product has its own, and its chain is read here.
+    A ``data_reader`` of several products counts the entries of the first alone. Each passes over
+    what ROOT fails to read, so entries are read from the chain that it holds.
     """
 
     def __init__(self, packages: Packages, product: str, path: str) -> None:
@@ -80,18 +75,11 @@ class Chain:
         self._reader.add_data(product)
         self._reader.add_file(path)
 
-    def num_entries(self) -> int:
-        """Count the entries."""
+    def __len__(self) -> int:
         return int(self._reader.entry_count())
 
     def read(self, entry: int) -> Any:
-        """Load an entry; ROOT would leave the event before in place of a damaged one.
-
-        Raises
-        ------
-        InputError
-            If ROOT cannot read it.
-        """
+        """Load an entry; `InputError` where ROOT would leave the event before in its place."""
         (chain,) = self._reader._chains
         found = None
         try:

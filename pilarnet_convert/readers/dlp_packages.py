@@ -52,8 +52,7 @@ def load_packages() -> Packages:
     Raises
     ------
     MissingDependencyError
-        Naming those that are not installed, or the first that is another package or does not
-        import, and how to get them.
+        If some are not installed, or one is another package or does not import.
     """
     specs = {name: importlib.util.find_spec(name) for name in _PACKAGES}
     missing = [name for name, spec in specs.items() if spec is None]

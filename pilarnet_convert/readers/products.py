@@ -20,21 +20,15 @@ def find_products(
 ) -> tuple[dict[str, _Found], tuple[tuple[str, int, str], ...]]:
     """Find trees in the files of a source; the first file that has one provides it.
 
-    Parameters
-    ----------
-    files : sequence of Path
-        The files, the one that the user named first.
-    trees : iterable of str
-        The trees wanted.
-    look : function of a file and the trees still wanted
-        Gives the UUID of the file, what it found of these trees, and the names of all its trees.
+    `look` takes a file and the trees still wanted. It gives the UUID of the file, what it found of
+    these trees, and the names of all trees of the file.
 
     Returns
     -------
     found : dict
         What `look` found of each tree.
     used : tuple of (name, size in bytes, UUID)
-        The files that provide the trees, in the order of `trees`.
+        The files that provide the trees, as `Source` has them.
 
     Raises
     ------
@@ -65,13 +59,7 @@ def find_products(
 
 
 def common_length(lengths: Mapping[str, int], *, file: Path) -> int:
-    """Give the number of entries that all trees of a source have.
-
-    Raises
-    ------
-    InputError
-        If they differ, or there are none.
-    """
+    """Give the number of entries of all trees; `InputError` if they differ or there are none."""
     if len(set(lengths.values())) > 1:
         raise InputError(
             "the products differ in length",

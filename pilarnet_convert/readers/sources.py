@@ -28,20 +28,12 @@ class SourceFiles:
 
 
 def find_sources(inputs: Sequence[str | Path]) -> list[SourceFiles]:
-    """Turn files, folders and globs into sources.
+    """Turn files, folders and globs into sources, in the order named.
 
-    Parameters
-    ----------
-    inputs : sequence of str or Path
-        Folders are searched for ``*.root`` through all their levels. The files of one source in
-        the archive's layout (``dlprod_*.root``, ``cluster/dlprod_cluster_*.root``,
-        ``particle/dlprod_particle_*.root``) are found from whichever of them is named, and make
-        one source however many of them are.
-
-    Returns
-    -------
-    list of SourceFiles
-        In the order named. A file that is named twice gives two sources.
+    Folders are searched for ``*.root`` through all their levels. The files of one source in the
+    archive's layout (``dlprod_*.root``, ``cluster/dlprod_cluster_*.root``,
+    ``particle/dlprod_particle_*.root``) are found from whichever of them is named, and make one
+    source however many of them are. A file that is named twice gives two sources.
 
     Raises
     ------

@@ -17,19 +17,12 @@ __all__ = ["plot_classes"]
 def plot_classes(shards: Shards, path: Path) -> None:
     """Draw counts, voxels per particle and deposited energy of each class.
 
-    Parameters
-    ----------
-    shards : Shards
-        The shards.
-    path : Path
-        The picture, ``.png``, ``.pdf`` or ``.svg``.
-
     Raises
     ------
     MissingDependencyError
         If matplotlib is not installed.
     PilarnetError
-        If the path ends otherwise.
+        If the path does not end in ``.png``, ``.pdf`` or ``.svg``.
     """
     figure = new_figure(13, 4.2)
     particles = particle_table(shards)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -38,11 +38,12 @@ REJECTIONS: Final = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ArraySpec:
     """An array of a shard: its dtype, dimensions, unit and meaning."""
 
     dtype: str
+    _: KW_ONLY
     dimensions: tuple[str, ...] = ("particle",)
     unit: str = ""
     meaning: str
@@ -58,48 +59,41 @@ class ArraySpec:
         return {"meaning": self.meaning} | ({"unit": self.unit} if self.unit else {})
 
 
-_voxel_index = partial(ArraySpec, dtype="uint16", dimensions=("voxel",), unit="voxel")
-_vector = partial(ArraySpec, dtype="float32", dimensions=("particle", "axis"))
+_of_voxels = partial(ArraySpec, dimensions=("voxel",))
+_vectors = partial(ArraySpec, "float32", dimensions=("particle", "axis"))
 
 #: Arrays with a row a voxel.
 VOXEL_ARRAYS: Final = {
-    **{axis: _voxel_index(meaning="index inside the event's cube") for axis in "xyz"},
-    "energy": ArraySpec(
-        dtype="float32",
-        dimensions=("voxel",),
-        unit="MeV",
-        meaning="energy deposited in the voxel",
-    ),
+    "x": _of_voxels("uint16", unit="voxel", meaning="index inside the event's cube"),
+    "y": _of_voxels("uint16", unit="voxel", meaning="index inside the event's cube"),
+    "z": _of_voxels("uint16", unit="voxel", meaning="index inside the event's cube"),
+    "energy": _of_voxels("float32", unit="MeV", meaning="energy deposited in the voxel"),
 }
 
 #: Arrays with a row a particle; ``offset`` has one more.
 PARTICLE_ARRAYS: Final = {
     "offset": ArraySpec(
-        dtype="int64",
+        "int64",
         dimensions=("boundary",),
         meaning="particle i owns voxels offset[i] to offset[i+1], end excluded",
     ),
-    "label": ArraySpec(dtype="int8", meaning="0 electron, 1 proton, 2 gamma, 3 muon, 4 pion"),
-    "pdg": ArraySpec(dtype="int32", meaning="PDG code"),
-    "process": ArraySpec(
-        dtype="uint8", meaning="Geant4 creation process, an index into process_names"
-    ),
-    "energy_init": ArraySpec(dtype="float32", unit="MeV", meaning="total energy, with the mass"),
-    "energy_deposit": ArraySpec(dtype="float32", unit="MeV", meaning="energy deposited"),
-    "momentum": _vector(unit="MeV/c", meaning="momentum at creation"),
-    "start": _vector(unit="cm", meaning="first step in the volume"),
-    "end": _vector(unit="cm", meaning="last step in the volume"),
-    "origin": _vector(unit="cm", meaning="corner of the event's cube at voxel 0"),
-    "track_id": ArraySpec(dtype="int64", meaning="Geant4 track"),
-    "parent_track_id": ArraySpec(
-        dtype="int64", meaning="track of the parent; a primary names itself"
-    ),
-    "run": ArraySpec(dtype="int64", meaning="run of the event"),
-    "subrun": ArraySpec(dtype="int64", meaning="subrun of the event"),
-    "event": ArraySpec(dtype="int64", meaning="number of the event"),
-    "source": ArraySpec(dtype="int32", meaning="input file, an index into the root's sources"),
-    "entry": ArraySpec(dtype="int32", meaning="entry of the event in its file"),
-    "cluster": ArraySpec(dtype="int32", meaning="index in the event's list of clusters"),
+    "label": ArraySpec("int8", meaning="0 electron, 1 proton, 2 gamma, 3 muon, 4 pion"),
+    "pdg": ArraySpec("int32", meaning="PDG code"),
+    "process": ArraySpec("uint8", meaning="Geant4 creation process, an index into process_names"),
+    "energy_init": ArraySpec("float32", unit="MeV", meaning="total energy, with the mass"),
+    "energy_deposit": ArraySpec("float32", unit="MeV", meaning="energy deposited"),
+    "momentum": _vectors(unit="MeV/c", meaning="momentum at creation"),
+    "start": _vectors(unit="cm", meaning="first step in the volume"),
+    "end": _vectors(unit="cm", meaning="last step in the volume"),
+    "origin": _vectors(unit="cm", meaning="corner of the event's cube at voxel 0"),
+    "track_id": ArraySpec("int64", meaning="Geant4 track"),
+    "parent_track_id": ArraySpec("int64", meaning="track of the parent; a primary names itself"),
+    "run": ArraySpec("int64", meaning="run of the event"),
+    "subrun": ArraySpec("int64", meaning="subrun of the event"),
+    "event": ArraySpec("int64", meaning="number of the event"),
+    "source": ArraySpec("int32", meaning="input file, an index into the root's sources"),
+    "entry": ArraySpec("int32", meaning="entry of the event in its file"),
+    "cluster": ArraySpec("int32", meaning="index in the event's list of clusters"),
 }
 
 #: All arrays of a shard.

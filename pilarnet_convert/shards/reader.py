@@ -36,14 +36,11 @@ class Shard:
     ----------
     path : Path
         The folder of the shard.
-    entry : ShardEntry
-        What the root says of it.
     name : str
         Its place in the set, such as ``"train/00012"``.
-    num_particles, num_voxels : int
-        Its size.
-    counts : mapping of str to int
-        Particles of each class.
+    entry : ShardEntry
+        What the root says of it; `num_particles`, `num_voxels` and `counts` repeat its size and
+        the particles of each class.
     """
 
     def __init__(self, root: Path, entry: ShardEntry) -> None:
@@ -92,14 +89,7 @@ class Shard:
     def read(
         self, names: Sequence[str] = tuple(ARRAYS), start: int = 0, stop: int | None = None
     ) -> dict[str, NDArray[Any]]:
-        """Read arrays of the particles ``start`` to ``stop``, end excluded.
-
-        Parameters
-        ----------
-        names : sequence of str
-            Arrays of the format; all of them by default.
-        start, stop : int
-            Particles of this shard; to the end by default.
+        """Read arrays of the particles ``start`` to ``stop``, end excluded; all by default.
 
         Returns
         -------
@@ -179,12 +169,7 @@ class Shards:
 def open_shards(path: str | Path) -> Shards:
     """Open a set of shards for reading.
 
-    Only the root's metadata are read, whatever the number of shards.
-
-    Parameters
-    ----------
-    path : str or Path
-        What ``pilarnet-convert --out`` made.
+    Only the metadata of the root are read, whatever the number of shards.
 
     Raises
     ------

@@ -64,13 +64,6 @@ class Statistics:
 def statistics(shards: Shards | str | Path, *, show_progress: bool = False) -> Statistics:
     """Count classes, voxels and energies of a set of shards.
 
-    Parameters
-    ----------
-    shards : Shards or path
-        The shards.
-    show_progress : bool
-        Show a bar over shards on the terminal.
-
     Raises
     ------
     ShardError

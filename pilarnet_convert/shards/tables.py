@@ -19,16 +19,9 @@ _TEXT: Final = ("split", "class", "clusters", "meaning")
 
 
 def render(statistics: Statistics, *, style: Format = "table", brief: bool = False) -> str:
-    """Write statistics as text.
+    """Write statistics as text; ``csv`` holds the distribution of classes alone.
 
-    Parameters
-    ----------
-    statistics : Statistics
-        From `pilarnet_convert.shards.statistics.statistics`.
-    style : {"table", "json", "csv", "markdown"}
-        ``csv`` holds the distribution of classes alone.
-    brief : bool
-        Leave out the splits and the voxels and energies.
+    With `brief`, the splits, and the voxels and energies of the classes are left out.
     """
     if style == "json":
         return statistics.to_json()

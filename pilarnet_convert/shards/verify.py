@@ -28,13 +28,6 @@ __all__ = ["verify"]
 def verify(path: str | Path, *, show_progress: bool = False) -> list[str]:
     """Check a set of shards against the sizes and checksums of its files, and against its format.
 
-    Parameters
-    ----------
-    path : path
-        The shards.
-    show_progress : bool
-        Show a bar over shards on the terminal.
-
     Returns
     -------
     list of str
