@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from clr_eval.metrics import answer_metrics
 
-__all__ = ["QUANTITIES", "bin_edges", "binned_metrics"]
+__all__ = ["QUANTITIES", "binned_metrics"]
 
 #: Columns of the shards to bin particles by, with the label of an axis.
 QUANTITIES: Final = {
@@ -17,18 +17,6 @@ QUANTITIES: Final = {
     "num_voxels": "voxels of the particle",
 }
 _BINS: Final = 8
-
-
-def bin_edges(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Choose bins that hold equally many particles, as far as equal values allow.
-
-    Returns
-    -------
-    float64 array [bins + 1]
-        Ascending; the last bin includes its upper edge.
-    """
-    edges = np.unique(np.quantile(values.astype(np.float64), np.linspace(0, 1, _BINS + 1)))
-    return np.repeat(edges, 2) if len(edges) == 1 else edges  # all values are the same
 
 
 def binned_metrics(
@@ -39,7 +27,7 @@ def binned_metrics(
     resamples: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """Compute metrics in each bin of a quantity.
+    """Compute metrics in bins that hold equally many particles, as far as equal values allow.
 
     Parameters
     ----------
@@ -51,12 +39,12 @@ def binned_metrics(
     Returns
     -------
     list of dict
-        For each bin that holds particles: ``low``, ``high``, ``median`` of the values, ``count``,
-        and what `clr_eval.metrics.answer_metrics` gives.
+        For each bin that holds particles, in ascending order: ``low``, ``high``, ``median`` of the
+        values, ``count``, and what `clr_eval.metrics.answer_metrics` gives.
     """
-    edges = bin_edges(values)
-    bin_of = np.searchsorted(edges, values, side="right") - 1
-    bin_of = bin_of.clip(max=len(edges) - 2)
+    edges = np.unique(np.quantile(values.astype(np.float64), np.linspace(0, 1, _BINS + 1)))
+    edges = np.repeat(edges, 2) if len(edges) == 1 else edges  # all values are the same
+    bin_of = (np.searchsorted(edges, values, side="right") - 1).clip(max=len(edges) - 2)
     bins = []
     for number in np.unique(bin_of):
         rows = np.flatnonzero(bin_of == number)

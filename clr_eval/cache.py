@@ -28,15 +28,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class PartCache:
-    """A folder of results ("parts"), one ``.npz`` file each.
-
-    Parameters
-    ----------
-    folder : path
-        Created with the first part.
-    identity : mapping
-        What all parts depend on, as JSON values.
-    """
+    """A folder of results ("parts"), one ``.npz`` file each, all of which depend on `identity`."""
 
     def __init__(self, folder: Path, *, identity: Mapping[str, Any]) -> None:
         self.folder = folder
@@ -47,14 +39,8 @@ class PartCache:
     ) -> Arrays:
         """Read a part, or make and keep it where it is missing.
 
-        Parameters
-        ----------
-        name : str
-            The beginning of the file's name.
-        depends_on : mapping
-            What the part depends on besides `identity` and `name`, as JSON values.
-        make : callable
-            Computes the part.
+        `name` begins the name of its file. `depends_on` holds, as JSON values, what the part
+        depends on besides it and `identity`.
         """
         path = self.folder / f"{name}-{self._key(name, depends_on)}.npz"
         try:
@@ -72,13 +58,8 @@ class PartCache:
         return part
 
     def _key(self, name: str, depends_on: Mapping[str, Any]) -> str:
-        facts = {
-            "generation": _GENERATION,
-            "name": name,
-            "identity": self._identity,
-            "of": dict(depends_on),
-        }
-        text = json.dumps(facts, sort_keys=True)
+        facts = {"generation": _GENERATION, "name": name, "identity": self._identity}
+        text = json.dumps(facts | {"of": dict(depends_on)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:_KEY_LENGTH]
 
 

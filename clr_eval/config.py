@@ -36,11 +36,6 @@ class EmbedConfig(_EncoderConfig):
 
     A particle's features depend on no other particle. On the CPU with one thread, batches of 7 and
     more gave the same bits; a batch of one, or other numbers of threads, differ in the last bit.
-
-    Raises
-    ------
-    OptionError
-        If a value is outside its limits.
     """
 
     split: str = option("test", "The particles to embed.", choices=SPLITS)
@@ -52,13 +47,7 @@ class EmbedConfig(_EncoderConfig):
 @documented
 @dataclass(frozen=True, kw_only=True)
 class EvalConfig(_EncoderConfig):
-    """The options of `clr_eval.evaluate` and ``clr-eval``.
-
-    Raises
-    ------
-    OptionError
-        If a value is outside its limits, or parts do not go together.
-    """
+    """The options of `clr_eval.evaluate` and ``clr-eval``."""
 
     out: str = option("report", "Folder of the report.", metavar="FOLDER")
     parts: tuple[str, ...] = option(

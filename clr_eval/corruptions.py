@@ -1,9 +1,7 @@
 """Corruptions of test data, to measure how robust a classifier is.
 
 Where an augmentation of the training does the same, it is applied to every particle, at a fixed
-strength. The result are stored particles again, of which handcrafted features can be computed too.
-
-Shapes: N particles, V voxels.
+strength. The results are particles as stored, so that handcrafted features can be computed too.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from clr_train.ragged import RaggedIndex, offsets_of
 from clr_train.views.augmentations import Parameters
 from clr_train.views.make import ViewConfig, as_sites, make_views
 
-__all__ = ["CORRUPTIONS", "Corruption", "corrupt"]
+__all__ = ["CORRUPTIONS", "Corruption"]
 
 #: Mean energy of a noise voxel, MeV: a third of what a minimum-ionising particle leaves.
 NOISE_MEV: Final = 0.2
@@ -36,31 +34,23 @@ Function = Callable[[ParticleBatch, float, int], ParticleBatch]
 
 @dataclass(frozen=True, kw_only=True)
 class Corruption:
-    """One way to corrupt data.
+    """One way to corrupt particles of one voxel or more each.
 
-    Parameters
+    Attributes
     ----------
     title, axis : str
         Its name, and the name of its level, with the unit.
     levels : tuple of float
         The levels that are evaluated; 0 changes nothing.
     apply : callable
-        From particles, a level and a seed to particles of one voxel or more.
+        Takes particles, a level and a seed; gives the same particles, none without voxels. The
+        draw for a particle depends on the seed and ``batch.particle``, not on other particles.
     """
 
     title: str
     axis: str
     levels: tuple[float, ...]
     apply: Function
-
-
-def corrupt(batch: ParticleBatch, *, name: str, level: float, seed: int) -> ParticleBatch:
-    """Corrupt particles of one voxel or more each, at a level in the unit of the corruption.
-
-    The draw for a particle depends on `seed` and ``batch.particle``, not on the other particles.
-    The result holds the same particles, none without voxels.
-    """
-    return CORRUPTIONS[name].apply(batch, level, seed)
 
 
 def _scale(batch: ParticleBatch, level: float, _seed: int) -> ParticleBatch:
@@ -89,12 +79,7 @@ def _threshold(batch: ParticleBatch, level: float, _seed: int) -> ParticleBatch:
     brightest = index.broadcast(index.max(batch.energy, dim=-1), dim=-1)
     kept = (batch.energy >= level) | (batch.energy == brightest)
     count = torch.bincount(index.particle[kept], minlength=batch.num_particles)
-    return replace(
-        batch,
-        xyz=batch.xyz[kept],
-        energy=batch.energy[kept],
-        offset=offsets_of(count),
-    )
+    return replace(batch, xyz=batch.xyz[kept], energy=batch.energy[kept], offset=offsets_of(count))
 
 
 def _add_noise(batch: ParticleBatch, level: float, seed: int) -> ParticleBatch:

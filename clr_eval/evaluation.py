@@ -22,7 +22,6 @@ from clr_train.batch import ParticleBatch
 from clr_train.learner import Learner
 from clr_train.probe.features import Features, collect
 from clr_train.probe.handcrafted import handcrafted_features
-from clr_train.training.checkpoint import load_checkpoint
 from clr_train.training.pretrained import load_learner
 from pilarnet_convert.shards.reader import open_shards
 
@@ -36,16 +35,9 @@ Predict = Callable[[ParticleBatch], NDArray[Any]]
 
 @dataclass(frozen=True)
 class Trial:
-    """A method fitted once.
+    """A method fitted once, on a fraction of the labels of the training split.
 
-    Parameters
-    ----------
-    name : str
-        Of the method, in `METHODS`.
-    fraction : float
-        Fraction of the labels of the training split that it learns from.
-    seed : int
-        Which labels these are; initial weights, order and views of a network.
+    `seed` fixes which labels these are, and initial weights, order and views of a network.
     """
 
     name: str
@@ -62,9 +54,7 @@ class Trial:
 
 
 class Evaluation:
-    """An encoder under evaluation.
-
-    Features and predictions are computed once and kept in a cache.
+    """An encoder under evaluation; features and predictions are computed once and cached.
 
     Parameters
     ----------
@@ -111,11 +101,6 @@ class Evaluation:
             "precision": self.learner.precision,
         }
         self.cache = PartCache(folder, identity=self.identity)
-
-    @cached_property
-    def step(self) -> int:
-        """Training steps of the checkpoint."""
-        return int(load_checkpoint(self.config.checkpoint)["step"])
 
     @cached_property
     def _untrained(self) -> Learner:
@@ -167,12 +152,7 @@ class Evaluation:
     def features(self, kind: str, particles: LoadedSplit) -> Features:
         """Compute features of all particles of `train` or `test`.
 
-        Parameters
-        ----------
-        kind : str
-            ``trained``, ``untrained`` or ``handcrafted``.
-        particles : LoadedSplit
-            `train` or `test`.
+        `kind` is ``trained``, ``untrained`` or ``handcrafted``.
         """
         split = "train" if particles is self.train else "test"
 
@@ -182,11 +162,8 @@ class Evaluation:
             return {"values": collect(batches, features=self._represent(kind)).values}
 
         part = self.cache.get(f"features-{kind}-{split}", depends_on={}, make=make)
-        return Features(
-            values=part["values"],
-            label=particles.label,
-            particle=particles.batch.particle.numpy(),
-        )
+        particle = particles.batch.particle.numpy()
+        return Features(values=part["values"], label=particles.label, particle=particle)
 
     def _represent(self, kind: str) -> Callable[[ParticleBatch], Tensor | NDArray[np.floating]]:
         if kind == "handcrafted":
@@ -197,8 +174,7 @@ class Evaluation:
         method = trial.method
         assert method.features is not None
         assert method.classifier is not None
-        every = self.features(method.features, self.train)
-        rows = self.labelled(trial)
+        every, rows = self.features(method.features, self.train), self.labelled(trial)
         self.say(str(trial))
         return fit_probe(
             Features(

@@ -69,18 +69,10 @@ class Classifier:
         config: EvalConfig,
         on_step: Callable[[int], object] = lambda _step: None,
     ) -> None:
-        """Minimise the cross entropy of labelled particles.
+        """Minimise the cross entropy of labelled particles, which are on the CPU.
 
         The optimizer is AdamW; the learning rate rises linearly and falls along half a cosine.
-
-        Parameters
-        ----------
-        train : ParticleBatch
-            Labelled particles, on the CPU.
-        config : EvalConfig
-            Number and size of steps, learning rates, augmentation and weighting of classes.
-        on_step : callable
-            Called after each step with the number of steps done.
+        `on_step` is called after each step with the number of steps done.
 
         Raises
         ------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 __all__ = ["CLASSIFYING_PARTS", "CLASS_WEIGHTS", "METHODS", "PARTS", "Method", "main_methods"]
 
@@ -37,7 +37,7 @@ CLASS_WEIGHTS: Final[Mapping[str, str]] = MappingProxyType(
 class Method:
     """One way to classify particles.
 
-    Parameters
+    Attributes
     ----------
     title : str
         Its name in tables and legends.
@@ -47,16 +47,15 @@ class Method:
         The features that it sees, ``trained``, ``untrained`` or ``handcrafted``; None if it is a
         network that sees voxels.
     classifier : str or None
-        A name of `clr_eval.probes.CLASSIFIERS`; None for a network.
+        A name of `clr_train.probe.classifiers.CLASSIFIERS`; None for a network.
     colour, line : str
-        How it is drawn, in colours of Okabe and Ito. Lines of methods without pretraining are
-        dashed or dotted.
+        How it is drawn, in colours of Okabe and Ito; not solid without pretraining.
     main : bool
         Whether it has a confusion matrix and is evaluated for robustness and in bins.
     """
 
     title: str
-    part: str
+    part: str = "probe"
     features: str | None = None
     classifier: str | None = None
     colour: str
@@ -64,18 +63,8 @@ class Method:
     main: bool = False
 
 
-def _probe(
-    title: str, features: str, classifier: str, colour: str, line: str = "-", main: bool = False
-) -> Method:
-    return Method(
-        title=title,
-        part="probe",
-        features=features,
-        classifier=classifier,
-        colour=colour,
-        line=line,
-        main=main,
-    )
+def _probe(title: str, features: str, classifier: str, colour: str, **drawn: Any) -> Method:
+    return Method(title=title, features=features, classifier=classifier, colour=colour, **drawn)
 
 
 #: By their names in report.json.
@@ -86,7 +75,7 @@ METHODS: Final[Mapping[str, Method]] = MappingProxyType(
         ),
         "linear": _probe("pretrained, linear probe", "trained", "linear", "#009E73", main=True),
         "knn": _probe("pretrained, kNN", "trained", "knn", "#56B4E9"),
-        "trees": _probe("pretrained, boosted trees", "trained", "trees", "#009E73", "-."),
+        "trees": _probe("pretrained, boosted trees", "trained", "trees", "#009E73", line="-."),
         "scratch": Method(
             title="trained from scratch", part="scratch", colour="#D55E00", line="--", main=True
         ),
@@ -95,17 +84,17 @@ METHODS: Final[Mapping[str, Method]] = MappingProxyType(
             "handcrafted",
             "trees",
             "#E69F00",
-            "--",
+            line="--",
             main=True,
         ),
         "handcrafted-linear": _probe(
-            "handcrafted features, linear", "handcrafted", "linear", "#E69F00", ":"
+            "handcrafted features, linear", "handcrafted", "linear", "#E69F00", line=":"
         ),
         "untrained-linear": _probe(
-            "untrained encoder, linear probe", "untrained", "linear", "#CC79A7", "--"
+            "untrained encoder, linear probe", "untrained", "linear", "#CC79A7", line="--"
         ),
-        "untrained-knn": _probe("untrained encoder, kNN", "untrained", "knn", "#CC79A7", ":"),
-        "majority": _probe("majority class", "handcrafted", "majority", "#666666", ":"),
+        "untrained-knn": _probe("untrained encoder, kNN", "untrained", "knn", "#CC79A7", line=":"),
+        "majority": _probe("majority class", "handcrafted", "majority", "#666666", line=":"),
     }
 )
 

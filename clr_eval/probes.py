@@ -18,12 +18,12 @@ Predictor = Callable[[NDArray[np.floating]], NDArray[np.float64]]
 
 
 def fit_probe(features: Features, *, classifier: str, class_weight: str, seed: int) -> Predictor:
-    """Fit a classifier to features.
+    """Fit a classifier to features and labels, which may be of a single class.
 
     Parameters
     ----------
     features : Features
-        Features and labels to learn from; they may be of a single class.
+        What to learn from.
     classifier : str
         A name of `clr_train.probe.classifiers.CLASSIFIERS`.
     class_weight : str
@@ -33,9 +33,8 @@ def fit_probe(features: Features, *, classifier: str, class_weight: str, seed: i
 
     Returns
     -------
-    callable
-        From features [N, D] to probabilities, float64 [N, classes]; 0 for a class without a label
-        in `features`.
+    Predictor
+        It gives 0 for a class without a label in `features`.
     """
     weight = None if class_weight == "none" else class_weight
     model = fit_classifier(

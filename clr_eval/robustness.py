@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clr_eval.cache import Arrays
-from clr_eval.corruptions import CORRUPTIONS, corrupt
+from clr_eval.corruptions import CORRUPTIONS, Corruption
 from clr_eval.evaluation import Evaluation, Predict, Trial
 from clr_eval.metrics import answer_metrics
 
@@ -32,8 +32,7 @@ def robustness(
     -------
     dict
         For each corruption: its ``title``, ``axis``, ``levels``, and in ``methods``, by name,
-        lists over the levels of ``accuracy`` and ``balanced_accuracy`` as in
-        `clr_eval.metrics.answer_metrics`.
+        lists over the levels of ``accuracy`` and ``balanced_accuracy`` of `answer_metrics`.
     """
     answers: dict[str, list[Arrays]] = {}
     for method in methods:
@@ -78,7 +77,7 @@ def _answers(evaluation: Evaluation, trial: Trial) -> Arrays:
             rows = []
             for level in corruption.levels:
                 evaluation.say(f"{trial}: {corruption.title} {level:g}")
-                rows.append(clean if level == 0 else _classify(evaluation, predict, name, level))
+                rows.append(_classify(evaluation, predict, corruption, level) if level else clean)
             found[name] = np.stack(rows).astype(np.int8)
         return found
 
@@ -90,9 +89,9 @@ def _answers(evaluation: Evaluation, trial: Trial) -> Arrays:
 
 
 def _classify(
-    evaluation: Evaluation, predict: Predict, name: str, level: float
+    evaluation: Evaluation, predict: Predict, corruption: Corruption, level: float
 ) -> NDArray[np.int64]:
     """Classify the test split at one level of one corruption, int64 [N]."""
     pieces = evaluation.test.batch.split(_BATCH)
-    corrupted = (corrupt(piece, name=name, level=level, seed=_SEED) for piece in pieces)
+    corrupted = (corruption.apply(piece, level, _SEED) for piece in pieces)
     return np.concatenate([predict(piece).argmax(axis=1) for piece in corrupted])

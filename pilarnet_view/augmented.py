@@ -25,14 +25,9 @@ _View = tuple[tuple[str, ...], ParticleCloud]
 
 
 def views_scene(path: str | Path, *, choice: Choice | None = None) -> Scene:
-    """Read particles and make views of them: a row of panels each, in one frame.
+    """Read particles of shards and make views of them: a row of panels each, in one frame.
 
-    Parameters
-    ----------
-    path : str or Path
-        Shards written by ``pilarnet-convert``.
-    choice : Choice, optional
-        Which particles and views; by default two views of a particle of the train split.
+    By default these are two views of a particle of the train split.
 
     Raises
     ------
@@ -54,12 +49,12 @@ def views_scene(path: str | Path, *, choice: Choice | None = None) -> Scene:
         ) from error
 
     choice = choice or Choice()
-    given: dict[str, Any] = {"energy_transform": "none"}
+    given: dict[str, Any] = {}
     if choice.augmentations:
         given["augmentations"] = choice.augmentations
     if choice.num_augmentations is not None:
         given["num_augmentations"] = choice.num_augmentations
-    config = ViewConfig(**given)
+    config = ViewConfig(energy_transform="none", **given)
     shards = open_shards(path)
     particles = read_particles(shards, choice=choice, default_count=1)
     batch = _as_batch(particles)
@@ -70,8 +65,12 @@ def views_scene(path: str | Path, *, choice: Choice | None = None) -> Scene:
         names = drawn_augmentations(batch.particle, **key, config=config)
         for number, particle in enumerate(particles):
             mine = made.particle == number
-            xyz, energy_mev = made.xyz[mine].numpy(), made.features[mine, 0].numpy()
-            rows[number].append((names[number], _view_of(particle.cloud, xyz, energy_mev, view)))
+            cloud = particle.cloud.with_voxels(
+                made.xyz[mine].numpy(),
+                made.features[mine, 0].numpy(),
+                name=f"{particle.cloud.name}, view {view + 1}",
+            )
+            rows[number].append((names[number], cloud))
     panels = [panel for p, row in zip(particles, rows, strict=True) for panel in _row(p, row)]
     drawn = {name for row in rows for names, _ in row for name in names}
     scene = gallery(shards, choice=choice, particles=particles, panels=panels)
@@ -95,16 +94,6 @@ def _as_batch(particles: Sequence[StoredParticle]) -> ParticleBatch:
         offset=torch.from_numpy(offsets_of(np.array([p.cloud.num_voxels for p in particles]))),
         label=torch.tensor([p.label for p in particles]),
         particle=torch.tensor([p.index for p in particles]),
-    )
-
-
-def _view_of(cloud: ParticleCloud, xyz: Any, energy_mev: Any, view: int) -> ParticleCloud:
-    known = ("species", "number", "pdg", "process", "energy_init_mev", "event")
-    return ParticleCloud.of(
-        xyz,
-        energy_mev,
-        name=f"{cloud.name}, view {view + 1}",
-        **{name: getattr(cloud, name) for name in known},
     )
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.readers.events import Events, check_events
@@ -20,14 +19,9 @@ __all__ = ["event_scene"]
 
 
 def event_scene(file: str | Path, *, entry: int = 0) -> Scene:
-    """Read an event with all its particles.
+    """Read an event, given by its index in the file from 0, with all its particles.
 
-    Parameters
-    ----------
-    file : str or Path
-        A LArCV2 file of PILArNet, or one of the archive's three files of a source.
-    entry : int
-        The event's index in the file, from 0.
+    `file` is a LArCV2 file of PILArNet, or one of the archive's three files of a source.
 
     Raises
     ------
@@ -73,7 +67,8 @@ def event_scene(file: str | Path, *, entry: int = 0) -> Scene:
 def _clouds(columns: Events) -> tuple[ParticleCloud, ...]:
     """Make a cloud of every cluster of the one event that has voxels."""
     size = np.diff(columns.voxel_offset)
-    xyz = _positions(columns)
+    z, y, x = np.unravel_index(columns.voxel_id, columns.grid[0, ::-1])
+    xyz = np.stack([x, y, z], axis=1)
     # The largest get the colours that are furthest apart.
     rank = np.argsort(np.argsort(-size, kind="stable"))
     label = label_of_pdg(columns.pdg)
@@ -98,11 +93,3 @@ def _clouds(columns: Events) -> tuple[ParticleCloud, ...]:
             )
         )
     return tuple(clouds)
-
-
-def _positions(columns: Events) -> NDArray[np.int64]:
-    """Turn the voxel ids of the one event into indices, int64 [V, 3]."""
-    nx, ny, _ = columns.grid[0]
-    row, x = np.divmod(columns.voxel_id, nx)
-    z, y = np.divmod(row, ny)
-    return np.stack([x, y, z], axis=1).astype(np.int64)

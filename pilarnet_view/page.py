@@ -27,21 +27,14 @@ def write_page(
 
 
 def page(scene: Scene, *, colouring: str | None = None, axes: str | None = None) -> str:
-    """Lay out a scene as a page.
+    """Lay out a scene as a page, in HTML that is the same for the same scene.
 
     Parameters
     ----------
-    scene : Scene
-        What to show.
     colouring : str, optional
         How it is coloured at first; one of `COLOURINGS`, that of the scene by default.
     axes : {"cm", "voxels"}, optional
         The unit of the axes at first; cm by default, where the scene has it.
-
-    Returns
-    -------
-    str
-        HTML; the same for the same scene.
 
     Raises
     ------

@@ -82,21 +82,12 @@ class StoredParticle:
 
 
 def particle_scene(path: str | Path, *, choice: Choice | None = None) -> Scene:
-    """Read some particles of shards, a panel each.
-
-    Parameters
-    ----------
-    path : str or Path
-        Shards written by ``pilarnet-convert``.
-    choice : Choice, optional
-        Which particles; by default some of the train split.
+    """Read some particles of shards, by default of the train split, a panel each.
 
     Raises
     ------
-    ShardError
-        If the shards cannot be read.
     PilarnetError
-        If there are no such particles.
+        If the shards cannot be read, or there are no such particles.
     """
     shards = open_shards(path)
     choice = choice or Choice()
@@ -149,13 +140,7 @@ def voxel_edges(shards: Shards) -> tuple[float, float, float] | None:
 
 
 def read_particles(shards: Shards, *, choice: Choice, default_count: int) -> list[StoredParticle]:
-    """Choose particles and read them.
-
-    Raises
-    ------
-    PilarnetError
-        If the split or the class has no particles, or an index is out of range.
-    """
+    """Choose particles and read them; `PilarnetError` if there are no such particles."""
     total = shards.num_particles(choice.split)
     if not total:
         raise PilarnetError(
@@ -174,9 +159,7 @@ def read_particles(shards: Shards, *, choice: Choice, default_count: int) -> lis
                 expected=f"0 to {total - 1} in the {choice.split} split",
                 found=index,
             )
-    return [
-        _read(shards, choice.split, index, number=number) for number, index in enumerate(indices)
-    ]
+    return [_read(shards, choice.split, i, number=number) for number, i in enumerate(indices)]
 
 
 def _draw(shards: Shards, choice: Choice, count: int) -> tuple[int, ...]:
@@ -184,9 +167,8 @@ def _draw(shards: Shards, choice: Choice, count: int) -> tuple[int, ...]:
     label = np.concatenate(
         [shard.read(("label",))["label"] for shard in shards.splits[choice.split]]
     )
-    if choice.label is None:
-        found = np.arange(len(label))
-    else:
+    found = np.arange(len(label))
+    if choice.label is not None:
         found = np.flatnonzero(label == CLASS_NAMES.index(choice.label))
     if not len(found):
         counts = {n: int(np.count_nonzero(label == i)) for i, n in enumerate(CLASS_NAMES)}
@@ -222,9 +204,5 @@ def _read(shards: Shards, split: str, index: int, *, number: int) -> StoredParti
         energy_init_mev=float(row["energy_init"][0]),
         event=f"run {run}, subrun {subrun}, event {event}, cluster {cluster}",
     )
-    return StoredParticle(
-        index=index,
-        label=label,
-        cloud=cloud,
-        origin_cm=row["origin"][0].astype(np.float64),
-    )
+    origin_cm = row["origin"][0].astype(np.float64)
+    return StoredParticle(index=index, label=label, cloud=cloud, origin_cm=origin_cm)

@@ -30,16 +30,9 @@ _MOST_NAMES: Final = 12
 def write_picture(
     scene: Scene, path: str | Path, *, colouring: str | None = None, axes: str | None = None
 ) -> None:
-    """Draw all panels of a scene side by side.
+    """Draw all panels of a scene side by side; `colouring` and `axes` are as for `page`.
 
-    Parameters
-    ----------
-    scene : Scene
-        What to show.
-    path : str or Path
-        Ends in ``.png``, ``.pdf`` or ``.svg``; the voxels are pixels in each.
-    colouring, axes : str, optional
-        As for `pilarnet_view.page.page`.
+    The path ends in ``.png``, ``.pdf`` or ``.svg``; the voxels are pixels in each.
 
     Raises
     ------

@@ -6,7 +6,7 @@ Shapes: V voxels of a cloud.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -33,15 +33,11 @@ class ParticleCloud:
     species : str
         A key of `SPECIES_COLOURS`.
     number : int
-        Its position in the list of colours when particles are coloured one by one.
-    xyz : int32 array [V, 3]
-        Voxels.
-    energy_mev : float32 array [V]
-        Deposited energy.
-    num_voxels : int
-        Voxels before thinning.
-    deposit_mev : float
-        Energy of all of them.
+        Its place in the list of colours when particles are coloured one by one.
+    xyz, energy_mev : int32 array [V, 3], float32 array [V]
+        Voxels and their deposited energies.
+    num_voxels, deposit_mev : int, float
+        Voxels and energy in total, before thinning.
     pdg : int, optional
         PDG code.
     process : str
@@ -67,13 +63,13 @@ class ParticleCloud:
     @classmethod
     def of(cls, xyz: NDArray[Any], energy_mev: NDArray[Any], **known: Any) -> ParticleCloud:
         """Make a cloud of all voxels of a particle."""
-        return cls(
-            xyz=np.asarray(xyz, np.int32).reshape(-1, 3),
-            energy_mev=np.asarray(energy_mev, np.float32),
-            num_voxels=len(energy_mev),
-            deposit_mev=float(np.sum(energy_mev, dtype=np.float64)),
-            **known,
-        )
+        return cls(**_measured(xyz, energy_mev), **known)
+
+    def with_voxels(
+        self, xyz: NDArray[Any], energy_mev: NDArray[Any], *, name: str
+    ) -> ParticleCloud:
+        """Give the same particle with other voxels, under another name."""
+        return replace(self, name=name, **_measured(xyz, energy_mev))
 
     @property
     def size(self) -> str:
@@ -98,6 +94,16 @@ class ParticleCloud:
         if self.event:
             lines.append(self.event)
         return tuple(lines)
+
+
+def _measured(xyz: NDArray[Any], energy_mev: NDArray[Any]) -> dict[str, Any]:
+    """Give the fields of a cloud that follow from its voxels."""
+    return {
+        "xyz": np.asarray(xyz, np.int32).reshape(-1, 3),
+        "energy_mev": np.asarray(energy_mev, np.float32),
+        "num_voxels": len(energy_mev),
+        "deposit_mev": float(np.sum(energy_mev, dtype=np.float64)),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,17 +144,7 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class Pick:
-    """Something that the reader may choose to look at: some panels, or a cloud of a panel.
-
-    Attributes
-    ----------
-    name : str
-        Its text in the list.
-    panels : tuple of int
-        The panels to show.
-    cloud : int, optional
-        The cloud to highlight in them; all by default.
-    """
+    """What the reader may choose to look at: some panels, or one cloud in them."""
 
     name: str
     panels: tuple[int, ...]
@@ -161,14 +157,10 @@ class Scene:
 
     Attributes
     ----------
-    title, subtitle : str
-        The texts above everything.
     panels : tuple of Panel
-        In order.
+        In order; `columns` in a row of a picture.
     picks : tuple of Pick
         What the reader of a page can choose.
-    columns : int
-        Panels in a row of a picture.
     colouring : str
         The default colouring, one of `COLOURINGS`.
     voxel_cm : tuple of three float, optional
@@ -221,12 +213,9 @@ class Scene:
 
 
 def frame(clouds: Sequence[ParticleCloud]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Find a box with room for clouds and for the ticks of its axes.
+    """Find a box with room for clouds and for the ticks of its axes: its two corners, in voxels.
 
-    Returns
-    -------
-    low, high : float64 arrays [3]
-        Corners, voxels: all voxels lie inside, and no edge is much shorter than the longest.
+    All voxels lie inside, and no edge is much shorter than the longest.
     """
     xyz = np.concatenate([cloud.xyz for cloud in clouds])
     low, high = xyz.min(axis=0) - 0.5, xyz.max(axis=0) + 0.5
@@ -237,12 +226,9 @@ def frame(clouds: Sequence[ParticleCloud]) -> tuple[NDArray[np.float64], NDArray
 
 
 def energy_range(clouds: Sequence[ParticleCloud]) -> tuple[float, float]:
-    """Find the energies between which colours run, MeV.
+    """Find the energies between which colours run, in MeV, with ``0 < low < high``.
 
-    Returns
-    -------
-    low, high : float
-        The 2nd percentile of the energies above 0, and the largest; ``0 < low < high``.
+    They are the 2nd percentile of the energies above 0, and the largest.
     """
     energy = np.concatenate([cloud.energy_mev for cloud in clouds])
     energy = energy[energy > 0]

@@ -18,20 +18,10 @@ _LEAST_VOXELS: Final = 10
 
 
 def allot(counts: NDArray[np.int64], *, budget: int) -> NDArray[np.int64]:
-    """Divide the number of voxels that may be shown among clouds.
+    """Divide a number of voxels that may be shown among clouds with `counts` voxels, int64 [C].
 
-    Parameters
-    ----------
-    counts : int64 array [C]
-        Voxels of each of C clouds.
-    budget : int
-        How many may be shown.
-
-    Returns
-    -------
-    int64 array [C]
-        The sum is the budget, or all voxels where they are fewer. Each cloud gets 10 voxels, or all
-        it has, if that takes at most half of the budget; the rest goes in proportion to the counts.
+    The sum is the budget, or all voxels where they are fewer. Each cloud gets 10 voxels, or all
+    it has, if that takes at most half of the budget; the rest goes in proportion to the counts.
     """
     if counts.sum() <= budget:
         return counts.copy()

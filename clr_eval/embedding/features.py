@@ -70,10 +70,6 @@ def embed(
         The other options of `clr_eval.config.EmbedConfig`: ``split``, ``batch_size``, ``device``,
         ``engine``, ``precision``.
 
-    Returns
-    -------
-    Embeddings
-
     Raises
     ------
     PilarnetError
@@ -103,15 +99,12 @@ def embed_to_file(
     Parameters
     ----------
     out : path
-        A name that ends in ``.zarr``, ``.parquet``, ``.h5`` or ``.npz`` (which needs the memory).
+        The file, which is returned; its name ends in ``.zarr``, ``.parquet``, ``.h5`` or ``.npz``
+        (which needs the memory).
     overwrite : bool
         Replace an existing file.
     checkpoint, shards, show_progress, **options
         As for `embed`.
-
-    Returns
-    -------
-    Path
 
     Raises
     ------
@@ -128,9 +121,8 @@ def _make_table(config: EmbedConfig, *, show: bool) -> Table:
     learner = load_learner(
         config.checkpoint, device=config.device, engine=config.engine, precision=config.precision
     )
-    stream = ParticleStream(
-        StreamConfig(shards=config.shards, split=config.split, batch_size=config.batch_size)
-    )
+    chosen = StreamConfig(shards=config.shards, split=config.split, batch_size=config.batch_size)
+    stream = ParticleStream(chosen)
     columns = provenance(config.shards, split=config.split)
     if stream.num_particles != len(columns["label"]):
         raise PilarnetError(

@@ -83,9 +83,7 @@ def check_target(path: str | Path, *, overwrite: bool) -> Path:
     Raises
     ------
     PilarnetError
-        If the ending is unknown, or the file exists already.
-    MissingDependencyError
-        If the package that writes it is not installed.
+        If the ending is unknown, the file exists, or the package that writes it is missing.
     """
     path = Path(path)
     if path.suffix not in _PACKAGES:

@@ -63,11 +63,6 @@ def provenance(shards: str | Path, *, split: str) -> dict[str, NDArray[Any]]:
     -------
     dict of str to array [N]
         `PROVENANCE` as in the shards, and ``num_voxels``, int64.
-
-    Raises
-    ------
-    ShardError
-        If the shards cannot be read.
     """
     tables = [shard.read((*PROVENANCE, "offset")) for shard in open_shards(shards).splits[split]]
     columns = {name: np.concatenate([t[name] for t in tables]) for name in PROVENANCE}

@@ -28,6 +28,7 @@ from clr_eval.report.figures import (
 from clr_eval.report.markdown import write_markdown
 from clr_eval.report.neighbours import draw_neighbours
 from clr_eval.robustness import robustness
+from clr_train.training.checkpoint import load_checkpoint
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.files import replace_file
@@ -106,16 +107,15 @@ def evaluate(config: EvalConfig, *, show_progress: bool = False) -> dict[str, An
 
 def _check_unused(out: Path) -> None:
     """Check that the folder of a report is new, empty, or holds an earlier report."""
-    if out.exists():
-        known = out.is_dir() and ((out / "report.json").exists() or (out / _PARTS).is_dir())
-        if not known and (not out.is_dir() or any(out.iterdir())):
-            raise PilarnetError(
-                "the output folder is in use",
-                file=out,
-                field="--out",
-                expected="a new folder, an empty one, or an earlier report",
-                advice="choose another --out",
-            )
+    known = (out / "report.json").exists() or (out / _PARTS).is_dir()
+    if out.exists() and not known and (not out.is_dir() or any(out.iterdir())):
+        raise PilarnetError(
+            "the output folder is in use",
+            file=out,
+            field="--out",
+            expected="a new folder, an empty one, or an earlier report",
+            advice="choose another --out",
+        )
 
 
 def _describe(evaluation: Evaluation) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def _describe(evaluation: Evaluation) -> dict[str, Any]:
         "checkpoint": {
             "path": config.checkpoint,
             "sha256": evaluation.identity["checkpoint"],
-            "step": evaluation.step,
+            "step": int(load_checkpoint(config.checkpoint)["step"]),
             "model": evaluation.learner.config.model,
             "parameters": sum(p.numel() for p in encoder.parameters()),
             "features": encoder.out_features,

@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from clr_eval.corruptions import CORRUPTIONS, NOISE_MARGIN, NOISE_MEV, corrupt
+from clr_eval.corruptions import CORRUPTIONS, NOISE_MARGIN, NOISE_MEV
 from clr_train.batch import ParticleBatch
 from tests.clr_train.batches import make_batch
 
 
 def _batch(count: int = 40, largest: int = 60) -> ParticleBatch:
     return make_batch(5, count, largest=largest)
+
+
+def corrupt(batch: ParticleBatch, *, name: str, level: float, seed: int) -> ParticleBatch:
+    return CORRUPTIONS[name].apply(batch, level, seed)
 
 
 def _voxels(batch: ParticleBatch) -> list[dict[tuple[int, ...], float]]:
