@@ -9,7 +9,8 @@ import lzma
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -37,15 +38,8 @@ _Result = TypeVar("_Result")
 
 
 class BasketReader:
-    """Reads the branches of one tree; the last basket of each branch is kept.
+    """Reads the branches of one tree.
 
-    Parameters
-    ----------
-    index : TreeIndex
-        Which tree of which file.
-
-    Notes
-    -----
     Every method takes the name of a branch and the entries ``start`` to ``stop``, end excluded,
     and raises `InputError` where the bytes are damaged.
     """
@@ -53,7 +47,6 @@ class BasketReader:
     def __init__(self, index: TreeIndex) -> None:
         self.index = index
         self._descriptor = os.open(index.file, os.O_RDONLY)
-        self._kept: dict[str, tuple[int, Basket]] = {}
 
     def close(self) -> None:
         """Close the file."""
@@ -81,36 +74,34 @@ class BasketReader:
 
     def _decode(
         self,
-        decoder: Callable[[Iterator[Basket], int, int], _Result],
+        decoder: Callable[[Sequence[Basket], int, int], _Result],
         name: str,
         start: int,
         stop: int,
     ) -> _Result:
-        try:
-            return decoder(self._baskets(name, start, stop), start, stop)
-        except DAMAGE as error:
-            # One by one, the first entry that cannot be decoded is the one to name.
-            for entry in range(start, stop if stop - start > 1 else start):
-                self._decode(decoder, name, entry, entry + 1)
-            raise damaged(self.index, name, start, error) from error
-
-    def _baskets(self, name: str, start: int, stop: int) -> Iterator[Basket]:
         entries = self.index.branches[name].entries
         first = int(np.searchsorted(entries, start, "right")) - 1
         last = int(np.searchsorted(entries, stop, "left"))
-        for number in range(first, last):
-            kept, basket = self._kept.get(name, (-1, None))
-            if kept != number or basket is None:
-                basket = Basket(*self._read(name, number), int(entries[number]))
-                self._kept[name] = (number, basket)
-            yield basket
+        try:
+            return decoder([self._basket(name, n) for n in range(first, last)], start, stop)
+        except DAMAGE as error:
+            entry = start
+            with suppress(*DAMAGE):  # one by one, to name the first that cannot be decoded
+                for number in range(first, last):
+                    entry = max(start, int(entries[number]))
+                    basket = self._basket(name, number)
+                    while entry < min(stop, entries[number + 1]):
+                        decoder([basket], entry, entry + 1)
+                        entry += 1
+            raise damaged(self.index, name, entry, error) from error
 
-    def _read(self, name: str, number: int) -> tuple[bytes | bytearray, NDArray[np.int64] | None]:
+    def _basket(self, name: str, number: int) -> Basket:
         table = self.index.branches[name]
+        first_entry = int(table.entries[number])
         if table.seek[number] < 0:
-            return read_embedded(self.index, table.name, number)
+            return Basket(*read_embedded(self.index, table.name, number), first_entry)
         raw = os.pread(self._descriptor, int(table.num_bytes[number]), int(table.seek[number]))
-        return _unpack_basket(raw, table.num_entries(number))
+        return Basket(*_unpack_basket(raw, table.num_entries(number)), first_entry)
 
 
 def _unpack_basket(
