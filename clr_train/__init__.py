@@ -1,22 +1,13 @@
 """Contrastive pretraining of a sparse network on the particle shards of ``pilarnet_convert``.
 
-The path of the data:
-
 =========  ====================================================================================
 stream     shards to ragged batches of particles (``batch``): planned, filtered, read
 views      two augmented views of each particle, as sites of a sparse tensor
 network    a sparse ConvNeXt V2 and its projection head, built on the convolutions of ``sparse``
 loss       NT-Xent and its supervised form, over blocks and processes
-=========  ====================================================================================
-
-A run:
-
-=========  ====================================================================================
-cli        the command ``clr-train``
-config     its options, and their TOML file
-train      the training loop
-training   gradients of a step, optimizer, checkpoints, validation, output
 learner    the network with its engine, device, precision and views
+train      the training loop of the command ``clr-train`` (``cli``, ``config``)
+training   gradients of a step, optimizer, checkpoints, validation, output
 probe      probes and other measures of features, and hand-made features to compare with
 runtime    devices, processes and signals
 keys       random numbers, keyed by seed, epoch, particle and use
@@ -29,9 +20,8 @@ To pretrain from Python, and to use the encoder::
     config = TrainConfig(shards="shards/", out="runs/first", epochs=5)
     result = pretrain(config)
     learner = load_learner(result.checkpoint)
-    features = collect(
-        open_stream(config, split="test").sequential(256), features=learner.represent
-    )
+    stream = open_stream(config, split="test")
+    features = collect(stream.sequential(256), features=learner.represent)
 """
 
 from __future__ import annotations

@@ -115,11 +115,8 @@ class ParticleBatch:
     def split(self, size: int | Sequence[int]) -> Iterator[ParticleBatch]:
         """Cut the batch into pieces, in order, without a copy of the voxels.
 
-        Parameters
-        ----------
-        size : int or sequence of int
-            Particles of each piece but the last, which may have fewer; or of each piece, their sum
-            being N.
+        `size` is the number of particles of each piece but the last, which may have fewer; or the
+        numbers of all pieces, whose sum is N.
         """
         if isinstance(size, int):
             if size >= self.num_particles:
@@ -205,14 +202,6 @@ class SiteBatch:
     def xyz(self) -> Tensor:
         """Coordinates of each site, int32 [M, 3]."""
         return torch.stack(unpack(self.keys)[1:], dim=1).int()
-
-    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> SiteBatch:
-        """Return the batch on `device`."""
-        return SiteBatch(
-            keys=self.keys.to(device, non_blocking=non_blocking),
-            features=self.features.to(device, non_blocking=non_blocking),
-            num_particles=self.num_particles,
-        )
 
     def as_particles(self, *, like: ParticleBatch) -> ParticleBatch:
         """Return the sites as the voxels of the particles `like`; the one feature is MeV."""

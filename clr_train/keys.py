@@ -75,19 +75,14 @@ def _mix_int(word: int) -> int:
 
 
 def fold_in(keys: Tensor, value: Tensor | int) -> Tensor:
-    """Derive a key from each key and a value: SplitMix64's output number `value`.
+    """Derive keys from each key and a value: SplitMix64's output number `value`.
 
     Parameters
     ----------
     keys : Tensor, int64
-        Keys, or 64 random bits each: they are the same thing.
+        Keys, or 64 random bits each: they are the same thing. So are the results.
     value : Tensor of int64, or int
         What the new keys are for, 0 or more; broadcast against `keys`.
-
-    Returns
-    -------
-    Tensor, int64, the broadcast shape
-        64 random bits each.
     """
     if isinstance(value, int):
         return _mix(keys + _signed((value + 1) * _INCREMENT % (1 << 64)))
@@ -106,19 +101,10 @@ def key(*parts: int, device: torch.device | str = "cpu") -> Tensor:
 
 
 def uniform(bits: Tensor, field: int = 0) -> Tensor:
-    """Make uniform numbers in [0, 1) from random words.
+    """Make uniform numbers in [0, 1), float32, from random words, int64, of `fold_in`.
 
-    Parameters
-    ----------
-    bits : Tensor, int64
-        Random words of `fold_in`.
-    field : int
-        0 or 1: which 24 of the 64 bits to take; a word gives two independent numbers.
-
-    Returns
-    -------
-    Tensor, float32, same shape
-        A multiple of 2**-24, exactly.
+    They are multiples of 2**-24. `field`, 0 or 1, says which 24 of the 64 bits to take: a word
+    gives two independent numbers.
     """
     shift = 64 - (field + 1) * _UNIFORM_BITS
     whole = (bits >> shift).int().bitwise_and_((1 << _UNIFORM_BITS) - 1)  # 32 bits hold them
@@ -126,22 +112,12 @@ def uniform(bits: Tensor, field: int = 0) -> Tensor:
 
 
 def normal(bits: Tensor, field: int = 0) -> Tensor:
-    """Make normal numbers (mean 0, standard deviation 1) from random words, by inversion.
+    """Make normal numbers, float32, from random words, int64, of `fold_in`.
 
     A draw is one of the quantiles of the standard normal distribution at (k + 1/2) / 2**16, looked
     up in a table: the same bits on every device, unlike logarithms and cosines. All lie between
-    -4.33 and 4.33; their variance is 0.999995.
-
-    Parameters
-    ----------
-    bits : Tensor, int64
-        Random words of `fold_in`.
-    field : int
-        0 to 3: which 16 of the 64 bits to take; a word gives four independent numbers.
-
-    Returns
-    -------
-    Tensor, float32, same shape
+    -4.33 and 4.33; their variance is 0.999995. `field`, 0 to 3, says which 16 of the 64 bits to
+    take: a word gives four independent numbers.
     """
     shift = 64 - (field + 1) * _NORMAL_BITS
     whole = (bits >> shift).bitwise_and_((1 << _NORMAL_BITS) - 1)

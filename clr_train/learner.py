@@ -13,7 +13,7 @@ from torch import Tensor
 from clr_train.batch import ParticleBatch
 from clr_train.config import SHAPE_OPTIONS, TrainConfig
 from clr_train.keys import fold_in, key
-from clr_train.loss import nt_xent, supervised_contrastive
+from clr_train.loss import contrastive_loss
 from clr_train.network.encoder import ContrastiveModel
 from clr_train.network.models import MODELS, EncoderConfig
 from clr_train.sparse import get_engine
@@ -22,7 +22,7 @@ from pilarnet_convert.options import OptionError
 
 __all__ = ["Learner"]
 
-#: Makes the random keys of dropped paths differ from those of views.
+#: Dropped paths have other random keys than views.
 _PATHS: Final = 1 << 20
 
 
@@ -31,13 +31,6 @@ class Learner:
 
     Its initial weights depend only on the seed. A PilarnetError is raised if the model, engine or
     augmentation is unknown, or the engine is not installed.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        Model, views, loss, engine, precision, seed.
-    device : torch.device
-        Device of the network.
 
     Attributes
     ----------
@@ -92,12 +85,13 @@ class Learner:
 
     def loss(self, first: Tensor, second: Tensor, label: Tensor, *, gather: bool = True) -> Tensor:
         """Compute the loss of projections [N, D] of two views, by default over all processes."""
-        temperature = self.config.temperature
-        if self.config.loss == "supervised":
-            return supervised_contrastive(
-                first, second, labels=label, temperature=temperature, gather=gather
-            )
-        return nt_xent(first, second, temperature=temperature, gather=gather)
+        return contrastive_loss(
+            first,
+            second,
+            labels=label if self.config.loss == "supervised" else None,
+            temperature=self.config.temperature,
+            gather=gather,
+        )
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

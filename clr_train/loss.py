@@ -12,24 +12,35 @@ from torch.utils.checkpoint import checkpoint
 
 from clr_train.runtime.processes import gather_rows, gather_sizes, get_rank, sum_over_ranks
 
-__all__ = ["nt_xent", "supervised_contrastive"]
+__all__ = ["contrastive_loss"]
 
 #: Similarities held at once: a block of anchors is so large that anchors x 2N stays below this.
 _BLOCK_ELEMENTS = 1 << 25
 
 
-def nt_xent(first: Tensor, second: Tensor, *, temperature: float, gather: bool = False) -> Tensor:
-    """Compute the normalised temperature-scaled cross entropy of SimCLR, float32 [].
+def contrastive_loss(
+    first: Tensor,
+    second: Tensor,
+    *,
+    labels: Tensor | None = None,
+    temperature: float,
+    gather: bool = False,
+) -> Tensor:
+    """Compute the loss of a batch, float32 []: NT-Xent, or with labels its supervised form.
 
-    For an anchor i with positive j among the 2N projections of both views,
+    For an anchor i with positive j among the 2N projections of both views, NT-Xent is
     ``-log(exp(s_ij / t) / sum_{k != i} exp(s_ik / t))`` with s the cosine similarity, averaged
-    over all 2N anchors (Chen et al., arXiv:2002.05709, equation 1).
+    over all 2N anchors (Chen et al., arXiv:2002.05709, equation 1). With labels, all rows of the
+    class of an anchor are its positives, and its loss is the mean over them (L_out of Khosla et
+    al., arXiv:2004.11362, equation 2).
 
     Parameters
     ----------
     first, second : float tensor [n, D]
         Projections of the two views; row i of both belongs to the same particle. They need not
-        be normalised. The loss is computed in float32.
+        be normalised.
+    labels : int64 tensor [n], optional
+        The class of each particle.
     temperature : float
         The t above, positive.
     gather : bool
@@ -43,41 +54,13 @@ def nt_xent(first: Tensor, second: Tensor, *, temperature: float, gather: bool =
     ValueError
         Shapes that do not match, no rows, or a temperature that is not positive.
     """
-    return _contrast(first, second, None, temperature=temperature, gather=gather)
-
-
-def supervised_contrastive(
-    first: Tensor, second: Tensor, *, labels: Tensor, temperature: float, gather: bool = False
-) -> Tensor:
-    """Compute the supervised contrastive loss: all rows of the same class are positives.
-
-    The form L_out of Khosla et al., arXiv:2004.11362, equation 2, averaged over the 2N anchors:
-    the logarithm is taken of each positive, then averaged over the positives of the anchor.
-
-    Parameters
-    ----------
-    labels : int64 tensor [n]
-        The class of each particle.
-    first, second, temperature, gather
-        As in `nt_xent`; it raises and returns the same.
-    """
-    if labels.shape != first.shape[:1]:
-        raise ValueError(f"labels must have shape {tuple(first.shape[:1])}, got {labels.shape}")
-    return _contrast(first, second, labels.long(), temperature=temperature, gather=gather)
-
-
-def _contrast(
-    first: Tensor, second: Tensor, labels: Tensor | None, *, temperature: float, gather: bool
-) -> Tensor:
-    """Average the loss of all anchors, whose positives are all rows of the same label.
-
-    Without labels each particle has its own, and the positive of an anchor is the other view.
-    """
     if first.dim() != 2 or first.shape != second.shape or len(first) == 0:
         raise ValueError(
             "first and second must have one shape [n, D] with n > 0, "
             f"got {tuple(first.shape)} and {tuple(second.shape)}"
         )
+    if labels is not None and labels.shape != first.shape[:1]:
+        raise ValueError(f"labels must have shape {tuple(first.shape[:1])}, got {labels.shape}")
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
     # Half precision resolves cosines to 3 digits only, and these are divided by a temperature.
@@ -86,10 +69,10 @@ def _contrast(
         sizes = gather_sizes(own) if gather else [len(own)]
         start = sum(sizes[: get_rank()]) if gather else 0
         every = gather_rows(own, sizes=sizes)
-        if labels is None:
+        if labels is None:  # each particle has its own: the positive is the other view
             labels = torch.arange(len(every), device=own.device)
         else:
-            labels = gather_rows(labels, sizes=sizes)
+            labels = gather_rows(labels.long(), sizes=sizes)
         position = torch.arange(start, start + len(own), device=own.device)
         total = _sum_of_anchors(
             _stack_views(own),

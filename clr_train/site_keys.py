@@ -14,17 +14,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-__all__ = [
-    "AXIS_BITS",
-    "AXIS_MASK",
-    "MAX_COORDINATE",
-    "MAX_KERNEL",
-    "MAX_PARTICLES",
-    "coarsen",
-    "pack",
-    "particle_of",
-    "unpack",
-]
+__all__ = ["MAX_COORDINATE", "MAX_PARTICLES", "coarsen", "pack", "particle_of", "unpack"]
 
 AXIS_BITS: Final = 16
 AXIS_MASK: Final = (1 << AXIS_BITS) - 1
@@ -36,17 +26,10 @@ MAX_PARTICLES: Final = 1 << (63 - 3 * AXIS_BITS)
 
 
 def pack(particle: Tensor, xyz: Iterable[Tensor], *, bits: int = AXIS_BITS) -> Tensor:
-    """Pack sites into keys, int64 [M].
+    """Pack particles, int64 [M], and three coordinates, integers [M] each, into keys, int64 [M].
 
-    Parameters
-    ----------
-    particle : Tensor, int64 [M]
-        Position of each site's particle in the batch.
-    xyz : three integer tensors [M]
-        Coordinates.
-    bits : int
-        Bits of a coordinate. Shorter keys sort faster, but all functions except `unpack` need keys
-        of `AXIS_BITS`.
+    A coordinate has `bits` bits. Shorter keys sort faster, but all functions except `unpack` need
+    keys of `AXIS_BITS`.
     """
     keys = particle
     for axis in xyz:
@@ -67,6 +50,6 @@ def particle_of(keys: Tensor) -> Tensor:
 
 
 def coarsen(keys: Tensor, halvings: int) -> Tensor:
-    """Move sites to the corner of their cube of 2**halvings sites an edge, on a grid about 0."""
+    """Move sites to the lowest corner of their cube of 2**halvings sites an edge."""
     low = (1 << halvings) - 1
     return keys & ~(low << 2 * AXIS_BITS | low << AXIS_BITS | low)

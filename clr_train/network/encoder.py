@@ -1,14 +1,15 @@
-"""The network: a sparse ConvNeXt V2 on particle clouds, and the head that pretraining adds.
+"""The network: a sparse ConvNeXt V2 on particles, and the head that pretraining adds.
 
 Legend: M sites, N particles, C channels, K kernel size.
 
-After Woo et al., "ConvNeXt V2" (arXiv:2301.00808), as the original study of PILArNet uses it: all
-convolutions are sparse, so a site that holds nothing stays so and costs nothing.
+After Woo et al., "ConvNeXt V2" (arXiv:2301.00808). All convolutions are sparse, as in the original
+study of PILArNet: they compute at occupied sites only.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -18,51 +19,19 @@ from clr_train.batch import SiteBatch
 from clr_train.network.box_counting import log_sizes
 from clr_train.network.layers import Block, StridedConv
 from clr_train.network.models import EncoderConfig
-from clr_train.sparse import Engine, SparseTensor
 
-__all__ = [
-    "ContrastiveModel",
-    "ProjectionHead",
-    "SparseConvNeXt",
-]
+if TYPE_CHECKING:
+    from clr_train.sparse import Engine
 
-
-class Stage(nn.ModuleList):
-    """Blocks at one stride, the first of them number `first` of the network."""
-
-    def __init__(
-        self, channels: int, *, config: EncoderConfig, rates: list[float], first: int
-    ) -> None:
-        super().__init__(
-            Block(
-                channels,
-                kernel_size=config.kernel_size,
-                grn=config.grn,
-                drop_path=rate,
-                salt=first + index,
-            )
-            for index, rate in enumerate(rates)
-        )
-
-    def forward(self, x: SparseTensor, *, keys: Tensor | None) -> SparseTensor:
-        """Apply the blocks in turn."""
-        for block in self:
-            x = block(x, keys=keys)
-        return x
+__all__ = ["ContrastiveModel", "ProjectionHead", "SparseConvNeXt"]
 
 
 class SparseConvNeXt(nn.Module):
-    """Sparse ConvNeXt V2: particles in, a vector each out.
-
-    Parameters
-    ----------
-    config : EncoderConfig
-        Its shape.
-    """
+    """Sparse ConvNeXt V2: it turns each particle of a batch into a vector."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.out_features = config, config.out_features
         last = max(sum(config.depths) - 1, 1)
         rates = [config.drop_path * index / last for index in range(last + 1)]
         in_channels = config.in_channels + config.occupancy
@@ -73,10 +42,19 @@ class SparseConvNeXt(nn.Module):
         for stage, (channels, depth) in enumerate(zip(config.dims, config.depths, strict=True)):
             size = config.stem if stage == 0 else 2
             self.down.append(StridedConv(previous, channels, kernel_size=size))
-            # The stem is normalised after, the others before their convolution, as published.
+            # As published: a LayerNorm after the stem, but before the convolutions between stages.
             self.down_norms.append(nn.LayerNorm(channels if stage == 0 else previous, eps=1e-6))
             self.stages.append(
-                Stage(channels, config=config, rates=rates[first : first + depth], first=first)
+                nn.ModuleList(
+                    Block(
+                        channels,
+                        kernel_size=config.kernel_size,
+                        grn=config.grn,
+                        drop_path=rates[number],
+                        salt=number,
+                    )
+                    for number in range(first, first + depth)
+                )
             )
             previous, first = channels, first + depth
         pooled = len(config.pools) * previous
@@ -84,28 +62,19 @@ class SparseConvNeXt(nn.Module):
         self.neck = nn.Linear(pooled + config.num_sizes, config.neck) if config.neck else None
         self.apply(_initialise)
 
-    @property
-    def out_features(self) -> int:
-        """Length of the vector of a particle."""
-        return self.config.out_features
-
     def forward(self, sites: SiteBatch, engine: Engine, keys: Tensor | None = None) -> Tensor:
-        """Encode a batch.
+        """Encode N particles in the order of the batch, float [N, out_features].
+
+        An empty particle gives the same finite vector each time.
 
         Parameters
         ----------
         sites : SiteBatch
-            N particles.
         engine : Engine
-            Who computes the sparse operations; the weights do not depend on it.
+            Computes the sparse operations; the weights do not depend on it.
         keys : Tensor, int64 [N], optional
-            A key of each particle's view in this step, for drop path: the draw depends on it and
-            on nothing else. Needed while training where `config.drop_path` is not 0.
-
-        Returns
-        -------
-        Tensor, float [N, out_features]
-            In the order of the batch; an empty particle gives the same finite vector each time.
+            A random key for each particle, from which drop path draws. Needed in training if
+            ``config.drop_path`` is not 0.
         """
         if self.config.occupancy:
             ones = torch.ones_like(sites.features[:, :1])
@@ -119,11 +88,12 @@ class SparseConvNeXt(nn.Module):
                 x = x.replace(norm(x.features))
             else:
                 x = down(x.replace(norm(x.features)))
-            x = stage(x, keys=keys)
+            for block in stage.children():
+                x = block(x, keys=keys)
         pools = {"max": x.max_pool, "mean": x.mean_pool}
         out = self.norm(torch.cat([pools[name]() for name in self.config.pools], dim=1))
         if self.config.num_sizes:
-            # Outside the LayerNorm, which would weigh them against the features.
+            # Joined after the LayerNorm, which would scale them with the features.
             out = torch.cat([out, log_sizes(sites).to(out.dtype)], dim=1)
         return out if self.neck is None else F.gelu(self.neck(out))
 
@@ -131,10 +101,7 @@ class SparseConvNeXt(nn.Module):
 class ProjectionHead(nn.Module):
     """The network between representation and loss, dropped after pretraining (SimCLR).
 
-    Parameters
-    ----------
-    in_features, hidden, out_features : int
-        Widths; two layers with a GELU between, or one layer where `hidden` is 0.
+    It has two layers with a GELU between, or one layer if `hidden` is 0.
     """
 
     def __init__(self, in_features: int, *, hidden: int, out_features: int) -> None:
@@ -153,15 +120,8 @@ class ProjectionHead(nn.Module):
 class ContrastiveModel(nn.Module):
     """Encoder and projection head.
 
-    The head has a hidden layer as wide as the representation, unless that is one already: the
-    neck's.
-
-    Parameters
-    ----------
-    config : EncoderConfig
-        Shape of the encoder.
-    projection : int
-        Length of the projection.
+    The head has a hidden layer as wide as the representation, unless the encoder has a neck, which
+    is such a layer already.
     """
 
     def __init__(self, config: EncoderConfig, *, projection: int = 128) -> None:

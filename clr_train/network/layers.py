@@ -2,28 +2,28 @@
 
 Legend: M sites, N particles, C channels, K kernel size.
 
-Weights have the layout of clr_train.sparse, and the initial values of the paper: a normal
-distribution of standard deviation 0.02, cut at 2; biases 0.
+Weights have the layout of `clr_train.sparse`. Initial weights are those of the paper: normal with
+standard deviation 0.02, truncated at 2; biases are 0.
 """
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from clr_train.keys import fold_in, uniform
-from clr_train.network.response_norm import EPSILON, TINY, particle_response_norm
-from clr_train.sparse import SparseTensor
+from clr_train.network.response_norm import GlobalResponseNorm, GrnSpan
 
-__all__ = ["Block", "DepthwiseConv", "GlobalResponseNorm", "GrnSpan", "StridedConv"]
+if TYPE_CHECKING:
+    from clr_train.sparse import SparseTensor
 
-GrnSpan: TypeAlias = Literal["particle", "batch"]
+__all__ = ["Block", "DepthwiseConv", "StridedConv"]
 
 
 class StridedConv(nn.Module):
-    """Sparse convolution with kernel and stride K; see SparseTensor.strided_conv."""
+    """Sparse convolution with kernel and stride K; see `SparseTensor.strided_conv`."""
 
     def __init__(self, in_channels: int, out_channels: int, *, kernel_size: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class StridedConv(nn.Module):
 
 
 class DepthwiseConv(nn.Module):
-    """Sparse depth-wise convolution; see SparseTensor.depthwise_conv."""
+    """Sparse depth-wise convolution; see `SparseTensor.depthwise_conv`."""
 
     def __init__(self, channels: int, *, kernel_size: int) -> None:
         super().__init__()
@@ -52,50 +52,19 @@ class DepthwiseConv(nn.Module):
         return x.depthwise_conv(self.weight, self.bias, kernel_size=self.kernel_size)
 
 
-class GlobalResponseNorm(nn.Module):
-    """Global response normalisation (ConvNeXt V2, equations 1 to 4) over the sites of a particle.
-
-    With G_c the L2 norm of channel c over the sites, and n_c = G_c / (mean of G over the channels),
-    a feature becomes x_c + gamma_c * n_c * x_c + beta_c.
-
-    Parameters
-    ----------
-    channels : int
-        C.
-    over : {"particle", "batch"}
-        Whether G is a particle's own, or that of all sites of the batch, as published.
-    """
-
-    def __init__(self, channels: int, *, over: GrnSpan) -> None:
-        super().__init__()
-        self.over = over
-        self.gamma = nn.Parameter(torch.zeros(channels))
-        self.beta = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor, *, of: SparseTensor) -> Tensor:
-        """Normalise features [M, C] that lie on the sites of `of`."""
-        if self.over == "particle":
-            return particle_response_norm(x, self.gamma, self.beta, index=of.index)
-        norm = (x.float().square().sum(0, keepdim=True) + TINY).sqrt()
-        scale = 1.0 + self.gamma * norm / (norm.mean(1, keepdim=True) + EPSILON)
-        return torch.addcmul(self.beta.to(x.dtype), x, scale.to(x.dtype))
-
-
 class Block(nn.Module):
-    """A block of ConvNeXt V2: depth-wise convolution, then a 4 times wider layer at each site.
+    """A block of ConvNeXt V2: depth-wise convolution, then at each site a layer of 4 C channels.
 
     Parameters
     ----------
-    channels : int
-        C.
-    kernel_size : int
-        K of the depth-wise convolution, odd.
+    channels, kernel_size : int
+        C, and K of the depth-wise convolution.
     grn : {"particle", "batch"}
-        See GlobalResponseNorm.
+        See `GlobalResponseNorm`.
     drop_path : float
-        Probability that a particle skips the block while training.
+        Probability that a particle skips the block in training.
     salt : int
-        Number of the block in its network: it tells its draws from those of the others.
+        Number of the block in its network; its random draws differ from those of other blocks.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The sizes that an encoder can have, and their names."""
+"""The shape of an encoder, and the shapes that have a name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from clr_train.network.box_counting import BOX_EDGES
-from clr_train.network.layers import GrnSpan
+from clr_train.network.response_norm import GrnSpan
 from pilarnet_convert.errors import PilarnetError
 
 __all__ = ["MODELS", "EncoderConfig"]
@@ -21,35 +21,35 @@ class EncoderConfig:
     Parameters
     ----------
     name : str
-        What it is called on the command line.
+        Its name on the command line.
     dims : tuple of int
         Channels of each stage; between stages the stride doubles.
     depths : tuple of int
         Blocks of each stage.
     stem : int
-        Voxels along an edge of the cubes that the first convolution joins. Half of 4 keeps twice
+        Edge of the cubes that the first convolution joins, in voxels. 2 in place of 4 keeps twice
         the detail of a track, in twice the sites.
     kernel_size : int
         Kernel of the depth-wise convolutions, odd.
     drop_path : float
-        Probability that a particle skips the last block while training; it rises linearly to this
-        from 0 at the first.
+        Probability that a particle skips the last block in training; it rises linearly to this
+        from 0 at the first block.
     grn : {"particle", "batch"}
         Over what the global response normalisation takes its norms. "batch" is the published
-        form; it lets every particle see the others, which a contrastive loss can exploit.
+        form; each particle then depends on the others, which a contrastive loss can exploit.
     pooling : {"max", "mean", "max+mean", "max+mean+size"}
-        How sites become a vector: the largest and the mean of each feature, and, as neither knows
-        how large a particle is, the box counts of `clr_train.network.box_counting`.
+        How sites become a vector: the largest and the mean of each feature, and the box counts of
+        `clr_train.network.box_counting`, because the other two do not contain the size.
     neck : int
         Width of a layer with GELU after the pooling, whose output is the vector of a particle;
         0 for none. It is a layer of the projection head that is kept, which represents classes
-        better than what goes into the head (Chen et al., arXiv:2006.10029, section 2).
+        better than the input of the head (Chen et al., arXiv:2006.10029, section 2).
     in_channels : int
         Features of a voxel.
     occupancy : bool
-        Whether a constant joins the features. The stem's output goes through a LayerNorm, which
-        removes the scale of its input: of a lone voxel nothing of its energy would be left without
-        something to measure it against.
+        Whether each voxel gets a constant as one more feature. The LayerNorm after the stem
+        removes the scale of its input, so without a constant to compare with, the energy of a
+        lone voxel would be lost.
     """
 
     name: str

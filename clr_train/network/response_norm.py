@@ -1,48 +1,59 @@
-"""Global response normalisation of each particle by itself, in one pass over the features.
+"""Global response normalisation (GRN), of each particle by itself or of a whole batch.
 
 Legend: M sites, N particles, C channels.
-
-The widest tensors of the network pass here. The batch is worked off in pieces of whole particles
-that fit the cache, and only the input and the norms are kept for the gradient.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from clr_train.ragged import Piece, RaggedIndex
 
-__all__ = ["EPSILON", "TINY", "particle_response_norm"]
+if TYPE_CHECKING:
+    from clr_train.sparse import SparseTensor
+
+__all__ = ["GlobalResponseNorm", "GrnSpan"]
+
+GrnSpan: TypeAlias = Literal["particle", "batch"]
 
 #: Added to the mean norm, as published.
-EPSILON: Final = 1e-6
-#: Added under the root, which has no gradient at zero, where a dead channel lies.
-TINY: Final = 1e-12
+_EPSILON: Final = 1e-6
+#: Added under the root, whose derivative is infinite at 0, the norm of a channel that is all zero.
+_TINY: Final = 1e-12
 _PIECE_ELEMENTS: Final = 200_000
 
 
-def particle_response_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, index: RaggedIndex) -> Tensor:
-    """Return x + gamma * n * x + beta, where n is the particle's norm of a channel over their mean.
+class GlobalResponseNorm(nn.Module):
+    """Global response normalisation (ConvNeXt V2, arXiv:2301.00808, equations 1 to 4).
+
+    With G_c the L2 norm of channel c over the sites, and n_c = G_c / (mean of G over the channels),
+    a feature becomes x_c + gamma_c * n_c * x_c + beta_c. Norms are formed in float32 at least.
 
     Parameters
     ----------
-    x : Tensor, float [M, C]
-        Features.
-    gamma, beta : Tensor, float32 [C]
-        Weights.
-    index : RaggedIndex
-        Which rows belong to which particle.
-
-    Returns
-    -------
-    Tensor, [M, C]
-        In the type of `x`; norms are formed in float32 at least.
+    channels : int
+        C.
+    over : {"particle", "batch"}
+        Whether G is taken over the sites of each particle, or of the whole batch, as published.
     """
-    out: Tensor = _ResponseNorm.apply(x, gamma, beta, index)  # type: ignore[no-untyped-call]
-    return out
+
+    def __init__(self, channels: int, *, over: GrnSpan) -> None:
+        super().__init__()
+        self.over = over
+        self.gamma = nn.Parameter(torch.zeros(channels))
+        self.beta = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor, *, of: SparseTensor) -> Tensor:
+        """Normalise features [M, C] that lie on the sites of `of`."""
+        if self.over == "particle":
+            out: Tensor = _ResponseNorm.apply(x, self.gamma, self.beta, of.index)  # type: ignore[no-untyped-call]
+            return out
+        norm = (x.float().square().sum(0, keepdim=True) + _TINY).sqrt()
+        scale = 1.0 + self.gamma * norm / (norm.mean(1, keepdim=True) + _EPSILON)
+        return torch.addcmul(self.beta.to(x.dtype), x, scale.to(x.dtype))
 
 
 def _pieces(x: Tensor, index: RaggedIndex) -> list[Piece]:
@@ -50,6 +61,12 @@ def _pieces(x: Tensor, index: RaggedIndex) -> list[Piece]:
 
 
 class _ResponseNorm(torch.autograd.Function):
+    """GRN of each particle.
+
+    The widest tensors of the network pass here. So the batch is processed in pieces of whole
+    particles that fit the cache, and only the input and the norms are kept for the gradient.
+    """
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, index: RaggedIndex) -> Tensor:
         wide = torch.promote_types(x.dtype, gamma.dtype)
@@ -57,9 +74,9 @@ class _ResponseNorm(torch.autograd.Function):
         out = torch.empty_like(x)
         for piece in _pieces(x, index):
             rows = x[piece.rows]
-            size = piece.index.sum(rows.to(wide).square()).add_(TINY).sqrt_()
+            size = piece.index.sum(rows.to(wide).square()).add_(_TINY).sqrt_()
             norm[piece.particles] = size
-            response = size / (size.mean(1, keepdim=True) + EPSILON)
+            response = size / (size.mean(1, keepdim=True) + _EPSILON)
             scale = piece.index.broadcast(response.mul_(gamma).add_(1.0).to(x.dtype))
             torch.addcmul(beta.to(x.dtype), rows, scale, out=out[piece.rows])
         ctx.index = index
@@ -74,12 +91,12 @@ class _ResponseNorm(torch.autograd.Function):
         grad_gamma, grad_beta = torch.zeros_like(gamma), torch.zeros_like(gamma)
         for piece in _pieces(x, ctx.index):
             rows, upper, size = x[piece.rows], grad[piece.rows], norm[piece.particles]
-            mean = size.mean(1, keepdim=True) + EPSILON
+            mean = size.mean(1, keepdim=True) + _EPSILON
             response = size / mean
             grad_scale = piece.index.sum(rows.to(norm.dtype) * upper)
             grad_gamma += (grad_scale * response).sum(0)
             grad_beta += upper.sum(0, dtype=norm.dtype)
-            # n_c = G_c / mean(G): each norm also acts on all channels through the mean.
+            # n_c = G_c / mean(G): each norm acts on all channels through the mean.
             grad_response = grad_scale * gamma
             through_mean = (grad_response * response).mean(1, keepdim=True)
             pull = (grad_response - through_mean) / (mean * size)

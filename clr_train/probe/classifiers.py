@@ -58,7 +58,7 @@ def fit_classifier(
     class_weight: str | None = "balanced",
     seed: int = 0,
 ) -> Any:
-    """Fit a classifier.
+    """Fit a classifier to `values` [N, D] and `label` [N].
 
     Parameters
     ----------
@@ -66,12 +66,8 @@ def fit_classifier(
         A name of `CLASSIFIERS`: ``linear`` (logistic regression on standardised features), ``knn``
         (the nearest by cosine similarity), ``trees`` (gradient boosting) or ``majority``. If all
         labels are the same, it is ``majority`` in any case.
-    values : float array [N, D]
-    label : integer array [N]
     class_weight : str or None
-        ``balanced`` weighs all classes the same, None all particles; ``knn`` ignores it.
-    seed : int
-        Seed of a classifier that uses random numbers.
+        ``balanced`` gives all classes the same weight, None all particles; ``knn`` ignores it.
 
     Returns
     -------
@@ -90,17 +86,7 @@ def fit_classifier(
 
 
 def project_to_plane(values: Values, *, seed: int) -> NDArray[np.float32]:
-    """Project standardised features to two dimensions by t-SNE.
-
-    Parameters
-    ----------
-    values : float array [N, D]
-    seed : int
-
-    Returns
-    -------
-    float32 array [N, 2]
-    """
+    """Project standardised features, float [N, D], to two dimensions by t-SNE, float32 [N, 2]."""
     scaled = StandardScaler().fit_transform(values)
     components = min(_COMPONENTS, *scaled.shape)
     reduced = PCA(components, random_state=seed).fit_transform(scaled)
@@ -112,20 +98,12 @@ def project_to_plane(values: Values, *, seed: int) -> NDArray[np.float32]:
 def find_neighbours(
     values: Values, *, queries: Values, count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Find the vectors most similar to some others.
-
-    Parameters
-    ----------
-    values : float array [N, D]
-        The vectors to search.
-    queries : float array [n, D]
-    count : int
-        Neighbours of each query; all vectors where there are fewer.
+    """Find the vectors of `values` [N, D] most similar to each of `queries` [n, D].
 
     Returns
     -------
     rows : int64 array [n, count]
-        Positions in `values`, the most similar first.
+        Positions in `values`, the most similar first; all N if `count` is larger.
     similarity : float32 array [n, count]
         Cosine of the angle to the query.
     """

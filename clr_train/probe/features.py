@@ -21,19 +21,11 @@ _LISTED = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """One vector for each particle, in the order of the stream.
+    """One vector for each particle, with its class and its index in its split, in stream order."""
 
-    Parameters
-    ----------
-    values : float array [N, D]
-    label : int64 array [N]
-    particle : int64 array [N]
-        Index of the particle in its split.
-    """
-
-    values: NDArray[np.floating]
-    label: NDArray[np.int64]
-    particle: NDArray[np.int64]
+    values: NDArray[np.floating]  # [N, D]
+    label: NDArray[np.int64]  # [N]
+    particle: NDArray[np.int64]  # [N]
 
 
 def collect(
@@ -42,21 +34,15 @@ def collect(
     features: Callable[[ParticleBatch], Tensor | NDArray[np.floating]],
     max_particles: int | None = None,
 ) -> Features:
-    """Compute the features of all particles of a stream.
+    """Compute the features of all particles of a stream, or of the first `max_particles`.
 
     Parameters
     ----------
     batches : iterator of ParticleBatch
         At least one, with at least one particle.
     features : callable
-        Gives the features [N, D] of a batch: an encoder, or `handcrafted_features`.
-    max_particles : int, optional
-        Use only the first particles, this many.
-
-    Returns
-    -------
-    Features
-        ``values`` is float32 where `features` returns tensors.
+        Gives the features [N, D] of a batch: an encoder, or `handcrafted_features`. Tensors become
+        float32 arrays.
 
     Raises
     ------

@@ -15,7 +15,7 @@ HANDCRAFTED_FEATURES: Final = (
     "num_voxels",
     "energy_sum",
     "energy_mean",
-    "energy_spread",
+    "energy_spread",  # standard deviation
     "energy_max",
     "energy_p90",
     "extent_x",
@@ -29,26 +29,13 @@ Floats = NDArray[np.float64]
 
 
 def handcrafted_features(batch: ParticleBatch) -> Floats:
-    """Compute the features of each particle.
+    """Compute the `HANDCRAFTED_FEATURES` of each particle, float64 [N, 11].
 
-    Parameters
-    ----------
-    batch : ParticleBatch
-        On the CPU; every particle has voxels.
-
-    Returns
-    -------
-    float64 array [N, 11]
-        In the order of `HANDCRAFTED_FEATURES`: the number of voxels; sum, mean, standard
-        deviation, maximum and 90th percentile (linear interpolation) of the energies of the
-        voxels, MeV; the largest minus the smallest coordinate along each axis, voxels; linearity
-        (l1 - l2) / l1 and planarity (l2 - l3) / l1, where l1 >= l2 >= l3 are the eigenvalues of
-        the covariance of the coordinates (0 for a single voxel).
-
-    Raises
-    ------
-    ValueError
-        A particle has no voxels.
+    Energies are those of the voxels, MeV; their 90th percentile is interpolated linearly. The
+    extent is the largest minus the smallest coordinate, voxels. Linearity is (l1 - l2) / l1 and
+    planarity (l2 - l3) / l1, where l1 >= l2 >= l3 are the eigenvalues of the covariance of the
+    coordinates (0 for a single voxel). The batch is on the CPU; a ValueError is raised if a
+    particle has no voxels.
     """
     offset = batch.offset.numpy()
     start, count = offset[:-1], np.diff(offset)
@@ -92,6 +79,3 @@ def _linearity_planarity(xyz: Floats, *, offset: NDArray[np.int64]) -> tuple[Flo
     third, second, first = np.linalg.eigvalsh(covariance).clip(min=0).T
     scale = np.where(first > 0, first, 1)
     return (first - second) / scale, (second - third) / scale
-
-
-handcrafted_features = handcrafted_features

@@ -21,14 +21,10 @@ class Scores:
 
 
 def linear_probe(train: Features, *, test: Features) -> Scores:
-    """Fit a logistic regression to standardised features and score it on other particles.
+    """Fit a logistic regression to `train` and score it on `test`.
 
-    Each class has the same weight in the fit, whatever its number of particles.
-
-    Parameters
-    ----------
-    train, test : Features
-        Fitted to `train`, whose mean and standard deviation standardise both; scored on `test`.
+    Features are standardised by the mean and standard deviation of `train`. Each class has the same
+    weight in the fit, whatever its number of particles.
     """
     return _probe("linear", train, test)
 

@@ -1,9 +1,9 @@
-"""Training in one process or several, and what the processes do together.
+"""The processes of a run, their devices, and what they do together.
 
 ``torchrun`` starts the processes and sets RANK, WORLD_SIZE and LOCAL_RANK. The loss is that of the
-joined batch (see `clr_train.loss`), so the gradients of the processes are summed;
-DistributedDataParallel would average them, and needs its forward pass called once per step, which
-cached embeddings do not do.
+joined batch (see `clr_train.loss`), so the gradients of the processes are summed.
+DistributedDataParallel is not used: it averages them, and needs exactly one forward pass a step,
+but cached embeddings take two.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from clr_train.runtime.devices import pick_device
+from pilarnet_convert.options import OptionError
 
 __all__ = [
     "World",
@@ -27,6 +27,7 @@ __all__ = [
     "gather_sizes",
     "get_rank",
     "join_world",
+    "pick_device",
     "sum_over_ranks",
 ]
 
@@ -74,19 +75,47 @@ class World:
         return int(shared)
 
 
+def pick_device(name: str, *, local_rank: int = 0) -> torch.device:
+    """Find a device by its name, ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    `local_rank`, the number of this process on its machine, is the GPU of ``auto`` and ``cuda``. An
+    OptionError is raised if the name is not a device, or the GPU does not exist.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise OptionError(
+            "unknown device", field="--device", expected="auto, cpu, cuda or cuda:N", found=name
+        )
+    if device.type == "cpu":
+        return device
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    index = local_rank if device.index is None else device.index
+    if not count:
+        raise OptionError(
+            "CUDA is not available",
+            field="--device",
+            found=f"cuda:{index}",
+            advice="use --device cpu, or install a torch built for CUDA and its driver",
+        )
+    if index >= count:
+        raise OptionError(
+            "no such GPU",
+            field="--device",
+            expected=f"cuda:0 to cuda:{count - 1}",
+            found=f"cuda:{index}",
+            advice="start at most one process per GPU",
+        )
+    return torch.device("cuda", index)
+
+
 @contextmanager
 def join_world(device: str) -> Iterator[World]:
-    """Join the processes that ``torchrun`` started, if it did; leave them at the end.
-
-    Parameters
-    ----------
-    device : str
-        As for `pick_device`.
-
-    Yields
-    ------
-    World
-    """
+    """Join the processes that ``torchrun`` started, if it did; leave them at the end."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     picked = pick_device(device, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
     if picked.type == "cuda":
@@ -118,18 +147,10 @@ def gather_sizes(rows: Tensor) -> list[int]:
 
 
 def gather_rows(rows: Tensor, *, sizes: list[int]) -> Tensor:
-    """Join the rows of all ranks, in the order of the ranks.
+    """Join the rows [n, ...] of all ranks, in the order of the ranks.
 
-    Parameters
-    ----------
-    rows : tensor [n, ...]
-        The rows of this rank. Their gradient is the sum of the gradients of all ranks.
-    sizes : list of int
-        As `gather_sizes` returns them.
-
-    Returns
-    -------
-    tensor [sum(sizes), ...]
+    The gradient of the rows is the sum of the gradients of all ranks. `sizes` are those that
+    `gather_sizes` returns.
     """
     if len(sizes) == 1:
         return rows

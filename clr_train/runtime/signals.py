@@ -50,9 +50,8 @@ class StopRequest:
 def hold_signals() -> Iterator[None]:
     """Block SIGTERM and SIGINT inside this context, and for good in processes started in it.
 
-    A terminal or a batch system signals all processes of a job. Without this, the processes that
-    read shards would die before the run can end in order. Signals that arrive in the context are
-    delivered at its end.
+    A terminal or a batch system signals all processes of a job: those that read shards would end
+    before the run can. Signals that arrive in the context are delivered at its end.
     """
     # The tracker starts with the first spawned process and would then unblock the signals.
     resource_tracker.ensure_running()

@@ -1,7 +1,7 @@
-"""Sparse convolutions on the sites of a batch, behind one interface with two engines.
+"""Sparse convolutions on the sites of a batch: one interface, two engines.
 
 ==================  ==============================================================================
-engine              what an engine offers: Engine, SparseTensor
+engine              the interface: Engine, SparseTensor
 kernel_map          the sites of a level; neighbours and coarser levels by binary search
 depthwise           the depth-wise convolution in plain torch operations
 triton_depthwise    the same as Triton kernels, for CUDA
@@ -26,24 +26,19 @@ ENGINES = ("auto", "minkowski", "torch")
 
 
 def get_engine(name: str = "auto", device: torch.device | str = "cpu") -> Engine:
-    """Return an engine by name.
+    """Return an engine by name, for a network on `device`.
 
-    Parameters
-    ----------
-    name : {"auto", "minkowski", "torch"}
-        `auto` takes the faster of those that work: `torch`, which needs a fraction of
-        MinkowskiEngine's time on the CPU and computes in half precision on CUDA. Only on CUDA,
-        where Triton is missing and the installed MinkowskiEngine is the fork that has a kernel for
-        depth-wise convolutions, is it `minkowski`.
-    device : torch.device or str
-        Where the network is.
+    ``auto`` takes the faster of those that work. That is ``torch``: it needs a fraction of
+    MinkowskiEngine's time on the CPU, and computes in half precision on CUDA. Only on CUDA without
+    Triton, if the installed MinkowskiEngine is the fork with a kernel for depth-wise convolutions,
+    it is ``minkowski``.
 
     Raises
     ------
     PilarnetError
-        When the name is unknown.
+        The name is unknown.
     MissingDependencyError
-        When MinkowskiEngine is asked for and does not import, or not for this device.
+        MinkowskiEngine is asked for and does not import, or not for this device.
     """
     if name not in ENGINES:
         raise PilarnetError(

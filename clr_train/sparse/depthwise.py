@@ -1,10 +1,10 @@
-"""Depth-wise convolution on a coordinate set, in plain torch operations.
+"""Depth-wise convolution on the sites of a level, in plain torch operations.
 
 Legend: M sites, P pairs of neighbours, C channels, K kernel size.
 
-The products of all pairs, [P, C], are a dozen times the size of the features. They are formed
-stretch by stretch, small enough to stay in the cache, and summed there by `embedding_bag`, which
-is much faster than any scatter and adds in a fixed order.
+The products of all pairs, [P, C], are about 12 times as large as the features. They are computed in
+chunks that fit the cache. Each chunk is summed by `embedding_bag`, which is much faster than a
+scatter and adds in a fixed order.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from clr_train.sparse.kernel_map import DepthwiseMap
 
 __all__ = ["depthwise"]
 
-#: Elements of one stretch of products. On the CPU it and a second like it fill a second-level
-#: cache; on a GPU it bounds the memory.
+#: Products of one chunk. On the CPU two such arrays fill a second-level cache; on a GPU this limits
+#: the memory.
 _CHUNK_ELEMENTS = {"cpu": 400_000, "cuda": 1 << 27}
 
 
 def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, *, pairs: DepthwiseMap) -> Tensor:
-    """Convolve each channel with its own kernel.
+    """Convolve each channel with its own kernel, [M, C] in the type of `x`.
+
+    Sums are formed in float32 at least.
 
     Parameters
     ----------
@@ -34,14 +36,8 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, *, pairs: Depthwis
     weight : Tensor, float32 [K**3, C]
         Kernels; offset (dx, dy, dz) at (dx * K + dy) * K + dz.
     bias : Tensor, float32 [C], optional
-        Added to every row.
     pairs : DepthwiseMap
         The neighbours.
-
-    Returns
-    -------
-    Tensor, [M, C]
-        In the type of `x`; sums are formed in float32 at least.
     """
     out: Tensor = _Depthwise.apply(x, weight, bias, pairs)  # type: ignore[no-untyped-call]
     return out
@@ -50,7 +46,7 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, *, pairs: Depthwis
 def _chunk_pairs(x: Tensor, pairs: DepthwiseMap) -> int:
     num_channels = x.shape[1]
     elements = _CHUNK_ELEMENTS.get(x.device.type, _CHUNK_ELEMENTS["cuda"])
-    # Each stretch also adds to the whole gradient of the weights: it must be worth that.
+    # Not too small: each chunk also adds to the whole gradient of the weights.
     return max(elements // max(num_channels, 1), 4 * pairs.volume)
 
 
@@ -84,7 +80,7 @@ class _Depthwise(torch.autograd.Function):
         wide = torch.promote_types(x.dtype, weight.dtype)
         upper = grad.to(wide).contiguous()
         features = x.to(wide)
-        # A neighbour (j, i) passes i's gradient back to j through the opposite offset.
+        # The gradient of row i reaches its neighbour j through the opposite offset.
         opposite = weight.to(wide).flip(0)
         grad_x = torch.empty_like(upper) if needs_x else None
         grad_opposite = torch.zeros_like(opposite) if needs_weight else None

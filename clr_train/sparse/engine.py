@@ -1,9 +1,9 @@
-"""The interface that an engine offers to the network: five operations on ragged sparse tensors.
+"""The interface that an engine offers to the network: five operations on sparse tensors.
 
 Legend: M sites, N particles, C channels, K kernel size.
 
-Weights belong to the caller, in one layout for all engines, so that a checkpoint moves between
-them: kernel offset (dx, dy, dz), each 0 .. K-1, has the index (dx * K + dy) * K + dz.
+Weights belong to the caller and have one layout for all engines, so that a checkpoint can be used
+with each: kernel offset (dx, dy, dz), each 0 .. K-1, has the index (dx * K + dy) * K + dz.
 """
 
 from __future__ import annotations
@@ -44,34 +44,19 @@ class SparseTensor(Protocol):
         """Return other features [M, C'] on the same sites, whose kernel maps are shared."""
 
     def strided_conv(self, weight: Tensor, bias: Tensor | None, *, kernel_size: int) -> Self:
-        """Convolve with kernel and stride K over disjoint cubes.
+        """Convolve with kernel and stride K, over disjoint cubes.
 
-        Site c feeds site floor(c / K) of the result, which exists where any of its cube's does.
-
-        Parameters
-        ----------
-        weight : Tensor, float32 [K**3, C, C']
-            A matrix an offset.
-        bias : Tensor, float32 [C'], optional
-            Added to every site of the result.
-        kernel_size : int
-            K.
+        Site c contributes to site floor(c / K) of the result, which exists if any site of its cube
+        does. The weight, float32 [K**3, C, C'], has a matrix for each offset; the bias, float32
+        [C'], is added to every site of the result.
         """
 
     def depthwise_conv(self, weight: Tensor, bias: Tensor | None, *, kernel_size: int) -> Self:
-        """Correlate each channel with its own centred kernel, on the same sites.
+        """Correlate each channel with its own centred kernel of odd size K, on the same sites.
 
-        It is torch.nn.functional.conv3d with padding K // 2 on the dense grid, zero where no site
-        is, read at the sites only.
-
-        Parameters
-        ----------
-        weight : Tensor, float32 [K**3, C]
-            A row an offset.
-        bias : Tensor, float32 [C], optional
-            Added to every site.
-        kernel_size : int
-            K, odd.
+        It is `torch.nn.functional.conv3d` with padding K // 2 on the dense grid, which is zero
+        where there is no site; only the values at sites are computed. The weight, float32
+        [K**3, C], has a row for each offset; the bias is float32 [C].
         """
 
     def max_pool(self) -> Tensor:
@@ -83,7 +68,7 @@ class SparseTensor(Protocol):
 
 @runtime_checkable
 class Engine(Protocol):
-    """What makes sparse tensors, and with them the choice of who computes on them."""
+    """Makes sparse tensors; their methods are the operations of this engine."""
 
     name: str
 

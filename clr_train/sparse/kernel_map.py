@@ -1,4 +1,4 @@
-"""The sites of a level, its coarser levels, and the pairs of sites that a kernel joins.
+"""The sites of a level, its coarser levels, and the pairs of sites that a kernel connects.
 
 Legend: M sites, P pairs of neighbours, K kernel size.
 """
@@ -19,31 +19,25 @@ __all__ = ["Chunk", "DepthwiseMap", "Sites"]
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """A stretch of pairs whose products fit the cache, and the rows that they sum to."""
+    """Consecutive pairs whose products fit the cache, and the rows that they are summed to."""
 
     rows: slice
     pairs: slice
     row_offset: Tensor
-    """int64 [rows + 1]: first pair of each row, counted from the stretch's first."""
+    """int64 [rows + 1]: first pair of each row, counted from the first of the chunk."""
     by_offset: Tensor
-    """int64 [pairs]: the pairs of the stretch in the order of their kernel offsets."""
+    """int64 [pairs]: the pairs of the chunk in the order of their kernel offsets."""
     offset_start: Tensor
     """int64 [K**3 + 1]: first element of `by_offset` of each kernel offset."""
 
 
 class DepthwiseMap:
-    """All pairs (site, neighbour) under a centred cubic kernel.
+    """All pairs (site, neighbour) under a centred cubic kernel of odd size.
 
     Pair p says that row `target`[p] receives row `source`[p] through kernel offset `kernel`[p].
     Pairs ascend by (target, kernel); row i owns pairs row_offset[i] .. row_offset[i + 1]. The set
     is symmetric: with (i, j, k) it holds (j, i, K**3 - 1 - k), so gradients need no second map.
-
-    Parameters
-    ----------
-    keys : Tensor, int64 [M]
-        Distinct sites in ascending order.
-    kernel_size : int
-        K, odd.
+    Sites are given as ascending keys, int64 [M], of `clr_train.site_keys`.
     """
 
     def __init__(self, keys: Tensor, *, kernel_size: int) -> None:
@@ -62,12 +56,12 @@ class DepthwiseMap:
 
     @cached_property
     def by_kernel(self) -> tuple[Tensor, Tensor]:
-        """Pairs in the order of their kernel offsets, int64 [P], and where each begins."""
+        """Pairs in the order of their kernel offsets, int64 [P], and the first of each offset."""
         ascending, order = torch.sort(self.kernel.to(torch.int16), stable=True)
         return order, _starts(ascending, volume=self.volume)
 
     def chunks(self, num_pairs: int) -> list[Chunk]:
-        """Cut the pairs between rows into stretches of about `num_pairs`."""
+        """Cut the pairs between rows into chunks of about `num_pairs`."""
         if num_pairs not in self._chunks:
             self._chunks[num_pairs] = self._cut(num_pairs)
         return self._chunks[num_pairs]
@@ -97,7 +91,7 @@ class DepthwiseMap:
 
 
 def _starts(ascending: Tensor, *, volume: int) -> Tensor:
-    """First position of each value 0 .. volume in ascending int16 values: int64 [volume + 1]."""
+    """First position of each value 0 .. volume in ascending int16 values, int64 [volume + 1]."""
     values = torch.arange(volume + 1, device=ascending.device, dtype=torch.int16)
     return torch.searchsorted(ascending, values)
 
@@ -105,9 +99,9 @@ def _starts(ascending: Tensor, *, volume: int) -> Tensor:
 def _neighbours(keys: Tensor, *, kernel_size: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return target, source and kernel offset of all pairs, each int64 [P].
 
-    For each site and each of the K planes x + dx, two searches give the run of rows with y + dy in
-    the kernel's reach: K * 2 searches a site where one for each offset would be K**3. The run's
-    few rows out of reach in z are then struck out.
+    For each site and each of the K planes x + dx, two searches find the range of rows with y + dy
+    inside the kernel: 2 K searches for each site in place of K**3, one for each offset. The rows of
+    the range that lie outside in z are then removed.
     """
     reach = kernel_size // 2
     planes = torch.arange(-reach, reach + 1, device=keys.device) << (2 * AXIS_BITS)
@@ -132,16 +126,10 @@ def _difference(values: Tensor, source: Tensor, target: Tensor) -> Tensor:
 
 
 class Sites:
-    """The coordinate set of one level, and what was derived from it.
+    """The sites of one level, their coarser levels and kernel maps.
 
-    Parameters
-    ----------
-    keys : Tensor, int64 [M]
-        Distinct sites in ascending order.
-    stride : int
-        Voxels a site spans along each axis.
-    num_particles : int
-        N.
+    `keys`, int64 [M], are those of `clr_train.site_keys`, distinct and ascending; a site spans
+    `stride` voxels along each axis.
     """
 
     def __init__(self, keys: Tensor, *, stride: int, num_particles: int) -> None:
@@ -175,23 +163,15 @@ class Sites:
     def coarser(self, factor: int) -> tuple[Sites, Tensor, Tensor]:
         """Return the level of `factor` times the stride, built at the first call.
 
-        Returns
-        -------
-        sites : Sites
-            The cubes of `factor` sites along each axis that hold any.
-        parent : Tensor, int64 [M]
-            Row of the cube in which each site lies.
-        child : Tensor, int64 [M]
-            Kernel offset of each site in its cube, 0 .. factor**3 - 1.
+        Its sites are the cubes of `factor` sites along each axis that hold any. The two tensors,
+        int64 [M], give the row of the cube in which each site lies, and the kernel offset of the
+        site in it, 0 .. factor**3 - 1.
         """
         if factor not in self._coarser:
-            self._coarser[factor] = self._coarsen(factor)
+            particle, *xyz = unpack(self.keys)
+            cube = [torch.div(axis, factor, rounding_mode="floor") for axis in xyz]
+            dx, dy, dz = (axis - low * factor for axis, low in zip(xyz, cube, strict=True))
+            keys, parent = torch.unique(pack(particle, cube), return_inverse=True)
+            sites = Sites(keys, stride=self.stride * factor, num_particles=self.num_particles)
+            self._coarser[factor] = sites, parent, (dx * factor + dy) * factor + dz
         return self._coarser[factor]
-
-    def _coarsen(self, factor: int) -> tuple[Sites, Tensor, Tensor]:
-        particle, *xyz = unpack(self.keys)
-        cube = [torch.div(axis, factor, rounding_mode="floor") for axis in xyz]
-        dx, dy, dz = (axis - low * factor for axis, low in zip(xyz, cube, strict=True))
-        keys, parent = torch.unique(pack(particle, cube), return_inverse=True)
-        sites = Sites(keys, stride=self.stride * factor, num_particles=self.num_particles)
-        return sites, parent, (dx * factor + dy) * factor + dz

@@ -2,8 +2,8 @@
 
 Legend: M sites, N particles, C channels, K kernel size.
 
-It computes in float32 alone: it has no half precision. It numbers the offsets of a kernel with x
-running fastest, where we let z do so; rows of its results are in an order of its own.
+It computes in float32 only. In its kernels x runs fastest, in ours z does; the rows of its results
+are in an order of its own.
 """
 
 from __future__ import annotations
@@ -166,35 +166,26 @@ class MinkowskiSparseTensor:
 
     def mean_pool(self) -> Tensor:
         """Mean feature of each particle, [N, C]; zeros if empty."""
-        # Its default mode for the mean returns the rows in another order than the coordinates once
-        # there are more than a few particles (seen on the CPU); this one does not.
+        # In its default mode the rows of the mean are not in the order of the coordinates if there
+        # are more than a few particles (seen on the CPU).
         library = _library()
         mode = library.PoolingMode.GLOBAL_AVG_POOLING_KERNEL
         return self._pool(library.MinkowskiGlobalPooling(mode))
 
     def _pool(self, module: nn.Module) -> Tensor:
         pooled = module(self.raw)
-        # Its rows are in the order of its coordinates, and none stands for an empty particle.
+        # Its rows are in the order of its coordinates, and an empty particle has none.
         place = pooled.C[:, 0].to(pooled.F.device, torch.int64)
         out: Tensor = pooled.F.new_zeros(self.num_particles, pooled.F.shape[1])
         return out.index_copy(0, place, pooled.F)
 
 
 class MinkowskiEngine:
-    """Sparse operations of MinkowskiEngine with weights of ours; see Engine.
+    """Sparse operations of MinkowskiEngine with weights of ours; see `Engine`.
 
-    Where the installed build has `MinkowskiDepthwiseConvolution`, it computes the depth-wise
-    convolutions, elsewhere `MinkowskiChannelwiseConvolution` does.
-
-    Parameters
-    ----------
-    device : torch.device
-        Where the tensors will be.
-
-    Raises
-    ------
-    MissingDependencyError
-        When the library does not import, or was built without CUDA and `device` is one.
+    If the installed build has `MinkowskiDepthwiseConvolution`, it computes the depth-wise
+    convolutions, otherwise `MinkowskiChannelwiseConvolution`. A `MissingDependencyError` is raised
+    if the library does not import, or was built without CUDA and `device` is a GPU.
     """
 
     name = "minkowski"

@@ -8,6 +8,7 @@ bit for bit each time.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -21,7 +22,7 @@ from clr_train.sparse.kernel_map import Sites
 
 __all__ = ["TorchEngine", "TorchSparseTensor"]
 
-#: Up to this many input channels a cube's features are laid out in full and multiplied at once.
+#: Up to this many input channels, the CPU uses one product for all kernel offsets.
 _DENSE_CHANNELS = 4
 
 
@@ -50,7 +51,7 @@ class TorchSparseTensor:
 
     def replace(self, features: Tensor) -> TorchSparseTensor:
         """Return other features [M, C'] on the same sites."""
-        return TorchSparseTensor(features=features, sites=self.sites, use_triton=self.use_triton)
+        return dataclasses.replace(self, features=features)
 
     def strided_conv(
         self, weight: Tensor, bias: Tensor | None, *, kernel_size: int
@@ -58,15 +59,15 @@ class TorchSparseTensor:
         """Convolve with kernel and stride `kernel_size`; weight [K**3, C, C'], bias [C']."""
         sites, parent, child = self.sites.coarser(kernel_size)
         x = self.features
-        # Laid out in full, one product serves all offsets, at the price of multiplying the empty
-        # ones: on a GPU cheaper than to ask it how many sites each offset has.
+        # The full product multiplies empty slots too. On a GPU that is cheaper than to ask it how
+        # many sites each offset has.
         if x.device.type != "cpu" or x.shape[1] <= _DENSE_CHANNELS:
             out = _full_product(x, weight, parent * weight.shape[0] + child, len(sites))
         else:
             out = _grouped_product(x, weight, parent, child, len(sites))
         if bias is not None:
             out = out + bias
-        return TorchSparseTensor(features=out, sites=sites, use_triton=self.use_triton)
+        return dataclasses.replace(self, features=out, sites=sites)
 
     def depthwise_conv(
         self, weight: Tensor, bias: Tensor | None, *, kernel_size: int
@@ -127,5 +128,5 @@ def _grouped_product(
     counts = torch.bincount(ascending, minlength=weight.shape[0]).tolist()
     groups = torch.split(features.index_select(0, order), counts)
     products = torch.cat([group @ matrix for group, matrix in zip(groups, weight, strict=True)])
-    # A cube stands where a particle does.
+    # Rows are summed by cube, as elsewhere by particle.
     return RaggedIndex.of_particles(parent[order], num_particles=num_rows).sum(products)

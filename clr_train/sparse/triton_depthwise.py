@@ -1,4 +1,4 @@
-"""Depth-wise convolution on a coordinate set as Triton kernels, for CUDA.
+"""Depth-wise convolution on the sites of a level as Triton kernels, for CUDA.
 
 Legend: M sites, P pairs of neighbours, C channels, V = K**3 kernel offsets.
 

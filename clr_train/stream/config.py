@@ -47,11 +47,7 @@ class StreamConfig:
         256, "Particles of a batch, over all processes together.", least=1, fixed=True
     )
     seed: int = option(
-        0,
-        "Seed of weights, order, views, drop path.",
-        least=0,
-        most=2**31 - 1,
-        fixed=True,
+        0, "Seed of weights, order, views, drop path.", least=0, most=2**31 - 1, fixed=True
     )
     workers: int | None = option(
         None, "Processes that read shards; 0 on the CPU and 4 on a GPU unless given.", least=0

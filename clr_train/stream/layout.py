@@ -13,14 +13,12 @@ __all__ = ["Layout"]
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The particles of a split, in the order of the shards.
+    """The P particles of a split, in the order of the shards.
 
     Parameters
     ----------
     num_voxels : array, int64 [P]
-        Voxels of each particle.
     label : array, int64 [P]
-        Class of each particle.
     shard_start : array, int64 [S + 1]
         First particle of each shard; ends with P.
     block_particles : int

@@ -44,16 +44,9 @@ class _Requests(Sampler[NDArray[np.int64]]):
 
 
 class SpanLoader:
-    """Reads spans of particles, ahead of time where other processes do it.
+    """Reads spans of particles, ahead of time if there are `workers`, other processes that read.
 
-    Parameters
-    ----------
-    reader : SplitReader
-        The split.
-    workers : int
-        Processes that read; 0 reads in the calling one. They start with the first span.
-    pin_memory : bool
-        Whether spans are in page-locked memory.
+    These start with the first span. With `pin_memory`, spans are in page-locked memory.
     """
 
     def __init__(self, reader: SplitReader, *, workers: int, pin_memory: bool) -> None:
@@ -67,15 +60,13 @@ class SpanLoader:
     def read(self, spans: Iterable[NDArray[np.int64]]) -> Iterator[ParticleBatch]:
         """Read spans of particles, each as one batch; a second iteration ends the first.
 
-        Each span crosses to this process as one batch, because every tensor that processes share
-        costs a file descriptor.
+        A span crosses to this process as a whole, because every tensor that processes share costs a
+        file descriptor.
 
         Raises
         ------
-        ShardError
-            A shard is damaged.
         PilarnetError
-            A process that reads died.
+            A shard is damaged, or a process that reads died.
         """
         self._requests.spans = spans
         if self._loader is None:

@@ -25,14 +25,7 @@ _VOXELS: Final = ("x", "y", "z", "energy")
 
 
 def plan_reads(particles: NDArray[np.int64], layout: Layout) -> list[tuple[int, int, int]]:
-    """Decide what to read to get some particles: whole blocks, neighbours in one read.
-
-    Parameters
-    ----------
-    particles : array, int64 [N]
-        Indices in the split, in any order.
-    layout : Layout
-        The split.
+    """Decide what to read to get particles, int64 [N]: whole blocks, neighbours in one read.
 
     Returns
     -------
@@ -52,25 +45,15 @@ def plan_reads(particles: NDArray[np.int64], layout: Layout) -> list[tuple[int, 
 
 
 class SplitReader:
-    """One split of a set of shards, read by the numbers of particles.
+    """One split of a set of shards, read by the indices of particles in it.
 
-    A copy in another process opens the shards there: only sizes and labels are sent.
-
-    Parameters
-    ----------
-    path : str or Path
-        Shards written by ``pilarnet-convert``.
-    split : str
-        ``train``, ``val`` or ``test``.
-    block_particles : int
-        Consecutive particles that are read together.
+    Blocks of `block_particles` consecutive particles are read together. A copy in another process
+    opens the shards there: only sizes and labels are sent.
 
     Raises
     ------
-    ShardError
-        The shards cannot be read.
     PilarnetError
-        There is no such split, or it has no particles.
+        The shards cannot be read, or there is no such split, or it has no particles.
     """
 
     def __init__(self, path: str | Path, *, split: str, block_particles: int) -> None:
@@ -112,23 +95,12 @@ class SplitReader:
         return offsets_of(self.layout.num_voxels)
 
     def read(self, particles: NDArray[np.int64]) -> ParticleBatch:
-        """Read particles, in the order given.
-
-        Parameters
-        ----------
-        particles : array, int64 [N]
-            Indices in the split.
-
-        Raises
-        ------
-        ShardError
-            A shard is damaged.
-        """
+        """Read particles, int64 [N], in the order given; a ShardError if a shard is damaged."""
         reads = plan_reads(particles, self.layout)
         pieces = []
         for number, first, last in reads:
-            start = self.layout.shard_start[number]
-            pieces.append(self._shards[number].read(_VOXELS, int(first - start), int(last - start)))
+            start = int(self.layout.shard_start[number])
+            pieces.append(self._shards[number].read(_VOXELS, first - start, last - start))
 
         # First row of each particle among the rows of all pieces.
         piece_first = np.array([first for _, first, _ in reads], np.int64)

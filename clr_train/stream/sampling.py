@@ -1,9 +1,9 @@
 """The batches of an epoch, planned from sizes, labels and a seed; nothing is read.
 
-Particles lie in blocks of consecutive ones in a shard, which are cheap to read together. An epoch
-permutes the blocks of the whole split and cuts the sequence of particles into spans of a whole
-number of batches; within a span particles are permuted. So a span is read from few blocks, a batch
-lies in one span, and any batch is found without those before it.
+A block is a number of consecutive particles of a shard, which are cheap to read together. An epoch
+permutes the blocks of the whole split, and cuts the sequence of particles into spans of a whole
+number of batches; within a span the particles are permuted. So a span is read from few blocks, each
+batch lies in one span, and any batch can be made without those before it.
 """
 
 from __future__ import annotations
@@ -32,24 +32,10 @@ _BALANCE: Final = 3
 def balance(
     particles: NDArray[np.int64], label: NDArray[np.int64], *, seed: int, epoch: int
 ) -> NDArray[np.int64]:
-    """Draw the same number of particles of each class, without replacement.
+    """Draw the same number of particles of each class, without replacement, for each epoch anew.
 
-    The rarest class is used as a whole. Other particles are drawn for each epoch, so that all are
-    seen in the long run.
-
-    Parameters
-    ----------
-    particles : array, int64 [K]
-        Indices in the split, ascending.
-    label : array, int64 [P]
-        Class of every particle of the split.
-    seed, epoch : int
-        Key of the draw.
-
-    Returns
-    -------
-    array, int64
-        Indices in the split, ascending.
+    All particles of the rarest class are used. `particles` and the result, int64, are indices in
+    the split, ascending; `label`, int64 [P], has the class of every particle of the split.
     """
     words = fold_in(key(seed, epoch, _BALANCE), torch.from_numpy(particles)).numpy()
     classes = [np.flatnonzero(label[particles] == c) for c in np.unique(label[particles])]
@@ -70,10 +56,8 @@ class EpochPlan:
         False for a particle that the voxel budget cuts; every rank keeps the same number.
     span_start : array, int64 [spans + 1]
         First batch of each span; ends with the number of batches.
-    unbalanced : int
-        Particles left out to balance the classes.
-    remainder : int
-        Particles left out because they do not fill a batch.
+    unbalanced, remainder : int
+        Particles left out to balance the classes, and because they do not fill a batch.
     """
 
     order: NDArray[np.int64]
@@ -125,8 +109,6 @@ def plan_epoch(
         Particles that the filters keep, ascending.
     config : StreamConfig
         Batch size, a multiple of `world_size`; seed; balance; voxel budget.
-    epoch : int
-        The order depends on it and on the seed.
     span_batches : int
         The most batches of a span; the spans of an epoch differ by at most one batch.
     world_size : int
@@ -161,20 +143,10 @@ def plan_epoch(
 def keep_within(size: NDArray[np.int64], *, budget: int | None) -> NDArray[np.bool_]:
     """Cut the largest particles of batches that have too many voxels, as few as possible.
 
-    Every rank cuts as many as the rank that must cut most: the loss over the particles of all
-    ranks needs the same number from each.
-
-    Parameters
-    ----------
-    size : array, int64 [batches, W, n]
-        Voxels of each particle.
-    budget : int or None
-        Most voxels of a batch on a rank.
-
-    Returns
-    -------
-    array, bool [batches, W, n]
-        True for the particles to keep.
+    `size`, int64 [batches, W, n], holds the voxels of each particle, and `budget` is the most of a
+    batch on a rank. The result, bool of the same shape, is True for the particles to keep. Every
+    rank cuts as many as the rank that must cut most: the loss over the particles of all ranks
+    needs the same number from each.
     """
     keep = np.ones(size.shape, bool)
     if budget is None or size.size == 0:
@@ -192,21 +164,10 @@ def keep_within(size: NDArray[np.int64], *, budget: int | None) -> NDArray[np.bo
 def fill_batches(
     num_voxels: NDArray[np.int64], batch_size: int, *, budget: int | None
 ) -> list[int]:
-    """Cut a sequence of particles into batches that are as full as possible.
+    """Cut a sequence of particles into batches that are as full as possible; return their sizes.
 
-    Parameters
-    ----------
-    num_voxels : array, int64 [P]
-        Voxels of each particle, none above `budget`.
-    batch_size : int
-        Most particles of a batch.
-    budget : int or None
-        Most voxels of a batch.
-
-    Returns
-    -------
-    list of int
-        The particles of each batch.
+    A batch has at most `batch_size` particles and `budget` voxels; no particle, of `num_voxels`,
+    int64 [P], may have more than that.
     """
     voxel_end = offsets_of(num_voxels)
     sizes, start = [], 0

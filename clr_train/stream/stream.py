@@ -12,11 +12,10 @@ import torch
 
 from clr_train.batch import ParticleBatch
 from clr_train.stream.config import StreamConfig
-from clr_train.stream.filters import apply_filters
+from clr_train.stream.filters import StreamSummary, apply_filters
 from clr_train.stream.loader import SpanLoader
 from clr_train.stream.reader import SplitReader
 from clr_train.stream.sampling import EpochPlan, fill_batches, plan_epoch
-from clr_train.stream.summary import StreamSummary
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.species import CLASSES
 
@@ -46,10 +45,9 @@ class ParticleStream:
 
     Raises
     ------
-    ShardError
-        There are no shards, or they cannot be read.
     PilarnetError
-        No particle passes the filters, or the ranks cannot share a batch evenly.
+        The shards cannot be read, no particle passes the filters, or the ranks cannot share a
+        batch evenly.
     """
 
     def __init__(
@@ -101,10 +99,7 @@ class ParticleStream:
     def num_batches(self) -> int:
         """Batches of an epoch, the same for every epoch and on every rank.
 
-        Raises
-        ------
-        PilarnetError
-            The particles do not fill one.
+        A PilarnetError is raised if the particles do not fill one.
         """
         num_batches = len(self._plan(0).order)
         if not num_batches:
@@ -149,23 +144,14 @@ class ParticleStream:
         return self._last_plan[1]
 
     def batches(self, epoch: int, start_batch: int = 0) -> Iterator[ParticleBatch]:
-        """Iterate over this rank's part of the batches of an epoch.
+        """Iterate over this rank's part of the batches of an epoch, from `start_batch` on.
 
-        A second iteration ends the first.
-
-        Parameters
-        ----------
-        epoch : int
-            The order depends on it and on the seed.
-        start_batch : int
-            The first batch; those before it are not read.
+        Batches before it are not read. A second iteration ends the first.
 
         Raises
         ------
-        ShardError
-            A shard is damaged.
         PilarnetError
-            The particles do not fill one batch, or a process that reads died.
+            The particles do not fill one batch, a shard is damaged, or a process that reads died.
         """
         if not 0 <= start_batch <= self.num_batches:
             raise ValueError(f"start_batch: expected 0 to {self.num_batches}, found {start_batch}")
@@ -179,8 +165,8 @@ class ParticleStream:
         """Iterate once over every particle that passes the filters, in the order of the shards.
 
         For evaluation: in this process, whatever the ranks, and nothing is shuffled, balanced or
-        left out. A batch has fewer than `batch_size` particles at the end, and where more would
-        exceed the voxel budget.
+        left out. A batch has fewer than `batch_size` particles at the end, and if more would exceed
+        the voxel budget.
         """
         step = batch_size * max(1, self._shuffle_particles // batch_size)
         for first in range(0, self.num_particles, step):
@@ -195,13 +181,5 @@ class ParticleStream:
 
 
 def open_stream(config: StreamConfig, *, split: str) -> ParticleStream:
-    """Open a split of the shards of a run, with the filters of the run.
-
-    Parameters
-    ----------
-    config : StreamConfig
-        A `TrainConfig` is one.
-    split : str
-        ``train``, ``val`` or ``test``.
-    """
+    """Open a split, ``train``, ``val`` or ``test``, with the filters of a run."""
     return ParticleStream(dataclasses.replace(config, split=split))

@@ -7,7 +7,7 @@ A file is a flat dictionary of tensors, numbers, strings, lists and dictionaries
 format     ``"pilarnet-clr-checkpoint"``
 version    1; a reader refuses any other
 model      weights of the encoder and its projection head
-encoder    sizes of the encoder, see `clr_train.network.encoder.EncoderConfig`
+encoder    sizes of the encoder, see `clr_train.network.models.EncoderConfig`
 optimizer  state of AdamW
 step       steps done; with the configuration it fixes the learning rate
 stream     ``epoch`` and ``batch``, the next to read; ``num_batches``, ``num_particles``
@@ -47,17 +47,8 @@ class CheckpointError(PilarnetError):
 def save_checkpoint(path: str | Path, *, state: Mapping[str, Any]) -> None:
     """Write a checkpoint; at any time `path` is the old or the new file, complete.
 
-    Parameters
-    ----------
-    path : path
-        The file; its folder must exist.
-    state : mapping
-        The fields of the table above without ``format`` and ``version``.
-
-    Raises
-    ------
-    OSError
-        The disk is full or not writable; an old file at `path` is unchanged.
+    The folder of `path` must exist. `state` has the fields of the table above without ``format``
+    and ``version``. An OSError, such as for a full disk, leaves an old file unchanged.
     """
     path = Path(path)
     missing = set(_FIELDS).symmetric_difference(state)
@@ -69,17 +60,7 @@ def save_checkpoint(path: str | Path, *, state: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU.
-
-    Parameters
-    ----------
-    path : path
-        The file.
-
-    Returns
-    -------
-    dict
-        The fields of the table above.
+    """Read the fields of a checkpoint, see the table above, onto the CPU.
 
     Raises
     ------
@@ -130,14 +111,9 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 class CheckpointFolder:
-    """The checkpoints of a run: the last few by step, and the best.
+    """The checkpoints of a run: the `keep_last` latest, at least 1, and the best.
 
-    Parameters
-    ----------
-    folder : path
-        Created if it does not exist. Remains of an interrupted save are removed.
-    keep_last : int
-        Number of latest checkpoints to keep, at least 1.
+    The folder is created if it does not exist. Remains of an interrupted save are removed.
     """
 
     def __init__(self, folder: str | Path, *, keep_last: int) -> None:
@@ -167,19 +143,9 @@ class CheckpointFolder:
         return self.path(steps[-1]) if steps else None
 
     def save(self, state: Mapping[str, Any], *, best: bool) -> Path:
-        """Write the checkpoint of ``state["step"]``, then remove those before the last few.
+        """Write the checkpoint of ``state["step"]``, remove those before the last few; return it.
 
-        Parameters
-        ----------
-        state : mapping
-            As for `save_checkpoint`.
-        best : bool
-            Whether it is also the best one.
-
-        Returns
-        -------
-        path
-            The file.
+        `state` is as for `save_checkpoint`; `best` says whether it is also the best so far.
         """
         path = self.path(state["step"])
         save_checkpoint(path, state=state)

@@ -10,8 +10,7 @@ from torch import Tensor
 from clr_train.batch import ParticleBatch
 from clr_train.config import TrainConfig
 from clr_train.learner import Learner
-from clr_train.runtime.devices import pick_device
-from clr_train.runtime.processes import World
+from clr_train.runtime.processes import World, pick_device
 from clr_train.stream.stream import open_stream
 from clr_train.training.optimizer import learning_rate
 from clr_train.training.resume import TrainingRun, start_run
@@ -23,17 +22,7 @@ _BYTES_PER_WEIGHT = 4 * 4
 
 
 def describe(config: TrainConfig) -> str:
-    """Describe a run.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        The run. Its first batch is read and passed through the network once.
-
-    Returns
-    -------
-    str
-        Lines for the user.
+    """Describe a run in lines for the user; its first batch is passed through the network once.
 
     Raises
     ------
@@ -87,16 +76,8 @@ def _mib(num_bytes: int) -> str:
 def saved_bytes(learner: Learner, batch: ParticleBatch) -> int:
     """Count the bytes that a forward pass keeps for the backward pass, without weights.
 
-    Parameters
-    ----------
-    learner : Learner
-    batch : ParticleBatch
-        On the device of the learner.
-
-    Returns
-    -------
-    int
-        Each storage is counted once, however often it is saved.
+    `batch` is on the device of the learner. Each storage is counted once, however often it is
+    saved.
     """
     weights = {weight.untyped_storage().data_ptr() for weight in learner.model.parameters()}
     # Keeping the tensors prevents that an address is used twice.

@@ -20,29 +20,24 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 def backpropagate(
     batch: ParticleBatch, *, project: Project, loss: Loss, micro_batch_size: int | None
 ) -> Tensor:
-    """Add the gradients of the loss of a batch to those of the weights.
+    """Add the gradients of the loss of a batch to those of the weights; return the loss.
 
     A batch larger than `micro_batch_size` is embedded in pieces without a graph; the loss is
     differentiated with respect to these embeddings; then each piece is embedded again and its part
     of the gradient is propagated to the weights. The memory is that of one piece, and the
-    gradients are those of the whole batch (Gao et al., arXiv:2101.06983), as a piece has the same
-    views and drops the same paths both times.
+    gradients are those of the whole batch (Gao et al., arXiv:2101.06983).
 
     Parameters
     ----------
     batch : ParticleBatch
         On the device of the model.
     project : callable
-        Embeds the particles of a batch, each independently of the others, the same way each time.
+        Embeds the particles of a batch, each independently of the others, the same way each time:
+        with the same views and the same dropped paths.
     loss : callable
         The contrastive loss of the whole batch.
     micro_batch_size : int or None
         Particles embedded at once; None for all.
-
-    Returns
-    -------
-    float32 tensor []
-        The loss.
     """
     pieces = list(batch.split(micro_batch_size or batch.num_particles))
     if len(pieces) == 1:

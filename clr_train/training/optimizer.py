@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import nn
 
 from clr_train.config import TrainConfig
 
-__all__ = ["learning_rate", "make_optimizer", "parameter_groups", "set_learning_rate"]
+__all__ = ["learning_rate", "make_optimizer", "set_learning_rate"]
 
 #: Peak learning rate of a run without ``lr``, and of the model sizes for which it was tuned.
 _PEAK_RATE: Final = 1e-3
@@ -25,40 +25,27 @@ def make_optimizer(
     weight_decay: float,
     betas: tuple[float, float] = (0.9, 0.95),
 ) -> torch.optim.AdamW:
-    """Make an AdamW optimizer that decays the weights of `parameter_groups`."""
-    return torch.optim.AdamW(parameter_groups(parameters, weight_decay=weight_decay), betas=betas)
+    """Make an AdamW optimizer.
 
-
-def parameter_groups(
-    parameters: Iterable[nn.Parameter], *, weight_decay: float
-) -> list[dict[str, Any]]:
-    """Divide parameters into those that decay and those that do not.
-
-    Parameters with one axis longer than 1 (norms, biases, scales) do not decay: zero is no natural
-    value for them.
+    Parameters with one axis longer than 1 (norms, biases, scales) do not decay: there is no reason
+    why they should be near zero.
     """
     decayed: list[nn.Parameter] = []
     kept: list[nn.Parameter] = []
     for parameter in parameters:
         (decayed if parameter.squeeze().dim() > 1 else kept).append(parameter)
-    return [
+    groups = [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": kept, "weight_decay": 0.0},
     ]
+    return torch.optim.AdamW(groups, betas=betas)
 
 
 def learning_rate(step: int, *, total_steps: int, config: TrainConfig) -> float:
-    """Compute the learning rate of a step: a linear rise, then half a cosine down.
+    """Compute the learning rate of a step, 0 to ``total_steps - 1``: a linear rise, then a cosine.
 
-    Parameters
-    ----------
-    step : int
-        From 0 to ``total_steps - 1``.
-    total_steps : int
-        Steps of the whole run.
-    config : TrainConfig
-        ``lr``, or the default of ``model``, is the peak, reached after the share ``warmup`` of the
-        steps; the last step is near ``final_lr`` times the peak.
+    The peak, ``config.lr`` or the default of ``config.model``, is reached after the share
+    ``config.warmup`` of the steps; the last step is near ``config.final_lr`` times the peak.
     """
     peak = _PEAK_RATES.get(config.model, _PEAK_RATE) if config.lr is None else config.lr
     rising = round(config.warmup * total_steps)

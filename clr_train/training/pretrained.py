@@ -9,7 +9,7 @@ from typing import Any
 
 from clr_train.config import TrainConfig
 from clr_train.learner import Learner
-from clr_train.runtime.devices import pick_device
+from clr_train.runtime.processes import pick_device
 from clr_train.training.checkpoint import CheckpointError, load_checkpoint
 
 __all__ = ["load_learner", "load_weights"]
@@ -18,19 +18,10 @@ __all__ = ["load_learner", "load_weights"]
 def load_learner(
     path: str | Path, *, device: str = "auto", engine: str = "auto", precision: str = "auto"
 ) -> Learner:
-    """Load a pretrained encoder; engine and device may differ from those of its training.
+    """Load a pretrained encoder from a checkpoint of ``clr-train``.
 
-    Parameters
-    ----------
-    path : path
-        A checkpoint of ``clr-train``.
-    device, engine, precision : str
-        As the options of ``clr-train``.
-
-    Returns
-    -------
-    Learner
-        ``represent`` computes the features of particles; ``model.encoder`` is the network.
+    Device, engine and precision are as the options of ``clr-train``, and may differ from those of
+    its training.
 
     Raises
     ------
@@ -50,21 +41,11 @@ def load_learner(
 def load_weights(
     learner: Learner, state: Mapping[str, Any], *, file: str | Path | None = None
 ) -> None:
-    """Load the weights of a checkpoint into a learner.
+    """Load the weights of a checkpoint, read from `file`, into a learner.
 
-    Parameters
-    ----------
-    learner : Learner
-    state : mapping
-        The fields of a checkpoint, see `clr_train.training.checkpoint`.
-    file : path, optional
-        The file that it was read from, for the error message.
-
-    Raises
-    ------
-    CheckpointError
-        The encoder has other sizes, or the weights do not fit.
+    A CheckpointError is raised if the encoder has other sizes, or the weights do not fit.
     """
+    advice = "use the release of pilarnet-clr that wrote it, or train anew"
     if learner.describe() != state["encoder"]:
         raise CheckpointError(
             "checkpoint of another model",
@@ -72,7 +53,7 @@ def load_weights(
             field="encoder",
             expected=learner.describe(),
             found=state["encoder"],
-            advice="use the release of pilarnet-clr that wrote it, or train anew",
+            advice=advice,
         )
     try:
         learner.model.load_state_dict(state["model"])
@@ -82,5 +63,5 @@ def load_weights(
             file=file,
             field="model",
             found=" ".join(str(error).split()),
-            advice="use the release of pilarnet-clr that wrote it, or train anew",
+            advice=advice,
         ) from None

@@ -14,58 +14,22 @@ from clr_train.stream.stream import open_stream
 from clr_train.training.checkpoint import CheckpointFolder
 from clr_train.training.resume import TrainingRun
 from clr_train.training.run_folder import RunFolder
-from clr_train.training.validation import Validator, final_probe, format_probe
+from clr_train.training.validation import (
+    Validator,
+    final_probe,
+    format_probe,
+    untrained_columns,
+)
 from pilarnet_convert.console import progress_bar
 
-__all__ = ["NullRecorder", "Recorder"]
+__all__ = ["Recorder"]
 
 
-class NullRecorder:
-    """Writes nothing: the recorder of every process but the first."""
+class Recorder:
+    """Writes the folder of a run, on the first of its processes.
 
-    def __enter__(self) -> NullRecorder:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        pass
-
-    @property
-    def last_checkpoint(self) -> Path | None:
-        """None: there is no checkpoint."""
-        return None
-
-    def load(self) -> dict[str, Any] | None:
-        """Return None: there is no checkpoint."""
-        return None
-
-    def begin(self) -> None:
-        """Do nothing."""
-
-    def record(self, figures: Mapping[str, float], *, stopping: bool) -> None:
-        """Do nothing."""
-
-    def write_nonfinite(self, particles: list[int]) -> Path | None:  # noqa: ARG002
-        """Return None: there is no file."""
-        return None
-
-    def finish(self) -> dict[str, Scores]:
-        """Return no scores."""
-        return {}
-
-
-class Recorder(NullRecorder):
-    """Writes the folder of a run.
-
-    Parameters
-    ----------
-    run : TrainingRun
-    resume, overwrite, show_progress, say
-        As for `clr_train.train.pretrain`.
-
-    Raises
-    ------
-    PilarnetError
-        The output folder is in use, or a split is missing or empty.
+    A PilarnetError is raised if the folder is in use, or a split is missing or empty.
+    `resume`, `overwrite`, `show_progress` and `say` are those of `clr_train.train.pretrain`.
     """
 
     def __init__(
@@ -96,6 +60,9 @@ class Recorder(NullRecorder):
             )
         )
 
+    def __enter__(self) -> Recorder:
+        return self
+
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
@@ -105,13 +72,7 @@ class Recorder(NullRecorder):
         return self._checkpoints.latest()
 
     def load(self) -> dict[str, Any] | None:
-        """Read the latest checkpoint, if there is one.
-
-        Raises
-        ------
-        CheckpointError
-            As `TrainingRun.load_checkpoint`.
-        """
+        """Read the latest checkpoint, if there is one; see `TrainingRun.load_checkpoint`."""
         latest = self.last_checkpoint
         if latest is None:
             return None
@@ -120,38 +81,32 @@ class Recorder(NullRecorder):
 
     def begin(self) -> None:
         """Open the logs at the first step to do; evaluate the untrained encoder before step 1."""
-        progress, learner = self._run.progress, self._run.learner
+        progress = self._run.progress
         self._folder.begin(self._config, step=progress.step)
         self._bar.initial = self._bar.n = progress.step
         for line in self._run.stream.summary.lines():
             self._say(line)
         if progress.step == 0:
-            row = self._validator.measure(learner)
-            progress.baselines = self._validator.baselines(row, learner=learner)
-            self._folder.log({"step": 0, "epoch": 0, **row, **progress.baselines})
-            self._say(_describe(0, row | progress.baselines))
+            row = self._validator.measure(self._run.learner)
+            progress.baselines = untrained_columns(row)
+            self._log({"step": 0, "epoch": 0, **row, **progress.baselines})
 
     def record(self, figures: Mapping[str, float], *, stopping: bool) -> None:
         """Log a step that is done; evaluate and save where that is due.
 
-        Parameters
-        ----------
-        figures : mapping
-            Columns of metrics.csv except ``step``.
-        stopping : bool
-            The run is about to end before its last step: save, and do not evaluate.
+        `figures` are the columns of metrics.csv except ``step``. If the run is about to end before
+        its last step, `stopping`, it is saved and not evaluated.
         """
-        step = self._run.progress.step
-        last = step == self._run.total_steps
-        row = {"step": step, **figures}
+        progress, config = self._run.progress, self._config
+        last = progress.step == self._run.total_steps
+        row = {"step": progress.step, **figures}
         improved = False
-        if (last or step % self._config.eval_every == 0) and not stopping:
-            row |= self._evaluate()
-            improved = row["val_loss"] < self._run.progress.best_loss
-            self._run.progress.best_loss = min(self._run.progress.best_loss, row["val_loss"])
-            self._say(_describe(step, row))
-        self._folder.log(row)
-        if improved or last or stopping or step % self._config.checkpoint_every == 0:
+        if (last or progress.step % config.eval_every == 0) and not stopping:
+            row |= self._validator.measure(self._run.learner) | progress.baselines
+            improved = row["val_loss"] < progress.best_loss
+            progress.best_loss = min(progress.best_loss, row["val_loss"])
+        self._log(row)
+        if improved or last or stopping or progress.step % config.checkpoint_every == 0:
             # The metrics of every step that a checkpoint counts as done must be on the disk.
             self._folder.sync()
             self._checkpoints.save(self._run.capture(), best=improved)
@@ -161,8 +116,11 @@ class Recorder(NullRecorder):
         )
         self._bar.update()
 
-    def _evaluate(self) -> dict[str, float]:
-        return self._validator.measure(self._run.learner) | self._run.progress.baselines
+    def _log(self, row: Mapping[str, float]) -> None:
+        """Log a row; describe it to the user if it is an evaluation."""
+        if "val_loss" in row:
+            self._say(_describe(row))
+        self._folder.log(row)
 
     def write_nonfinite(self, particles: list[int]) -> Path:
         """Write the particles of a batch whose loss or gradient is not finite into a file."""
@@ -174,13 +132,9 @@ class Recorder(NullRecorder):
         """Probe the trained encoder on the test split; print the scores and save them."""
         if self._test is None:
             return {}
-        train = self._validator.train
-        scores = final_probe(
-            self._run.learner,
-            untrained=Learner(self._config, device=self._run.learner.device),
-            train=train,
-            test=self._test,
-        )
+        learner, train = self._run.learner, self._validator.train
+        untrained = Learner(self._config, device=learner.device)
+        scores = final_probe(learner, untrained=untrained, train=train, test=self._test)
         self._folder.write_json(
             "probe.json", {name: dataclasses.asdict(score) for name, score in scores.items()}
         )
@@ -192,14 +146,14 @@ class Recorder(NullRecorder):
         return scores
 
 
-def _describe(step: int, row: Mapping[str, float]) -> str:
+def _describe(row: Mapping[str, float]) -> str:
     """Describe an evaluation in a line."""
 
     def percent(probe: str) -> str:
         return f"{100 * row[f'val_{probe}_balanced_accuracy']:.1f} %"
 
     return (
-        f"step {step}: validation loss {row['val_loss']:.3f}, alignment "
+        f"step {row['step']}: validation loss {row['val_loss']:.3f}, alignment "
         f"{row['val_alignment']:.3f}, uniformity {row['val_uniformity']:.3f}; balanced accuracy: "
         f"linear {percent('linear')} (untrained {percent('untrained_linear')}), "
         f"kNN {percent('knn')} (untrained {percent('untrained_knn')}), "

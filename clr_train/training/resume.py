@@ -36,7 +36,7 @@ class Progress:
     best_loss : float
         The lowest loss on the validation split.
     baselines : dict of str to float
-        Scores of the probes before training, by the columns of metrics.csv.
+        Scores of the untrained encoder, by the columns of metrics.csv.
     """
 
     step: int = 0
@@ -47,18 +47,7 @@ class Progress:
 
 @dataclass(kw_only=True)
 class TrainingRun:
-    """What a run is made of.
-
-    Parameters
-    ----------
-    config : TrainConfig
-    stream : ParticleStream
-        This process's part of the batches of the training split.
-    learner : Learner
-    optimizer : torch.optim.Optimizer
-    total_steps : int
-    progress : Progress
-    """
+    """What a run is made of; `stream` is the part of the batches of this process."""
 
     config: TrainConfig
     stream: ParticleStream
@@ -92,13 +81,7 @@ class TrainingRun:
         }
 
     def restore(self, state: Mapping[str, Any], *, file: Path | None = None) -> None:
-        """Set weights, optimizer, random states and progress to those of a checkpoint.
-
-        Raises
-        ------
-        CheckpointError
-            The checkpoint, of `file`, is of another model.
-        """
+        """Set weights, optimizer, random states and progress to those of a checkpoint."""
         load_weights(self.learner, state, file=file)
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"]["cpu"])
@@ -142,20 +125,12 @@ class TrainingRun:
 
     def _stream_sizes(self) -> dict[str, int]:
         """Numbers that differ between streams of different particles or batches."""
-        return {
-            "num_batches": self.stream.num_batches,
-            "num_particles": self.stream.num_particles,
-        }
+        stream = self.stream
+        return {"num_batches": stream.num_batches, "num_particles": stream.num_particles}
 
 
 def start_run(config: TrainConfig, *, world: World) -> TrainingRun:
-    """Open the training split and make the model and its optimizer.
-
-    Raises
-    ------
-    PilarnetError
-        Shards, options or a device that cannot be used.
-    """
+    """Open the training split and make the model and its optimizer."""
     stream = ParticleStream(config, rank=world.rank, world_size=world.size, device=world.device)
     steps = config.epochs * stream.num_batches
     learner = Learner(config, device=world.device)

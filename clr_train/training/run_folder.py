@@ -21,7 +21,6 @@ import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 from torch.utils.tensorboard import SummaryWriter
@@ -50,25 +49,16 @@ COLUMNS: Final = (
     "val_uniformity",
     *(f"val_{probe}_{what}" for probe in _PROBES for what in ("accuracy", "balanced_accuracy")),
 )
-#: Columns that differ when a run is repeated.
-TIMING_COLUMNS: Final = ("seconds", "particles_per_second", "data_wait_share")
-
 _WRITTEN: Final = ("config.toml", "metrics.csv", "probe.json", "nonfinite.json", "wandb.id")
 _LOCK: Final = ".lock"
 _FOLDERS: Final = ("checkpoints", "tensorboard", "wandb")
 
 
 class RunFolder:
-    """The output of a run, locked while it is open.
+    """The output of a run: a folder, created if it does not exist, and locked while it is open.
 
-    Parameters
-    ----------
-    path : path
-        Created if it does not exist.
-    resume : bool
-        Continue an earlier run.
-    overwrite : bool
-        Remove the files of an earlier run, and no others.
+    With `resume` an earlier run is continued; with `overwrite` its files, and no others, are
+    removed.
 
     Raises
     ------
@@ -92,14 +82,14 @@ class RunFolder:
                 field="--out",
                 advice="name another, continue it with --resume, or replace it with --overwrite",
             )
-        self._lock = ExitStack()
+        self._stack = ExitStack()
         in_use = PilarnetError(
             "another process is training into this folder",
             file=self.path,
             field="--out",
             advice="wait for it, stop it, or name another folder",
         )
-        self._lock.enter_context(locked(self.path / _LOCK, in_use=in_use))
+        self._stack.enter_context(locked(self.path / _LOCK, in_use=in_use))
         if overwrite and not resume:
             for name in _WRITTEN:
                 (self.path / name).unlink(missing_ok=True)
@@ -109,26 +99,13 @@ class RunFolder:
     def __enter__(self) -> RunFolder:
         return self
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        if self._tensorboard is not None:
-            self._tensorboard.close()
-        if self._wandb is not None:
-            self._wandb.finish(exit_code=0 if error is None else 1)
-        self._lock.close()
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
     def begin(self, config: TrainConfig, *, step: int) -> None:
         """Write the configuration and open the logs.
 
-        Parameters
-        ----------
-        config : TrainConfig
-        step : int
-            Steps done. Later rows of an interrupted run are removed; if it is 0, all rows.
+        Rows of an interrupted run after `step`, the steps done, are removed; all rows if it is 0.
 
         Raises
         ------
@@ -140,8 +117,11 @@ class RunFolder:
         self._tensorboard = SummaryWriter(
             str(self.path / "tensorboard"), purge_step=step + 1 if step else 0
         )
+        self._stack.callback(self._tensorboard.close)
         if config.wandb is not None:
-            self._wandb = _start_wandb(config.wandb, folder=self.path, options=config.to_dict())
+            run = _start_wandb(config.wandb, folder=self.path, options=config.to_dict())
+            self._stack.push(lambda kind, *_: run.finish(exit_code=1 if kind else 0))
+            self._wandb = run
 
     def _cut_metrics(self, step: int) -> None:
         path = self.path / "metrics.csv"
@@ -157,13 +137,7 @@ class RunFolder:
             file.write(text.getvalue().encode())
 
     def log(self, row: Mapping[str, float]) -> None:
-        """Add a row to all logs.
-
-        Parameters
-        ----------
-        row : mapping
-            Figures by the names of `COLUMNS`, ``step`` among them; others stay empty.
-        """
+        """Add a row to all logs: figures by the names of `COLUMNS`, ``step`` among them."""
         unknown = set(row) - set(COLUMNS)
         if unknown:
             raise ValueError(f"no such columns of metrics.csv: {sorted(unknown)}")

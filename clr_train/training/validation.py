@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import islice
 
 import torch
 
 from clr_train.config import TrainConfig
 from clr_train.learner import Learner
-from clr_train.probe.features import Features, collect
+from clr_train.probe.features import collect
 from clr_train.probe.geometry import alignment, uniformity
 from clr_train.probe.handcrafted import handcrafted_features
 from clr_train.probe.probes import Scores, linear_probe, majority, nearest_neighbours
 from clr_train.stream.stream import ParticleStream, open_stream
 
-__all__ = ["Validator", "final_probe", "format_probe"]
+__all__ = ["Validator", "final_probe", "format_probe", "untrained_columns"]
 
 #: Particles embedded at once; it sets memory and does not change the result.
 _BATCH = 256
@@ -30,15 +29,8 @@ _VIEWS_OF_EPOCH = 0
 class Validator:
     """Measures an encoder on the validation split.
 
-    Parameters
-    ----------
-    config : TrainConfig
-        The probes are fitted to the first ``eval_particles`` of ``split`` and scored on those of
-        ``val_split``.
-
-    Attributes
-    ----------
-    train, val : ParticleStream
+    The probes are fitted to the first ``eval_particles`` of ``split``, and scored on those of
+    ``val_split``.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -48,31 +40,6 @@ class Validator:
 
     def measure(self, learner: Learner) -> dict[str, float]:
         """Measure loss, alignment, uniformity and probes, as columns of metrics.csv."""
-        train, val = self._features(learner)
-        return {
-            **self._contrast(learner),
-            **_columns("knn", nearest_neighbours(train, test=val)),
-            **_columns("linear", linear_probe(train, test=val)),
-        }
-
-    def baselines(self, untrained: Mapping[str, float], *, learner: Learner) -> dict[str, float]:
-        """Collect what the probes are compared with, as columns of metrics.csv.
-
-        Parameters
-        ----------
-        untrained : mapping
-            The result of `measure` before the first step.
-        learner : Learner
-        """
-        train, val = self._features(learner)
-        scores = {
-            f"val_untrained_{name.removeprefix('val_')}": value
-            for name, value in untrained.items()
-            if name.endswith("accuracy")
-        }
-        return scores | _columns("majority", majority(train, test=val))
-
-    def _features(self, learner: Learner) -> tuple[Features, Features]:
         train, val = (
             collect(
                 stream.sequential(_BATCH),
@@ -81,26 +48,49 @@ class Validator:
             )
             for stream in (self.train, self.val)
         )
-        return train, val
+        return {
+            **self._contrast(learner),
+            **_columns("knn", nearest_neighbours(train, test=val)),
+            **_columns("linear", linear_probe(train, test=val)),
+            **_columns("majority", majority(train, test=val)),
+        }
 
     def _contrast(self, learner: Learner) -> dict[str, float]:
-        """Contrast views of the validation split as in training."""
+        """Contrast views of the validation split as in training, always `size` particles at once.
+
+        The loss grows with the number of negatives, so only sets of one size are comparable.
+        """
         size = min(_CONTRASTED, self.val.num_particles)
-        # The loss grows with the number of negatives, so only whole batches are comparable.
-        batches = (b for b in self.val.sequential(size) if b.num_particles == size)
         most = min(self.config.eval_particles, _UNIFORMITY_PARTICLES)
-        losses, alignments, projections = [], [], []
-        for batch in islice(batches, -(-most // size)):
+        count = size * min(-(-most // size), self.val.num_particles // size)
+        projected, labels, seen = [], [], 0
+        batches = self.val.sequential(size)  # smaller ones if there is a voxel budget
+        while seen < count:
+            batch = next(batches).to(learner.device)
+            seen += batch.num_particles
             with torch.no_grad(), learner.evaluating():
-                first, second = learner.project(batch, epoch=_VIEWS_OF_EPOCH).unbind()
-                losses.append(float(learner.loss(first, second, batch.label, gather=False)))
+                projected.append(learner.project(batch, epoch=_VIEWS_OF_EPOCH))
+            labels.append(batch.label)
+        views, label = torch.cat(projected, dim=1)[:, :count], torch.cat(labels)[:count]
+        losses, alignments = [], []
+        sets = zip(torch.split(views, size, dim=1), torch.split(label, size), strict=True)
+        for (first, second), part in sets:
+            losses.append(float(learner.loss(first, second, part, gather=False)))
             alignments.append(alignment(first, second=second))
-            projections.append(first.float())
         return {
             "val_loss": sum(losses) / len(losses),
             "val_alignment": sum(alignments) / len(alignments),
-            "val_uniformity": uniformity(torch.cat(projections)),
+            "val_uniformity": uniformity(views[0].float()),
         }
+
+
+def untrained_columns(row: Mapping[str, float]) -> dict[str, float]:
+    """Return the scores of the encoder that `row` has before the first step, as baselines."""
+    return {
+        name.replace("val_", "val_untrained_"): row[name]
+        for name in row
+        if name.startswith(("val_knn", "val_linear"))
+    }
 
 
 def _columns(probe: str, scores: Scores) -> dict[str, float]:
@@ -113,20 +103,10 @@ def _columns(probe: str, scores: Scores) -> dict[str, float]:
 def final_probe(
     learner: Learner, *, untrained: Learner, train: ParticleStream, test: ParticleStream
 ) -> dict[str, Scores]:
-    """Fit probes to all of one split and score them on all of another.
+    """Fit probes to all particles of one split and score them on all of another; scores by name.
 
-    Parameters
-    ----------
-    learner, untrained : Learner
-        The trained encoder, and the same before training.
-    train, test : ParticleStream
-        The splits to fit to and to score on.
-
-    Returns
-    -------
-    dict of str to Scores
-        By name: the trained and the untrained encoder, each with a linear probe and with nearest
-        neighbours; hand-made features with a linear probe; the majority class.
+    The probes are of the trained and the untrained encoder, each with a linear probe and with
+    nearest neighbours; of hand-made features with a linear probe; and the majority class.
     """
     scores: dict[str, Scores] = {}
     for name, features in (

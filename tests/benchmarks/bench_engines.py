@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from clr_train.batch import ParticleBatch, SiteBatch
-from clr_train.loss import nt_xent
+from clr_train.loss import contrastive_loss
 from clr_train.network.encoder import ContrastiveModel
 from clr_train.network.models import MODELS
 from clr_train.sparse import Engine, get_engine
@@ -65,7 +65,7 @@ def make_step(
         optimizer.zero_grad()
         with torch.autocast(kind, dtype=torch.bfloat16, enabled=bf16):
             _, projection = model(sites, engine, torch.arange(2 * half, device=sites.device))
-        loss = nt_xent(projection[:half], projection[half:], temperature=0.1)
+        loss = contrastive_loss(projection[:half], projection[half:], temperature=0.1)
         loss.backward()
         optimizer.step()
         return float(loss.detach())

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from clr_train.batch import SiteBatch
 from clr_train.network.encoder import ContrastiveModel, SparseConvNeXt
-from clr_train.network.layers import GlobalResponseNorm
 from clr_train.network.models import MODELS, EncoderConfig
+from clr_train.network.response_norm import GlobalResponseNorm
 from clr_train.sparse import TorchEngine, get_engine
 from pilarnet_convert.errors import PilarnetError
 from tests.clr_train.sparse_reference import assert_close, make_sites, random_sites

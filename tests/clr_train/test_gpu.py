@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from clr_train import TrainConfig, load_learner, open_stream, pretrain
 from clr_train.batch import ParticleBatch, SiteBatch
-from clr_train.loss import nt_xent
+from clr_train.loss import contrastive_loss
 from clr_train.network.encoder import ContrastiveModel
 from clr_train.network.models import MODELS
 from clr_train.sparse import TorchEngine
@@ -67,8 +68,11 @@ def test_the_network_and_its_gradients_are_the_same(
     for device in ("cpu", DEVICE):
         torch.manual_seed(0)
         network = ContrastiveModel(MODELS[model]).to(device).eval()
-        features, projection = network(sites.to(device), TorchEngine(use_triton=use_triton))
-        loss = nt_xent(*projection.view(2, batch.num_particles, -1).unbind(), temperature=0.1)
+        there = replace(sites, keys=sites.keys.to(device), features=sites.features.to(device))
+        features, projection = network(there, TorchEngine(use_triton=use_triton))
+        loss = contrastive_loss(
+            *projection.view(2, batch.num_particles, -1).unbind(), temperature=0.1
+        )
         loss.backward()
         found.append((features, projection, loss, [p.grad for p in network.parameters()]))
     here, there = found

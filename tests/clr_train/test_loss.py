@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from clr_train import loss as loss_module
-from clr_train.loss import nt_xent, supervised_contrastive
+from clr_train.loss import contrastive_loss
 
 
 def _pair(num: int, width: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -69,7 +69,7 @@ def test_nt_xent_equals_the_loop_of_the_paper(
 ) -> None:
     first, second = _pair(num, width, seed)
     expected = simclr_loop(first, second, temperature)
-    found = nt_xent(first, second, temperature=temperature)
+    found = contrastive_loss(first, second, temperature=temperature)
     assert float(found) == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
@@ -84,9 +84,7 @@ def test_supervised_equals_the_loop_of_the_paper(
 ) -> None:
     first, second = _pair(len(labels), 4, seed)
     expected = supcon_loop(first, second, labels, temperature)
-    found = supervised_contrastive(
-        first, second, labels=torch.tensor(labels), temperature=temperature
-    )
+    found = contrastive_loss(first, second, labels=torch.tensor(labels), temperature=temperature)
     assert float(found) == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
@@ -95,27 +93,27 @@ def test_orthogonal_particles_have_a_closed_form(num: int) -> None:
     # Both views equal, all particles orthogonal: one similarity of 1, 2N - 2 of 0.
     views = 3.0 * torch.eye(num)
     expected = -math.log(math.exp(2.0) / (math.exp(2.0) + 2 * num - 2))
-    assert float(nt_xent(views, views, temperature=0.5)) == pytest.approx(expected, rel=1e-6)
+    assert float(contrastive_loss(views, views, temperature=0.5)) == pytest.approx(
+        expected, rel=1e-6
+    )
 
 
 def test_one_class_of_equal_rows_has_a_closed_form() -> None:
     rows = torch.ones(5, 3)
-    found = supervised_contrastive(
-        rows, rows, labels=torch.zeros(5, dtype=torch.int64), temperature=0.2
-    )
+    found = contrastive_loss(rows, rows, labels=torch.zeros(5, dtype=torch.int64), temperature=0.2)
     assert float(found) == pytest.approx(math.log(9), rel=1e-6)
 
 
 def test_labels_of_single_particles_give_nt_xent() -> None:
     first, second = _pair(9, 4, seed=1)
-    labelled = supervised_contrastive(first, second, labels=torch.arange(9) * 3, temperature=0.3)
-    torch.testing.assert_close(labelled, nt_xent(first, second, temperature=0.3))
+    labelled = contrastive_loss(first, second, labels=torch.arange(9) * 3, temperature=0.3)
+    torch.testing.assert_close(labelled, contrastive_loss(first, second, temperature=0.3))
 
 
 def test_gradient_equals_finite_differences() -> None:
     first, second = _pair(5, 3, seed=2)
     first.requires_grad_()
-    (gradient,) = torch.autograd.grad(nt_xent(first, second, temperature=0.5), first)
+    (gradient,) = torch.autograd.grad(contrastive_loss(first, second, temperature=0.5), first)
     for i, j in ((0, 0), (3, 2)):
         step = torch.zeros_like(first)
         step[i, j] = 1e-2
@@ -131,7 +129,7 @@ def test_blocks_change_neither_value_nor_gradient(monkeypatch: pytest.MonkeyPatc
     for elements in (1 << 25, 3 * 32, 1):
         monkeypatch.setattr(loss_module, "_BLOCK_ELEMENTS", elements)
         leaf = first.clone().requires_grad_()
-        value = nt_xent(leaf, second, temperature=0.1)
+        value = contrastive_loss(leaf, second, temperature=0.1)
         results.append((value.detach(), *torch.autograd.grad(value, leaf)))
     for other in results[1:]:
         torch.testing.assert_close(other, results[0])
@@ -139,9 +137,9 @@ def test_blocks_change_neither_value_nor_gradient(monkeypatch: pytest.MonkeyPatc
 
 def test_half_precision_is_computed_in_float32() -> None:
     first, second = (t.bfloat16() for t in _pair(8, 16, seed=4))
-    expected = nt_xent(first.float(), second.float(), temperature=0.05)
+    expected = contrastive_loss(first.float(), second.float(), temperature=0.05)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = nt_xent(first, second, temperature=0.05)
+        found = contrastive_loss(first, second, temperature=0.05)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
@@ -149,13 +147,13 @@ def test_half_precision_is_computed_in_float32() -> None:
 def test_bad_arguments_are_refused() -> None:
     rows = torch.ones(3, 2)
     with pytest.raises(ValueError, match="one shape"):
-        nt_xent(rows, rows[:2], temperature=0.1)
+        contrastive_loss(rows, rows[:2], temperature=0.1)
     with pytest.raises(ValueError, match="n > 0"):
-        nt_xent(rows[:0], rows[:0], temperature=0.1)
+        contrastive_loss(rows[:0], rows[:0], temperature=0.1)
     with pytest.raises(ValueError, match="temperature must be positive, got 0"):
-        nt_xent(rows, rows, temperature=0)
+        contrastive_loss(rows, rows, temperature=0)
     with pytest.raises(ValueError, match="labels must have shape"):
-        supervised_contrastive(rows, rows, labels=torch.zeros(2), temperature=0.1)
+        contrastive_loss(rows, rows, labels=torch.zeros(2), temperature=0.1)
 
 
 #: Particles of each rank: ranks may hold different numbers of them.
@@ -171,8 +169,8 @@ def _on_a_rank(rank: int, folder: str) -> None:
     start = sum(_SIZES[:rank])
     own = slice(start, start + _SIZES[rank])
     rows = [view[own].clone().requires_grad_() for view in (first, second)]
-    plain = nt_xent(*rows, temperature=0.2, gather=True)
-    supervised = supervised_contrastive(*rows, labels=labels[own], temperature=0.2, gather=True)
+    plain = contrastive_loss(*rows, temperature=0.2, gather=True)
+    supervised = contrastive_loss(*rows, labels=labels[own], temperature=0.2, gather=True)
     torch.save(
         {
             "nt_xent": (plain.detach(), torch.autograd.grad(plain, rows)),
@@ -188,8 +186,8 @@ def test_two_processes_equal_the_joined_batch(tmp_path: Path) -> None:
     views = [view.requires_grad_() for view in _pair(sum(_SIZES), 4, seed=5)]
     labels = torch.arange(sum(_SIZES)) % 3
     expected = {
-        "nt_xent": nt_xent(*views, temperature=0.2),
-        "supervised": supervised_contrastive(*views, labels=labels, temperature=0.2),
+        "nt_xent": contrastive_loss(*views, temperature=0.2),
+        "supervised": contrastive_loss(*views, labels=labels, temperature=0.2),
     }
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(len(_SIZES))]
     for name, loss in expected.items():

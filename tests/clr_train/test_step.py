@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from clr_train.batch import ParticleBatch
 from clr_train.config import TrainConfig
-from clr_train.loss import nt_xent
+from clr_train.loss import contrastive_loss
 from clr_train.network.models import MODELS
 from clr_train.training.gradient_cache import backpropagate
-from clr_train.training.optimizer import learning_rate, parameter_groups
+from clr_train.training.optimizer import learning_rate, make_optimizer
 
 
 def _batch(counts: list[int]) -> ParticleBatch:
@@ -42,7 +42,7 @@ def test_cached_embeddings_give_the_gradients_of_the_whole_batch(size: int) -> N
         return torch.stack([network(key.sin()), network((key + 1).cos())])
 
     def loss(first: Tensor, second: Tensor, _label: Tensor) -> Tensor:
-        return nt_xent(first, second, temperature=0.5)
+        return contrastive_loss(first, second, temperature=0.5)
 
     results = []
     for micro in (None, size):
@@ -79,7 +79,8 @@ def test_the_size_sets_the_rate_where_none_is_given() -> None:
 def test_vectors_do_not_decay() -> None:
     network = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))
     scale = nn.Parameter(torch.zeros(1, 1, 4))
-    decayed, kept = parameter_groups([*network.parameters(), scale], weight_decay=0.1)
+    weights = [*network.parameters(), scale]
+    decayed, kept = make_optimizer(weights, weight_decay=0.1).param_groups
     assert decayed["weight_decay"] == 0.1
     assert kept["weight_decay"] == 0
     assert decayed["params"] == [network[0].weight]

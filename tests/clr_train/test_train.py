@@ -25,7 +25,8 @@ from clr_train.train import TrainingError, TrainResult, pretrain
 from clr_train.training.checkpoint import CheckpointError, load_checkpoint
 from clr_train.training.dry_run import describe, saved_bytes
 from clr_train.training.pretrained import load_learner, load_weights
-from clr_train.training.run_folder import COLUMNS, TIMING_COLUMNS, RunFolder
+from clr_train.training.run_folder import COLUMNS, RunFolder
+from clr_train.training.validation import Validator
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.shards.reader import open_shards
 from tests.clr_train.species import make_shards
@@ -44,6 +45,10 @@ OPTIONS: dict[str, Any] = {
     "final_probe": False,
     "lr": 1e-2,
 }
+
+
+#: Columns that differ when a run is repeated.
+TIMING_COLUMNS = ("seconds", "particles_per_second", "data_wait_share")
 
 
 @pytest.fixture(scope="module")
@@ -321,6 +326,17 @@ def test_training_lowers_the_loss_and_the_probe_is_kept(shards: Path, tmp_path: 
     counts = f"{held['test']} particles, fitted on {held['train']} of the train split:"
     assert said[-2] == f"probes of the test split, {counts}"
     assert any(line.startswith("trained encoder, linear") for line in said[-1].splitlines())
+
+
+def test_a_voxel_budget_does_not_change_the_validation(shards: Path, tmp_path: Path) -> None:
+    config = _config(shards, tmp_path / "run")
+    learner = Learner(config, device=torch.device("cpu"))
+    sizes = [b.num_voxels for b in open_stream(config, split="val").sequential(1)]
+    expected = Validator(config).measure(learner)
+    for budget in (max(sizes), sum(sizes) // 3):  # no batch of the split is whole
+        found = Validator(dataclasses.replace(config, voxel_budget=budget)).measure(learner)
+        for name in ("val_loss", "val_alignment", "val_uniformity"):
+            assert found[name] == pytest.approx(expected[name], rel=1e-4)
 
 
 def test_memory_is_counted_by_what_is_kept(shards: Path, tmp_path: Path) -> None:
