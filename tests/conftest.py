@@ -6,6 +6,11 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No example is timed: the machine may be busy.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 #: Larger LArCV files and what LArCV2 reads from them; beside the project where they are at hand.
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "larcv"
