@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.console import progress_bar
@@ -27,6 +27,9 @@ from pilarnet_convert.tally import Tally
 from pilarnet_convert.task import BadSourceError, TaskRecord, TaskRequest, run_task
 
 __all__ = ["convert"]
+
+#: So many sources are looked into here; more are worth handing out.
+_FEW_SOURCES: Final = 8
 
 
 def convert(
@@ -108,6 +111,8 @@ def _look_into(
     """Give the sources that can be read, and the name and error of those that are skipped."""
     distinct = list(dict.fromkeys(files))
     found: dict[SourceFiles, Source | InputError] = {}
+    if len(distinct) <= _FEW_SOURCES:  # the workers start meanwhile
+        workers = Workers.in_this_process()
     for source, future in progress_bar(
         workers.completed(partial(index_source, reader=config.reader), distinct),
         total=len(distinct),

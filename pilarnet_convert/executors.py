@@ -44,6 +44,11 @@ class Workers:
     executor: Executor
     in_flight: int
 
+    @classmethod
+    def in_this_process(cls) -> Workers:
+        """Give a worker that makes each call in this process, when it is submitted."""
+        return cls(executor=_InProcess(), in_flight=1)
+
     def completed(
         self, function: Callable[[_Item], _T], items: Iterable[_Item]
     ) -> Iterator[tuple[_Item, Future[_T]]]:
@@ -82,7 +87,7 @@ def running_on(executor: Executor | None, *, workers: int | None) -> Iterator[Wo
         if executor is not None:
             yield Workers(executor=executor, in_flight=_IN_FLIGHT)
         elif workers == 1:
-            yield Workers(executor=_InProcess(), in_flight=1)
+            yield Workers.in_this_process()
         else:
             context: Any = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload(["pilarnet_convert.task"])

@@ -18,8 +18,11 @@ from pilarnet_convert.readers.events import Source
 
 __all__ = ["EventRange", "Task", "plan_tasks"]
 
-#: Compressed bytes of voxels in a task: some 2,500 events of 512 pixels.
+#: Compressed bytes of voxels in a task, some 2,500 events of 512 pixels: larger tasks leave fewer
+#: files. Small conversions have smaller tasks, so that there are some for every worker.
 TASK_BYTES: Final = 64_000_000
+_LEAST_TASK_BYTES: Final = 32_000_000
+_LEAST_TASKS: Final = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +88,8 @@ def plan_tasks(
         Take only the first of all events.
     """
     left = math.inf if max_events is None else max_events
+    total = sum(int(source.basket_borders()[1][-1]) for source in sources)
+    task_bytes = np.clip(total / _LEAST_TASKS, _LEAST_TASK_BYTES, TASK_BYTES)
     ranges: list[list[EventRange]] = []
     size_so_far = math.inf  # of the last task; 1 is a full one
     for number, source in enumerate(sources):
@@ -94,13 +99,13 @@ def plan_tasks(
         left -= stop
         borders, num_bytes = source.basket_borders()
         if events_per_task is None:
-            size = float(np.interp(stop, borders, num_bytes)) / TASK_BYTES
+            size = float(np.interp(stop, borders, num_bytes)) / task_bytes
             ends = _equal_shares(borders, num_bytes, stop=stop, count=max(1, round(size)))
         else:
             size = stop / events_per_task
             ends = _equal_counts(borders, stop=stop, count=events_per_task)
         parts = [EventRange(source=number, start=a, stop=b) for a, b in pairwise([0, *ends])]
-        if len(parts) == 1 and size_so_far + size <= 1:
+        if len(parts) == 1 and size_so_far + size / 2 <= 1:
             ranges[-1] += parts
             size_so_far += size
         else:

@@ -14,7 +14,7 @@ PACKAGES = ("pilarnet_convert", "clr_train", "clr_eval", "pilarnet_view")
 #: The one module that may import a library.
 OWNERS = {
     "uproot": "pilarnet_convert.readers.root_file",
-    "awkward": "pilarnet_convert.readers.decode",
+    "awkward_cpp": "pilarnet_convert.readers.decode",
     "cramjam": "pilarnet_convert.readers.baskets",
     "deflate": "pilarnet_convert.readers.baskets",
     "numcodecs": "pilarnet_convert.shards.array",
