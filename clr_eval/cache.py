@@ -20,7 +20,7 @@ from pilarnet_convert.files import replace_file
 
 __all__ = ["Arrays", "PartCache", "file_digest"]
 
-#: Raised by one whenever the code computes something else from the same options.
+#: To be increased when the code computes something else from the same options.
 _GENERATION: Final = 3
 _KEY_LENGTH: Final = 16
 

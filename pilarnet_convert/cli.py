@@ -31,9 +31,7 @@ class _ConvertCommand(Command):
         for arg in args:
             if arg.startswith("-"):
                 taking = arg.partition("=")[0] == "--input"
-                spread.append(arg)
-                continue
-            if taking and spread[-1] != "--input":
+            elif taking and spread[-1] != "--input":
                 spread.append("--input")
             spread.append(arg)
         return super().parse_args(ctx, spread)

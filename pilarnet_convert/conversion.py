@@ -42,7 +42,7 @@ def convert(
     show_progress: bool = False,
     **options: Any,
 ) -> Shards:
-    """Convert LArCV2 files into shards of labelled particles.
+    """Convert LArCV2 files into shards of labelled particles, and open these.
 
     Parameters
     ----------
@@ -60,11 +60,6 @@ def convert(
         Show a bar on the terminal.
     **options
         The fields of `pilarnet_convert.config.ConvertConfig`; ``splits`` may be a mapping.
-
-    Returns
-    -------
-    Shards
-        The finished shards, open.
 
     Raises
     ------
@@ -84,7 +79,7 @@ def convert(
     folder.check(resume=resume, overwrite=overwrite)
     files = find_sources([inputs] if isinstance(inputs, str | Path) else inputs)
     with running_on(executor, workers=config.workers) as workers:
-        sources, unreadable = _look_into(files, config, workers, show_progress=show_progress)
+        sources, unreadable = _index_sources(files, config, workers, show_progress=show_progress)
         manifest = describe(sources, config)
         if resume and (finished := folder.root()) is not None:
             require_same(folder.path, finished, manifest)
@@ -105,7 +100,7 @@ def convert(
     return open_shards(folder.path)
 
 
-def _look_into(
+def _index_sources(
     files: Sequence[SourceFiles], config: ConvertConfig, workers: Workers, *, show_progress: bool
 ) -> tuple[list[Source], list[dict[str, str]]]:
     """Give the sources that can be read, and the name and error of those that are skipped."""
@@ -117,7 +112,7 @@ def _look_into(
         workers.completed(partial(index_source, reader=config.reader), distinct),
         total=len(distinct),
         unit="file",
-        description="looking",
+        description="indexing",
         show=show_progress,
     ):
         try:
@@ -204,7 +199,7 @@ def _run_tasks(work: _Work, workers: Workers, *, show_progress: bool) -> list[Ta
                     faults[request.task.number] = fault
                     found.add(fault.source)
                 bar.update(request.task.num_events)
-            # Of a source's faults the one in its first task is told, whichever came first.
+            # Of a source's faults, keep the one of its first task, whichever task ended first.
             bad |= {faults[n].source: str(faults[n].error) for n in sorted(faults, reverse=True)}
 
 

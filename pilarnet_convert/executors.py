@@ -23,13 +23,12 @@ from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait as wait_for_any
 from types import ModuleType
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, TypeVar
 
 from pilarnet_convert.errors import PilarnetError
 
 __all__ = ["Workers", "running_on", "without_main_script"]
 
-_P = ParamSpec("_P")
 _T = TypeVar("_T")
 _Item = TypeVar("_Item")
 
@@ -125,7 +124,7 @@ def without_main_script() -> Iterator[None]:
 class _InProcess(Executor):
     """Runs each task in this process, when it is submitted."""
 
-    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+    def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
         future: Future[_T] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
@@ -137,7 +136,7 @@ class _InProcess(Executor):
 class _Pool(ProcessPoolExecutor):
     """A process pool in which no signal interrupts the start of a worker, which would print it."""
 
-    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+    def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
         with _signals_delayed(signal.SIGINT, signal.SIGTERM), without_main_script():
             return super().submit(fn, *args, **kwargs)
 
@@ -145,9 +144,8 @@ class _Pool(ProcessPoolExecutor):
 @contextmanager
 def _signals_delayed(*numbers: signal.Signals) -> Iterator[None]:
     """Deliver signals only at the end of the block; blocked, another thread would get them."""
-    # Python runs signal handlers in the main thread alone.
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield  # Python runs signal handlers in the main thread alone
         return
     received: list[int] = []
     before = {n: signal.signal(n, lambda number, _: received.append(number)) for n in numbers}

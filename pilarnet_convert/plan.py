@@ -41,7 +41,7 @@ class EventRange:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """The events that one worker turns into shards; they bear the number of the task."""
+    """The events that one worker turns into shards, which get the number of the task."""
 
     number: int
     ranges: tuple[EventRange, ...]
@@ -79,8 +79,6 @@ def plan_tasks(
 
     Parameters
     ----------
-    sources : sequence of Source
-        The sources, in order.
     events_per_task : int, optional
         Events of a task; a task may end at the end of a basket nearby. By default a task has
         about `TASK_BYTES` compressed bytes of voxels.

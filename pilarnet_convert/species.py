@@ -22,20 +22,19 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class ParticleClass:
-    """One of the five classes: its label, its names, and the PDG codes it holds."""
+    """One of the five classes: its label, its name, and the PDG codes it holds."""
 
     label: int
     name: str
-    symbol: str
     pdg_codes: tuple[int, ...]
 
 
 CLASSES: Final = (
-    ParticleClass(label=0, name="electron", symbol="e", pdg_codes=(11, -11)),
-    ParticleClass(label=1, name="proton", symbol="p", pdg_codes=(2212,)),
-    ParticleClass(label=2, name="gamma", symbol="gamma", pdg_codes=(22,)),
-    ParticleClass(label=3, name="muon", symbol="mu", pdg_codes=(13, -13)),
-    ParticleClass(label=4, name="pion", symbol="pi", pdg_codes=(211, -211)),
+    ParticleClass(label=0, name="electron", pdg_codes=(11, -11)),
+    ParticleClass(label=1, name="proton", pdg_codes=(2212,)),
+    ParticleClass(label=2, name="gamma", pdg_codes=(22,)),
+    ParticleClass(label=3, name="muon", pdg_codes=(13, -13)),
+    ParticleClass(label=4, name="pion", pdg_codes=(211, -211)),
 )
 CLASS_NAMES: Final = tuple(c.name for c in CLASSES)
 #: Label of a particle outside the five classes; never written to a shard.

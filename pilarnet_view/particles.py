@@ -82,7 +82,7 @@ class StoredParticle:
 
 
 def particle_scene(path: str | Path, *, choice: Choice | None = None) -> Scene:
-    """Read some particles of shards, by default of the train split, a panel each.
+    """Read some particles of shards, by default of the train split, each in a panel.
 
     Raises
     ------

@@ -84,7 +84,7 @@ class ParticleCloud:
 
     @property
     def facts(self) -> tuple[str, ...]:
-        """What is known of the particle, a line each, for a hover text."""
+        """What is known of the particle, in lines, for a hover text."""
         lines = [f"{self.name}: {self.species}"]
         if self.pdg is not None:
             lines.append(f"PDG {self.pdg}, process {self.process or 'not known'}")

@@ -33,7 +33,7 @@ def _head(report: Mapping[str, Any]) -> str:
     rows = [
         ["checkpoint", f"`{report['checkpoint']['path']}`, step {report['checkpoint']['step']:,}"],
         ["encoder", f"{report['checkpoint']['model']}, {report['checkpoint']['parameters']:,} "
-         f"parameters, {report['checkpoint']['features']} features a particle"],
+         f"parameters, {report['checkpoint']['features']} features of a particle"],
         ["shards", f"`{report['shards']['path']}`"],
     ]  # fmt: skip
     for split in ("train", "test"):

@@ -29,11 +29,8 @@ READERS = tuple(_INDEXERS)
 
 
 def index_source(files: SourceFiles, *, reader: str) -> Source:
-    """Look into the files of a source with one of `READERS`.
+    """Look into the files of a source with one of `READERS`, before its events are read.
 
-    Raises
-    ------
-    InputError
-        If the files cannot be read, or hold no events.
+    A source that cannot be read, or holds no events, is an `InputError`.
     """
     return _INDEXERS[reader](files.name, files.files)

@@ -63,13 +63,7 @@ class DlpSource(Source):
 
 
 def index_dlp(name: str, files: Sequence[Path]) -> DlpSource:
-    """Find the two products in a source's files, as `index_larcv2` does and with its errors.
-
-    Raises
-    ------
-    MissingDependencyError
-        If one of the packages is missing.
-    """
+    """Find the two products in a source's files, as `index_larcv2` does and with its errors."""
     packages = load_packages()
 
     def look(file: Path, trees: Sequence[str]) -> tuple[str, dict[str, Path], list[str]]:

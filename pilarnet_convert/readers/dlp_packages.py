@@ -1,7 +1,6 @@
 """ROOT, LArCV2 and dlp_opendata_api: found, imported, and kept from printing.
 
-Each of the three is installed by hand. A user who asks for them is told which ones are missing
-before any of them is imported.
+Each of the three is installed by hand. Which ones are missing is found before any is imported.
 """
 
 from __future__ import annotations
@@ -19,8 +18,6 @@ from typing import Any, Final
 from pilarnet_convert.errors import MissingDependencyError
 
 __all__ = ["Packages", "load_packages", "quiet"]
-
-_NATIVE: Final = "or leave --reader dlp out: the native reader needs none of them"
 
 #: How to get each package, in the order in which they need each other.
 _PACKAGES: Final = {
@@ -49,27 +46,22 @@ class Packages:
 def load_packages() -> Packages:
     """Import ROOT, LArCV2 and dlp_opendata_api.
 
-    Raises
-    ------
-    MissingDependencyError
-        If some are not installed, or one is another package or does not import.
+    One that is not installed, is another package or does not import is a `MissingDependencyError`.
     """
     specs = {name: importlib.util.find_spec(name) for name in _PACKAGES}
     missing = [name for name, spec in specs.items() if spec is None]
     if missing:
         are = "is" if len(missing) == 1 else "are"
-        raise MissingDependencyError(
+        raise _error(
             f"--reader dlp needs {', '.join(_PACKAGES)}, of which {', '.join(missing)} {are} "
             "not on Python's path",
-            advice=f"{', '.join(_PACKAGES[name] for name in missing)}, {_NATIVE}",
+            advice=", ".join(_PACKAGES[name] for name in missing),
         )
     for name, (file, in_other, problem) in _OTHERS.items():
         folders = [Path(p) for p in getattr(specs[name], "submodule_search_locations", None) or ()]
         if any((folder / file).exists() for folder in folders) == in_other:
             where = ", ".join(map(str, folders)) or getattr(specs[name], "origin", None)
-            raise MissingDependencyError(
-                problem, file=where, field=name, advice=f"{_PACKAGES[name]}, {_NATIVE}"
-            )
+            raise _error(problem, file=where, field=name, advice=_PACKAGES[name])
     root = _import("ROOT")
     # PyROOT would otherwise take the command's own options, and open a display.
     root.PyConfig.IgnoreCommandLineOptions = True
@@ -78,10 +70,10 @@ def load_packages() -> Packages:
     # `load_pyutil` loads the functions that take numpy arrays. Some have older namesakes without;
     # `fill_3d_voxels` has none, so that it tells whether they are there.
     if not hasattr(larcv, "load_pyutil") or not hasattr(larcv, "fill_3d_voxels"):
-        raise MissingDependencyError(
+        raise _error(
             "this LArCV2 was built without numpy",
             field="larcv.fill_3d_voxels",
-            advice=f"build it again where numpy is installed, {_NATIVE}",
+            advice="build it again where numpy is installed",
         )
     return Packages(root=root, larcv=larcv, osf=_import("osf.analysis_apis"))
 
@@ -96,12 +88,17 @@ def _import(name: str) -> Any:
     except (Exception, SystemExit) as error:
         package = name.partition(".")[0]
         reason = " ".join(f"{said.getvalue()} {error}".split())
-        raise MissingDependencyError(
+        raise _error(
             "is on Python's path but does not import",
             field=package,
             found=f"{type(error).__name__}: {reason[:160]}",
-            advice=f"{_PACKAGES[package]}, {_NATIVE}",
+            advice=_PACKAGES[package],
         ) from error
+
+
+def _error(problem: str, *, advice: str, **details: Any) -> MissingDependencyError:
+    advice += ", or leave --reader dlp out: the native reader needs none of them"
+    return MissingDependencyError(problem, advice=advice, **details)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Finding the products (trees) of a source in its files, whichever reader looks into them."""
+"""Finding the products (trees) of a source in its files, for all readers of LArCV2 files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def find_products(
     """Find trees in the files of a source; the first file that has one provides it.
 
     `look` takes a file and the trees still wanted. It gives the UUID of the file, what it found of
-    these trees, and the names of all trees of the file.
+    these trees, and the names of all trees of the file. A tree in no file is an `InputError`.
 
     Returns
     -------
@@ -29,11 +29,6 @@ def find_products(
         What `look` found of each tree.
     used : tuple of (name, size in bytes, UUID)
         The files that provide the trees, as `Source` has them.
-
-    Raises
-    ------
-    InputError
-        If a tree is in none of the files.
     """
     found: dict[str, _Found] = {}
     used: dict[str, tuple[str, int, str]] = {}

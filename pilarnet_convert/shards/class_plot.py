@@ -15,15 +15,7 @@ __all__ = ["plot_classes"]
 
 
 def plot_classes(shards: Shards, path: Path) -> None:
-    """Draw counts, voxels per particle and deposited energy of each class.
-
-    Raises
-    ------
-    MissingDependencyError
-        If matplotlib is not installed.
-    PilarnetError
-        If the path does not end in ``.png``, ``.pdf`` or ``.svg``.
-    """
+    """Draw counts, voxels per particle and deposited energy of each class; see `save_figure`."""
     figure = new_figure(13, 4.2)
     particles = particle_table(shards)
     counts, voxels, energy = figure.subplots(1, 3)
@@ -61,7 +53,7 @@ def plot_classes(shards: Shards, path: Path) -> None:
                     label=species.name,
                 )
             axes.set_xscale("log")
-        axes.set(xlabel=label, ylabel="particles a bin", title=title)
+        axes.set(xlabel=label, ylabel="particles per bin", title=title)
     handles, labels = voxels.get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)

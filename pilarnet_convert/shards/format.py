@@ -62,7 +62,7 @@ class ArraySpec:
 _of_voxels = partial(ArraySpec, dimensions=("voxel",))
 _vectors = partial(ArraySpec, "float32", dimensions=("particle", "axis"))
 
-#: Arrays with a row a voxel.
+#: Arrays with a row for each voxel.
 VOXEL_ARRAYS: Final = {
     "x": _of_voxels("uint16", unit="voxel", meaning="index inside the event's cube"),
     "y": _of_voxels("uint16", unit="voxel", meaning="index inside the event's cube"),
@@ -70,7 +70,7 @@ VOXEL_ARRAYS: Final = {
     "energy": _of_voxels("float32", unit="MeV", meaning="energy deposited in the voxel"),
 }
 
-#: Arrays with a row a particle; ``offset`` has one more.
+#: Arrays with a row for each particle; ``offset`` has one more.
 PARTICLE_ARRAYS: Final = {
     "offset": ArraySpec(
         "int64",
@@ -129,10 +129,8 @@ class ShardEntry:
     ----------
     name : str
         Its place in the set, such as ``"train/00012"``.
-    particles, voxels : int
-        How many it holds.
-    counts : mapping of str to int
-        Particles of each class.
+    particles, voxels, counts : int, int, mapping of str to int
+        How many it holds, and the particles of each class.
     files : mapping of str to FileCheck
         Its data files by the name of the array, and its metadata as ``"zarr.json"``.
     """

@@ -94,8 +94,8 @@ class Shard:
         Returns
         -------
         dict of str to array
-            A row a particle, or a row a voxel of these particles for ``x``, ``y``, ``z`` and
-            ``energy``; ``offset`` begins at 0 and has one row more.
+            A row for each particle, or for ``x``, ``y``, ``z`` and ``energy`` for each of their
+            voxels; ``offset`` begins at 0 and has one row more.
 
         Raises
         ------

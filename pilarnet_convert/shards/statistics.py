@@ -35,8 +35,6 @@ class Statistics:
     clusters : DataFrame
         A row for ``written`` and for each reason of rejection: clusters, and their fraction of
         all that were seen.
-    num_events, num_shards, num_sources : int
-        Events converted, shards written, sources read.
     bad_files : tuple of mappings
         ``name`` and ``error`` of every source that was left out.
     """
@@ -62,13 +60,7 @@ class Statistics:
 
 
 def statistics(shards: Shards | str | Path, *, show_progress: bool = False) -> Statistics:
-    """Count classes, voxels and energies of a set of shards.
-
-    Raises
-    ------
-    ShardError
-        If the shards cannot be read.
-    """
+    """Count classes, voxels and energies of a set of shards; `ShardError` if it is damaged."""
     if not isinstance(shards, Shards):
         shards = open_shards(shards)
     particles = particle_table(shards, show_progress=show_progress)
@@ -95,22 +87,14 @@ def statistics(shards: Shards | str | Path, *, show_progress: bool = False) -> S
 
 def particle_table(shards: Shards, *, show_progress: bool = False) -> pd.DataFrame:
     """Read ``split``, ``label``, ``num_voxels`` and ``energy_deposit`` (MeV) of every particle."""
+    dtypes = {"split": str, "label": np.int8, "num_voxels": np.int64, "energy_deposit": np.float32}
+    parts = [pd.DataFrame({name: np.empty(0, dtype) for name, dtype in dtypes.items()})]
     every = [(split, shard) for split in SPLITS for shard in shards.splits[split]]
-    table = {
-        "split": [np.empty(0, object)],
-        "label": [np.empty(0, np.int8)],
-        "num_voxels": [np.empty(0, np.int64)],
-        "energy_deposit": [np.empty(0, np.float32)],
-    }
-    for split, shard in progress_bar(
-        every, unit="shard", description="counting", show=show_progress
-    ):
-        block = shard.read(["label", "energy_deposit"])
-        table["split"].append(np.full(shard.num_particles, split, object))
-        table["label"].append(block["label"])
-        table["num_voxels"].append(np.diff(shard.offset))
-        table["energy_deposit"].append(block["energy_deposit"])
-    return pd.DataFrame({name: np.concatenate(parts) for name, parts in table.items()})
+    bar = progress_bar(every, unit="shard", description="counting", show=show_progress)
+    for split, shard in bar:
+        block: dict[str, Any] = shard.read(["label", "energy_deposit"])
+        parts.append(pd.DataFrame({"split": split, "num_voxels": np.diff(shard.offset), **block}))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _class_rows(particles: pd.DataFrame) -> Iterator[dict[str, Any]]:

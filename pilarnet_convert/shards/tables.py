@@ -38,7 +38,7 @@ def render(statistics: Statistics, *, style: Format = "table", brief: bool = Fal
 
 
 def _class_table(statistics: Statistics) -> pd.DataFrame:
-    """Make a row a class: the count of each split and of all, the fractions, ours and theirs."""
+    """Give a row for each class: counts by split, fraction here and in the original study."""
     names = [*CLASS_NAMES, "all"]
     table = statistics.classes.set_index(["split", "class"])
     every = table.loc["all"].loc[names]
@@ -53,7 +53,7 @@ def _class_table(statistics: Statistics) -> pd.DataFrame:
 
 
 def _size_table(statistics: Statistics) -> pd.DataFrame:
-    """Make a row a split and class: count, fraction, percentiles of voxels and of energy."""
+    """Give a row for each split and class: count, fraction, percentiles of voxels and energy."""
     table = statistics.classes
     columns = {
         f"{unit} {percentile} %": [
@@ -75,7 +75,7 @@ def _size_table(statistics: Statistics) -> pd.DataFrame:
 
 
 def _cluster_table(statistics: Statistics) -> pd.DataFrame:
-    """Make a row an outcome, which add up to the clusters that were seen."""
+    """Give a row for each outcome; together they are the clusters that were seen."""
     table = statistics.clusters
     total = int(table["clusters"].sum())
     return pd.DataFrame(

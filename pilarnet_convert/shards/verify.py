@@ -20,7 +20,7 @@ from pilarnet_convert.shards.writer import (
     group_document,
     shard_array_metadata,
 )
-from pilarnet_convert.species import CLASSES
+from pilarnet_convert.species import CLASS_NAMES, CLASSES
 
 __all__ = ["verify"]
 
@@ -149,7 +149,7 @@ def _value_faults(
 
 
 def _total_faults(attributes: dict[str, Any], shards: list[Shard]) -> Iterator[str]:
-    counts = {split: dict.fromkeys((c.name for c in CLASSES), 0) for split in SPLITS}
+    counts = {split: dict.fromkeys(CLASS_NAMES, 0) for split in SPLITS}
     for shard in shards:
         for species, count in shard.counts.items():
             counts[shard.name.split("/")[0]][species] += count

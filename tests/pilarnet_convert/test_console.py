@@ -71,7 +71,7 @@ def test_help_names_every_option_with_its_default():
     for option, default in {
         "--min-voxels": "10",
         "--splits": "train=0.8,val=0.1,test=0.1",
-        "--events-per-shard": "1,200 events",
+        "--events-per-shard": "2,500 events",
         "--workers": "all cores",
         "--reader": "native",
         "--unknown-pdg": "error",
