@@ -52,15 +52,7 @@ class Selection:
 
 @dataclass(frozen=True, kw_only=True)
 class ParticleArrays:
-    """The arrays of some particles, as a shard holds them.
-
-    Attributes
-    ----------
-    arrays : dict of str to array
-        Every array of the format; ``process`` indexes `process_names`.
-    process_names : tuple of str
-        Geant4 creation processes.
-    """
+    """Every array of a shard for some particles; ``process`` indexes `process_names`."""
 
     arrays: dict[str, NDArray[Any]]
     process_names: tuple[str, ...]
@@ -72,21 +64,23 @@ class ParticleArrays:
 def split_of_event(
     events: Events, *, identity: str, splits: Mapping[str, float]
 ) -> NDArray[np.uint8]:
-    """Assign events to splits, by a hash of their source and numbers.
+    """Assign events to splits, by a hash of their source's UUID and of their numbers.
+
+    An event is in the same split wherever and whenever it is converted, under any file name.
 
     Parameters
     ----------
     events : Events
         E events.
     identity : str
-        The UUID of their source. Renaming a file moves no event to another split.
+        The UUID of their source.
     splits : mapping of str to float
         Fractions that add up to 1.
 
     Returns
     -------
     uint8 array [E]
-        Indices into `SPLITS`; the same for an event wherever and whenever it is converted.
+        Indices into `SPLITS`.
     """
     bounds = np.cumsum([splits.get(split, 0.0) for split in SPLITS])[:-1]
     numbers = zip(events.run.tolist(), events.subrun.tolist(), events.event.tolist(), strict=True)

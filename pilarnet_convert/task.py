@@ -33,22 +33,10 @@ class BadSourceError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class TaskRequest:
-    """Everything that a worker needs to run a task.
+    """Everything that a worker needs to run a task; `out` is the folder of the set of shards.
 
-    Attributes
-    ----------
-    out : Path
-        The folder of the set of shards.
-    task : Task
-        The events.
-    sources : mapping of int to Source
-        The sources of these events by their index.
-    selection : Selection
-        What to keep.
-    unknown_pdg : {"error", "other"}
-        What to do with a PDG code that names no particle.
-    left_out : mapping of int to str
-        Sources that were taken out of the task because they cannot be read, and why.
+    `sources` has those of the task's events by their index, `left_out` those that were taken out
+    of the task because they cannot be read, and why.
     """
 
     out: Path
@@ -61,21 +49,7 @@ class TaskRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskRecord:
-    """What became of a task.
-
-    Attributes
-    ----------
-    task : Task
-        The events that were converted.
-    left_out : mapping of int to str
-        As in `TaskRequest`.
-    tally : Tally
-        What became of the clusters.
-    shards : tuple of ShardEntry
-        The shards written.
-    seconds : float
-        How long it took.
-    """
+    """What became of a task: the events and sources of its request, and the shards written."""
 
     task: Task
     left_out: Mapping[int, str]

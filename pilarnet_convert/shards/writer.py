@@ -30,12 +30,12 @@ def write_shard(
     name: str,
     process_names: Sequence[str],
 ) -> ShardEntry:
-    """Write one shard.
+    """Write one shard into an empty folder, its metadata last.
 
     Parameters
     ----------
     folder : Path
-        An empty folder; its metadata are written last.
+        The folder.
     arrays : mapping of str to array
         Every array of the format (`ARRAYS`), of at least one particle.
     name : str
