@@ -16,6 +16,7 @@ OWNERS = {
     "uproot": "pilarnet_convert.readers.root_file",
     "awkward_cpp": "pilarnet_convert.readers.decode",
     "cramjam": "pilarnet_convert.readers.baskets",
+    "xxhash": "pilarnet_convert.readers.baskets",
     "deflate": "pilarnet_convert.readers.baskets",
     "numcodecs": "pilarnet_convert.shards.array",
     "google_crc32c": "pilarnet_convert.shards.array",

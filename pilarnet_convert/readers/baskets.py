@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 import cramjam
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from pilarnet_convert.readers import decode
@@ -101,11 +102,13 @@ class BasketReader:
         if table.seek[number] < 0:
             return Basket(*read_embedded(self.index, table.name, number), first_entry)
         raw = os.pread(self._descriptor, int(table.num_bytes[number]), int(table.seek[number]))
-        return Basket(*_unpack_basket(raw, table.num_entries(number)), first_entry)
+        num_entries = int(table.entries[number + 1]) - first_entry
+        unpacked = _unpack_basket(raw, num_entries, most_bytes=table.total_bytes)
+        return Basket(*unpacked, first_entry)
 
 
 def _unpack_basket(
-    raw: bytes, num_entries: int
+    raw: bytes, num_entries: int, *, most_bytes: int
 ) -> tuple[bytes | bytearray, NDArray[np.int64] | None]:
     """Decompress a basket and split off the positions of its entries.
 
@@ -119,6 +122,8 @@ def _unpack_basket(
     _, _, _, found, last, _ = struct.unpack_from(">hiiiib", raw, key_bytes - 19)
     if found != num_entries:
         raise ValueError(f"a basket of {num_entries} entries holds {found}")
+    if object_bytes > most_bytes:
+        raise ValueError(f"a basket of {object_bytes} bytes in a branch of {most_bytes}")
     stored = num_bytes - key_bytes == object_bytes
     data = raw[key_bytes:] if stored else decompress(memoryview(raw)[key_bytes:], object_bytes)
     border = last - key_bytes
@@ -168,18 +173,39 @@ def decompress(data: memoryview, num_bytes: int) -> bytes | bytearray:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _inflate(data: bytes, num_bytes: int) -> bytes | bytearray:
-    if deflate is None:
-        return zlib.decompress(data, bufsize=num_bytes)
-    return deflate.zlib_decompress(data, num_bytes)
+def _zlib(data: bytes, num_bytes: int) -> bytes | bytearray:
+    if deflate is not None:
+        return deflate.zlib_decompress(data, num_bytes)
+    stream = zlib.decompressobj()
+    unpacked = stream.decompress(data, num_bytes)
+    if not stream.eof:  # with all bytes read, this is where the checksum is compared
+        unpacked += stream.decompress(stream.unconsumed_tail, 1)
+    return unpacked
 
 
+def _lzma(data: bytes, num_bytes: int) -> bytes:
+    stream = lzma.LZMADecompressor()
+    unpacked = stream.decompress(data, num_bytes)
+    return unpacked if stream.eof else unpacked + stream.decompress(b"", 1)
+
+
+def _lz4(data: bytes, num_bytes: int) -> bytes:
+    """Decompress a block of LZ4, which follows its XXH64."""
+    if xxhash.xxh64_digest(data[8:]) != data[:8]:
+        raise ValueError("the checksum does not hold")
+    return bytes(cramjam.lz4.decompress_block(data[8:], output_len=num_bytes))
+
+
+def _zstd(data: bytes, num_bytes: int) -> bytearray:
+    unpacked = bytearray(num_bytes + 1)
+    del unpacked[cramjam.zstd.decompress_into(data, unpacked) :]
+    return unpacked
+
+
+#: What unpacks each algorithm's blocks, into at most one byte more than a block claims to hold.
 _ALGORITHMS: Final[Mapping[bytes, Callable[[bytes, int], bytes | bytearray]]] = {
-    b"ZL": _inflate,
-    b"XZ": lambda data, num_bytes: lzma.decompress(data),  # noqa: ARG005 - sizes itself
-    # Eight bytes of checksum precede the LZ4 block.
-    b"L4": lambda data, num_bytes: bytes(
-        cramjam.lz4.decompress_block(data[8:], output_len=num_bytes)
-    ),
-    b"ZS": lambda data, num_bytes: bytes(cramjam.zstd.decompress(data, output_len=num_bytes)),
+    b"ZL": _zlib,
+    b"XZ": _lzma,
+    b"L4": _lz4,
+    b"ZS": _zstd,
 }

@@ -67,6 +67,8 @@ class BasketTable:
         The first entry of each basket, then the end.
     seek, num_bytes : int64 arrays [num_baskets]
         Position and size in the file; -1 for a basket inside the metadata of the tree.
+    total_bytes : int
+        The size of all baskets before compression.
     """
 
     name: str
@@ -74,10 +76,7 @@ class BasketTable:
     entries: NDArray[np.int64]
     seek: NDArray[np.int64]
     num_bytes: NDArray[np.int64]
-
-    def num_entries(self, number: int) -> int:
-        """Count the entries of a basket."""
-        return int(self.entries[number + 1] - self.entries[number])
+    total_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +227,7 @@ def _table(path: Path, branch: Any, layout: Layout) -> BasketTable:
         num_bytes=np.concatenate(
             [np.asarray(branch.member("fBasketBytes")[:free], np.int64), inside]
         ),
+        total_bytes=int(branch.member("fTotBytes")),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import lzma
 import struct
+import tracemalloc
 import zlib
 from contextlib import closing
 from pathlib import Path
@@ -14,9 +15,11 @@ import cramjam
 import numpy as np
 import pytest
 import uproot
+import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pilarnet_convert.errors import InputError
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers import baskets, decode
 from pilarnet_convert.readers.baskets import BasketReader, decompress
@@ -148,12 +151,16 @@ def block(letters: bytes, packed: bytes, size: int) -> bytes:
     )
 
 
+def with_xxh64(packed: bytes) -> bytes:
+    return struct.pack(">Q", xxhash.xxh64(packed).intdigest()) + packed
+
+
 PACKERS = {
     b"ZL": lambda data: zlib.compress(data, 6),
     b"XZ": lambda data: lzma.compress(data),
     b"ZS": lambda data: bytes(cramjam.zstd.compress(data)),
-    # ROOT puts the XXH64 of the packed bytes before them.
-    b"L4": lambda data: bytes(8) + bytes(cramjam.lz4.compress_block(data, store_size=False)),
+    # ROOT puts the XXH64 of the packed bytes before them (core/lz4: R__zipLZ4).
+    b"L4": lambda data: with_xxh64(bytes(cramjam.lz4.compress_block(data, store_size=False))),
 }
 
 
@@ -184,6 +191,47 @@ def test_broken_blocks(letters: bytes):
     for record in broken:
         with pytest.raises(ValueError, match=r"block|compression"):
             decompress(memoryview(record), len(data))
+
+
+@pytest.mark.parametrize("letters", PACKERS, ids=lambda letters: letters.decode())
+def test_single_bits_of_blocks(letters: bytes):
+    """A flipped bit is noticed; in Zstandard's blocks, which ROOT writes without a checksum, by luck."""
+    data = np.random.default_rng(3).integers(0, 9, 3000).astype(np.uint8).tobytes()
+    record = block(letters, PACKERS[letters](data), len(data))
+    for bit in range(9 * 8, 8 * len(record), 7):
+        flipped = bytearray(record)
+        flipped[bit // 8] ^= 1 << bit % 8
+        try:
+            found = decompress(memoryview(flipped), len(data))
+        except ValueError:
+            continue
+        assert found == data or letters == b"ZS"
+
+
+@pytest.mark.parametrize("letters", [b"ZL", b"XZ", b"ZS"], ids=lambda letters: letters.decode())
+@pytest.mark.parametrize("use_libdeflate", [True, False])
+def test_blocks_that_hold_more_than_they_say(
+    letters: bytes, use_libdeflate: bool, monkeypatch: pytest.MonkeyPatch
+):
+    if not use_libdeflate:
+        monkeypatch.setattr(baskets, "deflate", None)
+    record = block(letters, PACKERS[letters](bytes(100_000_000)), 1000)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="block"):
+        decompress(memoryview(record), 1000)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+def test_a_basket_larger_than_its_branch(tmp_path: Path):
+    source = index_larcv2("a", [SAMPLE])
+    name = "_voxel_vv._voxel_v"
+    other = relaid(source.clusters, name, tmp_path / "a", lambda part: part)
+    content = bytearray((tmp_path / "a").read_bytes())
+    struct.pack_into(">i", content, int(other.branches[name].seek[0]) + 6, 2**31 - 1)
+    (tmp_path / "a").write_bytes(content)
+    with closing(BasketReader(other)) as reader, pytest.raises(InputError, match="in a branch of"):
+        reader.voxel_sets(name, 0, 1)
 
 
 def relaid(index: TreeIndex, name: str, target: Path, packer: Any, *, split: int = 1) -> TreeIndex:
@@ -218,6 +266,7 @@ def relaid(index: TreeIndex, name: str, target: Path, packer: Any, *, split: int
         entries=old.entries,
         seek=np.array(seek),
         num_bytes=np.array(size),
+        total_bytes=old.total_bytes,
     )
     return TreeIndex(
         file=str(target), tree=index.tree, num_entries=index.num_entries, branches={name: table}
@@ -262,6 +311,7 @@ def test_baskets_inside_the_metadata(tmp_path: Path):
             entries=table.entries,
             seek=np.full_like(table.seek, -1),
             num_bytes=np.full_like(table.num_bytes, -1),
+            total_bytes=table.total_bytes,
         )
         embedded = TreeIndex(
             file=index.file,
