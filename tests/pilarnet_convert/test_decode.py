@@ -195,7 +195,7 @@ def test_broken_blocks(letters: bytes):
 
 @pytest.mark.parametrize("letters", PACKERS, ids=lambda letters: letters.decode())
 def test_single_bits_of_blocks(letters: bytes):
-    """A flipped bit is noticed; in Zstandard's blocks, which ROOT writes without a checksum, by luck."""
+    """A flipped bit is noticed, but in Zstandard's blocks, which ROOT writes without a checksum."""
     data = np.random.default_rng(3).integers(0, 9, 3000).astype(np.uint8).tobytes()
     record = block(letters, PACKERS[letters](data), len(data))
     for bit in range(9 * 8, 8 * len(record), 7):
