@@ -72,12 +72,8 @@ class Classifier:
         """Minimise the cross entropy of labelled particles, which are on the CPU.
 
         The optimizer is AdamW; the learning rate rises linearly and falls along half a cosine.
-        `on_step` is called after each step with the number of steps done.
-
-        Raises
-        ------
-        PilarnetError
-            If a loss is not finite.
+        `on_step` is called after each step with the number of steps done. A loss that is not
+        finite is a `PilarnetError`.
         """
         size = min(config.batch_size, train.num_particles)
         steps_per_epoch = train.num_particles // size

@@ -144,7 +144,7 @@ class _Work:
         )
 
     def request(self, task: Task, bad: Mapping[int, str]) -> TaskRequest:
-        """Give a task, without the sources known to be bad, as a worker takes it."""
+        """Make the request for a task, without the sources known to be bad."""
         indices = {events.source for events in task.ranges}
         return TaskRequest(
             out=self.folder.path,

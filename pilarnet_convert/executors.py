@@ -134,7 +134,7 @@ class _InProcess(Executor):
 
 
 class _Pool(ProcessPoolExecutor):
-    """A process pool in which no signal interrupts the start of a worker, which would print it."""
+    """A process pool in which no signal makes a starting worker print a traceback."""
 
     def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
         with _signals_delayed(signal.SIGINT, signal.SIGTERM), without_main_script():
@@ -143,7 +143,7 @@ class _Pool(ProcessPoolExecutor):
 
 @contextmanager
 def _signals_delayed(*numbers: signal.Signals) -> Iterator[None]:
-    """Deliver signals only at the end of the block; blocked, another thread would get them."""
+    """Deliver signals at the end of the block; if blocked, they would reach another thread."""
     if threading.current_thread() is not threading.main_thread():
         yield  # Python runs signal handlers in the main thread alone
         return

@@ -1,7 +1,7 @@
 """Pictures: the one module that imports matplotlib, which is optional.
 
-A figure is made by `new_figure` and written by `save_figure`. What can be said to a figure in
-matplotlib's strings (``"cividis"``, ``"{x:,.0f}"``) needs nothing from here.
+A figure is made by `new_figure`, drawn on by its own methods, and written by `save_figure`. The
+other functions are for what such methods cannot be told in plain numbers and strings.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes as Axes
     from matplotlib.colors import Colormap, LogNorm
     from matplotlib.figure import Figure as Figure
-    from matplotlib.lines import Line2D
 
 __all__ = [
     "colour_map",
     "draw_colour_bar",
     "hide_frames",
-    "legend_mark",
     "log_norm",
     "new_figure",
     "require_matplotlib",
@@ -121,10 +119,3 @@ def draw_colour_bar(
     bar.ax.minorticks_off()
     bar.ax.tick_params(labelsize=8)
     bar.set_label(label, fontsize=9, labelpad=3)
-
-
-def legend_mark(label: str, **style: Any) -> Line2D:
-    """Make an entry of a legend: a mark without a line."""
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], linestyle="none", label=label, **style)

@@ -59,10 +59,9 @@ COLOURS: Final = {
     "pion": "#CC79A7",
 }
 
-_PDG_SORTED: Final = np.array(sorted(code for c in CLASSES for code in c.pdg_codes))
-_LABEL_SORTED: Final = np.array(
-    [next(c.label for c in CLASSES if code in c.pdg_codes) for code in _PDG_SORTED], np.int8
-)
+_LABEL_OF_PDG: Final = {code: c.label for c in CLASSES for code in c.pdg_codes}
+_PDG_SORTED: Final = np.array(sorted(_LABEL_OF_PDG))
+_LABEL_SORTED: Final = np.array([_LABEL_OF_PDG[code] for code in sorted(_LABEL_OF_PDG)], np.int8)
 
 
 def label_of_pdg(pdg: NDArray[np.integer]) -> NDArray[np.int8]:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from pilarnet_convert.pictures import (
     colour_map,
     draw_colour_bar,
-    legend_mark,
     log_norm,
     new_figure,
     save_figure,
@@ -170,16 +169,20 @@ def _draw_legend(figure: Any, clouds: list[ParticleCloud], *, colouring: str) ->
         first.setdefault(cloud.species if colouring == "class" else cloud.number, cloud)
     if colouring == "class":
         first = {name: first[name] for name in SPECIES_COLOURS if name in first}
+    axes = figure.axes[0]
     handles = [
-        legend_mark(
-            cloud.species if colouring == "class" else f"{cloud.name}: {cloud.species}",
+        axes.plot(
+            *([], [], []),
+            linestyle="none",
             marker=SYMBOLS[_symbol(cloud, colouring)][1],
             color=_colour(cloud, colouring),
-        )
+            label=cloud.species if colouring == "class" else f"{cloud.name}: {cloud.species}",
+        )[0]
         for cloud in list(first.values())[:_MOST_NAMES]
     ]
     if len(first) > _MOST_NAMES:
-        handles.append(legend_mark(f"and {len(first) - _MOST_NAMES} more"))
+        more = f"and {len(first) - _MOST_NAMES} more"
+        handles += axes.plot([], [], [], linestyle="none", label=more)
     figure.legend(
         handles=handles,
         loc="lower center",

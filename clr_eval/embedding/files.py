@@ -80,10 +80,7 @@ class Table:
 def check_target(path: str | Path, *, overwrite: bool) -> Path:
     """Check that a table can be written, before anything is computed for it.
 
-    Raises
-    ------
-    PilarnetError
-        If the ending is unknown, the file exists, or the package that writes it is missing.
+    A `PilarnetError` says that the ending is unknown, the file exists, or a package is missing.
     """
     path = Path(path)
     if path.suffix not in _PACKAGES:

@@ -73,10 +73,7 @@ def provenance(shards: str | Path, *, split: str) -> dict[str, NDArray[Any]]:
 def read_split(shards: str | Path, *, split: str, max_particles: int | None = None) -> LoadedSplit:
     """Read a split, or its first `max_particles` particles, into memory.
 
-    Raises
-    ------
-    PilarnetError
-        If the shards cannot be read, or there is no such split or no particle in it.
+    A split without particles, or shards that cannot be read, are a `PilarnetError`.
     """
     reader = SplitReader(shards, split=split, block_particles=_BLOCK_PARTICLES)
     count = len(reader.layout.label)

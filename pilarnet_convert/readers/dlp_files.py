@@ -63,10 +63,10 @@ def baskets(
 
 
 class Chain:
-    """One product of one file, read through its own ``data_reader``.
+    """One product of one file, read through a ``data_reader`` of its own.
 
-    A ``data_reader`` of several products counts the entries of the first alone. Each passes over
-    what ROOT fails to read, so entries are read from the chain that it holds.
+    A ``data_reader`` of several products counts the entries of the first alone. It also ignores
+    failures of ROOT, so entries are read here from the ROOT chain that it holds.
     """
 
     def __init__(self, packages: Packages, product: str, path: str) -> None:

@@ -26,8 +26,7 @@ _PACKAGES: Final = {
     "osf": "clone https://github.com/DeepLearnPhysics/dlp_opendata_api and add the clone to "
     "PYTHONPATH",
 }
-#: A file that tells another package of the same name from the one that is meant, and whether it is
-#: there in the other one.
+#: How to recognise another package of the same name: a file, and whether the other one has it.
 _OTHERS: Final = {
     "larcv": ("queueloader.py", True, "this is LArCV3, which reads HDF5, not LArCV2"),
     "osf": ("analysis_apis.py", False, "this is another package named osf, not dlp_opendata_api"),
@@ -103,7 +102,7 @@ def _error(problem: str, *, advice: str, **details: Any) -> MissingDependencyErr
 
 @contextlib.contextmanager
 def quiet(root: Any) -> Iterator[None]:
-    """Keep what the packages print from the user: our errors say it in one line."""
+    """Silence the packages; our own errors say in one line what is wrong."""
     before = root.gErrorIgnoreLevel
     root.gErrorIgnoreLevel = root.kFatal
     try:

@@ -16,7 +16,6 @@ __all__ = [
     "REJECTIONS",
     "SPLITS",
     "VOXEL_ARRAYS",
-    "VOXEL_SIZE_CM",
     "ArraySpec",
     "FileCheck",
     "ShardEntry",
@@ -26,8 +25,6 @@ __all__ = [
 FORMAT_NAME: Final = "pilarnet-particles"
 FORMAT_VERSION: Final = 2
 SPLITS: Final = ("train", "val", "test")
-#: Edge of a PILArNet voxel (arXiv:2006.01993), cm. A file's own geometry is what is stored.
-VOXEL_SIZE_CM: Final = 0.3
 
 #: Why a cluster of the input is not in the shards, in the order in which it is decided.
 REJECTIONS: Final = {

@@ -20,7 +20,7 @@ from pilarnet_convert.shards.writer import (
     group_document,
     shard_array_metadata,
 )
-from pilarnet_convert.species import CLASS_NAMES, CLASSES
+from pilarnet_convert.species import CLASS_NAMES, CLASSES, OTHER, label_of_pdg
 
 __all__ = ["verify"]
 
@@ -132,11 +132,9 @@ def _value_faults(
     found = {c.name: int(np.count_nonzero(arrays["label"] == c.label)) for c in CLASSES}
     if found != entry.counts:
         yield f"label: expected counts {entry.counts}, found {found}"
-    allowed = [(code, c.label) for c in CLASSES for code in c.pdg_codes]
-    pairs = np.unique(np.stack([arrays["pdg"], arrays["label"]], 1), axis=0).tolist()
-    for pdg, label in pairs:
-        if (pdg, label) not in allowed:
-            yield f"label: PDG code {pdg} has the label {label}"
+    pairs = np.unique(np.stack([arrays["pdg"], arrays["label"]], 1), axis=0)
+    for pdg, label in pairs[(label_of_pdg(pairs[:, 0]) != pairs[:, 1]) | (pairs[:, 1] == OTHER)]:
+        yield f"label: PDG code {pdg} has the label {label}"
     limits = np.max([geometry["voxels"] for geometry in attributes["geometry"]], axis=0)
     process_names = json.loads(data["zarr.json"] or b"")["attributes"]["process_names"]
     lengths = {"process": len(process_names), "source": len(attributes["sources"])}
