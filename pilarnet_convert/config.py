@@ -30,7 +30,8 @@ class ConvertConfig:
     events_per_shard: int | None = option(
         None,
         "About so many events make up the shards of one number (train/00012, val/00012, "
-        "test/00012); unless given, 64 MB of compressed voxels, some 2,500 events of 512 pixels.",
+        "test/00012); unless given, up to 64 MB of compressed voxels, some 2,500 events of 512 "
+        "pixels.",
         least=1,
         fixed=True,
     )

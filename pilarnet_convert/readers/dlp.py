@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.dlp_files import Chain, baskets, list_products
-from pilarnet_convert.readers.dlp_packages import load_packages, quiet
+from pilarnet_convert.readers.dlp_packages import Packages, load_packages, quiet
 from pilarnet_convert.readers.events import Events, Source
 from pilarnet_convert.readers.products import common_length, find_products
 
@@ -49,8 +49,7 @@ _ROW: Final = np.dtype(
 class DlpSource(Source):
     """A source as ROOT knows it: the files of the two products, the baskets of the voxels."""
 
-    clusters: str
-    particles: str
+    paths: tuple[str, ...]
     borders: tuple[NDArray[np.int64], NDArray[np.int64]]
 
     def open(self) -> DlpReader:
@@ -73,20 +72,23 @@ def index_dlp(name: str, files: Sequence[Path]) -> DlpSource:
 
     trees = [f"{product}_tree" for product in _PRODUCTS]
     found, used = find_products(files, trees, look)
-    clusters, particles = paths = [str(found[tree]) for tree in trees]
-    with quiet(packages.root):
-        counts = [len(Chain(packages, *of)) for of in zip(_PRODUCTS, paths, strict=True)]
+    paths = tuple(str(found[tree]) for tree in trees)
+    counts = [len(chain) for chain in _open_chains(packages, paths)]
     num_entries = common_length(dict(zip(trees, counts, strict=True)), file=files[0])
     return DlpSource(
         name=name,
         files=used,
         num_entries=num_entries,
-        clusters=clusters,
-        particles=particles,
+        paths=paths,
         borders=baskets(
             packages, found[trees[0]], tree=trees[0], branch=_VOXEL_BRANCH, num_entries=num_entries
         ),
     )
+
+
+def _open_chains(packages: Packages, paths: Sequence[str]) -> list[Chain]:
+    with quiet(packages.root):
+        return [Chain(packages, *of) for of in zip(_PRODUCTS, paths, strict=True)]
 
 
 class DlpReader:
@@ -95,12 +97,7 @@ class DlpReader:
     def __init__(self, source: DlpSource) -> None:
         self.source = source
         self._packages = load_packages()
-        paths = (source.clusters, source.particles)
-        with quiet(self._packages.root):
-            self._chains = [
-                Chain(self._packages, product, path)
-                for product, path in zip(_PRODUCTS, paths, strict=True)
-            ]
+        self._chains = _open_chains(self._packages, source.paths)
 
     def __enter__(self) -> DlpReader:
         return self
@@ -129,7 +126,7 @@ class DlpReader:
         run, subrun, event = np.array(ids, np.uint64).reshape(-1, 3).T.astype(np.int64)
         box = np.array(meta, np.float64).reshape(-1, 3, 3)
         return Events(
-            file=self.source.clusters,
+            file=self.source.paths[0],
             first_entry=start,
             run=run,
             subrun=subrun,
@@ -153,7 +150,7 @@ class DlpReader:
         if _event_id(clusters) != _event_id(particles):
             raise InputError(
                 "the products hold different events",
-                file=self.source.particles,
+                file=self.source.paths[1],
                 entry=entry,
                 field=f"{_PRODUCTS[1]}_tree",
                 expected=f"run, subrun, event {_event_id(clusters)} as in {_PRODUCTS[0]}_tree",

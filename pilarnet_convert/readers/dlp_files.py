@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,24 +20,26 @@ __all__ = ["Chain", "baskets", "list_products"]
 _FETCH_AGAIN: Final = "fetch or copy the file again"
 
 
-def _open_file(packages: Packages, path: Path) -> Any:
-    try:
-        file = packages.root.TFile.Open(str(path))
-    except OSError:  # what recent releases of PyROOT raise; older ones return a null pointer
-        file = None
-    if not file or file.IsZombie():
-        raise InputError("ROOT cannot read it", file=path, advice=_FETCH_AGAIN)
-    return file
+@contextmanager
+def _opened(packages: Packages, path: Path) -> Iterator[Any]:
+    with quiet(packages.root):
+        try:
+            file = packages.root.TFile.Open(str(path))
+        except OSError:  # what recent releases of PyROOT raise; older ones return a null pointer
+            file = None
+        if not file or file.IsZombie():
+            raise InputError("ROOT cannot read it", file=path, advice=_FETCH_AGAIN)
+        try:
+            yield file
+        finally:
+            file.Close()
 
 
 def list_products(packages: Packages, path: Path) -> tuple[str, Sequence[str]]:
     """Give the UUID of a file and the names of its products; `InputError` if it is no ROOT file."""
     check_header(path)
-    with quiet(packages.root):
-        file = _open_file(packages, path)
-        uuid = str(file.GetUUID().AsString())
-        file.Close()
-        return uuid, list(packages.osf.list_data(str(path)))
+    with _opened(packages, path) as file:
+        return str(file.GetUUID().AsString()), list(packages.osf.list_data(str(path)))
 
 
 def baskets(
@@ -46,16 +49,13 @@ def baskets(
 
     Where there is no such branch, each entry stands for a basket of a byte.
     """
-    with quiet(packages.root):
-        file = _open_file(packages, path)
+    with _opened(packages, path) as file:
         found = file.Get(tree).GetBranch(branch)
-        if found:
-            count = int(found.GetWriteBasket())
-            entries = [int(found.GetBasketEntry()[i]) for i in range(count + 1)]
-            num_bytes = [int(found.GetBasketBytes()[i]) for i in range(count)]
-        else:  # written without splitting: one event is as good as the next
-            entries, num_bytes = list(range(num_entries + 1)), [1] * num_entries
-        file.Close()
+        if not found:  # written without splitting: one event is as good as the next
+            return np.arange(num_entries + 1), np.arange(num_entries + 1)
+        count = int(found.GetWriteBasket())
+        entries = [int(found.GetBasketEntry()[i]) for i in range(count + 1)]
+        num_bytes = [int(found.GetBasketBytes()[i]) for i in range(count)]
     if entries[-1] != num_entries:  # the last basket lies inside the metadata of the tree
         entries.append(num_entries)
         num_bytes.append(1)
