@@ -28,19 +28,16 @@ def offsets_of(counts: Tensor) -> Tensor:
 
 
 class RaggedIndex:
-    """Which rows belong to which particle.
+    """Which of `num_rows` rows belong to which particle.
 
-    Parameters
-    ----------
-    offset : Tensor, int64 [N + 1]
-        Particle i owns the rows offset[i] to offset[i + 1], end excluded.
-    num_rows : int
-        M; given, so that a GPU need not be asked.
+    Particle i owns the rows offset[i] to offset[i + 1], end excluded; `offset` is int64 [N + 1].
+    The number of rows is given, so that a GPU need not be asked.
     """
 
     def __init__(self, offset: Tensor, *, num_rows: int) -> None:
         self.offset = offset
         self.num_rows = num_rows
+        self.num_particles = offset.shape[0] - 1
         self.is_sorted = True
         self._pieces: dict[int, list[Piece]] = {}
 
@@ -48,17 +45,10 @@ class RaggedIndex:
     def of_particles(
         cls, particle: Tensor, *, num_particles: int, is_sorted: bool = False
     ) -> RaggedIndex:
-        """Group rows by the particle of each.
+        """Group rows by the particle of each, int64 [M] of 0 .. `num_particles` - 1.
 
-        Parameters
-        ----------
-        particle : Tensor, int64 [M]
-            Values 0 .. N-1.
-        num_particles : int
-            N.
-        is_sorted : bool
-            Whether `particle` ascends, which saves a sort. If not, particle i owns the rows
-            ``order[offset[i] : offset[i + 1]]``.
+        `is_sorted` says that `particle` ascends, which saves a sort. If not, particle i owns the
+        rows ``order[offset[i] : offset[i + 1]]``.
         """
         # Stable: a sum adds the rows of a particle in their order, whatever lies between them.
         ascending, order = (particle, None) if is_sorted else torch.sort(particle, stable=True)
@@ -68,11 +58,6 @@ class RaggedIndex:
         if order is not None:
             index.order = order
         return index
-
-    @property
-    def num_particles(self) -> int:
-        """Number of particles, N."""
-        return self.offset.shape[0] - 1
 
     @cached_property
     def count(self) -> Tensor:

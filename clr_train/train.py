@@ -77,7 +77,6 @@ def pretrain(
     Parameters
     ----------
     config : TrainConfig
-        The options of the run.
     resume : bool
         Continue from the latest checkpoint in ``config.out``, if there is one.
     overwrite : bool
@@ -90,9 +89,8 @@ def pretrain(
     Raises
     ------
     PilarnetError
-        Shards, options, device or checkpoint cannot be used, or the output folder is in use.
-    TrainingError
-        A loss or gradient is not finite.
+        Shards, options, device or checkpoint cannot be used, the output folder is in use, or (a
+        `TrainingError`) a loss or gradient is not finite.
     """
     with join_world(config.device) as world, StopRequest() as stop:
         run = start_run(config, world=world)

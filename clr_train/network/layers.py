@@ -55,16 +55,9 @@ class DepthwiseConv(nn.Module):
 class Block(nn.Module):
     """A block of ConvNeXt V2: depth-wise convolution, then at each site a layer of 4 C channels.
 
-    Parameters
-    ----------
-    channels, kernel_size : int
-        C, and K of the depth-wise convolution.
-    grn : {"particle", "batch"}
-        See `GlobalResponseNorm`.
-    drop_path : float
-        Probability that a particle skips the block in training.
-    salt : int
-        Number of the block in its network; its random draws differ from those of other blocks.
+    In training a particle skips the block with the probability `drop_path`. `salt` is the number of
+    the block in its network: its random draws differ from those of other blocks. For `grn` see
+    `GlobalResponseNorm`.
     """
 
     def __init__(

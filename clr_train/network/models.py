@@ -16,16 +16,12 @@ Pooling: TypeAlias = Literal["max", "mean", "max+mean", "max+mean+size"]
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """Shape of an encoder.
+    """Shape of an encoder; `name` is that on the command line.
 
     Parameters
     ----------
-    name : str
-        Its name on the command line.
-    dims : tuple of int
-        Channels of each stage; between stages the stride doubles.
-    depths : tuple of int
-        Blocks of each stage.
+    dims, depths : tuple of int
+        Channels and blocks of each stage; between stages the stride doubles.
     stem : int
         Edge of the cubes that the first convolution joins, in voxels. 2 in place of 4 keeps twice
         the detail of a track, in twice the sites.

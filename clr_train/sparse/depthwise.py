@@ -25,19 +25,10 @@ _CHUNK_ELEMENTS = {"cpu": 400_000, "cuda": 1 << 27}
 
 
 def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, *, pairs: DepthwiseMap) -> Tensor:
-    """Convolve each channel with its own kernel, [M, C] in the type of `x`.
+    """Convolve each channel of `x`, [M, C], with its own kernel, and add a bias, [C].
 
-    Sums are formed in float32 at least.
-
-    Parameters
-    ----------
-    x : Tensor, float [M, C]
-        Features, rows in the order of the map.
-    weight : Tensor, float32 [K**3, C]
-        Kernels; offset (dx, dy, dz) at (dx * K + dy) * K + dz.
-    bias : Tensor, float32 [C], optional
-    pairs : DepthwiseMap
-        The neighbours.
+    The weight, float32 [K**3, C], has the kernel offset (dx, dy, dz) in row (dx * K + dy) * K + dz.
+    The result has the type of `x`; sums are formed in float32 at least.
     """
     out: Tensor = _Depthwise.apply(x, weight, bias, pairs)  # type: ignore[no-untyped-call]
     return out

@@ -43,16 +43,12 @@ class DepthwiseMap:
     def __init__(self, keys: Tensor, *, kernel_size: int) -> None:
         if kernel_size % 2 == 0 or not 1 <= kernel_size <= MAX_KERNEL:
             raise ValueError(f"kernel_size: expected odd, 1 to {MAX_KERNEL}, found {kernel_size}")
-        self.kernel_size = kernel_size
+        #: Number of kernel offsets.
+        self.volume = kernel_size**3
         self.target, self.source, self.kernel = _neighbours(keys, kernel_size=kernel_size)
         rows = torch.arange(keys.shape[0] + 1, device=keys.device)
         self.row_offset = torch.searchsorted(self.target, rows)
         self._chunks: dict[int, list[Chunk]] = {}
-
-    @property
-    def volume(self) -> int:
-        """Number of kernel offsets, K**3."""
-        return self.kernel_size**3
 
     @cached_property
     def by_kernel(self) -> tuple[Tensor, Tensor]:

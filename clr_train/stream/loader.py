@@ -61,16 +61,22 @@ class SpanLoader:
         """Read spans of particles, each as one batch; a second iteration ends the first.
 
         A span crosses to this process as a whole, because every tensor that processes share costs a
-        file descriptor.
-
-        Raises
-        ------
-        PilarnetError
-            A shard is damaged, or a process that reads died.
+        file descriptor. A PilarnetError is raised if a shard is damaged or a process that reads
+        died.
         """
         self._requests.spans = spans
         if self._loader is None:
-            self._loader = self._start()
+            self._loader = DataLoader(
+                _Spans(self.reader),
+                batch_size=None,
+                sampler=self._requests,
+                num_workers=self.workers,
+                persistent_workers=self.workers > 0,
+                multiprocessing_context="spawn" if self.workers else None,
+                pin_memory=self.pin_memory,
+                # Without a generator of its own it would draw from torch's global one.
+                generator=torch.Generator(),
+            )
         try:
             with without_main_script():
                 batches = iter(self._loader)
@@ -95,19 +101,6 @@ class SpanLoader:
         loader, self._loader = self._loader, None
         if loader is not None and loader._iterator is not None:
             loader._iterator._shutdown_workers()  # type: ignore[attr-defined]
-
-    def _start(self) -> DataLoader[Any]:
-        return DataLoader(
-            _Spans(self.reader),
-            batch_size=None,
-            sampler=self._requests,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-            multiprocessing_context="spawn" if self.workers else None,
-            pin_memory=self.pin_memory,
-            # Without a generator of its own it would draw from torch's global one.
-            generator=torch.Generator(),
-        )
 
 
 def _close(reference: weakref.ref[SpanLoader]) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from clr_train.batch import ParticleBatch
 from clr_train.stream.config import StreamConfig
-from clr_train.stream.filters import StreamSummary, apply_filters
+from clr_train.stream.layout import StreamSummary, apply_filters
 from clr_train.stream.loader import SpanLoader
 from clr_train.stream.reader import SplitReader
 from clr_train.stream.sampling import EpochPlan, fill_batches, plan_epoch
@@ -74,6 +74,8 @@ class ParticleStream:
             config.shards, split=config.split, block_particles=block_particles
         )
         self._kept, self._removed = apply_filters(self._reader.layout, config=config)
+        #: Particles that pass the filters, over all ranks.
+        self.num_particles = len(self._kept)
         self._last_plan: tuple[int, EpochPlan] | None = None
         on_gpu = device.type == "cuda"
         #: Processes that read.
@@ -89,11 +91,6 @@ class ParticleStream:
                 found="; ".join(self.summary.lines()[1:]),
                 advice="widen --classes, --min-voxels, --max-voxels or --voxel-budget",
             )
-
-    @property
-    def num_particles(self) -> int:
-        """Particles that pass the filters, over all ranks."""
-        return len(self._kept)
 
     @cached_property
     def num_batches(self) -> int:
@@ -146,12 +143,8 @@ class ParticleStream:
     def batches(self, epoch: int, start_batch: int = 0) -> Iterator[ParticleBatch]:
         """Iterate over this rank's part of the batches of an epoch, from `start_batch` on.
 
-        Batches before it are not read. A second iteration ends the first.
-
-        Raises
-        ------
-        PilarnetError
-            The particles do not fill one batch, a shard is damaged, or a process that reads died.
+        Batches before it are not read. A second iteration ends the first. A PilarnetError is raised
+        if the particles do not fill one batch, a shard is damaged, or a process that reads died.
         """
         if not 0 <= start_batch <= self.num_batches:
             raise ValueError(f"start_batch: expected 0 to {self.num_batches}, found {start_batch}")

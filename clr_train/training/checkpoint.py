@@ -118,15 +118,12 @@ class CheckpointFolder:
 
     def __init__(self, folder: str | Path, *, keep_last: int) -> None:
         self.folder = Path(folder)
+        #: The checkpoint with the lowest validation loss; it may not exist.
+        self.best = self.folder / "best.pt"
         self.keep_last = keep_last
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.glob(".*.tmp"):
             leftover.unlink()
-
-    @property
-    def best(self) -> Path:
-        """Path of the checkpoint with the lowest validation loss; it may not exist."""
-        return self.folder / "best.pt"
 
     def steps(self) -> list[int]:
         """List the steps that have a checkpoint, ascending."""

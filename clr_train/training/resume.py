@@ -25,23 +25,11 @@ __all__ = ["Progress", "TrainingRun", "start_run"]
 
 @dataclass(kw_only=True)
 class Progress:
-    """How far a run has come.
+    """How far a run has come; `baselines` are scores of the untrained encoder, by column."""
 
-    Parameters
-    ----------
-    step : int
-        Steps done.
-    seconds : float
-        Time spent on them, without evaluations.
-    best_loss : float
-        The lowest loss on the validation split.
-    baselines : dict of str to float
-        Scores of the untrained encoder, by the columns of metrics.csv.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
-    best_loss: float = float("inf")
+    step: int = 0  # steps done
+    seconds: float = 0.0  # spent on them, without evaluations
+    best_loss: float = float("inf")  # the lowest on the validation split
     baselines: dict[str, float] = field(default_factory=dict)
 
 

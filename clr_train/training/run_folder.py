@@ -106,11 +106,7 @@ class RunFolder:
         """Write the configuration and open the logs.
 
         Rows of an interrupted run after `step`, the steps done, are removed; all rows if it is 0.
-
-        Raises
-        ------
-        MissingDependencyError
-            ``wandb`` is asked for and not installed.
+        A MissingDependencyError is raised if ``wandb`` is asked for and not installed.
         """
         write_config(self.path / "config.toml", config=config)
         self._cut_metrics(step)

@@ -57,7 +57,7 @@ def supcon_loop(first: Tensor, second: Tensor, labels: list[int], temperature: f
     return total / len(z)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     num=st.integers(1, 6),
     width=st.integers(1, 5),
@@ -73,7 +73,7 @@ def test_nt_xent_equals_the_loop_of_the_paper(
     assert float(found) == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     labels=st.lists(st.integers(0, 2), min_size=1, max_size=6),
     seed=st.integers(0, 10**6),

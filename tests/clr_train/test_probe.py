@@ -45,7 +45,7 @@ def _slow_features(xyz: NDArray[np.int32], energy: NDArray[np.float32]) -> list[
     return [*map(float, values), (l1**2 - l2**2) / scale, (l2**2 - l3**2) / scale]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(counts=st.lists(st.integers(1, 30), min_size=1, max_size=6), seed=st.integers(0, 10**6))
 def test_handcrafted_features_equal_one_particle_at_a_time(counts: list[int], seed: int) -> None:
     batch = _batch(counts, seed)

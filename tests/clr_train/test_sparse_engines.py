@@ -43,7 +43,7 @@ def test_the_engines_agree(seed: int) -> None:
     assert_close(found, run_sparse(get_engine("minkowski"), sites, weights))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     chosen=st.sets(
         st.tuples(st.integers(0, 3), *(st.integers(-8, 7),) * 3), min_size=1, max_size=40

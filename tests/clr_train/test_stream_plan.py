@@ -59,7 +59,7 @@ def plan(
     span_batches=st.integers(1, 5),
     block_particles=st.integers(1, 50),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_batches_are_full_alike_on_all_ranks_and_hold_no_particle_twice(
     sizes: list[int],
     seed: int,
@@ -142,7 +142,7 @@ def test_balanced_epochs_hold_classes_alike_and_see_all_in_time() -> None:
 
 
 @given(seed=seeds, world_size=st.integers(1, 3), part=st.integers(1, 12), share=st.floats(0, 1.2))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_budget_cuts_the_fewest_largest_and_as_many_on_all_ranks(
     seed: int, world_size: int, part: int, share: float
 ) -> None:
@@ -201,7 +201,7 @@ def test_batches_in_order_are_as_full_as_may_be(
 
 
 @given(seed=seeds, count=st.integers(1, 200))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_reads_are_whole_blocks_of_one_shard_and_cover_what_is_asked(seed: int, count: int) -> None:
     particles = np.random.default_rng(seed).choice(1000, count, replace=False)
     reads = plan_reads(particles, LAYOUT)

@@ -226,7 +226,7 @@ def totals(sites: SiteBatch) -> torch.Tensor:
 
 
 @given(batch=batches(), seed=seeds, moves=st.sampled_from([1, 2, 3]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_motions_keep_the_energy(batch: ParticleBatch, seed: int, moves: int) -> None:
     config = ViewConfig(
         augmentations=("rotate", "translate", "jitter"),
@@ -239,7 +239,7 @@ def test_motions_keep_the_energy(batch: ParticleBatch, seed: int, moves: int) ->
 
 
 @given(batch=batches(), seed=seeds)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_no_view_is_empty_however_strong(batch: ParticleBatch, seed: int) -> None:
     strong = Parameters(drop_probability=0.999, cutout_fraction=0.999, smear_energy_mev=100.0)
     config = ViewConfig(
@@ -252,7 +252,7 @@ def test_no_view_is_empty_however_strong(batch: ParticleBatch, seed: int) -> Non
 
 
 @given(seed=seeds, number=st.integers(0, 39), count=st.integers(1, 40))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_view_is_the_same_in_any_company(seed: int, number: int, count: int) -> None:
     particles = make_particles(11, 40, largest=200)
     config = ViewConfig(augmentations=ALL, num_augmentations=4)
