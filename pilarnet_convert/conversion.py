@@ -108,17 +108,15 @@ def _index_sources(
     found: dict[SourceFiles, Source | InputError] = {}
     if len(distinct) <= _FEW_SOURCES:  # the workers start meanwhile
         workers = Workers.in_this_process()
-    for source, future in progress_bar(
-        workers.completed(partial(index_source, reader=config.reader), distinct),
-        total=len(distinct),
-        unit="file",
-        description="indexing",
-        show=show_progress,
-    ):
-        try:
-            found[source] = future.result()
-        except InputError as error:
-            found[source] = error
+    calls = workers.completed(partial(index_source, reader=config.reader), distinct)
+    with progress_bar(
+        calls, total=len(distinct), unit="file", description="indexing", show=show_progress
+    ) as bar:
+        for source, future in bar:
+            try:
+                found[source] = future.result()
+            except InputError as error:
+                found[source] = error
     faults = {s: fault for s in distinct if isinstance(fault := found[s], InputError)}
     if faults and not config.skip_bad_files:
         raise next(iter(faults.values()))

@@ -90,10 +90,11 @@ def particle_table(shards: Shards, *, show_progress: bool = False) -> pd.DataFra
     dtypes = {"split": str, "label": np.int8, "num_voxels": np.int64, "energy_deposit": np.float32}
     parts = [pd.DataFrame({name: np.empty(0, dtype) for name, dtype in dtypes.items()})]
     every = [(split, shard) for split in SPLITS for shard in shards.splits[split]]
-    bar = progress_bar(every, unit="shard", description="counting", show=show_progress)
-    for split, shard in bar:
-        block: dict[str, Any] = shard.read(["label", "energy_deposit"])
-        parts.append(pd.DataFrame({"split": split, "num_voxels": np.diff(shard.offset), **block}))
+    with progress_bar(every, unit="shard", description="counting", show=show_progress) as bar:
+        for split, shard in bar:
+            columns = {"num_voxels": np.diff(shard.offset)}
+            columns |= shard.read(["label", "energy_deposit"])
+            parts.append(pd.DataFrame({"split": split, **columns}))
     return pd.concat(parts, ignore_index=True)
 
 
