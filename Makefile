@@ -6,9 +6,9 @@ VENV ?= $(ROOT)/.venv
 BIN := $(VENV)/bin
 DEMO := $(ROOT)/build/demo
 INSTALLED := $(VENV)/.installed
-EXTRAS := train,plot,view,eval,dev
+EXTRAS := train,plot,view,eval,docs,dev
 
-.PHONY: help demo test lint env minkowski test-minkowski test-gpu test-slow clean
+.PHONY: help demo test lint env docs minkowski test-minkowski test-gpu test-slow clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(ROOT)/Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,6 +31,9 @@ lint: $(INSTALLED)
 
 test: lint  ## check style and types, run the tests
 	cd $(ROOT) && OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+
+docs: $(INSTALLED)  ## build the documentation into build/site; a broken link is an error
+	cd $(ROOT) && NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 minkowski: $(INSTALLED)  ## build MinkowskiEngine (10 minutes, once) and install it beside
 	$(ROOT)/tools/build_minkowski.sh $(VENV)
