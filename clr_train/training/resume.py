@@ -25,11 +25,12 @@ __all__ = ["Progress", "TrainingRun", "start_run"]
 
 @dataclass(kw_only=True)
 class Progress:
-    """How far a run has come; `baselines` are scores of the untrained encoder, by column."""
+    """How far a run has come."""
 
     step: int = 0  # steps done
     seconds: float = 0.0  # spent on them, without evaluations
     best_loss: float = float("inf")  # the lowest on the validation split
+    #: Scores of the untrained encoder, by the columns of metrics.csv.
     baselines: dict[str, float] = field(default_factory=dict)
 
 
