@@ -44,9 +44,10 @@ class _Requests(Sampler[NDArray[np.int64]]):
 
 
 class SpanLoader:
-    """Reads spans of particles (see `sampling`), ahead of time if `workers`, other processes, do it.
+    """Reads spans of particles (see `sampling`), ahead of time if there are `workers`.
 
-    They start with the first span. With `pin_memory`, spans are in page-locked memory.
+    These are other processes, which start with the first span. With `pin_memory`, spans are in
+    page-locked memory.
     """
 
     def __init__(self, reader: SplitReader, *, workers: int, pin_memory: bool) -> None:
