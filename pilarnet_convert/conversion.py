@@ -134,13 +134,6 @@ class _Work:
     folder: OutputFolder
     config: ConvertConfig
 
-    def tasks(self) -> list[Task]:
-        return plan_tasks(
-            self.sources,
-            events_per_task=self.config.events_per_shard,
-            max_events=self.config.max_events,
-        )
-
     def request(self, task: Task, bad: Mapping[int, str]) -> TaskRequest:
         """Make the request for a task, without the sources known to be bad."""
         indices = {events.source for events in task.ranges}
@@ -168,7 +161,11 @@ def _run_tasks(work: _Work, workers: Workers, *, show_progress: bool) -> list[Ta
     A source that cannot be read ends the conversion. Where bad files are skipped, the tasks that
     read it are run again without it, once all others are done.
     """
-    tasks = work.tasks()
+    tasks = plan_tasks(
+        work.sources,
+        events_per_task=work.config.events_per_shard,
+        max_events=work.config.max_events,
+    )
     records = {task.number: record for task in tasks if (record := work.record(task))}
     bad = {source: why for record in records.values() for source, why in record.left_out.items()}
     num_events = sum(task.num_events for task in tasks)

@@ -20,6 +20,7 @@ from concurrent.futures import (
 )
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait as wait_for_any
 from types import ModuleType
@@ -51,25 +52,24 @@ class Workers:
     def completed(
         self, function: Callable[[_Item], _T], items: Iterable[_Item]
     ) -> Iterator[tuple[_Item, Future[_T]]]:
-        """Call a function on each item; give items and futures as the calls end."""
+        """Call a function on each item; give items and futures as the calls end.
+
+        Of calls that have ended, the one submitted first comes first.
+        """
         running: dict[Future[_T], _Item] = {}
+        waiting = iter(items)
         try:
-            for item in items:
-                running[self.executor.submit(function, item)] = item
-                if len(running) >= self.in_flight:
-                    yield from _take_finished(running)
-            while running:
-                yield from _take_finished(running)
+            while True:
+                for item in islice(waiting, self.in_flight - len(running)):
+                    running[self.executor.submit(function, item)] = item
+                if not running:
+                    return
+                done = wait(running, return_when=FIRST_COMPLETED).done
+                for future in [future for future in running if future in done]:
+                    yield running.pop(future), future
         finally:
             for future in running:
                 future.cancel()
-
-
-def _take_finished(running: dict[Future[_T], _Item]) -> Iterator[tuple[_Item, Future[_T]]]:
-    """Wait until a call has ended; take out those that have, in the order of submission."""
-    done = wait(running, return_when=FIRST_COMPLETED).done
-    for future in [future for future in running if future in done]:
-        yield running.pop(future), future
 
 
 @contextmanager
