@@ -29,9 +29,16 @@ _PATHS: Final = 1 << 20
 class Learner:
     """An encoder with a projection head, for training and for computing features.
 
-    It has a `model`, an `engine`, a `precision` ("fp32" or "bf16") and `views`, how views are made.
     The initial weights depend only on the seed. A PilarnetError is raised if the model, engine or
     augmentation is unknown, or the engine is not installed.
+
+    Attributes
+    ----------
+    model : ContrastiveModel
+    engine : Engine
+    precision : {"fp32", "bf16"}
+    views : ViewConfig
+        How views of particles are made.
     """
 
     def __init__(self, config: TrainConfig, *, device: torch.device) -> None:

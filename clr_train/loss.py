@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from clr_train.runtime.processes import gather_rows, gather_sizes, get_rank, sum_over_ranks
+from clr_train.runtime.processes import gather_rows, gather_sizes, sum_over_ranks
 
 __all__ = ["contrastive_loss"]
 
@@ -66,8 +66,8 @@ def contrastive_loss(
     # Half precision resolves cosines to 3 digits only, and these are divided by a temperature.
     with torch.autocast(first.device.type, enabled=False):
         own = torch.cat([F.normalize(first.float()), F.normalize(second.float())], dim=1)
-        sizes = gather_sizes(own) if gather else [len(own)]
-        start = sum(sizes[: get_rank()]) if gather else 0
+        sizes, rank = gather_sizes(own) if gather else ([len(own)], 0)
+        start = sum(sizes[:rank])
         every = gather_rows(own, sizes=sizes)
         if labels is None:  # each particle has its own: the positive is the other view
             labels = torch.arange(len(every), device=own.device)

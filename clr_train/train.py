@@ -77,6 +77,7 @@ def pretrain(
     Parameters
     ----------
     config : TrainConfig
+        The options of the run.
     resume : bool
         Continue from the latest checkpoint in ``config.out``, if there is one.
     overwrite : bool

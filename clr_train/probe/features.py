@@ -21,11 +21,19 @@ _LISTED = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """One vector for each particle, with its class and its index in its split, in stream order."""
+    """One vector for each particle, in the order of the stream.
 
-    values: NDArray[np.floating]  # [N, D]
-    label: NDArray[np.int64]  # [N]
-    particle: NDArray[np.int64]  # [N]
+    Parameters
+    ----------
+    values : float array [N, D]
+    label : int64 array [N]
+    particle : int64 array [N]
+        Index of the particle in its split.
+    """
+
+    values: NDArray[np.floating]
+    label: NDArray[np.int64]
+    particle: NDArray[np.int64]
 
 
 def collect(

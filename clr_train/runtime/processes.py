@@ -21,15 +21,7 @@ from torch import Tensor, nn
 
 from pilarnet_convert.options import OptionError
 
-__all__ = [
-    "World",
-    "gather_rows",
-    "gather_sizes",
-    "get_rank",
-    "join_world",
-    "pick_device",
-    "sum_over_ranks",
-]
+__all__ = ["World", "gather_rows", "gather_sizes", "join_world", "pick_device", "sum_over_ranks"]
 
 T = TypeVar("T")
 
@@ -131,19 +123,14 @@ def join_world(device: str) -> Iterator[World]:
         dist.destroy_process_group()
 
 
-def get_rank() -> int:
-    """Return the rank of this process, 0 if it is alone."""
-    return dist.get_rank() if dist.is_initialized() else 0
-
-
-def gather_sizes(rows: Tensor) -> list[int]:
-    """Return the number of rows of every rank."""
+def gather_sizes(rows: Tensor) -> tuple[list[int], int]:
+    """Return the number of rows of every rank, and the rank of this process."""
     if not dist.is_initialized():
-        return [len(rows)]
+        return [len(rows)], 0
     own = torch.tensor([len(rows)], device=rows.device)
     sizes = [torch.empty_like(own) for _ in range(dist.get_world_size())]
     dist.all_gather(sizes, own)
-    return [int(size) for size in sizes]
+    return [int(size) for size in sizes], dist.get_rank()
 
 
 def gather_rows(rows: Tensor, *, sizes: list[int]) -> Tensor:

@@ -139,11 +139,6 @@ class Sites:
         return self.keys.shape[0]
 
     @cached_property
-    def coords(self) -> Tensor:
-        """Particle and coordinates of each site, int32 [M, 4]."""
-        return torch.stack(unpack(self.keys), dim=1).to(torch.int32)
-
-    @cached_property
     def index(self) -> RaggedIndex:
         """Which sites belong to which particle."""
         return RaggedIndex.of_particles(

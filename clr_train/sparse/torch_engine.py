@@ -17,6 +17,7 @@ from torch import Tensor
 
 from clr_train.batch import SiteBatch
 from clr_train.ragged import RaggedIndex
+from clr_train.site_keys import unpack
 from clr_train.sparse.depthwise import depthwise
 from clr_train.sparse.kernel_map import Sites
 
@@ -37,7 +38,7 @@ class TorchSparseTensor:
     @property
     def coords(self) -> Tensor:
         """Particle and coordinates of each site in units of `stride`, int32 [M, 4]."""
-        return self.sites.coords
+        return torch.stack(unpack(self.sites.keys), dim=1).to(torch.int32)
 
     @property
     def stride(self) -> int:

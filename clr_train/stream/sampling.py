@@ -66,11 +66,6 @@ class EpochPlan:
     unbalanced: int
     remainder: int
 
-    @property
-    def over_budget(self) -> int:
-        """Particles cut by the voxel budget, on all ranks."""
-        return int(np.count_nonzero(~self.keep))
-
     def spans(self, start_batch: int = 0) -> list[tuple[int, int]]:
         """List the first and last batch, end excluded, of the spans from `start_batch` on."""
         return [

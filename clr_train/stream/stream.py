@@ -124,7 +124,7 @@ class ParticleStream:
             removed=self._removed,
             unbalanced=plan.unbalanced,
             remainder=plan.remainder,
-            over_budget=plan.over_budget,
+            over_budget=int(np.count_nonzero(~plan.keep)),
         )
 
     def _plan(self, epoch: int) -> EpochPlan:

@@ -14,12 +14,7 @@ from clr_train.stream.stream import open_stream
 from clr_train.training.checkpoint import CheckpointFolder
 from clr_train.training.resume import TrainingRun
 from clr_train.training.run_folder import RunFolder
-from clr_train.training.validation import (
-    Validator,
-    final_probe,
-    format_probe,
-    untrained_columns,
-)
+from clr_train.training.validation import Validator, final_probe, format_probe, untrained_columns
 from pilarnet_convert.console import progress_bar
 
 __all__ = ["Recorder"]
