@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final, Literal
 
 import pandas as pd
+from tabulate import tabulate
 
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.statistics import PERCENTILES, Statistics
@@ -98,17 +99,10 @@ def _percents(fractions: Iterable[float]) -> list[str]:
 
 def _lay_out(table: pd.DataFrame, *, markdown: bool) -> str:
     """Write a table with columns of text to the left and of numbers to the right."""
-    rows = [list(table.columns), *table.to_numpy().tolist()]
-    widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
-    sides = ["<" if name in _TEXT else ">" for name in table.columns]
-    lines = [
-        [f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)]
-        for row in rows
-    ]
-    if not markdown:
-        return "\n".join("  ".join(line).rstrip() for line in lines)
-    ruler = [
-        "-" * width if side == "<" else "-" * (width - 1) + ":"
-        for side, width in zip(sides, widths, strict=True)
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], ruler, *lines[1:]])
+    return tabulate(
+        table.to_numpy().tolist(),
+        headers=list(table.columns),
+        tablefmt="pipe" if markdown else "plain",
+        colalign=["left" if name in _TEXT else "right" for name in table.columns],
+        disable_numparse=True,
+    )
