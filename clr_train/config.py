@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import tomli_w
+
 from clr_train.stream.config import StreamConfig
 from pilarnet_convert.options import OptionError, documented, option
 
@@ -211,22 +213,5 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 def write_config(path: str | Path, *, config: TrainConfig) -> None:
     """Write the options as TOML for `read_config`; options that are None are left out."""
-    lines = [
-        f"{name} = {_toml(value)}" for name, value in config.to_dict().items() if value is not None
-    ]
-    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, str):
-        escaped = "".join(
-            {"\\": "\\\\", '"': '\\"'}.get(c, c if c.isprintable() else f"\\U{ord(c):08x}")
-            for c in value
-        )
-        return f'"{escaped}"'
-    # repr gives valid TOML for every float, also for 1e-05 and inf.
-    return repr(value)
+    options = {name: value for name, value in config.to_dict().items() if value is not None}
+    Path(path).write_text(tomli_w.dumps(options), encoding="utf-8")

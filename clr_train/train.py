@@ -26,7 +26,7 @@ from clr_train.runtime.signals import StopRequest, hold_signals
 from clr_train.stream.stream import ParticleStream
 from clr_train.training.gradient_cache import backpropagate
 from clr_train.training.optimizer import learning_rate, set_learning_rate
-from clr_train.training.recorder import Recorder
+from clr_train.training.recorder import NullRecorder, Recorder
 from clr_train.training.resume import TrainingRun, start_run
 from pilarnet_convert.console import print_line
 from pilarnet_convert.errors import PilarnetError
@@ -98,27 +98,26 @@ def pretrain(
         with (
             Recorder(run, resume=resume, overwrite=overwrite, show_progress=show_progress, say=say)
             if world.is_main
-            else nullcontext()
+            else NullRecorder()
         ) as recorder:
             # Training draws nothing from this generator, but a checkpoint holds its state.
             torch.manual_seed(config.seed)
-            state = world.share(recorder.load() if recorder else None)
+            state = world.share(recorder.load())
             if state is not None:
-                run.restore(state, file=recorder.last_checkpoint if recorder else None)
-            if recorder:
-                recorder.begin()
+                run.restore(state, file=recorder.last_checkpoint)
+            recorder.begin()
             stopped_by = _train(run, world=world, stop=stop, recorder=recorder)
             stop.release()  # a signal may end the probe at once: everything is saved
             return TrainResult(
                 step=run.progress.step,
                 total_steps=run.total_steps,
-                checkpoint=recorder.last_checkpoint if recorder else None,
+                checkpoint=recorder.last_checkpoint,
                 stopped_by=stopped_by,
-                probe=recorder.finish() if recorder and not stopped_by else {},
+                probe={} if stopped_by else recorder.finish(),
             )
 
 
-def _train(run: TrainingRun, *, world: World, stop: StopRequest, recorder: Recorder | None) -> int:
+def _train(run: TrainingRun, *, world: World, stop: StopRequest, recorder: NullRecorder) -> int:
     """Train until the last step or a signal; return the signal, 0 if there was none."""
     progress, stopped_by = run.progress, 0
     batches = _batches(run.stream, begin=progress.step, end=run.total_steps)
@@ -143,8 +142,7 @@ def _train(run: TrainingRun, *, world: World, stop: StopRequest, recorder: Recor
             "particles_per_second": particles / seconds,
             "data_wait_share": waited / seconds,
         }
-        if recorder:
-            recorder.record(figures, stopping=bool(stopped_by))
+        recorder.record(figures, stopping=bool(stopped_by))
     return stopped_by
 
 
@@ -183,18 +181,17 @@ def _batches(
 
 
 def _nonfinite_error(
-    figures: dict[str, float], batch: ParticleBatch, *, step: int, recorder: Recorder | None
+    figures: dict[str, float], batch: ParticleBatch, *, step: int, recorder: NullRecorder
 ) -> TrainingError:
     particles = batch.particle.tolist()
     listed = ", ".join(map(str, particles[:_LISTED]))
-    file = recorder.write_nonfinite(particles) if recorder else None
-    checkpoint = recorder.last_checkpoint if recorder else None
+    file = recorder.write_nonfinite(particles)
     if len(particles) > _LISTED:
         listed += ", ..." + (f" (all {len(particles)} in {file})" if file else "")
     loss, norm = figures["loss"], figures["gradient_norm"]
     return TrainingError(
         f"the {'gradient' if math.isfinite(loss) else 'loss'} of step {step} is not finite",
         found=f"loss {loss}, gradient norm {norm}, in the batch the particles {listed}",
-        advice=f"the last good checkpoint is {checkpoint or 'none: none was due yet'}"
+        advice=f"the last good checkpoint is {recorder.last_checkpoint or 'none: none was due yet'}"
         "; try a lower --lr or --precision fp32, and look at these particles",
     )

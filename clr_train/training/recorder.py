@@ -17,10 +17,43 @@ from clr_train.training.run_folder import RunFolder
 from clr_train.training.validation import Validator, final_probe, format_probe, untrained_columns
 from pilarnet_convert.console import progress_bar
 
-__all__ = ["Recorder"]
+__all__ = ["NullRecorder", "Recorder"]
 
 
-class Recorder:
+class NullRecorder:
+    """Writes nothing: the recorder of every process but the first."""
+
+    def __enter__(self) -> NullRecorder:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        pass
+
+    @property
+    def last_checkpoint(self) -> Path | None:
+        """None: there is no checkpoint."""
+        return None
+
+    def load(self) -> dict[str, Any] | None:
+        """Return None: there is no checkpoint."""
+        return None
+
+    def begin(self) -> None:
+        """Do nothing."""
+
+    def record(self, figures: Mapping[str, float], *, stopping: bool) -> None:
+        """Do nothing."""
+
+    def write_nonfinite(self, particles: list[int]) -> Path | None:  # noqa: ARG002
+        """Return None: there is no file."""
+        return None
+
+    def finish(self) -> dict[str, Scores]:
+        """Return no scores."""
+        return {}
+
+
+class Recorder(NullRecorder):
     """Writes the folder of a run, on the first of its processes.
 
     A PilarnetError is raised if the folder is in use, or a split is missing or empty.
@@ -54,9 +87,6 @@ class Recorder:
                 total=run.total_steps, unit="step", description="train", show=show_progress
             )
         )
-
-    def __enter__(self) -> Recorder:
-        return self
 
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
