@@ -27,29 +27,7 @@ In a notebook::
     test.features, test.label, test.columns["pdg"]
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING, Any
-
-__all__ = ["EvalConfig", "embed", "embed_to_file", "evaluate"]
-
-if TYPE_CHECKING:
-    from clr_eval.config import EvalConfig
-    from clr_eval.embedding.features import embed, embed_to_file
-    from clr_eval.report.report import evaluate
-
-_HOMES = {
-    "EvalConfig": "config",
-    "embed": "embedding.features",
-    "embed_to_file": "embedding.features",
-    "evaluate": "report.report",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public function at its first use, so that importing a part costs just that part."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+# The stub beside this file lists the public names; each is imported at its first use.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

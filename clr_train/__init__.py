@@ -24,50 +24,7 @@ To pretrain from Python, and to use the encoder::
     features = collect(stream.sequential(256), features=learner.represent)
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from clr_train.config import TrainConfig as TrainConfig
-    from clr_train.learner import Learner as Learner
-    from clr_train.probe.features import Features as Features
-    from clr_train.probe.features import collect as collect
-    from clr_train.probe.handcrafted import handcrafted_features as handcrafted_features
-    from clr_train.probe.probes import linear_probe as linear_probe
-    from clr_train.probe.probes import nearest_neighbours as nearest_neighbours
-    from clr_train.stream.config import StreamConfig as StreamConfig
-    from clr_train.stream.stream import ParticleStream as ParticleStream
-    from clr_train.stream.stream import open_stream as open_stream
-    from clr_train.train import TrainResult as TrainResult
-    from clr_train.train import pretrain as pretrain
-    from clr_train.training.checkpoint import load_checkpoint as load_checkpoint
-    from clr_train.training.pretrained import load_learner as load_learner
-
-_HOMES = {
-    "Features": "probe.features",
-    "Learner": "learner",
-    "ParticleStream": "stream.stream",
-    "StreamConfig": "stream.config",
-    "TrainConfig": "config",
-    "TrainResult": "train",
-    "collect": "probe.features",
-    "handcrafted_features": "probe.handcrafted",
-    "linear_probe": "probe.probes",
-    "load_checkpoint": "training.checkpoint",
-    "load_learner": "training.pretrained",
-    "nearest_neighbours": "probe.probes",
-    "open_stream": "stream.stream",
-    "pretrain": "train",
-}
-__all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    # Modules are imported on first use: --help and options need no torch.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+# The stub beside this file lists the public names; each is imported at its first use.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

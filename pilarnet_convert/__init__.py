@@ -26,31 +26,8 @@ In a notebook::
     arrays = shards.splits["train"][0].read(["x", "y", "z", "energy", "offset", "label"])
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "convert", "open_shards", "statistics", "verify"]
-
-if TYPE_CHECKING:
-    from pilarnet_convert.conversion import convert
-    from pilarnet_convert.shards.reader import open_shards
-    from pilarnet_convert.shards.statistics import statistics
-    from pilarnet_convert.shards.verify import verify
-
-_HOMES = {
-    "convert": "conversion",
-    "open_shards": "shards.reader",
-    "statistics": "shards.statistics",
-    "verify": "shards.verify",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public function at its first use, so that importing a part costs just that part."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+# The stub beside this file lists the public names; each is imported at its first use.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
