@@ -12,11 +12,12 @@ from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.console import INTERRUPTED, Command
 from pilarnet_convert.conversion import convert
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.inputs.check import check_inputs, table_of
 from pilarnet_convert.options import make_flags
 from pilarnet_convert.shards.class_plot import plot_classes
 from pilarnet_convert.shards.reader import open_shards
 from pilarnet_convert.shards.statistics import statistics
-from pilarnet_convert.shards.tables import render
+from pilarnet_convert.shards.tables import lay_out, render
 from pilarnet_convert.shards.verify import verify
 
 __all__ = ["convert_command", "stats_command"]
@@ -37,8 +38,18 @@ class _ConvertCommand(Command):
         return super().parse_args(ctx, spread)
 
 
-def _convert(inputs: tuple[str, ...], out: Path, **options: Any) -> None:
+def _convert(
+    inputs: tuple[str, ...],
+    out: Path | None,
+    check: bool,
+    **options: Any,
+) -> None:
     ctx = click.get_current_context()
+    if check:
+        _check(inputs, options)
+        return
+    if out is None:
+        raise click.UsageError("Missing option '--out'.")
     # SIGTERM is a batch system's warning; what is finished is kept, as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -56,15 +67,28 @@ def _convert(inputs: tuple[str, ...], out: Path, **options: Any) -> None:
         ctx.exit(3)
 
 
+def _check(inputs: tuple[str, ...], options: dict[str, Any]) -> None:
+    """Print what is right and wrong with each input."""
+    del options["resume"], options["overwrite"]
+    checked = check_inputs(inputs, ConvertConfig(**options), show_progress=True)
+    click.echo(lay_out(table_of(checked)))
+    faults = [one.fault for one in checked if one.fault]
+    for fault in faults:
+        click.echo(f"\n{fault}")
+    if faults:
+        raise PilarnetError(f"{len(faults)} of {len(checked)} inputs cannot be converted")
+
+
 convert_command = _ConvertCommand(
     "pilarnet-convert",
     callback=_convert,
-    help="Convert PILArNet's LArCV2 files into shards of labelled single particles.",
+    help="Convert LArCV2, LArCV3 and PILArNet-M files into shards of labelled single particles.",
     epilog="""\b
 Examples:
   pilarnet-convert --input dlprod_512px_*.root --out shards/
   pilarnet-convert --input /data/pilarnet --out shards/ --workers 16
   pilarnet-convert --input /data/pilarnet --out shards/ --workers 16 --resume
+  pilarnet-convert --input /data/pilarnet --check
 """,
     params=[
         click.Option(
@@ -72,15 +96,19 @@ Examples:
             metavar="PATH [PATH ...]",
             multiple=True,
             required=True,
-            help="LArCV2 files, folders of them, or globs; may be repeated. Of the archive's three "
-            "files of a source (dlprod_*, cluster/dlprod_cluster_*, particle/dlprod_particle_*) "
-            "any will do.",
+            help="LArCV2, LArCV3 and PILArNet-M files, folders of them, or globs; may be repeated. "
+            "Of the archive's three files of a source (dlprod_*, cluster/dlprod_cluster_*, "
+            "particle/dlprod_particle_*) any will do.",
         ),
         click.Option(
             ["--out"],
             type=click.Path(path_type=Path),
-            required=True,
             help="The folder to write shards to.",
+        ),
+        click.Option(
+            ["--check"],
+            is_flag=True,
+            help="Look into every input, print what is right and wrong with it, convert nothing.",
         ),
         *make_flags(ConvertConfig),
         click.Option(["--resume"], is_flag=True, help="Go on with an unfinished conversion."),

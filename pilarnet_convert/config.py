@@ -9,7 +9,8 @@ from typing import Any
 
 from pilarnet_convert.options import OptionError, check_options, documented, option
 from pilarnet_convert.particles import Selection
-from pilarnet_convert.readers import READERS
+from pilarnet_convert.readers import ENERGY_UNITS, READERS, Reading
+from pilarnet_convert.readers.products import parse_products
 from pilarnet_convert.shards.format import SPLITS
 
 __all__ = ["ConvertConfig"]
@@ -36,17 +37,27 @@ class ConvertConfig:
         fixed=True,
     )
     max_events: int | None = option(None, "Take only the first of all events.", least=1, fixed=True)
-    unknown_pdg: str = option(
-        "error",
-        "What a PDG code that names no particle is: an error, or another species.",
-        choices=("error", "other"),
-        fixed=True,
-    )
     reader: str = option(
-        "native",
-        "native needs no ROOT; dlp reads through dlp_opendata_api, ROOT and LArCV2.",
+        "auto",
+        "auto tells the kind of each file from its content; dlp reads LArCV2 through "
+        "dlp_opendata_api and ROOT.",
         choices=READERS,
     )
+    products: str | None = option(
+        None,
+        "What to read of LArCV files; unless given, those called mcst, else pcluster, else the "
+        "only pair.",
+        metavar="cluster3d_NAME,particle_NAME",
+        fixed=True,
+    )
+    energy_unit: str = option(
+        "auto",
+        "The unit of the particles' energies in LArCV files; auto tells it from their masses and "
+        "momenta.",
+        choices=ENERGY_UNITS,
+        fixed=True,
+    )
+    allow_duplicates: bool = option(False, "Take the same content twice where it is named twice.")
     workers: int | None = option(
         None,
         "Processes; all cores unless given. The shards are the same for any number.",
@@ -59,6 +70,7 @@ class ConvertConfig:
     def __post_init__(self) -> None:
         check_options(self)
         self.selection  # noqa: B018 - checks the fractions
+        self.reading  # noqa: B018 - checks the products
 
     @cached_property
     def selection(self) -> Selection:
@@ -68,6 +80,26 @@ class ConvertConfig:
             primaries_only=self.primaries_only,
             splits=_parse_splits(self.splits),
         )
+
+    @cached_property
+    def reading(self) -> Reading:
+        """How the files are read."""
+        products = None if self.products is None else parse_products(self.products)
+        if self.products is not None and products is None:
+            raise OptionError(
+                "not a pair of products",
+                field="--products",
+                expected="cluster3d_NAME,particle_NAME",
+                found=self.products,
+            )
+        if products is not None and self.reader == "dlp":
+            raise OptionError(
+                "dlp reads cluster3d_mcst and particle_mcst alone",
+                field="--products",
+                found=self.products,
+                advice="leave --reader out",
+            )
+        return Reading(reader=self.reader, products=products, energy_unit=self.energy_unit)
 
     def deciding(self) -> dict[str, Any]:
         """Give the options that decide on the contents of the shards, as JSON values."""

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pilarnet_convert.config import ConvertConfig
-from pilarnet_convert.console import progress_bar
-from pilarnet_convert.errors import InputError
+from pilarnet_convert.console import print_line, progress_bar
 from pilarnet_convert.executors import Workers, running_on
 from pilarnet_convert.files import OutputFolder
+from pilarnet_convert.inputs.look import look_into, readable
 from pilarnet_convert.manifest import describe, require_same
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.plan import Task, plan_tasks
-from pilarnet_convert.readers import index_source
 from pilarnet_convert.readers.events import Source
-from pilarnet_convert.readers.sources import SourceFiles, find_sources
+from pilarnet_convert.readers.sources import find_sources
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import Shard, Shards, open_shards
 from pilarnet_convert.shards.writer import root_attributes
@@ -27,9 +25,6 @@ from pilarnet_convert.tally import Tally
 from pilarnet_convert.task import BadSourceError, TaskRecord, TaskRequest, run_task
 
 __all__ = ["convert"]
-
-#: So many sources are looked into here; more are worth handing out.
-_FEW_SOURCES: Final = 8
 
 
 def convert(
@@ -42,12 +37,12 @@ def convert(
     show_progress: bool = False,
     **options: Any,
 ) -> Shards:
-    """Convert LArCV2 files into shards of labelled particles, and open these.
+    """Convert files of the field into shards of labelled particles, and open these.
 
     Parameters
     ----------
     inputs : path or sequence of paths
-        LArCV2 files, folders of them, or globs.
+        LArCV2, LArCV3 and PILArNet-M files, folders of them, or globs.
     out : path
         The folder to write.
     executor : Executor, optional
@@ -77,9 +72,13 @@ def convert(
         raise OptionError("--resume and --overwrite exclude each other", advice="choose one")
     folder = OutputFolder(Path(out))
     folder.check(resume=resume, overwrite=overwrite)
-    files = find_sources([inputs] if isinstance(inputs, str | Path) else inputs)
+    files = find_sources(
+        [inputs] if isinstance(inputs, str | Path) else inputs,
+        note=print_line if show_progress else lambda _: None,
+    )
     with running_on(executor, workers=config.workers) as workers:
-        sources, unreadable = _index_sources(files, config, workers, show_progress=show_progress)
+        looked = look_into(files, config, workers, show_progress=show_progress)
+        sources, unreadable = readable(looked, config)
         manifest = describe(sources, config)
         if resume and (finished := folder.root()) is not None:
             require_same(folder.path, finished, manifest)
@@ -100,32 +99,6 @@ def convert(
     return open_shards(folder.path)
 
 
-def _index_sources(
-    files: Sequence[SourceFiles], config: ConvertConfig, workers: Workers, *, show_progress: bool
-) -> tuple[list[Source], list[dict[str, str]]]:
-    """Give the sources that can be read, and the name and error of those that are skipped."""
-    distinct = list(dict.fromkeys(files))
-    found: dict[SourceFiles, Source | InputError] = {}
-    if len(distinct) <= _FEW_SOURCES:  # the workers start meanwhile
-        workers = Workers.in_this_process()
-    calls = workers.completed(partial(index_source, reader=config.reader), distinct)
-    with progress_bar(
-        calls, total=len(distinct), unit="file", description="indexing", show=show_progress
-    ) as bar:
-        for source, future in bar:
-            try:
-                found[source] = future.result()
-            except InputError as error:
-                found[source] = error
-    faults = {s: fault for s in distinct if isinstance(fault := found[s], InputError)}
-    if faults and not config.skip_bad_files:
-        raise next(iter(faults.values()))
-    good = [indexed for s in files if not isinstance(indexed := found[s], InputError)]
-    if not good:
-        raise InputError("no input can be converted", found="; ".join(map(str, faults.values())))
-    return good, [{"name": s.name, "error": str(fault)} for s, fault in faults.items()]
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Work:
     """What is converted, where to, and how."""
@@ -142,7 +115,6 @@ class _Work:
             task=task.without(bad),
             sources={index: self.sources[index] for index in indices - bad.keys()},
             selection=self.config.selection,
-            unknown_pdg=self.config.unknown_pdg,
             left_out={index: bad[index] for index in sorted(indices & bad.keys())},
         )
 

@@ -7,6 +7,7 @@ of the attributes of the finished set.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ def describe(sources: Sequence[Source], config: ConvertConfig) -> dict[str, Any]
         "sources": [
             {
                 "name": source.name,
+                "reader": source.reader,
+                "schema": source.schema,
+                "units": asdict(source.units),
                 "size": sum(size for _, size, _ in source.files),
                 "entries": source.num_entries,
                 "uuid": source.identity,

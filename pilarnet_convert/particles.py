@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.ragged import gather_rows, offsets_of
 from pilarnet_convert.readers.events import Events
+from pilarnet_convert.readers.units import below_mass
 from pilarnet_convert.shards.format import REJECTIONS, SPLITS
 from pilarnet_convert.species import CLASSES, OTHER, label_of_pdg
 from pilarnet_convert.tally import Tally
@@ -140,7 +141,7 @@ def split_up(
             "cluster": cluster[kept].astype(np.int32),
         }
         particles[name] = ParticleArrays(arrays=arrays, process_names=events.process_names)
-    return particles, _tally(events, reason, split, label, particle)
+    return particles, _tally(events, reason, split, label, particle, source)
 
 
 _OF_PARTICLE: Final = (
@@ -186,7 +187,8 @@ def _reasons(
     selection: Selection,
 ) -> NDArray[np.int64]:
     """Give each cluster the index of the first reason against it, or -1."""
-    secondary = events.track_id != events.parent_track_id
+    primary = events.primary
+    secondary = events.track_id != events.parent_track_id if primary is None else ~primary
     against = {
         "no_particle": particle < 0,
         "other_species": label == OTHER,
@@ -204,6 +206,7 @@ def _tally(
     split: NDArray[np.uint8],
     label: NDArray[np.int8],
     particle: NDArray[np.int64],
+    source: int,
 ) -> Tally:
     written = np.zeros((len(SPLITS), len(CLASSES)), np.int64)
     kept = reason == _KEPT
@@ -211,7 +214,10 @@ def _tally(
     rejected = np.bincount(reason[~kept], minlength=len(_REASONS))
     other = events.pdg[particle[reason == _REASONS.index("other_species")]]
     codes, counts = np.unique(other, return_counts=True)
-    cubes = np.unique(np.hstack([events.grid, events.voxel_size]), axis=0)
+    wrong = np.flatnonzero(below_mass(events.pdg, events.energy_init))
+    entries = events.first_entry + np.searchsorted(events.particle_offset, wrong, "right") - 1
+    # Some files have other rounding errors in each event.
+    cubes = np.unique(np.hstack([events.grid, events.voxel_size.round(9)]), axis=0)
     return Tally(
         events=events.num_events,
         seen=events.num_clusters,
@@ -223,6 +229,8 @@ def _tally(
         ),
         rejected=Counter({_REASONS[r]: int(n) for r, n in enumerate(rejected) if n}),
         other_pdg=Counter(dict(zip(codes.tolist(), counts.tolist(), strict=True))),
+        below_mass=len(wrong),
+        first_below_mass=(source, int(entries[0])) if len(wrong) else None,
         cubes={tuple(cube) for cube in cubes.tolist()},
     )
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["gather_rows", "offsets_of"]
+__all__ = ["Ragged", "gather_rows", "offsets_of"]
+
+
+class Ragged(NamedTuple):
+    """Rows of any length: how many values each has (int64 [n]), then all of them."""
+
+    counts: NDArray[np.int64]
+    values: NDArray[Any]
 
 
 def offsets_of(counts: NDArray[np.integer]) -> NDArray[np.int64]:

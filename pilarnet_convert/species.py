@@ -12,11 +12,12 @@ __all__ = [
     "CLASSES",
     "CLASS_NAMES",
     "COLOURS",
+    "MASSES_MEV",
     "OTHER",
     "PUBLISHED_COUNTS",
     "ParticleClass",
-    "is_pdg_code",
     "label_of_pdg",
+    "name_of_pdg",
 ]
 
 
@@ -37,6 +38,14 @@ CLASSES: Final = (
     ParticleClass(label=4, name="pion", pdg_codes=(211, -211)),
 )
 CLASS_NAMES: Final = tuple(c.name for c in CLASSES)
+#: Masses, MeV: Particle Data Group, Review of Particle Physics (2024).
+MASSES_MEV: Final = {
+    code: mass
+    for species, mass in zip(
+        CLASSES, (0.51099895, 938.27209, 0.0, 105.65838, 139.57039), strict=True
+    )
+    for code in species.pdg_codes
+}
 #: Label of a particle outside the five classes; never written to a shard.
 OTHER: Final = -1
 
@@ -73,23 +82,11 @@ def label_of_pdg(pdg: NDArray[np.integer]) -> NDArray[np.int8]:
     return np.where(_PDG_SORTED[position] == pdg, _LABEL_SORTED[position], np.int8(OTHER))
 
 
-def is_pdg_code(pdg: int) -> bool:
-    """Tell whether an integer is a well-formed Monte Carlo particle number.
+def name_of_pdg(pdg: int) -> str:
+    """Name a PDG code as scikit-hep's ``particle`` does, such as ``K+``; empty if it cannot."""
+    from particle import InvalidParticle, Particle, ParticleNotFound  # takes long to import
 
-    The rules are those of the numbering scheme of the Particle Data Group (Review of Particle
-    Physics, "Monte Carlo particle numbering scheme"): elementary particles, nuclei
-    ``10LZZZAAAI``, and hadrons ``n nr nL nq1 nq2 nq3 nJ`` built of quark digits.
-    """
-    code = abs(int(pdg))
-    if code >= 1_000_000_000:
-        protons, nucleons = code // 10_000 % 1000, code // 10 % 1000
-        return code < 1_100_000_000 and protons <= nucleons and nucleons > 0
-    if code <= 100:
-        return code in _ELEMENTARY
-    if code in (130, 310):  # K0_L and K0_S end in the digit 0 by convention
-        return True
-    spin, q3, q2, q1 = (code // 10**i % 10 for i in range(4))
-    return code < 10_000_000 and spin > 0 and 1 <= q3 <= 6 and 1 <= q2 <= 6 and q1 <= 6
-
-
-_ELEMENTARY: Final = frozenset([*range(1, 9), *range(11, 19), *range(21, 26), *range(32, 38)])
+    try:
+        return str(Particle.from_pdgid(pdg).name)
+    except (ParticleNotFound, InvalidParticle):
+        return ""

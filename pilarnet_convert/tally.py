@@ -27,6 +27,12 @@ class Tally:
         Clusters not kept; the reasons are those of `REJECTIONS`.
     other_pdg : Counter of PDG code
         The species behind ``other_species``.
+    repeated_voxels : int
+        Rows of voxels that went into another row of the same voxel and particle.
+    below_mass : int
+        Particles whose total energy is below their mass, which cannot be right.
+    first_below_mass : (source, entry) or None
+        The first event with such a particle.
     cubes : set of (nx, ny, nz, dx, dy, dz)
         Voxels a side and their edges in cm, as found.
     """
@@ -36,6 +42,9 @@ class Tally:
     written: Counter[tuple[str, str]] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     other_pdg: Counter[int] = field(default_factory=Counter)
+    repeated_voxels: int = 0
+    below_mass: int = 0
+    first_below_mass: tuple[int, int] | None = None
     cubes: set[tuple[float, ...]] = field(default_factory=set)
 
     def add(self, other: Tally) -> None:
@@ -45,6 +54,10 @@ class Tally:
         self.written += other.written
         self.rejected += other.rejected
         self.other_pdg += other.other_pdg
+        self.repeated_voxels += other.repeated_voxels
+        self.below_mass += other.below_mass
+        firsts = (self.first_below_mass, other.first_below_mass)
+        self.first_below_mass = min(filter(None, firsts), default=None)
         self.cubes |= other.cubes
 
     def to_json(self) -> dict[str, Any]:
@@ -57,18 +70,24 @@ class Tally:
             },
             "clusters_rejected": {reason: self.rejected[reason] for reason in REJECTIONS},
             "other_species": {str(pdg): n for pdg, n in sorted(self.other_pdg.items())},
+            "repeated_voxels": self.repeated_voxels,
+            "below_mass": self.below_mass,
+            "first_below_mass": self.first_below_mass and list(self.first_below_mass),
             "cubes": [list(cube) for cube in sorted(self.cubes)],
         }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Tally:
         """Read a tally back from its document."""
-        written = document["particles_written"]
+        written, first = document["particles_written"], document["first_below_mass"]
         return cls(
             events=document["events"],
             seen=document["clusters_seen"],
             written=Counter({(s, c): n for s, row in written.items() for c, n in row.items()}),
             rejected=Counter(document["clusters_rejected"]),
             other_pdg=Counter({int(pdg): n for pdg, n in document["other_species"].items()}),
+            repeated_voxels=document["repeated_voxels"],
+            below_mass=document["below_mass"],
+            first_below_mass=None if first is None else (first[0], first[1]),
             cubes={tuple(cube) for cube in document["cubes"]},
         )

@@ -16,6 +16,8 @@ from pilarnet_convert.files import OutputFolder
 from pilarnet_convert.particles import ParticleArrays, Selection, concatenate_particles, split_up
 from pilarnet_convert.plan import Task
 from pilarnet_convert.readers.events import Source, check_events
+from pilarnet_convert.readers.repeats import merge_repeats
+from pilarnet_convert.readers.units import in_mev
 from pilarnet_convert.shards.format import SPLITS, ShardEntry, shard_name
 from pilarnet_convert.shards.writer import write_shard
 from pilarnet_convert.tally import Tally
@@ -43,7 +45,6 @@ class TaskRequest:
     task: Task
     sources: Mapping[int, Source]
     selection: Selection
-    unknown_pdg: str
     left_out: Mapping[int, str]
 
 
@@ -125,9 +126,10 @@ def _particles(request: TaskRequest) -> tuple[list[dict[str, ParticleArrays]], T
         try:
             with source.open() as reader:
                 events = reader.read(events_of.start, events_of.stop)
-            check_events(events, unknown_pdg=request.unknown_pdg)
+            check_events(events)
         except InputError as error:
             raise BadSourceError(events_of.source, error) from error
+        events, num_merged = merge_repeats(in_mev(events, source.units))
         particles, tally = split_up(
             events,
             identity=source.identity,
@@ -135,5 +137,6 @@ def _particles(request: TaskRequest) -> tuple[list[dict[str, ParticleArrays]], T
             selection=request.selection,
         )
         parts.append(particles)
+        tally.repeated_voxels = num_merged
         total.add(tally)
     return parts, total

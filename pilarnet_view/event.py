@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from pilarnet_convert.errors import InputError
+from pilarnet_convert.readers import Reading, index_source
 from pilarnet_convert.readers.events import Events, check_events
-from pilarnet_convert.readers.larcv2 import Larcv2Reader, index_larcv2
 from pilarnet_convert.readers.sources import find_sources
+from pilarnet_convert.readers.units import in_mev
 from pilarnet_convert.species import label_of_pdg
 from pilarnet_view.colours import NO_PARTICLE, species_name
 from pilarnet_view.scene import Panel, ParticleCloud, Pick, Scene
@@ -21,7 +22,7 @@ __all__ = ["event_scene"]
 def event_scene(file: str | Path, *, entry: int = 0) -> Scene:
     """Read an event, given by its index in the file from 0, with all its particles.
 
-    `file` is a LArCV2 file of PILArNet, or one of the archive's three files of a source.
+    `file` is a LArCV2, LArCV3 or PILArNet-M file, or one of the archive's three files of a source.
 
     Raises
     ------
@@ -29,8 +30,7 @@ def event_scene(file: str | Path, *, entry: int = 0) -> Scene:
         If the file cannot be read, there is no such entry, or the event left no voxels.
     """
     path = Path(file)
-    source = find_sources([path])[0]
-    index = index_larcv2(source.name, source.files)
+    index = index_source(find_sources([path])[0], reading=Reading())[0]
     if not 0 <= entry < index.num_entries:
         raise InputError(
             "no such entry",
@@ -39,9 +39,9 @@ def event_scene(file: str | Path, *, entry: int = 0) -> Scene:
             expected=f"0 to {index.num_entries - 1}",
             found=entry,
         )
-    with Larcv2Reader(index) as reader:
-        columns = reader.read(entry, entry + 1)
-    check_events(columns, unknown_pdg="other")
+    with index.open() as reader:
+        columns = in_mev(reader.read(entry, entry + 1), index.units)
+    check_events(columns)
     clouds = _clouds(columns)
     if not clouds:
         raise InputError("the event left no voxels", file=path, entry=entry)

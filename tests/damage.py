@@ -6,6 +6,7 @@ stay readable: only what the name of the function says is wrong with them.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,6 +42,18 @@ def empty(target: Path) -> Path:
 def not_root(target: Path) -> Path:
     """Write something that is no ROOT file: a page that a failed download leaves."""
     target.write_bytes(b"<!DOCTYPE html><title>503 Service Unavailable</title>\n" * 50)
+    return target
+
+
+def with_own_uuid(target: Path) -> Path:
+    """Change the UUID of a damaged copy, so that it is not taken for the file that it is of."""
+    data = target.read_bytes()
+    begin, *_, name_size = struct.unpack_from(">6i", data, 8)
+    # Behind version, dates, sizes and three positions of the directory: version, then the UUID.
+    at = begin + name_size + 2 + 4 * 2 + 4 * 2 + 4 * 3 + 2
+    own = hashlib.blake2b(str(target).encode(), digest_size=16).digest()
+    if len(data) > at + 16:
+        target.write_bytes(data.replace(data[at : at + 16], own))
     return target
 
 

@@ -1,36 +1,111 @@
 """From files of the field to events.
 
-============ ===================================================================
+============ =====================================================================
 sources      which files make up a source: folders, globs, the archive's layout
+local_files  the files of a folder; what identifies the content of a file
+kinds        what kind of file a file is, told from its content
+products     which products of a LArCV file are read
 events       what every reader delivers, and what must hold of it
 larcv2       LArCV2 files, read natively
-products     which file of a LArCV2 source holds which product (tree)
 root_file    ROOT metadata through uproot: where the baskets of a tree lie
 baskets      fetching and decompressing baskets
 decode       from the bytes of baskets to arrays
-dlp          the same events through dlp_opendata_api (dlp_files, dlp_packages)
-============ ===================================================================
+hdf5         LArCV3 files; HDF5 through h5py
+pilarnet_m   PILArNet-M, HDF5 and parquet
+dlp          LArCV2 files through dlp_opendata_api
+units        MeV or GeV; larcv_numbers, the numbers by which LArCV says "not known"
+repeats      voxels that a file lists several times in one particle
+============ =====================================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
 
-from pilarnet_convert.readers.dlp import index_dlp
 from pilarnet_convert.readers.events import Source
-from pilarnet_convert.readers.larcv2 import index_larcv2
+from pilarnet_convert.readers.kinds import reader_of
+from pilarnet_convert.readers.products import MissingProductError, Products
 from pilarnet_convert.readers.sources import SourceFiles
+from pilarnet_convert.readers.units import MEV, Units, has_massive, momentum_unit, units_of
 
-__all__ = ["READERS", "index_source"]
+__all__ = ["ENERGY_UNITS", "HEAD_EVENTS", "READERS", "Reading", "index_source"]
 
-_INDEXERS: Mapping[str, Callable[..., Source]] = {"native": index_larcv2, "dlp": index_dlp}
 #: What ``--reader`` may be.
-READERS = tuple(_INDEXERS)
+READERS: Final = ("auto", "larcv2", "larcv3", "pilarnet-m", "dlp")
+#: What ``--energy-unit`` may be.
+ENERGY_UNITS: Final = ("auto", "MeV", "GeV")
+#: Events that are looked at for the unit of the energies, unless they leave a doubt.
+HEAD_EVENTS: Final = 100
 
 
-def index_source(files: SourceFiles, *, reader: str) -> Source:
-    """Look into the files of a source with one of `READERS`, before its events are read.
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How files are read: the options that all readers share.
+
+    Attributes
+    ----------
+    reader : str
+        One of `READERS`; ``auto`` goes by the content of each file.
+    products : Products, optional
+        What to read of LArCV files, see `choose_products`.
+    energy_unit : {"auto", "MeV", "GeV"}
+        The unit of the energies in the files.
+    """
+
+    reader: str = "auto"
+    products: Products | None = None
+    energy_unit: str = "auto"
+
+
+def index_source(files: SourceFiles, *, reading: Reading) -> tuple[Source, ...]:
+    """Look into the files of a source, before its events are read.
+
+    It is one source, or where several of the named files each hold both products, one for each of
+    these.
 
     A source that cannot be read, or holds no events, is an `InputError`.
     """
-    return _INDEXERS[reader](files.name, files.files)
+    reader = reader_of(files.files[0]) if reading.reader == "auto" else reading.reader
+    complete = []
+    if files.num_named > 1:
+        for path in files.files[: files.num_named]:
+            with suppress(MissingProductError):
+                complete.append(_index(reader, path.name, [path], reading.products))
+    found = complete or [_index(reader, files.name, files.files, reading.products)]
+    return tuple(replace(source, units=_units(source, reading.energy_unit)) for source in found)
+
+
+def _index(reader: str, name: str, files: Sequence[Path], products: Products | None) -> Source:
+    """Let a reader look into files; its libraries are imported where it is used."""
+    if reader == "larcv2":
+        from pilarnet_convert.readers.larcv2_source import index_larcv2
+
+        return index_larcv2(name, files, products=products)
+    if reader == "larcv3":
+        from pilarnet_convert.readers.hdf5.larcv3 import index_larcv3
+
+        return index_larcv3(name, files[0], products=products)
+    if reader == "pilarnet-m":
+        from pilarnet_convert.readers.pilarnet_m.source import index_pilarnet_m
+
+        return index_pilarnet_m(name, files[0])
+    from pilarnet_convert.readers.dlp.reader import index_dlp
+
+    return index_dlp(name, files)
+
+
+def _units(source: Source, energy_unit: str) -> Units:
+    """Tell the units of a source, from its first particles if these leave no doubt."""
+    if source.units_are_known or energy_unit == "MeV":
+        return MEV
+    head = source.truth(0, min(HEAD_EVENTS, source.num_entries))
+    if energy_unit == "auto" and has_massive(head) and units_of(head) == MEV:
+        return MEV
+    every = source.truth(0, source.num_entries)
+    if energy_unit == "GeV":
+        return Units(energy="GeV", momentum=momentum_unit(every))
+    return units_of(every) or MEV

@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import InputError
-from pilarnet_convert.species import is_pdg_code
+from pilarnet_convert.readers.larcv_numbers import no_finite_energy
+from pilarnet_convert.readers.units import MEV, Truth, Units
 
 __all__ = ["Events", "Reader", "Source", "check_events"]
 
@@ -24,6 +25,8 @@ class Events:
     ----------
     file : str
         The file of the clusters, for messages.
+    products : tuple of (str, str)
+        What holds the clusters and what the particles, for messages.
     first_entry : int
         The entry of the first event.
     run, subrun, event : int64 arrays [E]
@@ -56,9 +59,13 @@ class Events:
         An index into `process_names`.
     process_names : tuple of str
         Geant4 creation processes; an empty name where the file does not say.
+    primary : bool array [P], optional
+        Whether each is a primary particle; where it is None, those are that name themselves as
+        their parent track, as dlp_opendata_api defines them.
     """
 
     file: str
+    products: tuple[str, str]
     first_entry: int
     run: NDArray[np.int64]
     subrun: NDArray[np.int64]
@@ -81,6 +88,7 @@ class Events:
     end: NDArray[np.float32]
     process: NDArray[np.uint8]
     process_names: tuple[str, ...]
+    primary: NDArray[np.bool_] | None = None
 
     @property
     def num_events(self) -> int:
@@ -102,14 +110,31 @@ class Source(ABC):
     name : str
         The name of the source, the same whichever of its files was named.
     files : tuple of (name, size in bytes, UUID)
-        The files that hold its two products, that of the clusters first.
+        The files that hold its two products, that of the clusters first. What has no UUID is
+        known by its size and a hash of its first bytes.
     num_entries : int
         Its events.
+    path : str
+        The file of the clusters.
+    reader : str
+        The name of its reader, as ``--reader`` takes it.
+    schema : str
+        What the reader reads: the products and the revision of the schema.
+    units : Units
+        The units of its energies and momenta.
+    units_are_known : bool
+        True if the schema itself says them.
     """
+
+    units_are_known: ClassVar[bool] = False
 
     name: str
     files: tuple[tuple[str, int, str], ...]
     num_entries: int
+    path: str
+    reader: str
+    schema: str
+    units: Units = MEV
 
     @property
     def identity(self) -> str:
@@ -130,6 +155,24 @@ class Source(ABC):
     def open(self) -> Reader:
         """Open its files."""
 
+    def truth(self, start: int, stop: int) -> Truth:
+        """Read what tells the units of the particles of events ``start`` to ``stop``."""
+        with self.open() as reader:
+            events = reader.read(start, stop)
+        return Truth(events.pdg, events.energy_init, events.momentum)
+
+    def numbers(self) -> NDArray[np.int64]:
+        """Read run, subrun and number of all events, int64 [num_entries, 3].
+
+        Raises
+        ------
+        InputError
+            If the products hold different events.
+        """
+        with self.open() as reader:
+            events = reader.read(0, self.num_entries)
+        return np.stack([events.run, events.subrun, events.event], axis=1)
+
 
 class Reader(AbstractContextManager["Reader"], Protocol):
     """Reads ranges of the events of a source; leaving its context closes the files."""
@@ -138,15 +181,13 @@ class Reader(AbstractContextManager["Reader"], Protocol):
         """Read the events ``start`` to ``stop``, end excluded; `InputError` on damage."""
 
 
-def check_events(events: Events, *, unknown_pdg: str = "error") -> None:
+def check_events(events: Events) -> None:
     """Check that clusters, particles and voxels of the events make sense together.
 
     Parameters
     ----------
     events : Events
         What a reader delivered.
-    unknown_pdg : {"error", "other"}
-        Whether a PDG code that names no particle is an error.
 
     Raises
     ------
@@ -156,8 +197,6 @@ def check_events(events: Events, *, unknown_pdg: str = "error") -> None:
     _check_counts(events)
     _check_voxels(events)
     _check_particle_energies(events)
-    if unknown_pdg == "error":
-        _check_pdg(events)
 
 
 def _check_counts(events: Events) -> None:
@@ -171,7 +210,7 @@ def _check_counts(events: Events) -> None:
             events,
             at,
             "clusters and particles do not match",
-            field="cluster3d_mcst, particle_mcst",
+            field=", ".join(events.products),
             expected=f"{particles[at]} clusters, or one more",
             found=f"{clusters[at]}",
             advice="take both products from the same production",
@@ -186,7 +225,7 @@ def _check_voxels(events: Events) -> None:
             events,
             _event_of_voxel(events, voxel),
             "a voxel has no finite energy",
-            field="cluster3d_mcst",
+            field=events.products[0],
             expected="a number of MeV",
             found=f"{events.energy[voxel]} in voxel {events.voxel_id[voxel]}",
             advice="fetch the file again, or leave it out with --skip-bad-files",
@@ -205,7 +244,7 @@ def _check_voxels(events: Events) -> None:
             events,
             at,
             "a voxel lies outside its cube",
-            field="cluster3d_mcst",
+            field=events.products[0],
             expected=f"an id below {nx} x {ny} x {nz} = {num_cells[at]}",
             found=f"{events.voxel_id[voxel]}",
             advice="fetch the file again, or leave it out with --skip-bad-files",
@@ -219,48 +258,24 @@ def _check_voxels(events: Events) -> None:
             field="_meta",
             expected=f"at most {np.iinfo(np.uint16).max} voxels a side",
             found=f"{largest}",
-            advice="name PILArNet files",
+            advice="leave the file out",
         )
 
 
 def _check_particle_energies(events: Events) -> None:
     for name in ("energy_init", "energy_deposit"):
         values = getattr(events, name)
-        wrong = np.flatnonzero(~np.isfinite(values))
-        if not len(wrong) or np.isnan(values).all():  # all NaN: the file does not say
+        wrong = np.flatnonzero(np.isinf(values))  # NaN: the file does not say
+        if not len(wrong):
             continue
-        particle = int(wrong[0])
-        at = _event_of_particle(events, particle)
-        raise _fault(
-            events,
-            at,
-            "a particle has no finite energy",
-            field=f"particle_mcst, {name}",
-            expected="a number of MeV",
-            found=f"{values[particle]} at index {particle - events.particle_offset[at]}",
-            advice="fetch the file again, or leave it out with --skip-bad-files",
+        event = _owner(events.particle_offset, int(wrong[0]))
+        raise no_finite_energy(
+            values[wrong[0]],
+            int(wrong[0] - events.particle_offset[event]),
+            file=events.file,
+            entry=events.first_entry + event,
+            field=f"{events.products[1]}, {name}",
         )
-
-
-def _check_pdg(events: Events) -> None:
-    codes, first = np.unique(events.pdg, return_index=True)
-    unknown = [at for code, at in zip(codes, first, strict=True) if not is_pdg_code(code)]
-    if unknown:
-        particle = int(min(unknown))
-        at = _event_of_particle(events, particle)
-        raise _fault(
-            events,
-            at,
-            "a particle has a PDG code that names no particle",
-            field="particle_mcst",
-            expected="a code of the PDG numbering scheme",
-            found=f"{events.pdg[particle]} at index {particle - events.particle_offset[at]}",
-            advice="count such particles as other species with --unknown-pdg other",
-        )
-
-
-def _event_of_particle(events: Events, particle: int) -> int:
-    return _owner(events.particle_offset, particle)
 
 
 def _event_of_voxel(events: Events, voxel: int) -> int:

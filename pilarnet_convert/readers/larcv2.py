@@ -1,15 +1,9 @@
-"""LArCV2 files without ROOT: from baskets to events.
-
-Two products are read: ``cluster3d_mcst``, the voxels of every particle, and ``particle_mcst``,
-the particles. They may stand in one file or in two.
-"""
+"""LArCV2 files without ROOT: from baskets to events."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,112 +11,24 @@ from numpy.typing import NDArray
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.baskets import BasketReader
-from pilarnet_convert.readers.events import Events, Source
-from pilarnet_convert.readers.products import common_length, find_products
-from pilarnet_convert.readers.root_file import Layout, TreeIndex, index_trees
+from pilarnet_convert.readers.events import Events
+from pilarnet_convert.readers.larcv2_source import (
+    GRID,
+    IDS,
+    ORIGIN,
+    PDG,
+    PROCESS,
+    SCALARS,
+    SIZE,
+    VECTORS,
+    VOXELS,
+    Larcv2Source,
+    index_larcv2,
+)
+from pilarnet_convert.readers.larcv_numbers import known_reals, known_tracks, refuse_nan
+from pilarnet_convert.readers.units import Truth
 
 __all__ = ["Larcv2Reader", "Larcv2Source", "index_larcv2"]
-
-CLUSTER_TREE: Final = "cluster3d_mcst_tree"
-PARTICLE_TREE: Final = "particle_mcst_tree"
-_VOXELS: Final = "_voxel_vv._voxel_v"
-_IDS: Final = ("_run", "_subrun", "_event")
-_GRID: Final = ("_meta._xnum", "_meta._ynum", "_meta._znum")
-_ORIGIN: Final = ("_meta._p1.x", "_meta._p1.y", "_meta._p1.z")
-_SIZE: Final = ("_meta._xlen", "_meta._ylen", "_meta._zlen")
-_PDG: Final = "_part_v._pdg"
-_PROCESS: Final = "_part_v._process"
-_SCALARS: Final = {
-    "track_id": ("_part_v._trackid", np.int64),
-    "parent_track_id": ("_part_v._parent_trackid", np.int64),
-    "energy_init": ("_part_v._energy_init", np.float32),
-    "energy_deposit": ("_part_v._energy_deposit", np.float32),
-}
-_VECTORS: Final = {
-    "momentum": ("_part_v._px", "_part_v._py", "_part_v._pz"),
-    "start": tuple(f"_part_v._first_step._{axis}" for axis in "xyz"),
-    "end": tuple(f"_part_v._last_step._{axis}" for axis in "xyz"),
-}
-_CLUSTER_BRANCHES: Final[Mapping[str, Layout]] = {
-    **dict.fromkeys((*_IDS, *_GRID, *_ORIGIN, *_SIZE), "flat"),
-    _VOXELS: "objects",
-}
-_PARTICLE_BRANCHES: Final[Mapping[str, Layout]] = {
-    **dict.fromkeys(_IDS, "flat"),
-    _PDG: "jagged",
-    _PROCESS: "objects",
-    **dict.fromkeys((branch for branch, _ in _SCALARS.values()), "jagged"),
-    **dict.fromkeys((branch for branches in _VECTORS.values() for branch in branches), "jagged"),
-}
-_PARTICLE_REQUIRED: Final = (*_IDS, _PDG)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Larcv2Source(Source):
-    """A source as the native reader knows it.
-
-    Attributes
-    ----------
-    clusters, particles : TreeIndex
-        Where the baskets of the two products lie.
-    """
-
-    clusters: TreeIndex
-    particles: TreeIndex
-
-    def open(self) -> Larcv2Reader:
-        """Open its files."""
-        return Larcv2Reader(self)
-
-    def basket_borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where baskets of voxels begin and end, see `Source`."""
-        table = self.clusters.branches[_VOXELS]
-        return table.entries, offsets_of(np.abs(table.num_bytes))
-
-
-def index_larcv2(name: str, files: Sequence[Path]) -> Larcv2Source:
-    """Locate in a source's files what will be read of the two products.
-
-    Parameters
-    ----------
-    name : str
-        The name of the source.
-    files : sequence of Path
-        Its files, the one that the user named first; the first that has a product provides it.
-
-    Raises
-    ------
-    InputError
-        If a file is unreadable, a product or one of its branches is missing, there are no
-        events, or the products differ in length.
-    """
-    wanted = {CLUSTER_TREE: _CLUSTER_BRANCHES, PARTICLE_TREE: _PARTICLE_BRANCHES}
-    found, used = find_products(
-        files, wanted, lambda file, trees: index_trees(file, {tree: wanted[tree] for tree in trees})
-    )
-    _require_branches(found[CLUSTER_TREE], tuple(_CLUSTER_BRANCHES))
-    _require_branches(found[PARTICLE_TREE], _PARTICLE_REQUIRED)
-    return Larcv2Source(
-        name=name,
-        files=used,
-        num_entries=common_length({t: found[t].num_entries for t in wanted}, file=files[0]),
-        clusters=found[CLUSTER_TREE],
-        particles=found[PARTICLE_TREE],
-    )
-
-
-def _require_branches(index: TreeIndex, required: Sequence[str]) -> None:
-    for name in required:
-        table = index.branches.get(name)
-        if table is None or (table.entries[-1] != index.num_entries):
-            raise InputError(
-                "a branch is missing" if table is None else "a branch is incomplete",
-                file=index.file,
-                field=f"{index.tree}/{name}",
-                expected=f"{index.num_entries} entries",
-                found="none" if table is None else f"{table.entries[-1]}",
-                advice="name LArCV2 files of PILArNet",
-            )
 
 
 class Larcv2Reader:
@@ -154,18 +60,17 @@ class Larcv2Reader:
         InputError
             If the bytes are damaged or the products hold different events.
         """
-        ids = [self._clusters.flat(name, start, stop) for name in _IDS]
-        self._match_events(ids, start, stop)
-        clusters, voxels, voxel_id, energy = self._clusters.voxel_sets(_VOXELS, start, stop)
-        particles, pdg = self._particles.jagged(_PDG, start, stop)
+        run, subrun, event = self.numbers(start, stop).T
+        clusters, voxels, voxel_id, energy = self._clusters.voxel_sets(VOXELS, start, stop)
+        particles, pdg = self._particles.jagged(PDG, start, stop)
         process, process_names = self._process(start, stop, len(pdg))
         meta = {
             name: _stack([self._clusters.flat(branch, start, stop) for branch in branches])
-            for name, branches in (("grid", _GRID), ("origin", _ORIGIN), ("voxel_size", _SIZE))
+            for name, branches in (("grid", GRID), ("origin", ORIGIN), ("voxel_size", SIZE))
         }
-        run, subrun, event = (values.astype(np.int64) for values in ids)
         return Events(
-            file=self.source.clusters.file,
+            file=self.source.path,
+            products=self.source.products,
             first_entry=start,
             run=run,
             subrun=subrun,
@@ -182,17 +87,36 @@ class Larcv2Reader:
             process=process,
             process_names=process_names,
             **{
-                name: self._scalar(branch, dtype, start, stop, len(pdg))
-                for name, (branch, dtype) in _SCALARS.items()
+                name: self._scalar(branch, dtype, start, particles)
+                for name, (branch, dtype) in SCALARS.items()
             },
             **{
-                name: _stack([self._scalar(b, np.float32, start, stop, len(pdg)) for b in branches])
-                for name, branches in _VECTORS.items()
+                name: _stack([self._scalar(b, np.float32, start, particles) for b in branches])
+                for name, branches in VECTORS.items()
             },
         )
 
-    def _match_events(self, ids: list[NDArray[Any]], start: int, stop: int) -> None:
-        other = [self._particles.flat(name, start, stop) for name in _IDS]
+    def truth(self, start: int, stop: int) -> Truth:
+        """Read what tells the units of the particles of events ``start`` to ``stop``."""
+        particles, pdg = self._particles.jagged(PDG, start, stop)
+        energy, *momentum = (
+            self._scalar(branch, np.float32, start, particles)
+            for branch in (SCALARS["energy_init"][0], *VECTORS["momentum"])
+        )
+        return Truth(pdg.astype(np.int32), energy, _stack(momentum))
+
+    def numbers(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Read run, subrun and number of the events ``start`` to ``stop``, int64 [E, 3].
+
+        Raises
+        ------
+        InputError
+            If the products hold different events.
+        """
+        ids, other = (
+            [product.flat(name, start, stop) for name in IDS]
+            for product in (self._clusters, self._particles)
+        )
         differ = np.any([a != b for a, b in zip(ids, other, strict=True)], axis=0)
         if differ.any():
             at = int(np.argmax(differ))
@@ -201,30 +125,41 @@ class Larcv2Reader:
                 "the products hold different events",
                 file=self.source.particles.file,
                 entry=start + at,
-                field=PARTICLE_TREE,
-                expected=f"{names} {tuple(int(a[at]) for a in ids)} as in {CLUSTER_TREE}",
+                field=self.source.particles.tree,
+                expected=f"{names} {tuple(int(a[at]) for a in ids)} as in "
+                f"{self.source.clusters.tree}",
                 found=f"{tuple(int(b[at]) for b in other)}",
                 advice="take both products from the same production",
             )
+        return _stack(ids).astype(np.int64)
 
     def _scalar(
-        self, branch: str, dtype: type[Any], start: int, stop: int, num_particles: int
+        self, branch: str, dtype: type[Any], start: int, particles: NDArray[np.int64]
     ) -> NDArray[Any]:
         """Read a field of the particles; releases of LArCV2 differ in those that they have."""
+        num_particles, real = int(particles.sum()), np.issubdtype(dtype, np.floating)
         if branch not in self.source.particles.branches:
-            absent = np.nan if np.issubdtype(dtype, np.floating) else -1
-            return np.full(num_particles, absent, dtype)
+            return np.full(num_particles, np.nan if real else -1, dtype)
+        stop = start + len(particles)
         _, values = self._particles.jagged(branch, start, stop)
         self._check_length(branch, len(values), num_particles, start, stop)
-        return values.astype(dtype)
+        if branch in (SCALARS["energy_init"][0], SCALARS["energy_deposit"][0]):
+            refuse_nan(
+                values,
+                offsets_of(particles),
+                file=self.source.particles.file,
+                first_entry=start,
+                field=f"{self.source.products.particles}, {branch}",
+            )
+        return known_reals(values) if real else known_tracks(values)
 
     def _process(
         self, start: int, stop: int, num_particles: int
     ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-        if _PROCESS not in self.source.particles.branches:
+        if PROCESS not in self.source.particles.branches:
             return np.zeros(num_particles, np.uint8), ("",)
-        codes, names = self._particles.strings(_PROCESS, start, stop)
-        self._check_length(_PROCESS, len(codes), num_particles, start, stop)
+        codes, names = self._particles.strings(PROCESS, start, stop)
+        self._check_length(PROCESS, len(codes), num_particles, start, stop)
         return codes.astype(np.uint8), names
 
     def _check_length(

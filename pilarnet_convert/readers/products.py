@@ -1,66 +1,215 @@
-"""Finding the products (trees) of a source in its files, for all readers of LArCV2 files."""
+"""Which products of a LArCV file are read, and what must hold of them, whichever the reader."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from pilarnet_convert.errors import InputError
 
-__all__ = ["common_length", "find_products"]
+__all__ = [
+    "MissingProductError",
+    "Products",
+    "choose_products",
+    "common_length",
+    "find_products",
+    "listed",
+    "no_products",
+    "parse_products",
+]
 
 _Found = TypeVar("_Found")
+#: Names that are taken before others: PILArNet's, then those of SPINE and edep2supera.
+_PREFERRED: Final[tuple[str, ...]] = ("mcst", "pcluster")
+_MOST_LISTED: Final = 12
+_LARCV1: Final = re.compile(r"(partroi|pgraph|pixel2d|voxel3d)_\w+_tree")
+_LARCV2: Final = re.compile(r"(particle|cluster[23]d|sparse[23]d|tensor[23]d|neutrino)_\w+_tree")
+_WANTED: Final = re.compile(r"(cluster3d_\w+)\s*,\s*(particle_\w+)")
+
+
+class Products(NamedTuple):
+    """The two products that are read, such as ``cluster3d_mcst`` and ``particle_mcst``."""
+
+    clusters: str
+    particles: str
+
+
+class MissingProductError(InputError):
+    """Files without the products that make up a source."""
+
+
+def listed(names: Iterable[str]) -> str:
+    """List names in one line, at most a dozen of them."""
+    every = list(names)
+    more = len(every) - _MOST_LISTED
+    return ", ".join(every[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def parse_products(text: str) -> Products | None:
+    """Read ``cluster3d_NAME,particle_NAME``; None where it is something else."""
+    match = _WANTED.fullmatch(text.strip())
+    return match and Products(*match.groups())
+
+
+def choose_products(
+    names: Iterable[str], *, wanted: Products | None, file: Path
+) -> Products | None:
+    """Choose the two products to read.
+
+    Parameters
+    ----------
+    names : iterable of str
+        The products that are there, such as ``cluster3d_mcst``.
+    wanted : Products, optional
+        What the user wants. Unless given: those called ``mcst``, else ``pcluster``, else the only
+        pair of one name.
+    file : Path
+        Where they are, for messages.
+
+    Returns
+    -------
+    Products or None
+        None where one of the two is missing.
+
+    Raises
+    ------
+    InputError
+        If there are several pairs to choose from.
+    """
+    there = set(names)
+    if wanted is not None:
+        return wanted if there.issuperset(wanted) else None
+    both = {
+        name.removeprefix("cluster3d_")
+        for name in there
+        if name.startswith("cluster3d_") and name.replace("cluster3d_", "particle_", 1) in there
+    }
+    pairs = [name for name in _PREFERRED if name in both][:1] or sorted(both)
+    if len(pairs) > 1:
+        choice = [f"cluster3d_{name},particle_{name}" for name in pairs]
+        raise InputError(
+            "several pairs of products",
+            file=file,
+            found=listed(choice),
+            advice=f"choose one, as with --products {choice[0]}",
+        )
+    return Products(f"cluster3d_{pairs[0]}", f"particle_{pairs[0]}") if pairs else None
 
 
 def find_products(
     files: Sequence[Path],
-    trees: Iterable[str],
-    look: Callable[[Path, Sequence[str]], tuple[str, Mapping[str, _Found], Iterable[str]]],
-) -> tuple[dict[str, _Found], tuple[tuple[str, int, str], ...]]:
-    """Find trees in the files of a source; the first file that has one provides it.
+    look: Callable[[Path], tuple[str, Mapping[str, _Found], Mapping[str, str]]],
+    *,
+    wanted: Products | None,
+    suffix: str,
+) -> tuple[Products, dict[str, _Found], tuple[tuple[str, int, str], ...]]:
+    """Find the two products in the files of a source; the first file that has one provides it.
 
-    `look` takes a file and the trees still wanted. It gives the UUID of the file, what it found of
-    these trees, and the names of all trees of the file. A tree in no file is an `InputError`.
+    Parameters
+    ----------
+    files : sequence of Path
+        The files, the one that the user named first; the others are looked into for what it lacks.
+    look : function of a file
+        Gives its UUID, what it found of each product, and everything in the file with its class.
+    wanted : Products, optional
+        See `choose_products`.
+    suffix : str
+        What follows the name of a product in a file, ``_tree`` or ``_group``.
 
     Returns
     -------
+    products : Products
+        The two that are read.
     found : dict
-        What `look` found of each tree.
+        What `look` found of each product.
     used : tuple of (name, size in bytes, UUID)
-        The files that provide the trees, as `Source` has them.
+        The files that provide them, that of the clusters first.
+
+    Raises
+    ------
+    InputError
+        If a product is in none of the files, or there are several pairs.
     """
     found: dict[str, _Found] = {}
     used: dict[str, tuple[str, int, str]] = {}
-    present: list[str] = []
-    missing = list(trees)
+    present: dict[str, str] = {}
     for file in files:
-        if missing:
-            uuid, here, names = look(file, missing)
-            found |= here
-            used |= dict.fromkeys(here, (file.name, file.stat().st_size, uuid))
-            present += [f"{name} ({file.name})" for name in names]
-            missing = [tree for tree in missing if tree not in here]
-    if missing:
-        raise InputError(
-            "a product is missing",
-            file=files[0],
-            field=missing[0],
-            found=", ".join(present) or "an empty file",
-            advice="put the file that holds it beside this one, in cluster/ or particle/ "
-            "as in the archive",
-        )
-    return found, tuple(dict.fromkeys(used[tree] for tree in trees))
+        uuid, here, classes = look(file)
+        record = (file.name, file.stat().st_size, uuid)
+        found = {**here, **found}
+        used = {**dict.fromkeys(here, record), **used}
+        present |= {f"{name} ({file.name})": kind for name, kind in classes.items()}
+        pair = choose_products(found, wanted=wanted, file=files[0])
+        if pair is not None:
+            return pair, found, tuple(dict.fromkeys(used[product] for product in pair))
+    raise no_products(files[0], present, names=found, suffix=suffix, wanted=wanted)
+
+
+def no_products(
+    path: Path,
+    present: Mapping[str, str],
+    *,
+    names: Iterable[str],
+    suffix: str,
+    wanted: Products | None,
+) -> MissingProductError:
+    """Say what kind of LArCV or ROOT file lacks the products that are read.
+
+    Parameters
+    ----------
+    path : Path
+        The file that was named.
+    present : mapping of str to str
+        Everything in it and its companions, with its C++ class where that is known.
+    names : iterable of str
+        The products among it, without `suffix`.
+    suffix : str
+        What follows the name of a product, ``_tree`` or ``_group``.
+    wanted : Products, optional
+        What the user wants of it.
+    """
+    keys = [key.split(" ")[0] for key in present]
+    classes = set(present.values())
+    problem, advice = "a product is missing", "name files with clusters of particles in 3D"
+    if any("RNTuple" in name for name in classes):
+        problem, advice = "an RNTuple file, which LArCV2 does not write", "name LArCV2 files"
+    elif classes and all(name.startswith(("TH", "TProfile", "TGraph")) for name in classes):
+        problem, advice = "a ROOT file of histograms", "name LArCV2 files"
+    elif any(map(_LARCV1.fullmatch, keys)) and not any(map(_LARCV2.fullmatch, keys)):
+        problem = "a file of LArCV1, which has no clusters of particles in 3D"
+        advice = "name LArCV2 files"
+    elif suffix == "_tree":
+        advice = "put the file that holds it beside this one, in cluster/ or particle/ as in the "
+        advice += "archive"
+    return MissingProductError(
+        problem,
+        file=path,
+        field=f"{_missing(names, wanted)}{suffix}",
+        found=listed(present) or "an empty file",
+        advice=advice,
+    )
+
+
+def _missing(names: Iterable[str], wanted: Products | None) -> str:
+    """Name a product that is missing among `names`, in which `choose_products` finds no pair."""
+    if wanted is not None:
+        return next(product for product in wanted if product not in set(names))
+    halves = [re.fullmatch(r"(cluster3d|particle)_(\w+)", name) for name in names]
+    for half in sorted((h for h in halves if h), key=lambda h: h[2] not in _PREFERRED):
+        return f"{'particle' if half[1] == 'cluster3d' else 'cluster3d'}_{half[2]}"
+    return f"cluster3d_{_PREFERRED[0]}"
 
 
 def common_length(lengths: Mapping[str, int], *, file: Path) -> int:
-    """Give the number of entries of all trees; `InputError` if they differ or there are none."""
+    """Give the number of entries of both products; `InputError` if they differ or are none."""
     if len(set(lengths.values())) > 1:
         raise InputError(
             "the products differ in length",
             file=file,
-            expected="as many entries in each tree",
-            found=", ".join(f"{tree} {entries}" for tree, entries in lengths.items()),
+            expected="as many entries in each",
+            found=", ".join(f"{name} {entries}" for name, entries in lengths.items()),
             advice="take both products from the same production",
         )
     (length,) = set(lengths.values())

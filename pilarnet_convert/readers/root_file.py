@@ -9,7 +9,7 @@ from __future__ import annotations
 import lzma
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,26 +90,26 @@ class TreeIndex:
 
 
 def index_trees(
-    path: Path, trees: Mapping[str, Mapping[str, Layout]]
-) -> tuple[str, dict[str, TreeIndex], tuple[str, ...]]:
+    path: Path, choose: Callable[[Iterable[str]], Mapping[str, Mapping[str, Layout]]]
+) -> tuple[str, dict[str, TreeIndex], dict[str, str]]:
     """Look into a ROOT file and locate the baskets of some of its trees.
 
     Parameters
     ----------
     path : Path
         The file.
-    trees : mapping of str to mapping of str to Layout
-        Names of trees, each with the leaf names of the branches wanted and their layouts. A tree
-        that the file lacks is left out of the answer; a branch that a tree lacks, too.
+    choose : function
+        Given the names of everything in the file, names the trees that are wanted, each with the
+        leaf names of branches and their layouts. A branch that a tree lacks is left out.
 
     Returns
     -------
     uuid : str
         The UUID that ROOT gave the file.
     indices : dict of str to TreeIndex
-        The trees that are there.
-    keys : tuple of str
-        The names of everything in the file.
+        The trees that are wanted.
+    classes : dict of str to str
+        The class of everything in the file.
 
     Raises
     ------
@@ -119,13 +119,12 @@ def index_trees(
     check_header(path)
     try:
         with _opened(path) as file:
-            keys = tuple(file.keys(cycle=False, recursive=False))
+            classes = file.classnames(cycle=False, recursive=False)
             indices = {
                 name: _index_tree(path, file[name], branches)
-                for name, branches in trees.items()
-                if name in keys
+                for name, branches in choose(classes).items()
             }
-            return str(file.file.uuid), indices, keys
+            return str(file.file.uuid), indices, classes
     except InputError:
         raise
     except DAMAGE as error:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import glob
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pilarnet_convert.errors import InputError
+from pilarnet_convert.readers.local_files import files_below
 
 __all__ = ["SourceFiles", "find_sources"]
 
@@ -21,16 +22,20 @@ _PRODUCT_NAME: Final = re.compile(r"(?:(?<=^)|(?<=_))(cluster|particle)_")
 
 @dataclass(frozen=True, kw_only=True)
 class SourceFiles:
-    """A source by its name and the files that may hold its products, the one named first."""
+    """A source by its name and the files that may hold its products, those named first."""
 
     name: str
     files: tuple[Path, ...]
+    num_named: int
 
 
-def find_sources(inputs: Sequence[str | Path]) -> list[SourceFiles]:
+def find_sources(
+    inputs: Sequence[str | Path], *, note: Callable[[str], object] = lambda _: None
+) -> list[SourceFiles]:
     """Turn files, folders and globs into sources, in the order named.
 
-    Folders are searched for ``*.root`` through all their levels. The files of one source in the
+    Folders are searched for ``*.root``, ``*.h5``, ``*.hdf5`` and ``*.parquet`` through all their
+    levels; `note` is told in a line what else there is. The ROOT files of one source in the
     archive's layout (``dlprod_*.root``, ``cluster/dlprod_cluster_*.root``,
     ``particle/dlprod_particle_*.root``) are found from whichever of them is named, and make one
     source however many of them are. A file that is named twice gives two sources.
@@ -38,11 +43,11 @@ def find_sources(inputs: Sequence[str | Path]) -> list[SourceFiles]:
     Raises
     ------
     InputError
-        If an input does not exist or holds no ROOT file.
+        If an input does not exist or holds no such file.
     """
     named: dict[tuple[Path, str], list[Path]] = {}
     for text in inputs:
-        for path in _expand(text):
+        for path in _expand(text, note):
             named.setdefault(_identity(path), []).append(path)
     sources = []
     for (folder, name), paths in named.items():
@@ -51,20 +56,16 @@ def find_sources(inputs: Sequence[str | Path]) -> list[SourceFiles]:
         distinct = dict.fromkeys([*places, *_companions(folder, name)])
         files = tuple(spelled.get(place, place) for place in distinct)
         times = max(Counter(places).values())
-        sources += [SourceFiles(name=name, files=files)] * times
+        named_here = len(set(places))
+        sources += [SourceFiles(name=name, files=files, num_named=named_here)] * times
     return sources
 
 
-def _expand(text: str | Path) -> list[Path]:
+def _expand(text: str | Path, note: Callable[[str], object]) -> list[Path]:
     path = Path(text).expanduser()
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*.root") if p.is_file())
-        if not found:
-            raise InputError(
-                "the folder holds no *.root files", file=path, advice="name LArCV files"
-            )
-        return found
-    if path.exists():
+        return files_below(path, note=note)
+    if path.exists() or path.is_symlink():
         return [path]
     found = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
     if not found:
@@ -73,12 +74,14 @@ def _expand(text: str | Path) -> list[Path]:
             file=path,
             advice="check the path; put a glob in quotes",
         )
-    return [file for match in found for file in (_expand(match) if match.is_dir() else [match])]
+    return [f for match in found for f in (_expand(match, note) if match.is_dir() else [match])]
 
 
 def _identity(path: Path) -> tuple[Path, str]:
     """Give the folder and the name of the image file of the source that `path` belongs to."""
     folder = path.absolute().parent
+    if path.suffix != ".root":  # the archive has no others
+        return folder, path.name
     name = _PRODUCT_NAME.sub("", path.name)
     if folder.name in _PRODUCTS and name != path.name:
         folder = folder.parent
@@ -87,6 +90,8 @@ def _identity(path: Path) -> tuple[Path, str]:
 
 def _companions(folder: Path, name: str) -> Iterator[Path]:
     """Yield the files of a source that exist, where the archive or a flat folder has them."""
+    if not name.endswith(".root"):
+        return
     prefix, _, rest = name.partition("_")
     for product in _PRODUCTS:
         product_name = f"{prefix}_{product}_{rest}" if rest else f"{product}_{name}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.shards.format import REJECTIONS, SPLITS
 from pilarnet_convert.shards.reader import Shards, open_shards
-from pilarnet_convert.species import CLASSES, PUBLISHED_COUNTS
+from pilarnet_convert.species import CLASSES, PUBLISHED_COUNTS, name_of_pdg
 
 __all__ = ["PERCENTILES", "Statistics", "particle_table", "statistics"]
 
@@ -35,12 +35,19 @@ class Statistics:
     clusters : DataFrame
         A row for ``written`` and for each reason of rejection: clusters, and their fraction of
         all that were seen.
+    other_species : DataFrame
+        A row for each PDG code outside the five classes: its name, clusters, and their fraction of
+        all that were seen.
+    notes : tuple of str
+        What was found and done about it: repeated voxels, other units, energies below the mass.
     bad_files : tuple of mappings
         ``name`` and ``error`` of every source that was left out.
     """
 
     classes: pd.DataFrame
     clusters: pd.DataFrame
+    other_species: pd.DataFrame
+    notes: tuple[str, ...]
     num_events: int
     num_shards: int
     num_sources: int
@@ -54,6 +61,8 @@ class Statistics:
             "sources": self.num_sources,
             "classes": json.loads(self.classes.to_json(orient="records")),
             "clusters": json.loads(self.clusters.to_json(orient="records")),
+            "other_species": json.loads(self.other_species.to_json(orient="records")),
+            "notes": list(self.notes),
             "bad_files": [dict(bad) for bad in self.bad_files],
         }
         return json.dumps(document, indent=1)
@@ -78,11 +87,35 @@ def statistics(shards: Shards | str | Path, *, show_progress: bool = False) -> S
                 "meaning": ["particles in the shards", *REJECTIONS.values()],
             }
         ),
+        other_species=pd.DataFrame(
+            [
+                (int(code), name_of_pdg(int(code)), count, count / seen)
+                for code, count in sorted(tally["other_species"].items(), key=lambda row: -row[1])
+            ],
+            columns=["pdg", "name", "clusters", "fraction"],
+        ),
+        notes=tuple(_notes(tally, shards.attributes["sources"])),
         num_events=tally["events"],
         num_shards=len(shards.attributes["shards"]),
         num_sources=len(shards.attributes["sources"]),
         bad_files=tuple(shards.attributes["bad_files"]),
     )
+
+
+def _notes(tally: Mapping[str, Any], sources: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say what was found in the files that is not as in PILArNet's."""
+    if tally["repeated_voxels"]:
+        yield f"repeated voxels merged: {tally['repeated_voxels']:,}"
+    for source in sources:
+        if source["units"]["energy"] == "GeV":
+            momenta = source["units"]["momentum"]
+            yield f"{source['name']}: energies in GeV, momenta in {momenta}/c, converted to MeV"
+    if tally["below_mass"]:
+        source, entry = tally["first_below_mass"]
+        yield (
+            f"warning: {tally['below_mass']:,} particles have a total energy below their mass, the "
+            f"first in {sources[source]['name']}, entry {entry}; see --energy-unit"
+        )
 
 
 def particle_table(shards: Shards, *, show_progress: bool = False) -> pd.DataFrame:

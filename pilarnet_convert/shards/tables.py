@@ -12,11 +12,21 @@ from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.statistics import PERCENTILES, Statistics
 from pilarnet_convert.species import CLASS_NAMES
 
-__all__ = ["Format", "render"]
+__all__ = ["Format", "lay_out", "render"]
 
 Format = Literal["table", "json", "csv", "markdown"]
 #: Columns of words.
-_TEXT: Final = ("split", "class", "clusters", "meaning")
+_TEXT: Final = (
+    "split",
+    "class",
+    "clusters",
+    "meaning",
+    "name",
+    "file",
+    "schema",
+    "unit",
+    "verdict",
+)
 
 
 def render(statistics: Statistics, *, style: Format = "table", brief: bool = False) -> str:
@@ -31,9 +41,12 @@ def render(statistics: Statistics, *, style: Format = "table", brief: bool = Fal
     tables = [_class_table(statistics), _size_table(statistics), _cluster_table(statistics)]
     if brief:
         del tables[1]
+    elif len(statistics.other_species):
+        tables += [_species_table(statistics)]
     sources = "1 source" if statistics.num_sources == 1 else f"{statistics.num_sources:,} sources"
     head = f"{statistics.num_events:,} events of {sources}, {statistics.num_shards} shards"
-    parts = [head, *(_lay_out(table, markdown=style == "markdown") for table in tables)]
+    parts = [head, *(lay_out(table, markdown=style == "markdown") for table in tables)]
+    parts += statistics.notes
     parts += [f"left out: {bad['error']}" for bad in statistics.bad_files]
     return "\n\n".join(parts)
 
@@ -89,6 +102,19 @@ def _cluster_table(statistics: Statistics) -> pd.DataFrame:
     )
 
 
+def _species_table(statistics: Statistics) -> pd.DataFrame:
+    """Make a row a PDG code outside the five classes."""
+    table = statistics.other_species
+    return pd.DataFrame(
+        {
+            "other species": table["pdg"].map(str),
+            "name": [name or "(no known particle)" for name in table["name"]],
+            "count": _counts(table["clusters"]),
+            "fraction": _percents(table["fraction"]),
+        }
+    )
+
+
 def _counts(values: Iterable[int]) -> list[str]:
     return [f"{value:,}" for value in values]
 
@@ -97,7 +123,7 @@ def _percents(fractions: Iterable[float]) -> list[str]:
     return [f"{100 * fraction:.1f} %" for fraction in fractions]
 
 
-def _lay_out(table: pd.DataFrame, *, markdown: bool) -> str:
+def lay_out(table: pd.DataFrame, *, markdown: bool = False) -> str:
     """Write a table with columns of text to the left and of numbers to the right."""
     return tabulate(
         table.to_numpy().tolist(),

@@ -23,14 +23,24 @@ class Fault(NamedTuple):
 
 
 def fault(function: Callable[..., Path], *says: str, **kwargs: object) -> Fault:
-    return Fault(lambda target: function(SAMPLE, target, **kwargs), says)
+    return Fault(
+        lambda target: damage.with_own_uuid(function(SAMPLE, target, **kwargs)),
+        says,
+    )
 
 
 FAULTS = {
     "not-a-root-file": Fault(
-        damage.not_root, ("not a ROOT file", "expected", "'root'", "found", "<!DO", "name LArCV2")
+        damage.not_root,
+        (
+            "not a file of any kind",
+            "expected ROOT, HDF5 or parquet",
+            "found",
+            "<!DO",
+            "name LArCV2",
+        ),
     ),
-    "no-bytes": Fault(damage.empty, ("not a ROOT file", "found 0 bytes")),
+    "no-bytes": Fault(damage.empty, ("not a file of any kind", "found 0 bytes")),
     "truncated-by-a-byte": fault(
         damage.truncated, "truncated", "expected 472833 bytes", "found 472832", "again", size=-1
     ),
@@ -123,17 +133,6 @@ FAULTS = {
             value=value,
         )
         for field, value in (("_energy_deposit", np.nan), ("_energy_init", np.inf))
-    },
-    **{
-        f"pdg-{code}": fault(
-            damage.with_pdg,
-            *("entry 19", "PDG code that names no particle", "expected a code of the PDG"),
-            *(f"found {code} at index 0", "--unknown-pdg other"),
-            entry=LAST,
-            particle=0,
-            value=code,
-        )
-        for code in (0, 12345678)
     },
     "broken-voxels": fault(
         damage.with_broken_basket, "cluster3d_mcst_tree/_voxel_vv._voxel_v", "damaged", basket=10

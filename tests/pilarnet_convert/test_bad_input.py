@@ -93,6 +93,7 @@ def test_bad_files_stand_in_the_order_of_the_inputs(tmp_path: Path, workers: int
     twice = damage.with_energy(
         late, tmp_path / "twice.root", entry=2, cluster=0, voxel=0, value=np.inf
     )
+    damage.with_own_uuid(twice)
     nothing = damage.empty(tmp_path / "nothing.root")
     out = tmp_path / "shards"
     result = run_convert(
@@ -144,13 +145,17 @@ def test_finished_shards_stay_when_a_later_file_is_bad(tmp_path: Path):
     assert run_stats(out, "--verify").exit_code == 0
 
 
-def test_an_unknown_pdg_code_as_another_species(tmp_path: Path):
-    bad = FAULTS["pdg-12345678"].make(tmp_path / "a.root")
+@pytest.mark.parametrize("code", [0, 12345678, 2000000101])
+def test_a_code_that_names_no_particle_is_another_species(tmp_path: Path, code: int):
+    path = damage.with_pdg(SAMPLE, tmp_path / "a.root", entry=19, particle=0, value=code)
     out = tmp_path / "shards"
-    arguments = ("--input", bad, "--out", out, "--workers", 1)
-    assert run_convert(*arguments, "--unknown-pdg", "other").exit_code == 0
-    tally = json.loads((out / "zarr.json").read_text())["attributes"]["statistics"]
-    assert tally["other_species"]["12345678"] == 1
+    result = run_convert("--input", path, "--out", out, "--workers", 1)
+    assert (result.exit_code, result.stderr) == (0, "")
+    species = json.loads(run_stats(out, "--format", "json").stdout)["other_species"]
+    assert {"pdg": code, "name": "", "clusters": 1} in [
+        {k: v for k, v in row.items() if k != "fraction"} for row in species
+    ]
+    assert f"{code}  (no known particle)      1" in run_stats(out).stdout
 
 
 @pytest.mark.parametrize("missing", ["cluster", "particle"])

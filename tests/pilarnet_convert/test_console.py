@@ -73,12 +73,19 @@ def test_help_names_every_option_with_its_default():
         "--splits": "train=0.8,val=0.1,test=0.1",
         "--events-per-shard": "2,500 events",
         "--workers": "all cores",
-        "--reader": "native",
-        "--unknown-pdg": "error",
+        "--reader": "auto",
+        "--energy-unit": "auto",
+        "--products": "mcst",
     }.items():
         assert option in text
         assert default in text.partition(option)[2]
-    for option in ("--primaries-only", "--resume", "--overwrite", "--skip-bad-files"):
+    for option in (
+        "--primaries-only",
+        "--resume",
+        "--overwrite",
+        "--allow-duplicates",
+        "--skip-bad-files",
+    ):
         assert option in text
 
 

@@ -24,9 +24,9 @@ from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers import baskets, decode
 from pilarnet_convert.readers.baskets import BasketReader, decompress
 from pilarnet_convert.readers.decode import Basket
-from pilarnet_convert.readers.larcv2 import CLUSTER_TREE, PARTICLE_TREE, index_larcv2
+from pilarnet_convert.readers.larcv2 import index_larcv2
 from pilarnet_convert.readers.root_file import BasketTable, TreeIndex, index_trees
-from tests import voxelcodec
+from tests import damage, voxelcodec
 from tests.pilarnet_convert.inputs import MODERN, QUIRKS
 from tests.sample import SAMPLE
 
@@ -331,7 +331,7 @@ def test_baskets_inside_the_metadata(tmp_path: Path):
 @pytest.mark.parametrize("path", [SAMPLE, QUIRKS, MODERN], ids=lambda path: path.name)
 def test_numbers_are_those_that_uproot_reads(path: Path):
     source = index_larcv2("a", [path])
-    for index, tree in ((source.clusters, CLUSTER_TREE), (source.particles, PARTICLE_TREE)):
+    for index, tree in ((source.clusters, damage.CLUSTERS), (source.particles, damage.PARTICLES)):
         with uproot.open(path) as file, closing(BasketReader(index)) as reader:
             for name, table in index.branches.items():
                 if not table.dtype:
@@ -346,7 +346,7 @@ def test_numbers_are_those_that_uproot_reads(path: Path):
 
 
 def test_the_index_is_of_what_was_asked_for(tmp_path: Path):
-    _, found, keys = index_trees(SAMPLE, {CLUSTER_TREE: {"_event": "flat"}, "nothing": {}})
-    assert found.keys() == {CLUSTER_TREE}
-    assert found[CLUSTER_TREE].branches.keys() == {"_event"}
-    assert {CLUSTER_TREE, PARTICLE_TREE} <= set(keys)
+    _, found, keys = index_trees(SAMPLE, lambda _: {damage.CLUSTERS: {"_event": "flat"}})
+    assert found.keys() == {damage.CLUSTERS}
+    assert found[damage.CLUSTERS].branches.keys() == {"_event"}
+    assert {damage.CLUSTERS, damage.PARTICLES} <= set(keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 from pilarnet_convert.conversion import convert
 from pilarnet_convert.errors import InputError, MissingDependencyError
-from pilarnet_convert.readers.dlp import DlpReader, index_dlp
+from pilarnet_convert.readers.dlp.reader import DlpReader, index_dlp
 from pilarnet_convert.readers.events import Events
 from pilarnet_convert.readers.larcv2 import Larcv2Reader, index_larcv2
 from tests import damage
@@ -97,15 +98,21 @@ def test_products_in_two_files(installed, capfd, tmp_path, first):
 
 
 def test_shards_are_those_of_the_native_reader(installed, tmp_path):
-    for reader in ("native", "dlp"):
+    for reader in ("larcv2", "dlp"):
         convert([SAMPLE, QUIRKS], tmp_path / reader, reader=reader, workers=1)
     native, dlp = (
         {p.relative_to(tmp_path / reader): p.read_bytes() for p in files if p.is_file()}
-        for reader in ("native", "dlp")
+        for reader in ("larcv2", "dlp")
         for files in [(tmp_path / reader).rglob("*")]
     )
     assert len(native) > 50
+    root = Path("zarr.json")
+    told = [json.loads(files.pop(root))["attributes"] for files in (native, dlp)]
     assert dlp == native
+    for attributes, reader in zip(told, ("larcv2", "dlp"), strict=True):
+        attributes.pop("checksum")
+        assert {source.pop("reader") for source in attributes["sources"]} == {reader}
+    assert told[0] == told[1]
 
 
 @pytest.mark.parametrize("value", [2**31, 2**32 + 5, 2**40, 2**64 - 1])
@@ -180,7 +187,7 @@ def test_root_refuses_the_file(installed, monkeypatch, capfd, null):
 
 
 TRY = """
-from pilarnet_convert.readers.dlp_packages import load_packages
+from pilarnet_convert.readers.dlp.packages import load_packages
 from pilarnet_convert.errors import MissingDependencyError
 try:
     print("found", load_packages().larcv.__name__)

@@ -18,7 +18,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 import numpy as np
-from pilarnet_convert.readers.dlp import DlpReader, index_dlp
+from pilarnet_convert.readers.dlp.reader import DlpReader, index_dlp
 from pilarnet_convert.readers.larcv2 import Larcv2Reader, index_larcv2
 files = [Path(name) for name in sys.argv[1:]]
 native, dlp = index_larcv2("a", files), index_dlp("a", files)

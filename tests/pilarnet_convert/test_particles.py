@@ -40,6 +40,7 @@ def columns_of(events: Sequence[Any], grids: Sequence[tuple[int, int, int]]) -> 
     vectors = np.arange(3 * number, dtype=np.float32).reshape(-1, 3)
     return Events(
         file="made up",
+        products=("clusters", "particles"),
         first_entry=40,
         run=np.arange(len(events)) // 3,
         subrun=np.full(len(events), 7),

@@ -115,7 +115,9 @@ def cells(lines: list[str]) -> list[list[str]]:
 
 def test_markdown(shards: Path, particles: pd.DataFrame):
     text = run_stats(shards, "--format", "markdown").stdout
-    head, classes, sizes, clusters = [part.splitlines() for part in text.strip().split("\n\n")]
+    head, classes, sizes, clusters, species = [
+        part.splitlines() for part in text.strip().split("\n\n")
+    ]
     assert head == ["44 events of 2 sources, " + f"{statistics(shards).num_shards} shards"]
     names, ruler, *rows = cells(classes)
     assert names == ["class", "train", "val", "test", "all", "fraction", "published"]
@@ -136,6 +138,11 @@ def test_markdown(shards: Path, particles: pd.DataFrame):
         else:
             assert row[4:7] == ["-", "-", "-"]
     assert cells(clusters)[-1][:3] == ["seen", "583", "100.0 %"]
+    names, _, *rows = cells(species)
+    assert names == ["other species", "name", "count", "fraction"]
+    rejected = {row[0]: row[1] for row in cells(clusters)}["other_species"]
+    assert sum(int(row[2]) for row in rows) == int(rejected)
+    assert {tuple(row[:2]) for row in rows} >= {("321", "K+"), ("-2212", "p~")}
 
 
 def test_table_holds_what_markdown_holds(shards: Path):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.ragged import offsets_of
-from pilarnet_convert.readers.dlp_packages import Packages, quiet
+from pilarnet_convert.readers.dlp.packages import Packages, quiet
 from pilarnet_convert.readers.root_file import check_header
 
 __all__ = ["Chain", "baskets", "list_products"]

@@ -18,29 +18,32 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.ragged import offsets_of
-from pilarnet_convert.readers.dlp_files import Chain, baskets, list_products
-from pilarnet_convert.readers.dlp_packages import Packages, load_packages, quiet
+from pilarnet_convert.readers.dlp.files import Chain, baskets, list_products
+from pilarnet_convert.readers.dlp.packages import Packages, load_packages, quiet
 from pilarnet_convert.readers.events import Events, Source
-from pilarnet_convert.readers.products import common_length, find_products
+from pilarnet_convert.readers.larcv_numbers import known_reals, known_tracks, refuse_nan
+from pilarnet_convert.readers.products import Products, common_length, find_products
 
 __all__ = ["DlpReader", "DlpSource", "index_dlp"]
 
 #: The products that are read: the voxels of every particle, and the particles.
-_PRODUCTS: Final = ("cluster3d_mcst", "particle_mcst")
+_PRODUCTS: Final = Products("cluster3d_mcst", "particle_mcst")
 _VOXEL_BRANCH: Final = "_voxel_vv._voxel_v"
 _INT32_MAX: Final = 2**31 - 1
 
+_ENERGIES: Final = ("energy_init", "energy_deposit")
+_VECTORS: Final = ("momentum", "start", "end")
 #: What is taken of a particle, in the order of `_particle_row`.
 _ROW: Final = np.dtype(
     [
         ("pdg", np.int32),
         ("track_id", np.int64),
         ("parent_track_id", np.int64),
-        ("energy_init", np.float32),
-        ("energy_deposit", np.float32),
-        ("momentum", np.float32, 3),
-        ("start", np.float32, 3),
-        ("end", np.float32, 3),
+        ("energy_init", np.float64),
+        ("energy_deposit", np.float64),
+        ("momentum", np.float64, 3),
+        ("start", np.float64, 3),
+        ("end", np.float64, 3),
     ]
 )
 
@@ -65,23 +68,29 @@ def index_dlp(name: str, files: Sequence[Path]) -> DlpSource:
     """Find the two products in a source's files, as `index_larcv2` does and with its errors."""
     packages = load_packages()
 
-    def look(file: Path, trees: Sequence[str]) -> tuple[str, dict[str, Path], list[str]]:
-        uuid, products = list_products(packages, file)
-        names = [f"{product}_tree" for product in products]
-        return uuid, {tree: file for tree in trees if tree in names}, names
+    def look(file: Path) -> tuple[str, dict[str, Path], dict[str, str]]:
+        uuid, names = list_products(packages, file)
+        return uuid, dict.fromkeys(names, file), {f"{name}_tree": "" for name in names}
 
+    _, found, used = find_products(files, look, wanted=_PRODUCTS, suffix="_tree")
     trees = [f"{product}_tree" for product in _PRODUCTS]
-    found, used = find_products(files, trees, look)
-    paths = tuple(str(found[tree]) for tree in trees)
+    paths = tuple(str(found[product]) for product in _PRODUCTS)
     counts = [len(chain) for chain in _open_chains(packages, paths)]
     num_entries = common_length(dict(zip(trees, counts, strict=True)), file=files[0])
     return DlpSource(
         name=name,
         files=used,
         num_entries=num_entries,
+        path=paths[0],
+        reader="dlp",
+        schema=f"LArCV2, {' and '.join(_PRODUCTS)}",
         paths=paths,
         borders=baskets(
-            packages, found[trees[0]], tree=trees[0], branch=_VOXEL_BRANCH, num_entries=num_entries
+            packages,
+            found[_PRODUCTS.clusters],
+            tree=trees[0],
+            branch=_VOXEL_BRANCH,
+            num_entries=num_entries,
         ),
     )
 
@@ -123,10 +132,23 @@ class DlpReader:
                 names.append([str(particle.creation_process()) for particle in held])
         codes = {name: code for code, name in enumerate(dict.fromkeys(chain(*names)))}
         table = np.array(list(chain(*rows)), _ROW)
+        particle_offset = offsets_of(np.array([len(event_rows) for event_rows in rows], int))
+        for name in _ENERGIES:
+            refuse_nan(
+                table[name],
+                particle_offset,
+                file=self.source.paths[1],
+                first_entry=start,
+                field=f"{_PRODUCTS.particles}, {name}",
+            )
+        known: dict[str, Any] = {"pdg": table["pdg"].copy()}
+        known |= {name: known_tracks(table[name]) for name in ("track_id", "parent_track_id")}
+        known |= {name: known_reals(table[name]) for name in (*_ENERGIES, *_VECTORS)}
         run, subrun, event = np.array(ids, np.uint64).reshape(-1, 3).T.astype(np.int64)
         box = np.array(meta, np.float64).reshape(-1, 3, 3)
         return Events(
-            file=self.source.paths[0],
+            file=self.source.path,
+            products=_PRODUCTS,
             first_entry=start,
             run=run,
             subrun=subrun,
@@ -138,10 +160,10 @@ class DlpReader:
             voxel_offset=offsets_of(_join(voxels[0], np.int64)),
             voxel_id=_join(voxels[1], np.int64),
             energy=_join(voxels[2], np.float32),
-            particle_offset=offsets_of(np.array([len(event_rows) for event_rows in rows], int)),
+            particle_offset=particle_offset,
             process=np.array([codes[name] for name in chain(*names)], np.uint8),
             process_names=tuple(codes),
-            **{str(name): np.ascontiguousarray(table[name]) for name in _ROW.names or ()},
+            **known,
         )
 
     def _event(self, entry: int) -> tuple[Any, Any]:

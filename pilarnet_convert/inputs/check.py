@@ -1,0 +1,132 @@
+"""What is right and wrong with each input, found without converting it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pilarnet_convert.config import ConvertConfig
+from pilarnet_convert.console import progress_bar
+from pilarnet_convert.errors import InputError
+from pilarnet_convert.executors import running_on
+from pilarnet_convert.inputs.look import duplicates
+from pilarnet_convert.readers import HEAD_EVENTS, Reading, index_source
+from pilarnet_convert.readers.events import Source
+from pilarnet_convert.readers.sources import SourceFiles, find_sources
+from pilarnet_convert.readers.units import units_of
+
+__all__ = ["Checked", "check_inputs", "table_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """An input that was looked into.
+
+    Attributes
+    ----------
+    path : str
+        The file of its clusters.
+    source : Source or None
+        What is known of it, None if it cannot be read.
+    repeated_numbers : int
+        Events whose run, subrun and number another event of the file has.
+    unit : str
+        The unit of its energies.
+    fault : str
+        What is wrong, in a line; empty if nothing is.
+    verdict : str
+        The same in a few words.
+    """
+
+    path: str
+    source: Source | None = None
+    repeated_numbers: int = 0
+    unit: str = ""
+    fault: str = ""
+    verdict: str = "good"
+
+
+def check_inputs(
+    inputs: Sequence[str | Path], config: ConvertConfig, *, show_progress: bool = False
+) -> list[Checked]:
+    """Look into all inputs: whether they open, have their products, and these are of one length.
+
+    Parameters
+    ----------
+    inputs : sequence of paths
+        As `pilarnet_convert.convert` takes them.
+    config : ConvertConfig
+        The options of the conversion.
+    show_progress : bool
+        Show a bar on the terminal.
+
+    Raises
+    ------
+    InputError
+        If an input does not exist.
+    """
+    files = list(dict.fromkeys(named := find_sources(inputs)))
+    with running_on(None, workers=config.workers) as workers:
+        calls = workers.completed(partial(_check, reading=config.reading), files)
+        with progress_bar(
+            calls, total=len(files), unit="file", description="checking", show=show_progress
+        ) as bar:
+            found = {source: future.result() for source, future in bar}
+    every = [one for source in named for one in found[source]]
+    return every if config.allow_duplicates else _without_duplicates(every)
+
+
+def table_of(checked: Sequence[Checked]) -> pd.DataFrame:
+    """Make a row an input."""
+    return pd.DataFrame(
+        {
+            "file": [one.path for one in checked],
+            "schema": [one.source.schema if one.source else "-" for one in checked],
+            "events": [f"{one.source.num_entries:,}" if one.source else "-" for one in checked],
+            "repeated numbers": [f"{one.repeated_numbers:,}" for one in checked],
+            "unit": [one.unit or "-" for one in checked],
+            "verdict": [one.verdict for one in checked],
+        }
+    )
+
+
+def _check(files: SourceFiles, *, reading: Reading) -> list[Checked]:
+    """Look into one input; it may hold several sources."""
+    try:
+        return [_check_source(source) for source in index_source(files, reading=reading)]
+    except InputError as error:
+        path = error.details["file"] or str(files.files[0])
+        return [Checked(path=path, fault=str(error), verdict=error.problem)]
+
+
+def _check_source(source: Source) -> Checked:
+    """Check the numbers of the events, and the unit of the first energies."""
+    numbers = source.numbers()
+    unit: str = source.units.energy
+    if not source.units_are_known:
+        head = source.truth(0, min(HEAD_EVENTS, source.num_entries))
+        if unit == "MeV" and units_of(head) is None:
+            unit += ", some below the mass"
+    return Checked(
+        path=source.path,
+        source=source,
+        repeated_numbers=len(numbers) - len(np.unique(numbers, axis=0)),
+        unit=unit,
+    )
+
+
+def _without_duplicates(checked: list[Checked]) -> list[Checked]:
+    """Mark the inputs that have the content of one before."""
+    known = [place for place, one in enumerate(checked) if one.source]
+    first = duplicates([source for one in checked if (source := one.source)])
+    marked = list(checked)
+    for number, before in first.items():
+        one = checked[known[number]]
+        fault = f"{one.path}: the same content as {before.path}; see --allow-duplicates"
+        marked[known[number]] = replace(one, verdict="named twice", fault=fault)
+    return marked

@@ -1,0 +1,87 @@
+"""Looking into all inputs before the first event is converted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final, NamedTuple
+
+from pilarnet_convert.config import ConvertConfig
+from pilarnet_convert.console import progress_bar
+from pilarnet_convert.errors import InputError
+from pilarnet_convert.executors import Workers
+from pilarnet_convert.readers import index_source
+from pilarnet_convert.readers.events import Source
+from pilarnet_convert.readers.sources import SourceFiles
+
+__all__ = ["Looked", "duplicates", "look_into", "readable"]
+
+
+#: So many sources are looked into here; more are worth handing out.
+_FEW_SOURCES: Final = 8
+
+
+class Looked(NamedTuple):
+    """What came of looking into one input: its sources, or what is wrong with it."""
+
+    files: SourceFiles
+    sources: tuple[Source, ...]
+    fault: InputError | None
+
+
+def look_into(
+    files: Sequence[SourceFiles], config: ConvertConfig, workers: Workers, *, show_progress: bool
+) -> list[Looked]:
+    """Look into all inputs, in their order; one that is named several times is looked at once."""
+    distinct = list(dict.fromkeys(files))
+    found: dict[SourceFiles, Looked] = {}
+    if len(distinct) <= _FEW_SOURCES:  # the workers start meanwhile
+        workers = Workers.in_this_process()
+    calls = workers.completed(partial(index_source, reading=config.reading), distinct)
+    with progress_bar(
+        calls, total=len(distinct), unit="file", description="indexing", show=show_progress
+    ) as bar:
+        for source, future in bar:
+            try:
+                found[source] = Looked(source, future.result(), None)
+            except InputError as error:
+                found[source] = Looked(source, (), error)
+    return [found[source] for source in files]
+
+
+def readable(
+    looked: Sequence[Looked], config: ConvertConfig
+) -> tuple[list[Source], list[dict[str, str]]]:
+    """Give the sources that can be read, and the name and error of those that are skipped.
+
+    Raises
+    ------
+    InputError
+        If an input cannot be read and bad files are not skipped, if none can, or if the same
+        content is named twice and duplicates are not allowed.
+    """
+    faults = {one.files: one.fault for one in looked if one.fault is not None}
+    if faults and not config.skip_bad_files:
+        raise next(iter(faults.values()))
+    good = [source for one in looked for source in one.sources]
+    if not good:
+        raise InputError("no input can be converted", found="; ".join(map(str, faults.values())))
+    if not config.allow_duplicates:
+        for place, first in duplicates(good).items():
+            raise InputError(
+                "the same content is named twice",
+                file=good[place].path,
+                found=f"also as {first.path}",
+                advice="name it once, or take it twice with --allow-duplicates",
+            )
+    return good, [{"name": files.name, "error": str(fault)} for files, fault in faults.items()]
+
+
+def duplicates(sources: Sequence[Source]) -> dict[int, Source]:
+    """Give each source, by its place, that has the content of one before, and that one."""
+    first: dict[str, int] = {}
+    return {
+        place: sources[before]
+        for place, source in enumerate(sources)
+        if (before := first.setdefault(source.identity, place)) != place
+    }

@@ -1,0 +1,102 @@
+"""What kind of file a file is, told from its content: first its first bytes, then its keys."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Final
+
+from pilarnet_convert.errors import InputError
+from pilarnet_convert.readers.products import listed
+
+__all__ = ["reader_of"]
+
+_HDF5: Final = b"\x89HDF\r\n\x1a\n"
+#: Where the signature of an HDF5 file may stand.
+_HDF5_PLACES: Final = (0, 512, 1024, 2048)
+_PACKED: Final = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"(\xb5/\xfd": "zstd", b"PK\x03\x04": "zip"}
+_GZIP: Final = b"\x1f\x8b"
+
+
+def reader_of(path: Path) -> str:
+    """Tell which reader a file is for.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its name does not matter.
+
+    Returns
+    -------
+    str
+        ``larcv2``, ``larcv3`` or ``pilarnet-m``.
+
+    Raises
+    ------
+    InputError
+        If it cannot be opened, or is of another kind.
+    """
+    head = _first_bytes(path)
+    if head.startswith(b"root"):
+        return "larcv2"
+    if head.startswith(b"PAR1"):
+        return "pilarnet-m"
+    if any(head[place:].startswith(_HDF5) for place in _HDF5_PLACES):
+        return _reader_of_hdf5(path)
+    raise InputError(
+        _packed(path, head) or "not a file of any kind that is read",
+        file=path,
+        expected="ROOT, HDF5 or parquet",
+        found=f"{path.stat().st_size} bytes that begin with {head[:4]!r}",
+        advice="unpack it first" if _packed(path, head) else "name LArCV2, LArCV3 or PILArNet-M",
+    )
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(_HDF5_PLACES[-1] + len(_HDF5))
+    except OSError as error:
+        if path.is_symlink() and not path.exists():
+            raise InputError(
+                "a link that leads nowhere",
+                file=path,
+                found=str(path.readlink()),
+                advice="fetch what it leads to, or remove it",
+            ) from error
+        raise InputError(
+            "cannot be opened", file=path, found=error.strerror, advice="check the path"
+        ) from error
+
+
+def _packed(path: Path, head: bytes) -> str | None:
+    """Say how a file is packed, and of gzip also what is inside."""
+    if head.startswith(_GZIP):
+        try:
+            with gzip.open(path) as stream:
+                inner = stream.read(len(_HDF5))
+        except (OSError, EOFError):
+            return "a damaged gzip file"
+        kind = "a ROOT file" if inner.startswith(b"root") else "a file"
+        return f"{'an HDF5 file' if inner == _HDF5 else kind} packed with gzip"
+    return next(
+        (f"packed with {n}" for magic, n in _PACKED.items() if head.startswith(magic)), None
+    )
+
+
+def _reader_of_hdf5(path: Path) -> str:
+    from pilarnet_convert.readers.hdf5.file import open_hdf5
+
+    with open_hdf5(path) as file:
+        keys = tuple(file)
+    if {"Data", "Events"} <= set(keys):
+        return "larcv3"
+    if {"point", "cluster"} <= set(keys):
+        return "pilarnet-m"
+    raise InputError(
+        "an HDF5 file of something else",
+        file=path,
+        expected="the groups Data and Events of LArCV3, or the datasets of PILArNet-M",
+        found=listed(keys) or "nothing in it",
+        advice="name LArCV2, LArCV3 or PILArNet-M",
+    )

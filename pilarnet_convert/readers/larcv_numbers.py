@@ -1,0 +1,72 @@
+"""Numbers of LArCV that say that something is not known, as its ``DataFormatTypes.h`` defines."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pilarnet_convert.errors import InputError
+
+__all__ = ["known_reals", "known_tracks", "no_finite_energy", "refuse_nan"]
+
+#: ``kINVALID_UINT`` and ``kINVALID_INT``; ``kINVALID_ULONG`` is -1 as int64.
+_NO_TRACK: Final = (2**32 - 1, 2**31 - 1)
+
+
+def known_tracks(values: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Give track numbers as int64, -1 where LArCV says that there is none."""
+    tracks = values.astype(np.int64)
+    tracks[np.isin(tracks, _NO_TRACK)] = -1
+    return tracks
+
+
+def known_reals(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Give numbers as float32, NaN for ``kINVALID_FLOAT`` and ``kINVALID_DOUBLE``, the largest."""
+    unset = np.isfinite(values) & (np.abs(values) >= np.finfo(np.float32).max)
+    return (
+        np.where(unset, np.nan, values).astype(np.float32) if unset.any() else values.astype("f4")
+    )
+
+
+def refuse_nan(
+    values: NDArray[np.floating],
+    offset: NDArray[np.int64],
+    *,
+    file: str,
+    first_entry: int,
+    field: str,
+) -> None:
+    """Refuse energies that are not numbers: LArCV has another way to say that it knows none.
+
+    Parameters
+    ----------
+    values : float array [P]
+        The energies as they are in the file.
+    offset : int64 array [E + 1]
+        Event i owns particles ``offset[i]`` to ``offset[i + 1]``, end excluded.
+    file, first_entry, field
+        Where they are, for the message.
+    """
+    wrong = np.flatnonzero(np.isnan(values))
+    if len(wrong):
+        event = int(np.searchsorted(offset, wrong[0], "right")) - 1
+        raise no_finite_energy(
+            values[wrong[0]],
+            int(wrong[0] - offset[event]),
+            file=file,
+            entry=first_entry + event,
+            field=field,
+        )
+
+
+def no_finite_energy(value: Any, index: int, **place: Any) -> InputError:
+    """Describe a particle whose energy is no finite number."""
+    return InputError(
+        "a particle has no finite energy",
+        expected="a number of MeV",
+        found=f"{value} at index {index}",
+        advice="fetch the file again, or leave it out with --skip-bad-files",
+        **place,
+    )

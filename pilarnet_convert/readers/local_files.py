@@ -1,0 +1,78 @@
+"""Files of this machine: those of a folder, and what identifies the content of one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from pilarnet_convert.errors import InputError
+
+__all__ = ["file_record", "files_below"]
+
+#: What is looked for in folders; the kind of a file is told from its content all the same.
+SUFFIXES: Final = (".root", ".h5", ".hdf5", ".parquet")
+#: The first bytes of a file whose hash identifies it, with its size.
+_HEAD_BYTES: Final = 1_048_576
+
+
+def files_below(folder: Path, *, note: Callable[[str], object]) -> list[Path]:
+    """List the files of a folder and all below it that may be of the field, sorted.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder. Links to folders are followed; each folder is searched once.
+    note : function
+        Is told in a line how many other files were passed over.
+
+    Raises
+    ------
+    InputError
+        If there is no such file.
+    """
+    found: list[Path] = []
+    others: Counter[str] = Counter()
+    for path in _walk(folder, set()):
+        if path.suffix.lower() in SUFFIXES:
+            found.append(path)
+        else:
+            others[path.suffix or "without a suffix"] += 1
+    passed_over = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5))
+    if not found:
+        raise InputError(
+            f"the folder holds no {', '.join(f'*{s}' for s in SUFFIXES)} files",
+            file=folder,
+            found=passed_over or "no files",
+            advice="name LArCV2, LArCV3 or PILArNet-M files",
+        )
+    if others:
+        note(f"{folder}: {others.total()} other files passed over ({passed_over})")
+    return sorted(found)
+
+
+def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
+    """Yield the files; a folder that was seen, by a link that leads back, is not entered again."""
+    status = folder.stat()
+    if (status.st_dev, status.st_ino) in seen:
+        return
+    seen.add((status.st_dev, status.st_ino))
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.is_dir():
+            yield from _walk(folder / entry.name, seen)
+        else:  # also a link that leads nowhere, which its reader names
+            yield folder / entry.name
+
+
+def file_record(path: Path) -> tuple[str, int, str]:
+    """Give the name, the size in bytes and what identifies a file that bears no UUID.
+
+    The last is its size and a hash of its first MiB, so that a copy under another name has it too.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        digest = hashlib.blake2b(stream.read(_HEAD_BYTES), digest_size=16).hexdigest()
+    return path.name, size, f"{size}-{digest}"

@@ -1,0 +1,11 @@
+"""PILArNet-M, as HDF5 or parquet.
+
+====== ===============================================================
+source which file holds what, in which revision; reading ranges of it
+tables the ragged columns of an HDF5 or a parquet file
+decode from blocks of these columns to events, whichever the file
+====== ===============================================================
+
+The layout is that of the documentation of PoLAr-MAE (``DATASET.md``) and of the decoder of pimm
+(``datasets/pilarnet/decode.py``).
+"""

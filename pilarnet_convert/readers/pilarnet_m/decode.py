@@ -1,0 +1,242 @@
+"""From the columns of PILArNet-M to events, a block at a time: one decoder for both file kinds.
+
+A row of each column is an event. ``point`` holds 8 numbers a voxel: x, y, z, value, energy
+deposit, time, electrons, dx; ``cluster`` 6 a cluster: voxels, fragment, group, interaction,
+semantic class, pid; ``cluster_extra`` 5 (v2) or 6 (v3) a cluster: mass (MeV), momentum (GeV/c),
+vertex x, y, z (voxels), is_primary; packed into it or in ``cluster_extra_2`` may follow px, py, pz
+(GeV/c), and PDG code and track of the parent. Voxels are in the order of the clusters; what is not
+known is -1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pilarnet_convert.errors import InputError
+from pilarnet_convert.ragged import Ragged, gather_rows, offsets_of
+from pilarnet_convert.readers.events import Events
+
+__all__ = ["Block", "decode"]
+
+CUBE_VOXELS: Final = 768
+VOXEL_CM: Final = 0.3
+_POINT_WIDTH: Final = 8
+_CLUSTER_WIDTH: Final = 6
+_LOW_ENERGY: Final = 4  # semantic class
+#: PDG codes of pid 0 to 5; whether a particle or its antiparticle, the files do not say.
+_PDG_OF_PID: Final = np.array([22, 11, 13, 211, 2212, 321], np.int32)
+
+
+class Block(NamedTuple):
+    """Consecutive events as a file has them: its columns by name, from event `first_entry` on.
+
+    `extra_width` is the number of columns of ``cluster_extra``, `event` the number of each event.
+    """
+
+    file: str
+    first_entry: int
+    columns: Mapping[str, Ragged]
+    extra_width: int
+    event: NDArray[np.int64]
+
+
+class _Particles(NamedTuple):
+    """The particles of a block: event and leading cluster of each; the owner of each cluster.
+
+    The owner is the number of a particle, or -1.
+    """
+
+    event: NDArray[np.int64]
+    leading: NDArray[np.int64]
+    owner: NDArray[np.int64]
+
+
+def decode(block: Block) -> Events:
+    """Decode a block of events.
+
+    A particle is one group of an interaction, in the order of their first clusters; its truth is
+    that of its leading cluster: the one whose fragment is the group, else the largest. Clusters
+    without a group or of semantic class 4 and groups without a pid become the last cluster of
+    their event, which has no particle.
+
+    Raises
+    ------
+    InputError
+        If the columns do not fit each other, or a voxel lies outside the cube.
+    """
+    points = _table(block, "point", _POINT_WIDTH)
+    rows = _table(block, "cluster", _CLUSTER_WIDTH)
+    cluster = rows.astype(np.int64)
+    per_event = block.columns["cluster"].counts // _CLUSTER_WIDTH
+    event = np.repeat(np.arange(len(per_event)), per_event)
+    sizes = cluster[:, 0]
+    _check_sizes(block, sizes, event)
+    particles = _particles(cluster, event)
+
+    num_events = len(per_event)
+    counts = np.bincount(particles.event, minlength=num_events)
+    particle_offset = offsets_of(counts)
+    loose = particles.owner < 0
+    has_loose = np.bincount(event[loose], minlength=num_events) > 0
+    cluster_offset = offsets_of(counts + has_loose)
+    # Of each event the particles are the first clusters, and what is loose the last.
+    inside = particles.owner - particle_offset[event]
+    target = np.where(loose, cluster_offset[event + 1] - 1, cluster_offset[event] + inside)
+    voxel_counts = np.zeros(cluster_offset[-1], np.int64)
+    np.add.at(voxel_counts, target, sizes)
+    order = np.argsort(target, kind="stable")
+    if (order[1:] < order[:-1]).any():
+        take, _ = gather_rows(offsets_of(sizes)[:-1][order], sizes[order])
+        points = points[take]
+    voxel_offset = offsets_of(voxel_counts)
+    deposit = np.bincount(
+        np.repeat(np.arange(len(voxel_counts)), voxel_counts),
+        weights=points[:, 4],
+        minlength=len(voxel_counts),
+    )
+    place = cluster_offset[particles.event] + np.arange(len(particles.event))
+    place -= particle_offset[particles.event]
+    return Events(
+        file=block.file,
+        products=("point", "cluster"),
+        first_entry=block.first_entry,
+        run=np.full(num_events, -1),
+        subrun=np.full(num_events, -1),
+        event=block.event,
+        grid=np.full((num_events, 3), CUBE_VOXELS),
+        origin=np.zeros((num_events, 3)),
+        voxel_size=np.full((num_events, 3), VOXEL_CM),
+        cluster_offset=cluster_offset,
+        voxel_offset=voxel_offset,
+        voxel_id=_voxel_ids(block, points, voxel_offset, cluster_offset),
+        energy=points[:, 3].astype(np.float32),
+        particle_offset=particle_offset,
+        energy_deposit=deposit[place].astype(np.float32),
+        **_truth(block, cluster[:, 5], particles.leading),
+    )
+
+
+def _table(block: Block, name: str, width: int) -> NDArray[Any]:
+    """Give a column as a table; every event must have whole rows of it."""
+    column = block.columns[name]
+    wrong = np.flatnonzero(column.counts % width)
+    if len(wrong):
+        raise _fault(
+            block,
+            wrong[0],
+            f"not rows of {width} numbers",
+            field=name,
+            found=f"{column.counts[wrong[0]]} numbers",
+        )
+    return column.values.reshape(-1, width)
+
+
+def _check_sizes(block: Block, sizes: NDArray[np.int64], event: NDArray[np.int64]) -> None:
+    points = block.columns["point"].counts // _POINT_WIDTH
+    owned = np.zeros(len(points), np.int64)
+    np.add.at(owned, event, sizes)
+    wrong = np.flatnonzero(owned != points)
+    negative = event[sizes < 0]
+    if len(wrong) or len(negative):
+        at = min([*wrong[:1], *negative[:1]])
+        raise _fault(
+            block,
+            at,
+            "clusters and voxels do not match",
+            field="cluster",
+            expected=f"sizes that add up to {points[at]} voxels",
+            found=f"{owned[at]}",
+        )
+
+
+def _particles(cluster: NDArray[np.int64], event: NDArray[np.int64]) -> _Particles:
+    """Group the clusters to particles and choose the leading cluster of each."""
+    size, fragment, group, interaction, semantic, pid = cluster.T
+    rows = np.flatnonzero((group >= 0) & (semantic != _LOW_ENERGY))
+    secondary = fragment[rows] != group[rows]
+    # In each group the leading cluster comes first; of equals, the first of the file.
+    ranked = np.lexsort((-size[rows], secondary, group[rows], interaction[rows], event[rows]))
+    rows = rows[ranked]
+    key = np.stack([event[rows], interaction[rows], group[rows]])
+    starts = np.flatnonzero(np.any(np.diff(key, axis=1, prepend=key[:, :1] - 1), axis=0))
+    leading = rows[starts]
+    first = np.minimum.reduceat(rows, starts) if len(starts) else leading
+    known = pid[leading] >= 0
+    rank = np.argsort(np.where(known, first, len(cluster) + 1), kind="stable")[: known.sum()]
+    number = np.full(len(starts), -1)
+    number[rank] = np.arange(len(rank))
+    owner = np.full(len(cluster), -1)
+    owner[rows] = np.repeat(number, np.diff(np.append(starts, len(rows))))
+    return _Particles(event[leading[rank]], leading[rank], owner)
+
+
+def _voxel_ids(
+    block: Block,
+    points: NDArray[Any],
+    voxel_offset: NDArray[np.int64],
+    cluster_offset: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Turn positions, in voxels, into ids: a position belongs to the voxel that holds it."""
+    position = points[:, :3]
+    inside = (position >= 0) & (position < CUBE_VOXELS)
+    if not inside.all():
+        voxel = int(np.argmin(inside.all(axis=1)))
+        cluster = np.searchsorted(voxel_offset, voxel, "right") - 1
+        raise _fault(
+            block,
+            np.searchsorted(cluster_offset, cluster, "right") - 1,
+            "a voxel lies outside its cube",
+            field="point",
+            expected=f"positions from 0 to below {CUBE_VOXELS}",
+            found=f"{position[voxel].tolist()}",
+        )
+    x, y, z = (position[:, axis].astype(np.int32) for axis in range(3))
+    ids: NDArray[np.int64] = ((z * CUBE_VOXELS + y) * CUBE_VOXELS + x).astype(np.int64)
+    return ids
+
+
+def _truth(block: Block, pid: NDArray[np.int64], leading: NDArray[np.int64]) -> dict[str, Any]:
+    """Give the arrays of the particles, from their leading clusters; -1 is not known."""
+    extra = _table(block, "cluster_extra", block.extra_width)[leading].astype(np.float64)
+    if "cluster_extra_2" in block.columns:
+        more = _table(block, "cluster_extra_2", 5)[leading].astype(np.float64)
+    else:
+        more = np.full((len(leading), 5), -1.0)
+        more[:, : max(block.extra_width - 6, 0)] = extra[:, 6:]
+    mass, momentum = extra[:, 0], extra[:, 1] * 1000
+    energy = np.where((mass < 0) | (momentum < 0), np.nan, np.hypot(mass, momentum))
+    code = pid[leading]
+    named = code < len(_PDG_OF_PID)
+    primary = extra[:, 5] == 1 if block.extra_width > 5 else np.zeros(len(leading), bool)
+    return {
+        "pdg": np.where(named, _PDG_OF_PID[np.where(named, code, 0)], np.int32(0)),
+        "track_id": np.full(len(leading), -1),
+        "parent_track_id": more[:, 4].astype(np.int64),
+        "energy_init": energy.astype(np.float32),
+        "momentum": _known(more[:, :3], scale=1000),
+        "start": _known(extra[:, 2:5], scale=VOXEL_CM),
+        "end": np.full((len(leading), 3), np.nan, np.float32),
+        "process": np.zeros(len(leading), np.uint8),
+        "process_names": ("",),
+        "primary": primary,
+    }
+
+
+def _known(vectors: NDArray[np.float64], *, scale: float) -> NDArray[np.float32]:
+    """Scale vectors; those of which all components are -1 become NaN."""
+    unknown = np.all(vectors == -1, axis=1, keepdims=True)
+    return np.where(unknown, np.nan, vectors * scale).astype(np.float32)
+
+
+def _fault(block: Block, event: Any, problem: str, **details: Any) -> InputError:
+    return InputError(
+        problem,
+        file=block.file,
+        entry=block.first_entry + int(event),
+        advice="fetch the file again, or leave it out with --skip-bad-files",
+        **details,
+    )

@@ -1,0 +1,176 @@
+"""Files of PILArNet-M as sources: which revision they are, and reading ranges of their events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pilarnet_convert.errors import InputError
+from pilarnet_convert.readers.events import Events, Source
+from pilarnet_convert.readers.local_files import file_record
+from pilarnet_convert.readers.pilarnet_m.decode import Block, decode
+from pilarnet_convert.readers.pilarnet_m.tables import Table, open_table
+from pilarnet_convert.readers.products import common_length, listed
+
+__all__ = ["PilarnetMReader", "PilarnetMSource", "index_pilarnet_m"]
+
+_REQUIRED: Final = ("point", "cluster", "cluster_extra")
+_MORE: Final = "cluster_extra_2"
+#: Revisions by the columns of cluster_extra.
+_REVISIONS: Final = {5: "v2", 6: "v3", 9: "v3, packed 9", 11: "v3, packed 11"}
+#: Events whose columns tell the revision; few are empty.
+_LOOKED_AT: Final = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class PilarnetMSource(Source):
+    """A file of PILArNet-M.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        What is read of it.
+    extra_width : int
+        Columns of ``cluster_extra``.
+    borders : tuple of (tuple of int, tuple of int)
+        What `basket_borders` gives.
+    """
+
+    units_are_known: ClassVar[bool] = True
+
+    columns: tuple[str, ...]
+    extra_width: int
+    borders: tuple[tuple[int, ...], tuple[int, ...]]
+
+    def open(self) -> PilarnetMReader:
+        """Open its file."""
+        return PilarnetMReader(self)
+
+    def numbers(self) -> NDArray[np.int64]:
+        """Read the numbers of all events, see `Source`; there are no runs."""
+        with self.open() as reader:
+            event = reader.numbers(0, self.num_entries)
+        return np.stack([np.full_like(event, -1), np.full_like(event, -1), event], axis=1)
+
+    def basket_borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where blocks of voxels begin and end, see `Source`."""
+        entries, num_bytes = self.borders
+        return np.array(entries, np.int64), np.array(num_bytes, np.int64)
+
+
+def index_pilarnet_m(name: str, path: Path) -> PilarnetMSource:
+    """Look into a file of PILArNet-M.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is of revision v1 or another layout, or has no events.
+    """
+    table = open_table(path)
+    try:
+        missing = [column for column in _REQUIRED if column not in table.names]
+        if missing:
+            raise not_pilarnet_m(path, table.names, missing[0])
+        columns = (*_REQUIRED, *((_MORE,) if _MORE in table.names else ()))
+        lengths = {column: table.lengths[column] for column in columns}
+        num_entries = common_length(lengths, file=path)
+        width = _extra_width(table, path, min(num_entries, _LOOKED_AT))
+        entries, num_bytes = table.borders()
+    finally:
+        table.close()
+    split = _MORE in columns and width == 6
+    return PilarnetMSource(
+        name=name,
+        files=(file_record(path),),
+        num_entries=num_entries,
+        path=str(path),
+        reader="pilarnet-m",
+        schema=f"PILArNet-M {'v3_extra' if split else _REVISIONS[width]}",
+        columns=columns if split else _REQUIRED,
+        extra_width=width,
+        # Positions and energies are half of the numbers of a voxel, and ids take half of that.
+        borders=(tuple(entries.tolist()), tuple((num_bytes // 4).tolist())),
+    )
+
+
+def not_pilarnet_m(path: Path, names: Sequence[str], missing: str) -> InputError:
+    """Say what a file lacks; v1 has points and clusters alone."""
+    if missing == "cluster_extra":
+        return InputError(
+            "PILArNet-M of revision v1, which does not say what its particles are",
+            file=path,
+            advice="take revision v2 or v3",
+        )
+    return InputError(
+        "not a file of PILArNet-M",
+        file=path,
+        expected=", ".join(_REQUIRED),
+        found=listed(names),
+        advice="name files of PILArNet-M, or leave --reader out",
+    )
+
+
+def _extra_width(table: Table, path: Path, num_events: int) -> int:
+    """Tell how many columns ``cluster_extra`` has, from the first events."""
+    clusters = table.read("cluster", 0, num_events)
+    extra = table.read("cluster_extra", 0, num_events)
+    num_clusters, num_values = int(clusters.counts.sum()) // 6, int(extra.counts.sum())
+    width, rest = divmod(num_values, max(num_clusters, 1))
+    if rest or (width not in _REVISIONS and num_clusters):
+        raise InputError(
+            "an unknown revision of PILArNet-M",
+            file=path,
+            field="cluster_extra",
+            expected=f"{', '.join(map(str, _REVISIONS))} numbers a cluster",
+            found=f"{num_values} for {num_clusters} clusters",
+        )
+    return width or min(_REVISIONS)
+
+
+class PilarnetMReader:
+    """Reads ranges of the events of a file.
+
+    Parameters
+    ----------
+    source : PilarnetMSource
+        From `index_pilarnet_m`.
+    """
+
+    def __init__(self, source: PilarnetMSource) -> None:
+        self.source = source
+        self._table = open_table(source.path)
+
+    def __enter__(self) -> PilarnetMReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._table.close()
+
+    def read(self, start: int, stop: int) -> Events:
+        """Read the events ``start`` to ``stop``, end excluded.
+
+        Raises
+        ------
+        InputError
+            If the bytes are damaged or do not make sense together.
+        """
+        return decode(
+            Block(
+                file=self.source.path,
+                first_entry=start,
+                columns={n: self._table.read(n, start, stop) for n in self.source.columns},
+                extra_width=self.source.extra_width,
+                event=self.numbers(start, stop),
+            )
+        )
+
+    def numbers(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Give the numbers of the events: ``event_id``, where there is one, or their entries."""
+        if "event_id" in self._table.names:
+            return self._table.numbers("event_id", start, stop)
+        return np.arange(start, stop)

@@ -1,0 +1,148 @@
+"""The ragged columns of a file of PILArNet-M: HDF5 through h5py, parquet through pyarrow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pilarnet_convert.errors import InputError, MissingDependencyError
+from pilarnet_convert.ragged import Ragged
+from pilarnet_convert.readers.hdf5.file import open_hdf5, read_ragged
+
+__all__ = ["Table", "open_table"]
+
+#: Events between two places where a task may end, in an HDF5 file.
+_BLOCK_EVENTS = 64
+
+
+class Table(Protocol):
+    """Columns with a row an event."""
+
+    names: tuple[str, ...]
+    lengths: dict[str, int]
+
+    def read(self, name: str, start: int, stop: int) -> Ragged:
+        """Read a column of arrays, events ``start`` to ``stop``; `InputError` on damage."""
+
+    def numbers(self, name: str, start: int, stop: int) -> NDArray[np.int64]:
+        """Read a column of one whole number an event."""
+
+    def borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Give the events where a task may begin or end, and the bytes before each."""
+
+    def close(self) -> None:
+        """Close the file."""
+
+
+def open_table(path: str | Path) -> Table:
+    """Open a file; parquet is told by its first bytes."""
+    with Path(path).open("rb") as stream:
+        return ParquetTable(path) if stream.read(4) == b"PAR1" else Hdf5Table(path)
+
+
+class Hdf5Table:
+    """The datasets of an HDF5 file."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._file = open_hdf5(path)
+        self.names = tuple(self._file)
+        self.lengths = {n: len(d) for n, d in self._file.items() if getattr(d, "shape", ())}
+
+    def read(self, name: str, start: int, stop: int) -> Ragged:
+        """Read a column of arrays."""
+        return read_ragged(self._file, name, start, stop)
+
+    def numbers(self, name: str, start: int, stop: int) -> NDArray[np.int64]:
+        """Read a column of numbers."""
+        return read_ragged(self._file, name, start, stop).values.astype(np.int64)
+
+    def borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Divide the file evenly: where a row lies in it, HDF5 does not tell."""
+        count = self.lengths["point"]
+        events = np.append(np.arange(0, count, _BLOCK_EVENTS), count)
+        return events, events * self._path.stat().st_size // count
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class ParquetTable:
+    """The list columns of a parquet file."""
+
+    def __init__(self, path: str | Path) -> None:
+        try:
+            import pyarrow as pa
+            import pyarrow.compute as pc
+            import pyarrow.parquet as pq
+        except ImportError:
+            raise MissingDependencyError(
+                "pyarrow, which reads parquet, is not installed",
+                file=path,
+                advice="pip install 'pilarnet-clr[formats]'",
+            ) from None
+        self._path, self._errors = str(path), (pa.ArrowException, OSError, ValueError)
+        self._list_lengths = pc.list_value_length
+        try:
+            self._file = pq.ParquetFile(path)
+        except self._errors as error:
+            raise self._damaged(error) from error
+        self.names = tuple(self._file.schema_arrow.names)
+        self.lengths = dict.fromkeys(self.names, self._file.metadata.num_rows)
+        groups = (self._file.metadata.row_group(i) for i in range(self._file.num_row_groups))
+        sizes = [(group.num_rows, group.total_byte_size) for group in groups]
+        table = np.array([(0, 0), *sizes], np.int64).cumsum(axis=0)
+        self._borders = table[:, 0], table[:, 1]
+
+    def read(self, name: str, start: int, stop: int) -> Ragged:
+        """Read a column of arrays."""
+        column = self._column(name, start, stop)
+        try:
+            values = column.flatten()
+            if column.null_count or values.null_count:
+                raise ValueError("a value is missing")
+            counts = self._list_lengths(column).to_numpy().astype(np.int64)
+            return Ragged(counts, values.to_numpy())
+        except (AttributeError, *self._errors) as error:
+            raise self._damaged(error, name=name, entry=start) from error
+
+    def numbers(self, name: str, start: int, stop: int) -> NDArray[np.int64]:
+        """Read a column of numbers."""
+        values: NDArray[Any] = self._column(name, start, stop).to_numpy(zero_copy_only=False)
+        return values.astype(np.int64)
+
+    def _column(self, name: str, start: int, stop: int) -> Any:
+        """Read the row groups that hold the events, and cut the events out."""
+        first = int(np.searchsorted(self._borders[0], start, "right")) - 1
+        last = int(np.searchsorted(self._borders[0], stop))
+        try:
+            table = self._file.read_row_groups(list(range(first, last)), columns=[name])
+            part = table.column(0).slice(start - int(self._borders[0][first]), stop - start)
+            return part.combine_chunks()
+        except self._errors as error:
+            raise self._damaged(error, name=name, entry=start) from error
+
+    def borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Give the row groups: one is read as a whole."""
+        return self._borders
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _damaged(
+        self, error: Exception, *, name: str | None = None, entry: int | None = None
+    ) -> InputError:
+        text = " ".join(str(error).split())
+        return InputError(
+            "the file is damaged here" if name else "cannot be read as a parquet file",
+            file=self._path,
+            entry=entry,
+            field=name,
+            found=f"{type(error).__name__}: {text[:160]}",
+            advice="fetch or copy the file again",
+        )

@@ -1,0 +1,72 @@
+"""Voxels that a file lists several times in one particle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pilarnet_convert.ragged import gather_rows, offsets_of
+from pilarnet_convert.readers.events import Events
+
+__all__ = ["merge_repeats"]
+
+
+def merge_repeats(events: Events) -> tuple[Events, int]:
+    """Merge the rows of each voxel of a particle into its first; their energies are added.
+
+    LArCV2 itself keeps such rows as they are; files written in 2017 have them.
+
+    Parameters
+    ----------
+    events : Events
+        Checked events. Ids that ascend in each cluster, as LArCV2 writes them, are looked at once;
+        others are sorted.
+
+    Returns
+    -------
+    events : Events
+        The events, in which a voxel occurs once in a particle. What belongs to no particle is
+        left as it is.
+    num_merged : int
+        Rows that went into others.
+    """
+    suspects = _unordered_clusters(events)
+    if not len(suspects):
+        return events, 0
+    counts = np.diff(events.voxel_offset)[suspects]
+    rows, _ = gather_rows(events.voxel_offset[suspects], counts)
+    largest = int(events.grid.prod(axis=1).max(initial=1))
+    key = np.repeat(np.arange(len(suspects)), counts) * largest + events.voxel_id[rows]
+    if not _has_repeats(key):
+        return events, 0
+    _, first, place = np.unique(key, return_index=True, return_inverse=True)
+    energy = events.energy.copy()
+    energy[rows[first]] = np.bincount(place, weights=energy[rows])
+    kept = np.ones(len(energy), bool)
+    kept[rows] = False
+    kept[rows[first]] = True
+    offset = offsets_of(kept)[events.voxel_offset]
+    merged = replace(
+        events, voxel_offset=offset, voxel_id=events.voxel_id[kept], energy=energy[kept]
+    )
+    return merged, len(kept) - len(merged.energy)
+
+
+def _unordered_clusters(events: Events) -> NDArray[np.int64]:
+    """List the clusters with a particle whose ids do not ascend."""
+    descends = events.voxel_id[1:] <= events.voxel_id[:-1]
+    first = events.voxel_offset[1:-1]
+    descends[first[(first > 0) & (first < len(events.voxel_id))] - 1] = False
+    at = np.flatnonzero(descends)
+    clusters = np.unique(np.searchsorted(events.voxel_offset, at, "right") - 1)
+    event = np.searchsorted(events.cluster_offset, clusters, "right") - 1
+    inside = clusters - events.cluster_offset[event]
+    found: NDArray[np.int64] = clusters[inside < np.diff(events.particle_offset)[event]]
+    return found
+
+
+def _has_repeats(key: NDArray[np.int64]) -> bool:
+    ordered = np.sort(key)
+    return bool((ordered[1:] == ordered[:-1]).any())

@@ -1,0 +1,122 @@
+"""The units of a source's energies and momenta: MeV as in PILArNet, or GeV as in other files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pilarnet_convert.species import MASSES_MEV
+
+if TYPE_CHECKING:
+    from pilarnet_convert.readers.events import Events  # which needs `Units`
+
+__all__ = [
+    "MEV",
+    "Truth",
+    "Unit",
+    "Units",
+    "below_mass",
+    "has_massive",
+    "in_mev",
+    "momentum_unit",
+    "units_of",
+]
+
+Unit = Literal["MeV", "GeV"]
+#: How far a total energy may lie from that of the momentum and the mass, of itself.
+_TOLERANCE: Final = 0.01
+_ENERGIES: Final = ("energy_init", "energy_deposit")
+_PER_GEV: Final = np.float32(1000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Units:
+    """The units that a source's particles have in its files; voxels have MeV in all of them."""
+
+    energy: Unit = "MeV"
+    momentum: Unit = "MeV"
+
+
+MEV: Final = Units()
+
+
+class Truth(NamedTuple):
+    """What tells the unit of some particles: PDG code, total energy and momentum [P, 3]."""
+
+    pdg: NDArray[np.int32]
+    energy_init: NDArray[np.float32]
+    momentum: NDArray[np.float32]
+
+
+def below_mass(pdg: NDArray[np.integer], energy_mev: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Tell which total energies (MeV) are below the mass, which none can be.
+
+    Particles that are not of the five classes and energies that are not known are passed over.
+    """
+    return energy_mev < _masses(pdg) * (1 - _TOLERANCE)
+
+
+def units_of(truth: Truth) -> Units | None:
+    """Tell the units from the particles of a whole source.
+
+    Parameters
+    ----------
+    truth : Truth
+        All particles of the source.
+
+    Returns
+    -------
+    Units or None
+        MeV, unless an energy is below the particle's mass; then GeV if that is right for all: the
+        energy is that of mass and momentum to 1 %, with all momenta in MeV/c or all in GeV/c. None
+        where neither is right.
+    """
+    if not below_mass(truth.pdg, truth.energy_init).any():
+        return MEV
+    units: tuple[Unit, ...] = ("GeV", "MeV")
+    for momentum in units:
+        if _fits_gev(truth, momentum).all():
+            return Units(energy="GeV", momentum=momentum)
+    return None
+
+
+def momentum_unit(truth: Truth) -> Unit:
+    """Tell the unit of the momenta that fits more particles, where energies are in GeV."""
+    return "MeV" if _fits_gev(truth, "MeV").sum() > _fits_gev(truth, "GeV").sum() else "GeV"
+
+
+def has_massive(truth: Truth) -> bool:
+    """Tell whether some particle has a mass, without which its energy says nothing."""
+    return bool((_masses(truth.pdg) > 0).any())
+
+
+def in_mev(events: Events, units: Units) -> Events:
+    """Give events with energies in MeV and momenta in MeV/c."""
+    changed: dict[str, Any] = {}
+    if units.energy == "GeV":
+        changed |= {name: getattr(events, name) * _PER_GEV for name in _ENERGIES}
+    if units.momentum == "GeV":
+        changed["momentum"] = events.momentum * _PER_GEV
+    return replace(events, **changed) if changed else events
+
+
+def _fits_gev(truth: Truth, momentum: Unit) -> NDArray[np.bool_]:
+    """Tell of each particle of known mass whether its energy, as GeV, is that of its momentum."""
+    mass = _masses(truth.pdg)
+    known = np.isfinite(mass) & np.isfinite(truth.energy_init)
+    energy = truth.energy_init[known].astype(np.float64) * 1000
+    size = np.linalg.norm(truth.momentum[known].astype(np.float64), axis=1)
+    expected = np.hypot(mass[known], size * (1000 if momentum == "GeV" else 1))
+    fits: NDArray[np.bool_] = np.abs(energy - expected) <= _TOLERANCE * energy
+    return fits
+
+
+def _masses(pdg: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Give the mass of each particle, MeV; NaN where it is not of the five classes."""
+    masses = np.full(len(pdg), np.nan)
+    for code, mass in MASSES_MEV.items():
+        masses[pdg == code] = mass
+    return masses
