@@ -69,8 +69,7 @@ def decode(block: Block) -> Events:
         If the columns do not fit each other, or a voxel lies outside the cube.
     """
     points = _table(block, "point", _POINT_WIDTH)
-    rows = _table(block, "cluster", _CLUSTER_WIDTH)
-    cluster = rows.astype(np.int64)
+    cluster = _table(block, "cluster", _CLUSTER_WIDTH).astype(np.int64)
     per_event = block.columns["cluster"].counts // _CLUSTER_WIDTH
     event = np.repeat(np.arange(len(per_event)), per_event)
     sizes = cluster[:, 0]
@@ -86,18 +85,14 @@ def decode(block: Block) -> Events:
     # Of each event the particles are the first clusters, and what is loose the last.
     inside = particles.owner - particle_offset[event]
     target = np.where(loose, cluster_offset[event + 1] - 1, cluster_offset[event] + inside)
-    voxel_counts = np.zeros(cluster_offset[-1], np.int64)
-    np.add.at(voxel_counts, target, sizes)
+    owner = np.repeat(target, sizes)
+    voxel_counts = np.bincount(owner, minlength=cluster_offset[-1])
+    deposit = np.bincount(owner, weights=points[:, 4], minlength=cluster_offset[-1])
+    voxel_id, energy = _voxel_ids(block, points), points[:, 3].astype(np.float32)
     order = np.argsort(target, kind="stable")
     if (order[1:] < order[:-1]).any():
         take, _ = gather_rows(offsets_of(sizes)[:-1][order], sizes[order])
-        points = points[take]
-    voxel_offset = offsets_of(voxel_counts)
-    deposit = np.bincount(
-        np.repeat(np.arange(len(voxel_counts)), voxel_counts),
-        weights=points[:, 4],
-        minlength=len(voxel_counts),
-    )
+        voxel_id, energy = voxel_id[take], energy[take]
     place = cluster_offset[particles.event] + np.arange(len(particles.event))
     place -= particle_offset[particles.event]
     return Events(
@@ -111,9 +106,9 @@ def decode(block: Block) -> Events:
         origin=np.zeros((num_events, 3)),
         voxel_size=np.full((num_events, 3), VOXEL_CM),
         cluster_offset=cluster_offset,
-        voxel_offset=voxel_offset,
-        voxel_id=_voxel_ids(block, points, voxel_offset, cluster_offset),
-        energy=points[:, 3].astype(np.float32),
+        voxel_offset=offsets_of(voxel_counts),
+        voxel_id=voxel_id,
+        energy=energy,
         particle_offset=particle_offset,
         energy_deposit=deposit[place].astype(np.float32),
         **_truth(block, cluster[:, 5], particles.leading),
@@ -174,21 +169,16 @@ def _particles(cluster: NDArray[np.int64], event: NDArray[np.int64]) -> _Particl
     return _Particles(event[leading[rank]], leading[rank], owner)
 
 
-def _voxel_ids(
-    block: Block,
-    points: NDArray[Any],
-    voxel_offset: NDArray[np.int64],
-    cluster_offset: NDArray[np.int64],
-) -> NDArray[np.int64]:
+def _voxel_ids(block: Block, points: NDArray[Any]) -> NDArray[np.int64]:
     """Turn positions, in voxels, into ids: a position belongs to the voxel that holds it."""
     position = points[:, :3]
     inside = (position >= 0) & (position < CUBE_VOXELS)
     if not inside.all():
         voxel = int(np.argmin(inside.all(axis=1)))
-        cluster = np.searchsorted(voxel_offset, voxel, "right") - 1
+        offset = offsets_of(block.columns["point"].counts // _POINT_WIDTH)
         raise _fault(
             block,
-            np.searchsorted(cluster_offset, cluster, "right") - 1,
+            np.searchsorted(offset, voxel, "right") - 1,
             "a voxel lies outside its cube",
             field="point",
             expected=f"positions from 0 to below {CUBE_VOXELS}",
