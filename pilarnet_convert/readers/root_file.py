@@ -121,7 +121,7 @@ def index_trees(
         with _opened(path) as file:
             classes = file.classnames(cycle=False, recursive=False)
             indices = {
-                name: _index_tree(path, file[name], branches)
+                name: _index_tree(path, name, file[name], branches)
                 for name, branches in choose(classes).items()
             }
             return str(file.file.uuid), indices, classes
@@ -204,14 +204,12 @@ def _truncated(path: Path, *, expected: str, size: int) -> InputError:
     )
 
 
-def _index_tree(path: Path, tree: Any, wanted: Mapping[str, Layout]) -> TreeIndex:
+def _index_tree(path: Path, name: str, tree: Any, wanted: Mapping[str, Layout]) -> TreeIndex:
     tables = {}
     for branch in tree.itervalues(recursive=True):
         if branch.name in wanted and not branch.branches:
             tables[branch.name] = _table(path, branch, wanted[branch.name])
-    return TreeIndex(
-        file=str(path), tree=tree.name, num_entries=int(tree.num_entries), branches=tables
-    )
+    return TreeIndex(file=str(path), tree=name, num_entries=int(tree.num_entries), branches=tables)
 
 
 def _table(path: Path, branch: Any, layout: Layout) -> BasketTable:
