@@ -8,7 +8,7 @@ DEMO := $(ROOT)/build/demo
 INSTALLED := $(VENV)/.installed
 EXTRAS := train,plot,view,eval,docs,dev
 
-.PHONY: help demo test lint env docs minkowski test-minkowski test-gpu test-slow clean
+.PHONY: help demo test lint env docs minkowski test-minkowski larcv3 test-larcv3 test-gpu test-slow clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(ROOT)/Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -40,6 +40,12 @@ minkowski: $(INSTALLED)  ## build MinkowskiEngine (10 minutes, once) and install
 
 test-minkowski: $(INSTALLED)  ## compare the engines (after make minkowski)
 	cd $(ROOT) && $(BIN)/pytest -m minkowski tests/clr_train
+
+larcv3:  ## build larcv (12 minutes, once) in .venv-larcv3, an environment of its own
+	PYTHON=$(PYTHON) $(ROOT)/tools/build_larcv.sh $(ROOT)/.venv-larcv3
+
+test-larcv3: $(INSTALLED)  ## read what larcv itself writes (after make larcv3)
+	cd $(ROOT) && $(BIN)/pytest -m larcv3 tests/pilarnet_convert
 
 test-gpu: $(INSTALLED)  ## the tests that need a CUDA device
 	cd $(ROOT) && $(BIN)/pytest -m gpu
