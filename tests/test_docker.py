@@ -116,7 +116,7 @@ def test_the_context_holds_what_setup_cfg_needs(path: Path) -> None:
 @pytest.mark.parametrize("path", DOCKERFILES, ids=NAMES)
 def test_extras_are_all_but_those_for_developers_and_the_service(path: Path) -> None:
     named = defaults(path)["EXTRAS"].split(",")
-    assert set(named) == EXTRAS - {"dev", "wandb"}
+    assert set(named) == EXTRAS - {"dev", "docs", "wandb"}
     assert "/src[${EXTRAS}]" in path.read_text()
 
 

@@ -93,15 +93,15 @@ def test_a_second_conversion_that_was_looking_while_the_first_finished(
     from pilarnet_convert import conversion
 
     out = tmp_path / "out"
-    index = conversion._index_sources
+    index = conversion.look_into
     done: dict[str, bytes | None] = {}
 
     def overtaken(*args, **kwargs):
-        monkeypatch.setattr(conversion, "_index_sources", index)
+        monkeypatch.setattr(conversion, "look_into", index)
         done.update(first(out))
         return index(*args, **kwargs)
 
-    monkeypatch.setattr(conversion, "_index_sources", overtaken)
+    monkeypatch.setattr(conversion, "look_into", overtaken)
     with pytest.raises(PilarnetError, match="already holds shards"):
         conversion.convert(SAMPLE, out, workers=1, min_voxels=3)
     assert {n: d for n, d in contents(out).items() if not n.startswith(".conversion")} == done
