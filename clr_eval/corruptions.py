@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import torch
 
 from clr_train.batch import ParticleBatch
 from clr_train.keys import fold_in, key, uniform
 from clr_train.ragged import RaggedIndex, offsets_of
-from clr_train.views.augmentations import Parameters
-from clr_train.views.make import ViewConfig, as_sites, make_views
+from clr_train.views.config import ViewConfig
+from clr_train.views.detector import throw_towards
+from clr_train.views.make import as_sites, make_views, thrown
 
 __all__ = ["CORRUPTIONS", "Corruption"]
 
@@ -53,6 +54,10 @@ class Corruption:
     apply: Function
 
 
+def _throw(batch: ParticleBatch, level: float, _seed: int) -> ParticleBatch:
+    return thrown(batch, detector=throw_towards(level))
+
+
 def _scale(batch: ParticleBatch, level: float, _seed: int) -> ParticleBatch:
     return replace(batch, energy=batch.energy * (1.0 + level))
 
@@ -61,11 +66,12 @@ def _augmented(augmentation: str, parameter: str) -> Function:
     """Make a corruption of an augmentation; the level is its strength."""
 
     def apply(batch: ParticleBatch, level: float, seed: int) -> ParticleBatch:
+        strength: dict[str, Any] = {parameter: level}
         config = ViewConfig(
             augmentations=(augmentation,),
             num_augmentations=1,
-            parameters=Parameters(**{parameter: level}),
             energy_transform="none",
+            **strength,
         )
         sites = make_views(batch, seed=seed, epoch=0, view=_VIEW, config=config)
         return sites.as_particles(like=batch)
@@ -149,6 +155,12 @@ CORRUPTIONS: Final[Mapping[str, Corruption]] = MappingProxyType(
             axis="voxels added, of those there [%]",
             levels=(0.0, 0.05, 0.1, 0.2, 0.5),
             apply=_add_noise,
+        ),
+        "throw": Corruption(
+            title="detector throw",
+            axis="lifetime, diffusion and field, towards the ends of their ranges [%]",
+            levels=(-1.0, -0.5, 0.0, 0.5, 1.0),
+            apply=_throw,
         ),
     }
 )

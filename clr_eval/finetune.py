@@ -52,7 +52,7 @@ class Classifier:
     def __init__(self, learner: Learner, *, pretrained: bool, seed: int) -> None:
         self.train_config = dataclasses.replace(learner.config, seed=seed)
         self.device, self.engine, self.precision = learner.device, learner.engine, learner.precision
-        self.views, self.pretrained, self.seed = learner.views, pretrained, seed
+        self.pretrained, self.seed = pretrained, seed
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.head = nn.Linear(learner.model.encoder.out_features, len(CLASSES))
@@ -61,6 +61,8 @@ class Classifier:
         else:
             self.encoder = Learner(self.train_config, device=learner.device).model.encoder
         self.module = nn.ModuleDict({"encoder": self.encoder, "head": self.head}).to(self.device)
+        self.class_weights: Tensor | None = None
+        self.progress = 0.0  # share of the steps that are done
 
     def fit(
         self,
@@ -82,9 +84,9 @@ class Classifier:
         schedule = dataclasses.replace(self.train_config, lr=lr)
         weights = list(self.module.parameters())
         optimizer = make_optimizer(weights, weight_decay=schedule.weight_decay, betas=(0.9, 0.999))
-        class_weights = None
+        self.class_weights = None
         if config.class_weight == "balanced":
-            class_weights = _balanced_weights(train.label).to(self.device)
+            self.class_weights = _balanced_weights(train.label).to(self.device)
         self.module.train()
         for step in range(total):
             epoch, position = divmod(step, steps_per_epoch)
@@ -94,14 +96,8 @@ class Classifier:
             batch = train.take(rows).to(self.device)
             set_learning_rate(optimizer, learning_rate(step, total_steps=total, config=schedule))
             optimizer.zero_grad(set_to_none=True)
-            paths = fold_in(key(self.seed, epoch, _PATHS, device=self.device), batch.particle)
-            voxels = self._view(batch, epoch) if config.augment else self._as_sites(batch)
-            logits = self._logits(voxels, paths)
-            # Not divided by the weights of the batch: a rare class would weigh less in a batch
-            # that holds more of it.
-            loss = nn.functional.cross_entropy(
-                logits, batch.label, weight=class_weights, reduction="none"
-            ).mean()
+            self.progress = step / total
+            loss = self._loss(batch, epoch=epoch, augment=config.augment)
             if not math.isfinite(loss.item()):
                 raise PilarnetError(
                     f"the loss of step {step + 1} of training a classifier is not finite",
@@ -114,6 +110,22 @@ class Classifier:
             on_step(step + 1)
         self.module.eval()
 
+    def _loss(self, batch: ParticleBatch, *, epoch: int, augment: bool) -> Tensor:
+        features = self._features(batch, epoch=epoch, augment=augment)
+        return self._class_loss(features, batch.label)
+
+    def _features(self, batch: ParticleBatch, *, epoch: int, augment: bool) -> Tensor:
+        """Encode particles for training, float32 [N, C]."""
+        paths = fold_in(key(self.seed, epoch, _PATHS, device=self.device), batch.particle)
+        return self._encode(self._view(batch, epoch) if augment else self._as_sites(batch), paths)
+
+    def _class_loss(self, features: Tensor, label: Tensor) -> Tensor:
+        # Not divided by the weights of the batch: a rare class would weigh less in a batch that
+        # holds more of it.
+        return nn.functional.cross_entropy(
+            self.head(features), label, weight=self.class_weights, reduction="none"
+        ).mean()
+
     def predict(self, batch: ParticleBatch) -> NDArray[np.float32]:
         """Predict the probability of each class of particles as stored, float32 [N, classes]."""
         self.module.eval()
@@ -121,7 +133,8 @@ class Classifier:
         with torch.no_grad():
             for piece in batch.split(_INFERENCE_BATCH):
                 sites = self._as_sites(piece.to(self.device))
-                parts.append(self._logits(sites, None).softmax(dim=1).cpu().numpy())
+                logits = self.head(self._encode(sites, None))
+                parts.append(logits.softmax(dim=1).cpu().numpy())
         return np.concatenate(parts)
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
@@ -133,14 +146,14 @@ class Classifier:
         names = self.module.state_dict()
         self.module.load_state_dict({name: torch.from_numpy(weights[name]) for name in names})
 
-    def _logits(self, sites: SiteBatch, paths: Tensor | None) -> Tensor:
+    def _encode(self, sites: SiteBatch, paths: Tensor | None) -> Tensor:
         bf16 = self.precision == "bf16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
-            logits: Tensor = self.head(self.encoder(sites, self.engine, paths))
-        return logits.float()
+            features: Tensor = self.encoder(sites, self.engine, paths)
+        return features.float()
 
     def _view(self, batch: ParticleBatch, epoch: int) -> SiteBatch:
-        return make_views(batch, seed=self.seed, epoch=epoch, view=_VIEW, config=self.views)
+        return make_views(batch, seed=self.seed, epoch=epoch, view=_VIEW, config=self.train_config)
 
     def _as_sites(self, batch: ParticleBatch) -> SiteBatch:
         return as_sites(batch, energy_transform=self.train_config.energy_transform)

@@ -152,6 +152,19 @@ class ParticleBatch:
             particle=self.particle[rows],
         )
 
+    @classmethod
+    def concatenate(cls, batches: Sequence[ParticleBatch]) -> ParticleBatch:
+        """Join one or more batches, in order."""
+        firsts = accumulate((batch.num_voxels for batch in batches), initial=0)
+        ends = [batch.offset[1:] + first for batch, first in zip(batches, firsts, strict=False)]
+        return cls(
+            xyz=torch.cat([batch.xyz for batch in batches]),
+            energy=torch.cat([batch.energy for batch in batches]),
+            offset=torch.cat([batches[0].offset[:1], *ends]),
+            label=torch.cat([batch.label for batch in batches]),
+            particle=torch.cat([batch.particle for batch in batches]),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class SiteBatch:

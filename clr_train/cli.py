@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from clr_train.config import TrainConfig, read_config
+from clr_train.presets import AUGMENTATION_PRESETS, RECIPES
 from pilarnet_convert.console import Command
 from pilarnet_convert.options import OptionError, make_flags
 
@@ -27,6 +29,7 @@ Examples:
   clr-train --shards shards/ --out runs/first --dry-run
   clr-train --out runs/first --resume
   clr-train --shards shards/ --model small --batch-size 4096 --micro-batch-size 256
+  clr-train --shards shards/ --augmentations-preset paper-tuned --recipe paper
   clr-train --config runs/first/config.toml --out runs/second --seed 1
   torchrun --nproc-per-node 4 -m clr_train --shards shards/ --batch-size 2048
 
@@ -41,10 +44,27 @@ def _use_file(ctx: click.Context, _option: click.Parameter, value: str | None) -
     if value is None:
         return
     try:
-        ctx.default_map = read_config(value)
+        ctx.default_map = {**read_config(value), **(ctx.default_map or {})}
     except OptionError as error:  # the command catches errors only after parsing
         click.echo(f"error: {error}", err=True)
         ctx.exit(error.exit_code)
+
+
+def _preset(flag: str, presets: Mapping[str, Mapping[str, Any]], *, help: str) -> click.Option:
+    """Make an option whose value stands for values of others, unless these are given."""
+
+    def use(ctx: click.Context, _option: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            ctx.default_map = {**(ctx.default_map or {}), **presets[value]}
+
+    return click.Option(
+        [flag],
+        type=click.Choice(tuple(presets)),
+        is_eager=True,
+        expose_value=False,
+        callback=use,
+        help=help,
+    )
 
 
 def _options() -> list[click.Parameter]:
@@ -57,6 +77,16 @@ def _options() -> list[click.Parameter]:
             expose_value=False,
             callback=_use_file,
             help="Read options from a file, such as a run's config.toml. Flags win over it.",
+        ),
+        _preset(
+            "--augmentations-preset",
+            AUGMENTATION_PRESETS,
+            help="Augmentations and strengths of the original study. Flags win over them.",
+        ),
+        _preset(
+            "--recipe",
+            RECIPES,
+            help="Batch size, rate and temperature of the original study. Flags win over them.",
         ),
         click.Option(
             ["--resume"],

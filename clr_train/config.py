@@ -12,6 +12,7 @@ from typing import Any, Final
 import tomli_w
 
 from clr_train.stream.config import StreamConfig
+from clr_train.views.config import ViewConfig
 from pilarnet_convert.options import OptionError, documented, option
 
 __all__ = ["SHAPE_OPTIONS", "TrainConfig", "read_config", "write_config"]
@@ -22,8 +23,8 @@ SHAPE_OPTIONS: Final = ("stem", "kernel_size", "pooling", "neck", "grn", "drop_p
 
 @documented
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(StreamConfig):
-    """The options of a training run.
+class TrainConfig(ViewConfig, StreamConfig):
+    """The options of a training run, checked when the record is made.
 
     Each field is a flag of ``clr-train`` and a key of its configuration file. An `OptionError` is
     raised for a value outside its limits, and for values that do not fit together.
@@ -34,27 +35,11 @@ class TrainConfig(StreamConfig):
     )
     val_split: str = option("val", "Split to validate on.")
     test_split: str = option("test", "Split of the final probe.")
-    # Views.
-    augmentations: tuple[str, ...] = option(
-        ("rotate", "translate", "shift-energy", "drop"),
-        "Augmentations to draw from, comma-separated.",
-        fixed=True,
-    )
-    num_augmentations: int = option(
-        2, "Number of augmentations that each view draws.", least=0, fixed=True
-    )
-    energy_transform: str = option(
-        "log",
-        "Transform of the energy of a voxel. log separates the end of a proton from the track of "
-        "a muon; sqrt-clip is the original study's and saturates at 1 MeV.",
-        choices=("log", "sqrt-clip", "none"),
-        fixed=True,
-    )
     # Model and loss.
     model: str = option(
         "atto",
         "Size of the encoder: small is the original study's and needs a GPU; tiny, nano, pico, "
-        "femto and atto are ever smaller, and atto trains on a laptop.",
+        "femto, atto and zepto are ever smaller, and the last two train on a laptop.",
         fixed=True,
     )
     stem: int | None = option(
@@ -73,8 +58,9 @@ class TrainConfig(StreamConfig):
     pooling: str | None = option(
         None,
         "How voxels become one vector; by default as in the model. size adds the logarithm of the "
-        "number of cubes of 1, 2, 4 to 64 voxels that the particle touches.",
-        choices=("max", "mean", "max+mean", "max+mean+size"),
+        "number of cubes of 1, 2, 4 to 64 voxels that the particle touches; robust does the same "
+        "with sites and cubes counted by how much energy they hold, so that noise hardly moves it.",
+        choices=("max", "mean", "max+mean", "max+mean+size", "robust"),
         fixed=True,
     )
     neck: int | None = option(
@@ -105,6 +91,19 @@ class TrainConfig(StreamConfig):
         choices=("simclr", "supervised"),
         fixed=True,
     )
+    label_weight: float = option(
+        1.0,
+        "Share of the class pairs in the loss supervised; the rest is of the two views.",
+        least=0,
+        most=1,
+        fixed=True,
+    )
+    unlabelled: str | None = option(
+        None,
+        "More shards, whose labels are not used: half of each batch is of their particles, each "
+        "paired with its other view alone.",
+        metavar="FOLDER",
+    )
     temperature: float = option(0.1, "Temperature of the loss.", above=0, fixed=True)
     # Training.
     epochs: int = option(20, "Passes over the training split.", least=1)
@@ -122,7 +121,7 @@ class TrainConfig(StreamConfig):
     )
     lr: float | None = option(
         None,
-        "Peak learning rate of AdamW; unless given, 0.01 for atto and 0.001 for larger models.",
+        "Peak learning rate of AdamW; unless given, 0.01 for atto and zepto, else 0.001.",
         above=0,
         fixed=True,
     )
@@ -134,6 +133,16 @@ class TrainConfig(StreamConfig):
     )
     final_lr: float = option(
         0.01, "Share of the peak rate at which the cosine ends.", least=0, most=1, fixed=True
+    )
+    lr_decay: float | None = option(
+        None,
+        "Factor of the rate after each epoch, in place of the cosine.",
+        above=0,
+        most=1,
+        fixed=True,
+    )
+    beta2: float = option(
+        0.95, "Decay of AdamW's mean of squared gradients.", least=0, below=1, fixed=True
     )
     clip_norm: float = option(1.0, "Norm to which gradients are clipped.", above=0, fixed=True)
     # Device.
@@ -155,14 +164,8 @@ class TrainConfig(StreamConfig):
     wandb: str | None = option(None, "Also log to this Weights & Biases project.")
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.num_augmentations > len(self.augmentations):
-            raise OptionError(
-                "more augmentations to draw than to draw from",
-                field="--num-augmentations",
-                expected=f"at most {len(self.augmentations)}",
-                found=self.num_augmentations,
-            )
+        StreamConfig.__post_init__(self)
+        ViewConfig.__post_init__(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as numbers, strings, lists and None."""

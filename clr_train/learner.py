@@ -17,7 +17,7 @@ from clr_train.loss import contrastive_loss
 from clr_train.network.encoder import ContrastiveModel
 from clr_train.network.models import MODELS, EncoderConfig
 from clr_train.sparse import get_engine
-from clr_train.views.make import ViewConfig, as_sites, make_views
+from clr_train.views.make import as_sites, make_views
 from pilarnet_convert.options import OptionError
 
 __all__ = ["Learner"]
@@ -37,8 +37,6 @@ class Learner:
     model : ContrastiveModel
     engine : Engine
     precision : {"fp32", "bf16"}
-    views : ViewConfig
-        How views of particles are made.
     """
 
     def __init__(self, config: TrainConfig, *, device: torch.device) -> None:
@@ -48,11 +46,6 @@ class Learner:
         self.precision = config.precision
         if config.precision == "auto":
             self.precision = "bf16" if device.type == "cuda" else "fp32"
-        self.views = ViewConfig(
-            augmentations=config.augmentations,
-            num_augmentations=config.num_augmentations,
-            energy_transform=config.energy_transform,
-        )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.model = ContrastiveModel(_encoder_config(config))
@@ -66,7 +59,7 @@ class Learner:
         """
         batch = batch.to(self.device)
         seed = self.config.seed
-        sites = make_views(batch, seed=seed, epoch=epoch, view=0, count=2, config=self.views)
+        sites = make_views(batch, seed=seed, epoch=epoch, view=0, count=2, config=self.config)
         keys = [
             fold_in(key(seed, epoch, _PATHS + view, device=self.device), batch.particle)
             for view in (0, 1)
@@ -89,6 +82,7 @@ class Learner:
             first,
             second,
             labels=label if self.config.loss == "supervised" else None,
+            label_weight=self.config.label_weight,
             temperature=self.config.temperature,
             gather=gather,
         )

@@ -23,6 +23,7 @@ def contrastive_loss(
     second: Tensor,
     *,
     labels: Tensor | None = None,
+    label_weight: float = 1.0,
     temperature: float,
     gather: bool = False,
 ) -> Tensor:
@@ -40,7 +41,9 @@ def contrastive_loss(
         Projections of the two views; row i of both belongs to the same particle. They need not
         be normalised.
     labels : int64 tensor [n], optional
-        The class of each particle.
+        The class of each particle. The only positive of one below 0 is its other view.
+    label_weight : float
+        Share of the supervised loss, 0 to 1; the rest is NT-Xent.
     temperature : float
         The t above, positive.
     gather : bool
@@ -69,10 +72,10 @@ def contrastive_loss(
         sizes, rank = gather_sizes(own) if gather else ([len(own)], 0)
         start = sum(sizes[:rank])
         every = gather_rows(own, sizes=sizes)
-        if labels is None:  # each particle has its own: the positive is the other view
-            labels = torch.arange(len(every), device=own.device)
-        else:
-            labels = gather_rows(labels.long(), sizes=sizes)
+        # Without a class each particle has its own: the positive is the other view.
+        alone = -1 - torch.arange(len(every), device=own.device)
+        labels = alone if labels is None else gather_rows(labels.long(), sizes=sizes)
+        labels = torch.where(labels < 0, alone, labels)
         position = torch.arange(start, start + len(own), device=own.device)
         total = _sum_of_anchors(
             _stack_views(own),
@@ -80,6 +83,7 @@ def contrastive_loss(
             _stack_views(every),
             labels.repeat(2),
             temperature=temperature,
+            label_weight=label_weight,
         )
         loss: Tensor = (sum_over_ranks(total) if gather else total) / (2 * len(every))
     return loss
@@ -91,7 +95,13 @@ def _stack_views(rows: Tensor) -> Tensor:
 
 
 def _sum_of_anchors(
-    anchors: Tensor, position: Tensor, contrast: Tensor, labels: Tensor, *, temperature: float
+    anchors: Tensor,
+    position: Tensor,
+    contrast: Tensor,
+    labels: Tensor,
+    *,
+    temperature: float,
+    label_weight: float,
 ) -> Tensor:
     """Sum the loss of the anchors [2n, D], the rows `position` [2n] of `contrast` [2N, D].
 
@@ -100,7 +110,7 @@ def _sum_of_anchors(
     """
     rows = max(1, _BLOCK_ELEMENTS // len(contrast))
     if rows >= len(anchors):
-        return _sum_of_block(anchors, position, contrast, labels, temperature)
+        return _sum_of_block(anchors, position, contrast, labels, temperature, label_weight)
     total = anchors.new_zeros(())
     for begin in range(0, len(anchors), rows):
         block = slice(begin, begin + rows)
@@ -111,6 +121,7 @@ def _sum_of_anchors(
             contrast,
             labels,
             temperature,
+            label_weight,
             use_reentrant=False,
             preserve_rng_state=False,
         )
@@ -118,7 +129,12 @@ def _sum_of_anchors(
 
 
 def _sum_of_block(
-    anchors: Tensor, position: Tensor, contrast: Tensor, labels: Tensor, temperature: float
+    anchors: Tensor,
+    position: Tensor,
+    contrast: Tensor,
+    labels: Tensor,
+    temperature: float,
+    label_weight: float,
 ) -> Tensor:
     similarity = anchors @ contrast.T / temperature  # [anchors, 2N]
     positive = labels[position, None] == labels
@@ -126,4 +142,7 @@ def _sum_of_block(
     others = similarity.scatter(1, position[:, None], -torch.inf)
     log_denominator = others.logsumexp(dim=1)
     mean_positive = (similarity * positive).sum(dim=1) / positive.sum(dim=1)
-    return (log_denominator - mean_positive).sum()
+    other_view = (position + len(contrast) // 2) % len(contrast)
+    own = similarity.gather(1, other_view[:, None]).squeeze(1)
+    attraction = torch.lerp(own, mean_positive, label_weight)
+    return (log_denominator - attraction).sum()

@@ -23,6 +23,7 @@ from clr_train.config import TrainConfig
 from clr_train.probe.probes import Scores
 from clr_train.runtime.processes import World, join_world
 from clr_train.runtime.signals import StopRequest, hold_signals
+from clr_train.stream.mixed import MixedStream
 from clr_train.stream.stream import ParticleStream
 from clr_train.training.gradient_cache import backpropagate
 from clr_train.training.optimizer import learning_rate, set_learning_rate
@@ -165,7 +166,7 @@ def _step(run: TrainingRun, batch: ParticleBatch, *, epoch: int, world: World) -
 
 
 def _batches(
-    stream: ParticleStream, *, begin: int, end: int
+    stream: ParticleStream | MixedStream, *, begin: int, end: int
 ) -> Iterator[tuple[int, ParticleBatch]]:
     """Read the batches of the steps from `begin` to `end`, each with its epoch."""
     step = begin

@@ -35,6 +35,7 @@ def option(
     least: float | None = None,
     above: float | None = None,
     most: float | None = None,
+    below: float | None = None,
     metavar: str | None = None,
     fixed: bool = False,
 ) -> Any:
@@ -48,8 +49,8 @@ def option(
         One or two sentences for ``--help`` and for the docstring of the record.
     choices : tuple of str, optional
         The values allowed. Of a tuple, choices and limits hold for each item.
-    least, above, most : float, optional
-        Values must be at least, above and at most these.
+    least, above, most, below : float, optional
+        Values must be at least, above, at most and below these.
     metavar : str, optional
         What ``--help`` shows in place of a value.
     fixed : bool
@@ -61,6 +62,7 @@ def option(
         "least": least,
         "above": above,
         "most": most,
+        "below": below,
         "metavar": metavar,
         "fixed": fixed,
     }
@@ -111,6 +113,7 @@ _BOUNDS: Final = (
     ("least", "at least", operator.ge),
     ("above", "above", operator.gt),
     ("most", "at most", operator.le),
+    ("below", "below", operator.lt),
 )
 
 

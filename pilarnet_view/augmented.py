@@ -39,7 +39,7 @@ def views_scene(path: str | Path, *, choice: Choice | None = None) -> Scene:
     try:
         import torch  # noqa: F401
 
-        from clr_train.views.augmentations import AUGMENTATIONS
+        from clr_train.views.config import AUGMENTATION_NAMES
         from clr_train.views.make import ViewConfig, drawn_augmentations, make_views
     except ImportError as error:
         raise MissingDependencyError(
@@ -79,7 +79,7 @@ def views_scene(path: str | Path, *, choice: Choice | None = None) -> Scene:
         scene,
         title=f"{shards.path.resolve().name}: particle{plural} and views",
         subtitle=f"{scene.subtitle}; seed {choice.seed}, epoch {choice.epoch}",
-        notes=tuple(f"{n}: {a.meaning}" for n, a in AUGMENTATIONS.items() if n in drawn),
+        notes=tuple(f"{n}: {meaning}" for n, meaning in AUGMENTATION_NAMES.items() if n in drawn),
     )
 
 

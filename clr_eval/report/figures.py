@@ -89,8 +89,10 @@ def draw_confusion(results: Sequence[Mapping[str, Any]], *, fraction: float, pat
 def draw_robustness(robustness: Mapping[str, Any], *, path: Path) -> None:
     """Draw balanced accuracy over the level of each corruption."""
     figure = new_figure(13, 7.6)
-    panels = figure.subplots(2, 3, sharey=True).ravel()
-    for axes, corruption in zip(panels, robustness.values(), strict=True):
+    panels = figure.subplots(-(-len(robustness) // 4), 4, sharey=True, squeeze=False).ravel()
+    for axes in panels[len(robustness) :]:
+        axes.set_axis_off()
+    for axes, corruption in zip(panels, robustness.values(), strict=False):
         unit = 100 if "%" in corruption["axis"] else 1
         levels = [unit * level for level in corruption["levels"]]
         for name, curves in corruption["methods"].items():
@@ -106,7 +108,7 @@ def draw_robustness(robustness: Mapping[str, Any], *, path: Path) -> None:
             )  # fmt: skip
         axes.set(xlabel=corruption["axis"], title=corruption["title"])
         axes.grid(alpha=0.3)
-    for axes in panels[::3]:
+    for axes in panels[::4]:
         axes.set_ylabel("balanced accuracy [%]")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)

@@ -9,21 +9,29 @@ study of PILArNet: they compute at occupied sites only.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clr_train.batch import SiteBatch
-from clr_train.network.box_counting import log_sizes
+from clr_train.network.box_counting import POOLING_HALF, log_sizes, moments, soft_sizes, visibility
 from clr_train.network.layers import Block, StridedConv
 from clr_train.network.models import EncoderConfig
 
 if TYPE_CHECKING:
-    from clr_train.sparse import Engine
+    from clr_train.sparse import Engine, SparseTensor
 
 __all__ = ["ContrastiveModel", "ProjectionHead", "SparseConvNeXt"]
+
+#: Keeps the weighted mean finite where no site is visible.
+_LEAST_WEIGHT: Final = 1e-3
+
+
+def _sum_cubes(x: SparseTensor, *, edge: int) -> SparseTensor:
+    """Sum a feature over the sites of each cube."""
+    return x.strided_conv(x.features.new_ones(edge**3, 1, 1), None, kernel_size=edge)
 
 
 class SparseConvNeXt(nn.Module):
@@ -80,6 +88,7 @@ class SparseConvNeXt(nn.Module):
             ones = torch.ones_like(sites.features[:, :1])
             sites = replace(sites, features=torch.cat([sites.features, ones], dim=1))
         x = engine.tensor(sites)
+        energy = x.replace(sites.features[:, :1])
         for index, (down, norm, stage) in enumerate(
             zip(self.down, self.down_norms, self.stages, strict=True)
         ):
@@ -90,12 +99,29 @@ class SparseConvNeXt(nn.Module):
                 x = down(x.replace(norm(x.features)))
             for block in stage.children():
                 x = block(x, keys=keys)
+            if self.config.pooling == "robust":
+                energy = _sum_cubes(energy, edge=2 if index else self.config.stem)
+        out, sizes = self._pool(x, energy=energy, sites=sites)
+        if sizes is not None:
+            # Joined after the LayerNorm, which would scale them with the features.
+            out = torch.cat([out, sizes.to(out.dtype)], dim=1)
+        return out if self.neck is None else F.gelu(self.neck(out))
+
+    def _pool(
+        self, x: SparseTensor, *, energy: SparseTensor, sites: SiteBatch
+    ) -> tuple[Tensor, Tensor | None]:
+        """Turn sites into a vector of features and, unless the model has none, one of sizes."""
+        if self.config.pooling == "robust":
+            weight = visibility(energy.features, half=POOLING_HALF)
+            x = x.replace(x.features * weight)
+            mean = x.mean_pool() / (x.replace(weight).mean_pool() + _LEAST_WEIGHT)
+            # A site without weight gives 0, which must not be more than what others give.
+            most = x.replace(F.relu(x.features)).max_pool()
+            sizes = torch.cat([soft_sizes(sites), moments(sites)], dim=1)
+            return self.norm(torch.cat([most, mean], dim=1)), sizes
         pools = {"max": x.max_pool, "mean": x.mean_pool}
         out = self.norm(torch.cat([pools[name]() for name in self.config.pools], dim=1))
-        if self.config.num_sizes:
-            # Joined after the LayerNorm, which would scale them with the features.
-            out = torch.cat([out, log_sizes(sites).to(out.dtype)], dim=1)
-        return out if self.neck is None else F.gelu(self.neck(out))
+        return out, log_sizes(sites) if self.config.num_sizes else None
 
 
 class ProjectionHead(nn.Module):

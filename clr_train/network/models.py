@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from clr_train.network.box_counting import BOX_EDGES
+from clr_train.network.box_counting import BOX_EDGES, NUM_MOMENTS
 from clr_train.network.response_norm import GrnSpan
 from pilarnet_convert.errors import PilarnetError
 
 __all__ = ["MODELS", "EncoderConfig"]
 
-Pooling: TypeAlias = Literal["max", "mean", "max+mean", "max+mean+size"]
+Pooling: TypeAlias = Literal["max", "mean", "max+mean", "max+mean+size", "robust"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,10 @@ class EncoderConfig:
     grn : {"particle", "batch"}
         Over what the global response normalisation takes its norms. "batch" is the published
         form; each particle then depends on the others, which a contrastive loss can exploit.
-    pooling : {"max", "mean", "max+mean", "max+mean+size"}
+    pooling : {"max", "mean", "max+mean", "max+mean+size", "robust"}
         How sites become a vector: the largest and the mean of each feature, and the box counts of
-        `clr_train.network.box_counting`, because the other two do not contain the size.
+        `clr_train.network.box_counting`, because the other two do not contain the size; or all of
+        it weighted by energy, so that faint voxels hardly move it.
     neck : int
         Width of a layer with GELU after the pooling, whose output is the vector of a particle;
         0 for none. It is a layer of the projection head that is kept, which represents classes
@@ -82,11 +83,15 @@ class EncoderConfig:
     @property
     def pools(self) -> tuple[str, ...]:
         """What of each feature the pooling takes: "max", "mean" or both."""
+        if self.pooling == "robust":
+            return ("max", "mean")
         return tuple(part for part in self.pooling.split("+") if part != "size")
 
     @property
     def num_sizes(self) -> int:
         """How many sizes the pooling joins to the features."""
+        if self.pooling == "robust":
+            return len(BOX_EDGES) + NUM_MOMENTS
         return len(BOX_EDGES) if self.pooling.endswith("+size") else 0
 
     @property
@@ -95,7 +100,7 @@ class EncoderConfig:
         return self.neck or len(self.pools) * self.dims[-1] + self.num_sizes
 
 
-#: Sizes by name, the original study's first; the last two suit a laptop.
+#: Sizes by name, the original study's first; the last suit a laptop.
 MODELS: dict[str, EncoderConfig] = {
     config.name: config
     for config in (
@@ -111,6 +116,15 @@ MODELS: dict[str, EncoderConfig] = {
             stem=2,
             pooling="max+mean+size",
             neck=384,
+        ),
+        EncoderConfig(
+            name="zepto",
+            dims=(16, 32, 64, 96),
+            depths=(0, 1, 1, 1),
+            stem=2,
+            kernel_size=3,
+            pooling="robust",
+            neck=128,
         ),
     )
 }

@@ -7,5 +7,6 @@ sampling   plans the batches of an epoch from sizes, labels and a seed; reads no
 reader     reads particles of a split by their numbers
 loader     reads in other processes, ahead of time
 stream     `ParticleStream`, which uses all of these
+mixed      `MixedStream`, half of each batch of particles without labels
 =========  ==================================================================================
 """

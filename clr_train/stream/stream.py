@@ -127,6 +127,10 @@ class ParticleStream:
             over_budget=int(np.count_nonzero(~plan.keep)),
         )
 
+    def lines(self) -> list[str]:
+        """Describe how many particles are used, and why others are not."""
+        return self.summary.lines()
+
     def _plan(self, epoch: int) -> EpochPlan:
         if self._last_plan is None or self._last_plan[0] != epoch:
             plan = plan_epoch(

@@ -44,7 +44,7 @@ def describe(config: TrainConfig) -> str:
             f"model      {config.model}: {encoder:,} parameters in the encoder, {head:,} in the "
             "projection head",
             f"device     {learner.device}, engine {learner.engine.name}, {learner.precision}",
-            *(f"particles  {line}" for line in stream.summary.lines()),
+            *(f"particles  {line}" for line in stream.lines()),
             f"batches    {stream.num_batches:,} of {config.batch_size:,} particles an epoch, "
             f"{total:,} steps in all, rate up to {peak:.2g}",
             f"views      {config.num_augmentations} of {', '.join(config.augmentations)}; energy "

@@ -16,7 +16,7 @@ __all__ = ["learning_rate", "make_optimizer", "set_learning_rate"]
 
 #: Peak learning rate of a run without ``lr``, and of the model sizes for which it was tuned.
 _PEAK_RATE: Final = 1e-3
-_PEAK_RATES: Final[Mapping[str, float]] = MappingProxyType({"atto": 1e-2})
+_PEAK_RATES: Final[Mapping[str, float]] = MappingProxyType({"atto": 1e-2, "zepto": 1e-2})
 
 
 def make_optimizer(
@@ -46,11 +46,14 @@ def learning_rate(step: int, *, total_steps: int, config: TrainConfig) -> float:
 
     The peak, ``config.lr`` or the default of ``config.model``, is reached after the share
     ``config.warmup`` of the steps; the last step is near ``config.final_lr`` times the peak.
+    With ``config.lr_decay`` the rate falls by this factor after each of the epochs instead.
     """
     peak = _PEAK_RATES.get(config.model, _PEAK_RATE) if config.lr is None else config.lr
     rising = round(config.warmup * total_steps)
     if step < rising:
         return peak * (step + 1) / rising
+    if config.lr_decay is not None:
+        return peak * config.lr_decay ** (step * config.epochs // total_steps)
     progress = (step - rising) / max(1, total_steps - rising)
     cosine = (1 + math.cos(math.pi * progress)) / 2
     return peak * (config.final_lr + (1 - config.final_lr) * cosine)

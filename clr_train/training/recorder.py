@@ -109,7 +109,7 @@ class Recorder(NullRecorder):
         progress = self._run.progress
         self._folder.begin(self._config, step=progress.step)
         self._bar.initial = self._bar.n = progress.step
-        for line in self._run.stream.summary.lines():
+        for line in self._run.stream.lines():
             self._say(line)
         if progress.step == 0:
             row = self._validator.measure(self._run.learner)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -14,11 +15,12 @@ from torch import nn
 from clr_train.config import SHAPE_OPTIONS, TrainConfig
 from clr_train.learner import Learner
 from clr_train.runtime.processes import World
+from clr_train.stream.mixed import MixedStream
 from clr_train.stream.stream import ParticleStream
 from clr_train.training.checkpoint import CheckpointError, load_checkpoint
 from clr_train.training.optimizer import make_optimizer
 from clr_train.training.pretrained import load_weights
-from pilarnet_convert.options import flag
+from pilarnet_convert.options import OptionError, flag
 
 __all__ = ["Progress", "TrainingRun", "start_run"]
 
@@ -39,7 +41,7 @@ class TrainingRun:
     """What a run is made of; `stream` is the part of the batches of this process."""
 
     config: TrainConfig
-    stream: ParticleStream
+    stream: ParticleStream | MixedStream
     learner: Learner
     optimizer: torch.optim.Optimizer
     total_steps: int
@@ -118,15 +120,40 @@ class TrainingRun:
         return {"num_batches": stream.num_batches, "num_particles": stream.num_particles}
 
 
+def _open_training_stream(config: TrainConfig, *, world: World) -> ParticleStream | MixedStream:
+    options: dict[str, Any] = {
+        "rank": world.rank,
+        "world_size": world.size,
+        "device": world.device,
+    }
+    if config.unlabelled is None:
+        return ParticleStream(config, **options)
+    if config.batch_size % 2:
+        raise OptionError(
+            "a batch cannot be halved",
+            field="--batch-size",
+            expected="an even number, as --unlabelled takes half of it",
+            found=config.batch_size,
+        )
+    half = dataclasses.replace(config, batch_size=config.batch_size // 2)
+    # Filters by class and balance would use the labels.
+    target = dataclasses.replace(half, shards=config.unlabelled, classes=(), balanced=False)
+    return MixedStream(ParticleStream(half, **options), ParticleStream(target, **options))
+
+
 def start_run(config: TrainConfig, *, world: World) -> TrainingRun:
     """Open the training split and make the model and its optimizer."""
-    stream = ParticleStream(config, rank=world.rank, world_size=world.size, device=world.device)
+    stream = _open_training_stream(config, world=world)
     steps = config.epochs * stream.num_batches
     learner = Learner(config, device=world.device)
     return TrainingRun(
         config=config,
         stream=stream,
         learner=learner,
-        optimizer=make_optimizer(learner.model.parameters(), weight_decay=config.weight_decay),
+        optimizer=make_optimizer(
+            learner.model.parameters(),
+            weight_decay=config.weight_decay,
+            betas=(0.9, config.beta2),
+        ),
         total_steps=steps if config.max_steps is None else min(steps, config.max_steps),
     )

@@ -14,7 +14,7 @@ from clr_train.batch import ParticleBatch
 from clr_train.keys import fold_in
 from clr_train.ragged import RaggedIndex
 
-__all__ = ["AugmentedBatch"]
+__all__ = ["AugmentedBatch", "Draw"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class AugmentedBatch:
         False where a voxel was removed; its row stays, so that shapes are known without waiting
         for the device. None: all are there.
     rotation : Tensor, float32 [3, 3, N], optional
-        Rotation of each particle about the origin.
+        Linear map of each particle, a rotation unless it is flipped or scaled too.
     translation : Tensor, float32 [3, N], optional
         What is then added to the positions of a particle.
     jitter : Tensor, float32 [3, V], optional
@@ -89,10 +89,56 @@ class AugmentedBatch:
         return position if self.jitter is None else position.add_(self.jitter)
 
     def keep(self, kept: Tensor) -> AugmentedBatch:
-        """Remove the voxels where `kept`, bool [V], is False."""
-        return replace(self, alive=kept if self.alive is None else self.alive & kept)
+        """Remove voxels where `kept`, bool [V], is False, but not all of a particle: then none."""
+        before = torch.ones_like(kept) if self.alive is None else self.alive
+        alive = before & kept
+        some = self.index.max(alive.float(), dim=-1) > 0
+        return replace(self, alive=torch.where(self.broadcast(some), alive, before))
+
+    def append(self, index: RaggedIndex, *, position: Tensor, energy: Tensor) -> AugmentedBatch:
+        """Add voxels, float32 [3, W] and [W], behind those of the particles of `index`."""
+        owners = torch.cat([self.index.particle, index.particle])
+        order = owners.sort(stable=True).indices
+        alive = self.alive
+        if alive is not None:
+            alive = torch.cat([alive, torch.ones_like(energy, dtype=torch.bool)])[order]
+        return replace(
+            self,
+            index=RaggedIndex(self.index.offset + index.offset, num_rows=len(owners)),
+            position=torch.cat([self.position, position], dim=1)[:, order],
+            energy=torch.cat([self.energy, energy])[order],
+            alive=alive,
+        )
+
+    def transform(self, matrix: Tensor) -> AugmentedBatch:
+        """Map positions linearly about the centroids, float64 [3, 3, N], after earlier maps."""
+        if self.rotation is not None:
+            matrix = (matrix[:, :, None] * self.rotation[None].double()).sum(1)
+        rotation = matrix.float().expand(3, 3, self.index.num_particles)
+        shift = self.centroid - (rotation * self.centroid).sum(1)
+        return replace(self, rotation=rotation, translation=shift.float())
 
     def translate(self, steps: Tensor) -> AugmentedBatch:
-        """Add to the translation, float32 [3, N]."""
+        """Add to the translation, float32 [3, N]; no linear map may follow."""
         total = steps if self.translation is None else self.translation + steps
         return replace(self, translation=total)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """Who drew an augmentation.
+
+    Parameters
+    ----------
+    chosen : Tensor, bool [N]
+        Whether each particle did.
+    keys : Tensor, int64 [N]
+        A key of each particle's view for this augmentation.
+    """
+
+    chosen: Tensor
+    keys: Tensor
+
+    def strength(self, value: float) -> Tensor:
+        """Give `value` to the particles that drew it, and 0 to the others, float32 [N]."""
+        return self.chosen.to(torch.float32).mul_(value)

@@ -8,76 +8,72 @@ on an edge.)
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import torch
 from torch import Tensor
 
 from clr_train.batch import ParticleBatch, SiteBatch
-from clr_train.keys import fold_in, key
-from clr_train.views.augmentations import AUGMENTATIONS, Draw, Parameters
-from clr_train.views.augmented_batch import AugmentedBatch
+from clr_train.keys import fold_in, key, uniform
+from clr_train.views import energy_changes, motions, voxel_changes
+from clr_train.views.augmented_batch import AugmentedBatch, Draw
+from clr_train.views.config import AUGMENTATION_NAMES, ViewConfig
+from clr_train.views.detector import Detector
 from clr_train.views.energy import check_transform
 from clr_train.views.quantise import quantise
-from pilarnet_convert.errors import PilarnetError
+from clr_train.views.throw import drift_through, throw
 
-__all__ = ["ViewConfig", "as_sites", "drawn_augmentations", "make_views"]
+__all__ = ["AUGMENTATIONS", "ViewConfig", "as_sites", "drawn_augmentations", "make_views", "thrown"]
 
-# Keys of a particle's view: below this the draw of the augmentations, from here on their own.
-_EFFECTS: Final = 1024
+_Change = Callable[[AugmentedBatch, Draw, ViewConfig], AugmentedBatch]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ViewConfig:
-    """How views are made.
+@dataclass(frozen=True)
+class Augmentation:
+    """One thing that a view may do.
 
     Parameters
     ----------
-    augmentations : tuple of str
-        Names from `AUGMENTATIONS` to draw from; the default is the original study's.
-    num_augmentations : int
-        How many each view draws, without replacement.
-    parameters : Parameters
-        How strong they are.
-    energy_transform : str
-        A name from `ENERGY_TRANSFORMS`.
-
-    Raises
-    ------
-    PilarnetError
-        If a name is unknown or repeated, or fewer are listed than are drawn.
+    number : int
+        Its key in the hash of a draw; never changes, whatever is added to the table.
+    apply : callable or None
+        From a batch, who drew it, and the strengths to the batch changed; None does nothing. It
+        computes on all particles, with strength 0 for those that did not draw it.
     """
 
-    augmentations: tuple[str, ...] = ("rotate", "translate", "shift-energy", "drop")
-    num_augmentations: int = 2
-    parameters: Parameters = field(default_factory=Parameters)
-    energy_transform: str = "log"
+    number: int
+    apply: _Change | None
 
-    def __post_init__(self) -> None:
-        for name in self.augmentations:
-            if name not in AUGMENTATIONS:
-                raise PilarnetError(
-                    "no such augmentation",
-                    field="--augmentations",
-                    expected=f"some of {', '.join(AUGMENTATIONS)}",
-                    found=name,
-                )
-        if len(set(self.augmentations)) < len(self.augmentations):
-            raise PilarnetError(
-                "an augmentation is named twice",
-                field="--augmentations",
-                found=", ".join(self.augmentations),
-                advice="name each once",
-            )
-        if not 0 <= self.num_augmentations <= len(self.augmentations):
-            raise PilarnetError(
-                "cannot draw so many augmentations",
-                field="--num-augmentations",
-                expected=f"0 to {len(self.augmentations)}, as many as --augmentations names",
-                found=self.num_augmentations,
-            )
-        check_transform(self.energy_transform)
+
+_TABLE: Final[Mapping[str, Augmentation]] = {
+    "throw": Augmentation(9, throw),
+    "shift-energy": Augmentation(2, energy_changes.shift_energy),
+    "shift-energy-normal": Augmentation(10, energy_changes.shift_energy_normal),
+    "scale-energy": Augmentation(4, energy_changes.scale_energy),
+    "smear-energy": Augmentation(5, energy_changes.smear_energy),
+    "noise": Augmentation(11, voxel_changes.add_noise),
+    "threshold": Augmentation(12, voxel_changes.threshold),
+    "crop": Augmentation(13, voxel_changes.crop),
+    "cutout": Augmentation(6, voxel_changes.cutout),
+    "drop": Augmentation(3, voxel_changes.drop),
+    "flip": Augmentation(14, motions.flip),
+    "scale": Augmentation(15, motions.scale),
+    "rotate": Augmentation(0, motions.rotate),
+    "jitter": Augmentation(7, motions.jitter),
+    "translate": Augmentation(1, motions.translate),
+    "identity": Augmentation(8, None),
+}
+#: Every augmentation by name, in the order of application, whatever the order in which a user lists
+#: names: first the detector, then energies, then what is added and removed, so that a cutout is
+#: aligned with the axes of the detector whether or not the particle is rotated; then the motions.
+AUGMENTATIONS: Final = MappingProxyType({name: _TABLE[name] for name in AUGMENTATION_NAMES})
+
+# Keys of a particle's view: below this the draw of the augmentations, from here on their own.
+_EFFECTS: Final = 1024
+_WITH_REPLACEMENT: Final = 512
 
 
 def make_views(
@@ -105,14 +101,17 @@ def make_views(
     """
     numbers = range(view, view + count)
     keys = torch.cat([_keys(batch.particle, seed=seed, epoch=epoch, view=n) for n in numbers])
-    chosen = _choose(keys, config)
-    effects = fold_in(keys, _numbers(keys) + _EFFECTS)
+    times = _draw(keys, config)
+    most = config.num_augmentations if config.draw == "with-replacement" else 1
     augmented = AugmentedBatch.of(batch, copies=count)
     for name, augmentation in AUGMENTATIONS.items():
-        if name in config.augmentations and augmentation.apply is not None:
-            row = config.augmentations.index(name)
-            draw = Draw(chosen=chosen[row], keys=effects[augmentation.number])
-            augmented = augmentation.apply(augmented, draw, config.parameters)
+        if name not in config.augmentations or augmentation.apply is None:
+            continue
+        effect = fold_in(keys, _EFFECTS + augmentation.number)
+        for repeat in range(most):
+            chosen = times[config.augmentations.index(name)] > repeat
+            draw = Draw(chosen=chosen, keys=fold_in(effect, repeat) if repeat else effect)
+            augmented = augmentation.apply(augmented, draw, config)
     return quantise(augmented, energy_transform=config.energy_transform)
 
 
@@ -120,6 +119,12 @@ def as_sites(batch: ParticleBatch, *, energy_transform: str) -> SiteBatch:
     """Return the voxels of a batch, unchanged, as sites: for evaluation."""
     check_transform(energy_transform)
     return quantise(AugmentedBatch.of(batch), energy_transform=energy_transform)
+
+
+def thrown(batch: ParticleBatch, *, detector: Detector, drift_axis: str = "x") -> ParticleBatch:
+    """Give the particles of a batch as another detector reads them, in the same order."""
+    read = drift_through(AugmentedBatch.of(batch), detector=detector, drift_axis=drift_axis)
+    return quantise(read, energy_transform="none").as_particles(like=batch)
 
 
 def drawn_augmentations(
@@ -138,9 +143,9 @@ def drawn_augmentations(
     -------
     list of tuple of str
     """
-    chosen = _choose(_keys(particle, seed=seed, epoch=epoch, view=view), config).T.tolist()
+    times = _draw(_keys(particle, seed=seed, epoch=epoch, view=view), config).T.tolist()
     order = [config.augmentations.index(n) for n in AUGMENTATIONS if n in config.augmentations]
-    return [tuple(config.augmentations[i] for i in order if row[i]) for row in chosen]
+    return [tuple(config.augmentations[i] for i in order for _ in range(row[i])) for row in times]
 
 
 def _keys(particle: Tensor, *, seed: int, epoch: int, view: int) -> Tensor:
@@ -148,17 +153,17 @@ def _keys(particle: Tensor, *, seed: int, epoch: int, view: int) -> Tensor:
     return fold_in(key(seed, epoch, view, device=particle.device), particle)
 
 
-def _choose(keys: Tensor, config: ViewConfig) -> Tensor:
-    """Draw augmentations for each particle, bool [listed, N], `num_augmentations` true in each."""
+def _draw(keys: Tensor, config: ViewConfig) -> Tensor:
+    """Draw how often each particle's view takes each augmentation, int64 [listed, N]."""
+    listed = len(config.augmentations)
     if config.num_augmentations == 0:
-        return keys.new_zeros((len(config.augmentations), len(keys)), dtype=torch.bool)
+        return keys.new_zeros((listed, len(keys)))
+    if config.draw == "with-replacement":
+        draws = torch.arange(config.num_augmentations, device=keys.device)[:, None]
+        pick = (uniform(fold_in(keys, _WITH_REPLACEMENT + draws)) * listed).long()
+        names = torch.arange(listed, device=keys.device)[:, None, None]
+        return (pick == names).sum(1)
     # The names with the smallest random words win; words differ, up to one chance in 2**64.
-    every = fold_in(keys, _numbers(keys))
-    words = torch.stack([every[AUGMENTATIONS[name].number] for name in config.augmentations])
+    words = torch.stack([fold_in(keys, AUGMENTATIONS[n].number) for n in config.augmentations])
     last = words.kthvalue(config.num_augmentations, dim=0).values
-    return words <= last
-
-
-def _numbers(keys: Tensor) -> Tensor:
-    """List the numbers of all augmentations, int64 [A, 1]; a hash of all at once costs as one."""
-    return torch.arange(len(AUGMENTATIONS), device=keys.device)[:, None]
+    return (words <= last).long()

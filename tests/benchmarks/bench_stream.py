@@ -26,7 +26,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from clr_train.stream.config import StreamConfig
 from clr_train.stream.stream import ParticleStream
-from clr_train.views.augmentations import Parameters
 from clr_train.views.energy import transform_energy
 from clr_train.views.make import ViewConfig, make_views
 from pilarnet_convert.conversion import convert
@@ -35,7 +34,7 @@ from tests.sample import SAMPLE
 
 WORKERS = 2
 
-STRENGTH = Parameters()
+STRENGTH = ViewConfig()
 
 Sites = tuple[NDArray[np.int32], NDArray[np.float32]]
 

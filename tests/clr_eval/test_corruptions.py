@@ -10,6 +10,8 @@ import torch
 
 from clr_eval.corruptions import CORRUPTIONS, NOISE_MARGIN, NOISE_MEV
 from clr_train.batch import ParticleBatch
+from clr_train.views.detector import THROWS
+from clr_train.views.make import thrown
 from tests.clr_train.batches import make_batch
 
 
@@ -95,6 +97,20 @@ def test_noise_is_added_around_what_is_there() -> None:
         voxels = np.array(list(after))
         assert (voxels >= low - NOISE_MARGIN).all()
         assert (voxels <= high + NOISE_MARGIN).all()
+
+
+def test_a_throw_by_name_is_the_published_one() -> None:
+    batch = _batch()
+    ends = [corrupt(batch, name="throw", level=level, seed=0) for level in (1.0, -1.0)]
+    for name, expected in zip(("throw-1", "throw-2"), ends, strict=True):
+        assert _voxels(thrown(batch, detector=THROWS[name])) == _voxels(expected)
+    assert _voxels(thrown(batch, detector=THROWS["throw-15"])) == _voxels(batch)
+    # A short lifetime loses more the farther the charge drifts.
+    short = _voxels(thrown(batch, detector=THROWS["throw-8"]))
+    for before, after in zip(_voxels(batch), short, strict=True):
+        kept = [after[voxel] / before[voxel] for voxel in sorted(before)]
+        assert kept == pytest.approx(sorted(kept, reverse=True), rel=1e-6)
+        assert max(kept) < 1
 
 
 def test_jitter_moves_and_sums_and_loses_no_energy() -> None:

@@ -6,11 +6,13 @@ import dataclasses
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from clr_train.batch import SiteBatch
+from clr_train.network.box_counting import moments, soft_sizes
 from clr_train.network.encoder import ContrastiveModel, SparseConvNeXt
 from clr_train.network.models import MODELS, EncoderConfig
 from clr_train.network.response_norm import GlobalResponseNorm
@@ -20,6 +22,11 @@ from tests.clr_train.sparse_reference import assert_close, make_sites, random_si
 
 ENGINE = TorchEngine()
 LITTLE = EncoderConfig(name="little", dims=(4, 8), depths=(1, 1), kernel_size=3)
+
+
+def positive(sites: SiteBatch) -> SiteBatch:
+    """The same sites with energies of 0 or more."""
+    return dataclasses.replace(sites, features=sites.features.abs())
 
 
 def sample(seed: int = 0, *, num_particles: int = 6) -> SiteBatch:
@@ -115,7 +122,8 @@ def test_response_norm_over_the_batch_is_the_published_form() -> None:
 
 @pytest.mark.parametrize("neck", [0, 5])
 @pytest.mark.parametrize(
-    ("pooling", "length"), [("max", 8), ("mean", 8), ("max+mean", 16), ("max+mean+size", 23)]
+    ("pooling", "length"),
+    [("max", 8), ("mean", 8), ("max+mean", 16), ("max+mean+size", 23), ("robust", 30)],
 )
 def test_a_particle_does_not_see_the_others(pooling: str, length: int, neck: int) -> None:
     network, sites = make(pooling=pooling, neck=neck), sample()
@@ -135,6 +143,64 @@ def test_sizes_are_the_numbers_of_cubes_that_a_particle_touches() -> None:
         cubes = [len({tuple(v) for v in (xyz // edge).tolist()}) for edge in edges]
         expected = [math.log(max(n, 1) / max(50 / e, 1)) for e, n in zip(edges, cubes, strict=True)]
         torch.testing.assert_close(sizes[particle], torch.tensor(expected))
+
+
+def test_robust_sizes_count_cubes_by_the_energy_that_they_hold() -> None:
+    sites = positive(sample())
+    sizes = soft_sizes(sites)
+    for particle in range(sites.num_particles):
+        rows = sites.particle == particle
+        xyz, energy = sites.xyz[rows], sites.features[rows, 0].tolist()
+        expected = []
+        for edge in (1, 2, 4, 8, 16, 32, 64):
+            held: dict[tuple[int, ...], float] = {}
+            for cube, e in zip(map(tuple, (xyz // edge).tolist()), energy, strict=True):
+                held[cube] = held.get(cube, 0.0) + e
+            count = sum(e * e / (e * e + 1) for e in held.values())
+            expected.append(math.log((count + 0.1) / max(25 / edge, 1)))
+        torch.testing.assert_close(sizes[particle], torch.tensor(expected))
+
+
+def test_moments_are_those_of_numpy() -> None:
+    sites = positive(sample())
+    found = moments(sites).numpy()
+    for particle in range(sites.num_particles):
+        rows = sites.particle == particle
+        xyz, e = sites.xyz[rows].numpy(), sites.features[rows, 0].double().numpy()
+        if len(e) < 2:
+            continue
+        weight = e**2 / (e**2 + 1)
+        middle = np.average(xyz, axis=0, weights=weight)
+        _, axes = np.linalg.eigh(np.cov(xyz.T, aweights=weight, ddof=0))
+        widths = np.average(abs((xyz - middle) @ axes[:, ::-1]), axis=0, weights=weight)
+        along = abs(axes[:, 2] @ (np.average(xyz, axis=0, weights=e) - middle))
+        expected = [math.log(e.sum() + 0.1) - 3, *np.log(widths + 0.5)]
+        expected += [np.average(e, weights=weight), (e**2).sum() / e.sum()]
+        expected += [3 * along / (widths[0] + 0.5)]
+        np.testing.assert_allclose(found[particle], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_robust_pooling_hardly_sees_a_faint_voxel_far_away() -> None:
+    # A straight track, and the same with a voxel of a tenth of a minimum-ionising one.
+    track = torch.tensor([[i, 0, 0] for i in range(40)], dtype=torch.int32)
+    far = torch.cat([track, torch.tensor([[20, 60, 60]], dtype=torch.int32)])
+    moved = {}
+    for pooling in ("max+mean+size", "robust"):
+        network = make(pooling=pooling)
+        first, second = (
+            network(
+                make_sites(
+                    torch.zeros(len(xyz), dtype=torch.int64),
+                    xyz,
+                    features=torch.where(torch.arange(len(xyz)) < 40, 1.0, 0.1)[:, None],
+                    num_particles=1,
+                ),
+                ENGINE,
+            )
+            for xyz in (track, far)
+        )
+        moved[pooling] = float((first - second).detach().norm() / first.detach().norm())
+    assert moved["robust"] < 0.1 * moved["max+mean+size"]
 
 
 def test_the_neck_is_the_heads_first_layer_kept() -> None:

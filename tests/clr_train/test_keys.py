@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clr_train import keys
 from clr_train.keys import fold_in, key, normal, permutation, uniform
-from clr_train.views.augmentations import _rotations
+from clr_train.views.motions import _rotations
 
 WORDS = fold_in(key(1, 2, 3), torch.arange(200_000))
 

@@ -73,6 +73,25 @@ def test_nt_xent_equals_the_loop_of_the_paper(
     assert float(found) == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_the_weight_mixes_class_pairs_and_self_pairs(weight: float) -> None:
+    first, second = _pair(6, 4, 3)
+    labels = [0, 1, 0, 2, 1, 1]
+    found = contrastive_loss(
+        first, second, labels=torch.tensor(labels), temperature=0.5, label_weight=weight
+    )
+    expected = weight * supcon_loop(first, second, labels, 0.5)
+    expected += (1 - weight) * simclr_loop(first, second, 0.5)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_particle_without_a_label_has_only_its_other_view() -> None:
+    first, second = _pair(5, 4, 4)
+    found = contrastive_loss(first, second, labels=torch.tensor([0, -1, 0, -1, 2]), temperature=0.5)
+    expected = supcon_loop(first, second, [0, 10, 0, 11, 2], 0.5)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
 @settings(max_examples=25)
 @given(
     labels=st.lists(st.integers(0, 2), min_size=1, max_size=6),

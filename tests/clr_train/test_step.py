@@ -69,10 +69,16 @@ def test_the_rate_of_a_single_step_is_the_peak(warmup: float) -> None:
     assert learning_rate(0, total_steps=1, config=config) == pytest.approx(0.3)
 
 
+def test_the_rate_may_fall_by_a_factor_each_epoch() -> None:
+    config = TrainConfig(lr=1e-4, lr_decay=0.95, epochs=4, warmup=0.0)
+    rates = [learning_rate(step, total_steps=40, config=config) for step in range(40)]
+    assert rates == pytest.approx([1e-4 * 0.95 ** (step // 10) for step in range(40)])
+
+
 def test_the_size_sets_the_rate_where_none_is_given() -> None:
     for model in MODELS:
         peak = learning_rate(0, total_steps=1, config=TrainConfig(model=model))
-        assert peak == (0.01 if model == "atto" else 0.001)  # as the help of --lr says
+        assert peak == (0.01 if model in ("atto", "zepto") else 0.001)  # as the help of --lr says
         assert learning_rate(0, total_steps=1, config=TrainConfig(model=model, lr=0.5)) == 0.5
 
 

@@ -132,6 +132,34 @@ def test_a_signal_ends_the_run_with_a_checkpoint(
     assert load_checkpoint(kept)["step"] >= 4
 
 
+def test_a_preset_gives_values_that_flags_win_over(shards: Path, tmp_path: Path) -> None:
+    options = ["--augmentations-preset=paper-tuned", "--recipe=paper", "--model=atto"]
+    options += ["--batch-size=24", "--jitter-voxels=0.1", "--max-steps=2", "--no-final-probe"]
+    done = _invoke("--shards", shards, "--out", tmp_path / "run", *options)
+    assert done.exit_code == 0, done.output
+    state = load_checkpoint(tmp_path / "run/checkpoints/step-00000002.pt")["config"]
+    assert state == TrainConfig.from_dict(read_config(tmp_path / "run/config.toml")).to_dict()
+    assert state["augmentations"][-1] == "shift-energy-normal"
+    found = [state[n] for n in ("draw", "scale_energy_sigma", "jitter_voxels", "batch_size", "lr")]
+    assert found == ["with-replacement", 0.25, 0.1, 24, 1e-4]
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--augmentations=spin", "--augmentations: unusable value (expected one of throw, "),
+        ("--augmentations-preset=best", "'best' is not one of 'original', 'paper-standard'"),
+        ("--recipe=cake", "'cake' is not 'paper'"),
+        ("--drift-axis=t", "'t' is not one of 'x', 'y', 'z'"),
+    ],
+)
+def test_an_unknown_name_is_wrong_usage(shards: Path, flag: str, said: str) -> None:
+    found = _invoke("--shards", shards, flag)
+    assert found.exit_code == 2
+    assert said in found.stderr
+    assert "num-augmentations" not in found.stderr
+
+
 def test_flags_win_over_the_file(shards: Path, tmp_path: Path) -> None:
     file = tmp_path / "options.toml"
     file.write_text(
@@ -250,7 +278,7 @@ def test_cuda_asked_for_and_absent(shards: Path, tmp_path: Path) -> None:
     [
         ("--device=tpu", "--device: unknown device (expected auto, cpu, cuda or cuda:N, found", 2),
         ("--model=huge", "--model: unknown model (expected one of small,", 2),
-        ("--augmentations=rotate,blur", "no such augmentation", 1),
+        ("--augmentations=rotate,blur", "found blur", 2),
         ("--classes=kaon", "--classes: unusable value (expected one of electron,", 2),
         ("--batch-size=1", "--batch-size: unusable value (expected at least 2, found 1)", 2),
         ("--config=none.toml", "none.toml: --config: no such file", 2),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -15,11 +16,18 @@ from numpy.typing import NDArray
 from clr_train import keys
 from clr_train.batch import ParticleBatch, SiteBatch
 from clr_train.site_keys import AXIS_BITS, MAX_COORDINATE, MAX_PARTICLES
-from clr_train.views.augmentations import AUGMENTATIONS, Parameters
 from clr_train.views.energy import transform_energy
-from clr_train.views.make import ViewConfig, as_sites, drawn_augmentations, make_views
+from clr_train.views.make import (
+    AUGMENTATIONS,
+    ViewConfig,
+    as_sites,
+    drawn_augmentations,
+    make_views,
+)
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.options import OptionError
 from tests.clr_train.batches import as_batch, make_batch, make_particles
+from tests.clr_train.slow_detector import slow_detector
 
 ALL = tuple(AUGMENTATIONS)
 # Keys of a view as the module defines them, spelled out for the slow loop.
@@ -78,14 +86,31 @@ def slow_view(
     xyz: NDArray[np.int32], energy: NDArray[np.float32], key: int, config: ViewConfig
 ) -> dict[tuple[int, int, int], float]:
     """Augment one particle voxel by voxel; return energies by site."""
-    p = config.parameters
+    p = config
     words = {n: fold_in(key, AUGMENTATIONS[n].number) for n in config.augmentations}
     signed = {n: w - 2**64 if w >= 2**63 else w for n, w in words.items()}
     chosen = sorted(signed, key=lambda n: signed[n])[: config.num_augmentations]
     keys = {n: fold_in(key, EFFECTS + AUGMENTATIONS[n].number) for n in chosen}
     position = [np.array(v, float) for v in xyz]
     mev = [float(e) for e in energy]
+    centroid = np.mean(position, axis=0)
+    if "throw" in keys:
+        u = [uniform(fold_in(keys["throw"], i)) for i in range(3)]
+        field = 0.45 + 0.1 * u[0]
+        diffusion, lifetime = 4e-6 + 1e-5 * u[1], 500 + 4500 * u[2]
+        thrown = slow_detector(
+            [tuple(map(int, v)) for v in xyz],
+            mev,
+            field=field,
+            diffusion=diffusion,
+            lifetime=lifetime,
+        )
+        position, mev = [np.array(v, float) for v in thrown], list(thrown.values())
     alive = [True] * len(mev)
+    if "shift-energy-normal" in keys:
+        z = normal(fold_in(keys["shift-energy-normal"], 0))
+        factor = max(0.0, 1 + p.shift_energy_sigma * z)
+        mev = [e * factor for e in mev]
     if "shift-energy" in keys:
         u = uniform(fold_in(keys["shift-energy"], 0))
         mev = [e * (1 - p.shift_energy * u) for e in mev]
@@ -99,19 +124,43 @@ def slow_view(
             max(0.0, e + p.smear_energy_mev * normal(fold_in(keys["smear-energy"], i)))
             for i, e in enumerate(mev)
         ]
+    if "noise" in keys:
+        for v, e in list(slow_noise(position, keys["noise"], p)):
+            position.append(v)
+            mev.append(e)
+            alive.append(True)
+    extents = [max(v[a] for v in position) - min(v[a] for v in position) for a in range(3)]
+    removed: list[list[bool]] = []
+    if "threshold" in keys:
+        cut = p.threshold_mev * uniform(fold_in(keys["threshold"], 0))
+        removed.append([e < cut for e in mev])
+    if "crop" in keys:
+        word = fold_in(keys["crop"], 0)
+        centre = position[int(uniform(word) * len(position))]
+        half = (p.crop_fraction + (1 - p.crop_fraction) * uniform(word, 1)) * max(extents)
+        removed.append([bool(max(abs(v - centre)) > half) for v in position])
     if "cutout" in keys:
         word = fold_in(keys["cutout"], 0)
         centre = position[int(uniform(word) * len(position))]
-        extent = max(max(v[a] for v in position) - min(v[a] for v in position) for a in range(3))
-        edge = p.cutout_fraction * uniform(word, 1) * extent
-        alive = [bool(max(abs(v - centre)) >= edge / 2) for v in position]
+        edge = p.cutout_fraction * uniform(word, 1) * max(extents)
+        removed.append([bool(max(abs(v - centre)) < edge / 2) for v in position])
     if "drop" in keys:
-        draws = {i: uniform(fold_in(keys["drop"], i)) for i, a in enumerate(alive) if a}
-        last = max(draws, key=lambda i: draws[i])
-        alive = [a and (i == last or draws[i] >= p.drop_probability) for i, a in enumerate(alive)]
+        draws = [uniform(fold_in(keys["drop"], i)) for i in range(len(position))]
+        removed.append([u < p.drop_probability for u in draws])
+    for gone in removed:  # none takes the last voxel
+        left = [a and not g for a, g in zip(alive, gone, strict=True)]
+        alive = left if any(left) else alive
+    if "flip" in keys:
+        first, second = fold_in(keys["flip"], 0), fold_in(keys["flip"], 1)
+        us = (uniform(first), uniform(first, 1), uniform(second))
+        sign = np.array([-1 if u < 0.5 else 1 for u in us])
+        position = [sign * (v - centroid) + centroid for v in position]
+    if "scale" in keys:
+        factor = 1 + p.scale_fraction * (2 * uniform(fold_in(keys["scale"], 0)) - 1)
+        position = [factor * (v - centroid) + centroid for v in position]
     if "rotate" in keys:
-        centre, turn = np.mean(position, axis=0), rotation(keys["rotate"])
-        position = [turn @ (v - centre) + centre for v in position]
+        turn = rotation(keys["rotate"])
+        position = [turn @ (v - centroid) + centroid for v in position]
     if "jitter" in keys:
         for i, v in enumerate(position):
             word = fold_in(keys["jitter"], i)
@@ -127,6 +176,25 @@ def slow_view(
             site = tuple(math.floor(c + 0.5) for c in v)
             sites[site] = sites.get(site, 0.0) + e
     return sites
+
+
+def slow_noise(
+    position: list[NDArray[np.float64]], key: int, p: ViewConfig
+) -> Iterator[tuple[NDArray[np.float64], float]]:
+    """Draw noise voxels one by one."""
+    word = fold_in(key, 0)
+    count = int(p.noise_fraction * len(position) * uniform(word) + uniform(word, 1))
+    low, high = np.min(position, axis=0) - 5, np.max(position, axis=0) + 5
+    for number in range(count):
+        own = fold_in(fold_in(key, 1), number)
+        first, second, third, fourth = (fold_in(own, i) for i in range(4))
+        u = np.array([uniform(first), uniform(first, 1), uniform(second)])
+        if uniform(third) < 0.5:
+            near = position[int(uniform(second, 1) * len(position))]
+            place = near + np.floor(u * 31) - 15
+        else:
+            place = low + np.floor(u * (high - low + 1))
+        yield place, -p.noise_energy_mev * math.log1p(-uniform(fourth))
 
 
 def sites_of(sites: SiteBatch, number: int) -> dict[tuple[int, int, int], float]:
@@ -241,9 +309,14 @@ def test_motions_keep_the_energy(batch: ParticleBatch, seed: int, moves: int) ->
 @given(batch=batches(), seed=seeds)
 @settings(max_examples=30)
 def test_no_view_is_empty_however_strong(batch: ParticleBatch, seed: int) -> None:
-    strong = Parameters(drop_probability=0.999, cutout_fraction=0.999, smear_energy_mev=100.0)
     config = ViewConfig(
-        augmentations=ALL, num_augmentations=len(ALL), parameters=strong, energy_transform="log"
+        augmentations=ALL,
+        num_augmentations=len(ALL),
+        drop_probability=0.999,
+        cutout_fraction=0.999,
+        smear_energy_mev=100.0,
+        threshold_mev=100.0,
+        crop_fraction=0.0,
     )
     sites = make_views(batch, seed=seed, epoch=0, view=0, config=config)
     assert torch.unique(sites.particle).numel() == batch.num_particles
@@ -372,9 +445,35 @@ def test_each_pair_is_drawn_equally_often_and_none_twice() -> None:
     assert all(len(set(pair)) == 2 for pair in names)
     assert all(pair == tuple(sorted(pair, key=ALL.index)) for pair in names)
     pairs, counts = np.unique(np.array(names), axis=0, return_counts=True)
-    assert len(pairs) == 36
-    # chi-square with 35 degrees of freedom: 75 is passed once in 10,000
-    assert ((counts - 500) ** 2 / 500).sum() < 75
+    assert len(pairs) == 120
+    # chi-square with 119 degrees of freedom: 183 is passed once in 10,000
+    assert ((counts - 150) ** 2 / 150).sum() < 183
+
+
+def test_with_replacement_each_draw_is_even_and_a_name_may_come_again() -> None:
+    names = ("identity", "drop", "rotate")
+    config = ViewConfig(augmentations=names, num_augmentations=3, draw="with-replacement")
+    drawn = drawn_augmentations(torch.arange(8100), seed=0, epoch=0, view=0, config=config)
+    counts = Counter(tuple(sorted(each)) for each in drawn)
+    expected = {3: 1 / 27, 2: 3 / 27, 1: 6 / 27}  # by the most that a name is drawn
+    assert len(counts) == 10
+    chi2 = 0.0
+    for each, count in counts.items():
+        mean = 8100 * expected[max(Counter(each).values())]
+        chi2 += (count - mean) ** 2 / mean
+    assert chi2 < 33.7  # 9 degrees of freedom: passed once in 10,000
+
+
+def test_what_is_drawn_twice_is_applied_twice() -> None:
+    batch = make_batch(14, 400, largest=200)
+    config = ViewConfig(
+        augmentations=("drop",),
+        num_augmentations=3,
+        draw="with-replacement",
+        drop_probability=0.2,
+    )
+    sites = make_views(batch, seed=0, epoch=0, view=0, config=config)
+    assert sites.num_sites / batch.num_voxels == pytest.approx(0.8**3, abs=0.01)
 
 
 def test_none_is_drawn_if_none_is_asked_for() -> None:
@@ -412,22 +511,20 @@ def test_the_log_tells_a_bragg_peak_from_a_track_and_sqrt_clip_does_not() -> Non
         ({"augmentations": ("rotate", "shear")}, "shear"),
         ({"augmentations": ("rotate", "rotate")}, "twice"),
         ({"num_augmentations": 5}, "--num-augmentations"),
+        ({"augmentations": (), "num_augmentations": 1}, "no augmentation"),
+        ({"draw": "twice"}, "with-replacement"),
+        ({"drift_axis": "t"}, "x, y, z"),
+        ({"drop_probability": 1.0}, "--drop-probability.*expected below 1"),
+        ({"cutout_fraction": 1.0}, "--cutout-fraction.*expected below 1"),
+        ({"jitter_voxels": -1.0}, "--jitter-voxels.*expected at least 0"),
+        ({"jitter_voxels": math.nan}, "--jitter-voxels"),
         ({"num_augmentations": -1}, "--num-augmentations"),
         ({"energy_transform": "cube"}, "log, sqrt-clip, none"),
     ],
 )
 def test_a_wrong_option_is_refused(options: dict[str, object], said: str) -> None:
-    with pytest.raises(PilarnetError, match=said):
+    with pytest.raises(OptionError, match=said):
         ViewConfig(**options)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"drop_probability": 1.0}, {"cutout_fraction": 1.0}, {"jitter_voxels": -1.0}],
-)
-def test_a_wrong_strength_is_refused(options: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=next(iter(options))):
-        Parameters(**options)
 
 
 @pytest.mark.parametrize("coordinate", [MAX_COORDINATE, 2**21])

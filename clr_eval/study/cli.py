@@ -1,0 +1,65 @@
+"""The command ``clr-study``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clr_eval.study.methods import STUDY_METHODS
+from pilarnet_convert.console import Command
+
+__all__ = ["study_command"]
+
+
+def _parse_part(_ctx: click.Context, _option: click.Parameter, value: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", value)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise click.BadParameter(f"{value!r} is not I/N with I from 1 to N")
+    return int(match[1]), int(match[2])
+
+
+@click.command(
+    "clr-study",
+    cls=Command,
+    epilog="""\b
+Methods:
+"""
+    + "\n".join(f"  {name:15}  {method.title}" for name, method in STUDY_METHODS.items())
+    + """
+
+\b
+Examples:
+  clr-study study.toml --out study/
+  clr-study study.toml --out study/ --dry-run
+  clr-study study.toml --out study/ --part 2/8     (then once without --part, for the report)
+""",
+)
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--out", default="study", show_default=True, help="Folder of the study.")
+@click.option(
+    "--part",
+    default="1/1",
+    show_default=True,
+    metavar="I/N",
+    callback=_parse_part,
+    help="Compute only every N-th run, from the I-th on, and write no report.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what the study will take, and do nothing.")
+def study_command(study: Path, out: str, part: tuple[int, int], dry_run: bool) -> None:
+    """Compare methods as the detector departs from the simulation.
+
+    STUDY is a TOML file of domains, methods, label counts and seeds; docs/study.md describes it.
+    The folder gets report.html, report.md, report.json and figures. Trained encoders and
+    predictions are kept there: the same command continues an interrupted study.
+    """
+    # Imported here because --help and wrong usage need no torch.
+    from clr_eval.study.config import read_study
+    from clr_eval.study.study import run_study
+
+    config = read_study(study)
+    report: Any = run_study(config, out=out, part=part, dry_run=dry_run, show_progress=True)
+    if report is not None:
+        click.echo(f"wrote {Path(out) / 'report.html'}")

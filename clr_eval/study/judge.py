@@ -1,0 +1,167 @@
+"""What the predictions of a study say: accuracy by domain, and what moves between domains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clr_eval.cache import Arrays
+from clr_eval.embedding.split import LoadedSplit
+from clr_eval.metrics import probability_metrics, weighted_auc
+from clr_train.probe.classifiers import fit_classifier
+
+__all__ = ["domain_auc", "energy_r2", "judge_method", "match_particles", "stability"]
+
+#: What tells a particle in both files of a pair; clusters may be numbered otherwise.
+_IDENTITY: Final = ("run", "subrun", "event", "track_id")
+_SEED: Final = 0
+_RIDGE: Final = 1.0
+
+Floats = NDArray[np.float64]
+
+
+def judge_method(
+    results: Sequence[Arrays],
+    *,
+    domains: Mapping[str, LoadedSplit],
+    count: int | None,
+    resamples: int,
+) -> dict[str, Any]:
+    """Compute the metrics of a method in each domain, of its seeds together.
+
+    Parameters
+    ----------
+    results : sequence of dict
+        What `clr_eval.study.runs.StudyRuns.result` gives for each seed.
+    domains : mapping of str to LoadedSplit
+        The first is the reference.
+    count : int or None
+        How many labels were learnt from; None for all.
+    resamples : int
+        Bootstrap resamples of each interval.
+
+    Returns
+    -------
+    dict
+        By domain what `clr_eval.metrics.probability_metrics` gives, with ``difference``: that of
+        the balanced accuracy to the reference, its mean, ``seeds`` and ``spread``.
+    """
+    found: dict[str, Any] = {}
+    for name, split in domains.items():
+        probabilities = np.stack([result[f"{name}/{count or 0}"] for result in results])
+        found[name] = probability_metrics(
+            split.label, probabilities, resamples=resamples, seed=_SEED
+        )
+    reference = np.array(found[next(iter(domains))]["balanced_accuracy"]["seeds"])
+    for metrics in found.values():
+        difference = np.array(metrics["balanced_accuracy"]["seeds"]) - reference
+        metrics["difference"] = {
+            "value": float(difference.mean()),
+            "seeds": difference.tolist(),
+            "spread": float(difference.std(ddof=1)) if len(difference) > 1 else None,
+        }
+    return found
+
+
+def match_particles(
+    first: LoadedSplit, second: LoadedSplit
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find the particles that are in both, by event and track: rows in each, int64 [n]."""
+    rows = [
+        {key: row for row, key in enumerate(zip(*(s.columns[c] for c in _IDENTITY), strict=True))}
+        for s in (first, second)
+    ]
+    both = [key for key in rows[0] if key in rows[1]]
+    return (
+        np.array([rows[0][key] for key in both], np.int64),
+        np.array([rows[1][key] for key in both], np.int64),
+    )
+
+
+def stability(
+    result: Arrays, *, reference: str, domain: str, domains: Mapping[str, LoadedSplit], count: int
+) -> dict[str, float] | None:
+    """Measure how single particles move between two domains.
+
+    Returns
+    -------
+    dict or None
+        ``particles`` in both; ``probability``, the mean of |p - p'| of the true class; ``answers``,
+        the fraction that is assigned to the same class; ``cosine`` of the features, its mean, for
+        methods that keep them. None where no particle is in both.
+    """
+    first, second = match_particles(domains[reference], domains[domain])
+    if not len(first):
+        return None
+    label = domains[reference].label[first]
+    before = result[f"{reference}/{count}"][first]
+    after = result[f"{domain}/{count}"][second]
+    true = np.arange(len(label)), label
+    found = {
+        "particles": len(label),
+        "probability": float(np.abs(before[true] - after[true]).mean()),
+        "answers": float((before.argmax(1) == after.argmax(1)).mean()),
+    }
+    if f"{domain}/features" in result:
+        a, b = result[f"{reference}/features"][first], result[f"{domain}/features"][second]
+        norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+        found["cosine"] = float(((a * b).sum(1) / np.maximum(norms, 1e-12)).mean())
+    return found
+
+
+def domain_auc(result: Arrays, *, reference: str, domain: str) -> float:
+    """Measure how well a linear classifier tells two domains from features, 0.5 if not at all.
+
+    It is fitted on the even particles of both and scored on the odd ones.
+    """
+    values = [result[f"{name}/features"] for name in (reference, domain)]
+    fitted, scored = (np.concatenate([v[start::2] for v in values]) for start in (0, 1))
+    labels = [np.repeat([0, 1], [len(v[start::2]) for v in values]) for start in (0, 1)]
+    model = fit_classifier("linear", fitted, labels[0])
+    ranking = model.predict_proba(scored)[:, 1]
+    return float(weighted_auc(labels[1] == 1, ranking, weights=np.ones((1, len(ranking))))[0])
+
+
+def energy_r2(
+    result: Arrays, *, train: LoadedSplit, domains: Mapping[str, LoadedSplit]
+) -> dict[str, dict[str, float]]:
+    """Measure how well a ridge regression reads the deposited energy from frozen features.
+
+    R^2 of the logarithm of the energy in MeV, in each domain: ``features`` from those, ``sum`` from
+    the logarithm of the sum of the voxels' energies. Both are fitted on the labelled particles.
+    """
+    wanted = _log_energy(train)
+    use = np.isfinite(wanted)
+    found: dict[str, dict[str, float]] = {name: {} for name in domains}
+    for kind in ("features", "sum"):
+        predict = _ridge(_inputs(result, "train", train, kind)[use], wanted[use])
+        for name, split in domains.items():
+            truth = _log_energy(split)
+            known = np.isfinite(truth)
+            error = truth[known] - predict(_inputs(result, name, split, kind)[known])
+            found[name][kind] = float(1 - error.var() / truth[known].var())
+    return found
+
+
+def _log_energy(split: LoadedSplit) -> Floats:
+    energy = split.columns["energy_deposit"].astype(np.float64)
+    return np.log(np.where(energy > 0, energy, np.nan))
+
+
+def _inputs(result: Arrays, name: str, split: LoadedSplit, kind: str) -> Floats:
+    if kind == "features":
+        return result[f"{name}/features"].astype(np.float64)
+    total = split.batch.index.sum(split.batch.energy.double(), dim=-1).numpy()
+    inputs: Floats = np.log(np.maximum(total, 1e-3))[:, None]
+    return inputs
+
+
+def _ridge(values: Floats, wanted: Floats) -> Any:
+    """Fit standardised values; return a function from values to predictions."""
+    mean, scale = values.mean(0), values.std(0) + 1e-9
+    x = np.column_stack([(values - mean) / scale, np.ones(len(values))])
+    weights = np.linalg.solve(x.T @ x + _RIDGE * np.eye(x.shape[1]), x.T @ wanted)
+    return lambda v: np.column_stack([(v - mean) / scale, np.ones(len(v))]) @ weights

@@ -1,0 +1,248 @@
+"""The runs of a study: what each trains and predicts, kept so that an interrupted study goes on.
+
+A run is one seed of all methods that share a pretraining, or of one method that has none. Runs are
+independent of each other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clr_eval.cache import Arrays, PartCache, file_digest
+from clr_eval.embedding.split import LoadedSplit, labelled_subset, read_split
+from clr_eval.finetune import Classifier, num_steps
+from clr_eval.probes import fit_probe
+from clr_eval.study.config import Domain, StudyConfig
+from clr_eval.study.dann import DomainAdversarialClassifier
+from clr_eval.study.methods import PRETRAININGS, STUDY_METHODS, StudyMethod
+from clr_train.batch import ParticleBatch
+from clr_train.config import TrainConfig
+from clr_train.learner import Learner
+from clr_train.probe.features import Features, collect
+from clr_train.probe.handcrafted import handcrafted_features
+from clr_train.runtime.processes import pick_device
+from clr_train.train import pretrain
+from clr_train.training.pretrained import load_learner
+from clr_train.views.detector import THROWS
+from clr_train.views.make import thrown
+from pilarnet_convert.shards.reader import open_shards
+
+__all__ = ["Run", "StudyRuns", "plan_runs"]
+
+_BATCH = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One seed of some methods that can be computed together."""
+
+    name: str
+    seed: int
+    methods: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}, seed {self.seed}"
+
+
+def plan_runs(config: StudyConfig) -> list[Run]:
+    """List the runs of a study, those with the same seed together."""
+    groups: dict[str, list[str]] = {}
+    for name in config.methods:
+        groups.setdefault(STUDY_METHODS[name].pretraining or name, []).append(name)
+    return [
+        Run(name=name, seed=seed, methods=tuple(methods))
+        for seed in config.seeds
+        for name, methods in groups.items()
+    ]
+
+
+class StudyRuns:
+    """Trains and predicts what a study needs.
+
+    Parameters
+    ----------
+    config : StudyConfig
+    out : Path
+        The folder of the study: ``runs/`` holds pretrained encoders, ``parts/`` predictions.
+    say : callable
+        Takes a short text about what is being done.
+
+    Raises
+    ------
+    PilarnetError
+        Shards cannot be read, or a split has no particles.
+    """
+
+    def __init__(self, config: StudyConfig, *, out: Path, say: Callable[[str], object]) -> None:
+        self.config, self.out, self.say = config, out, say
+        self.domains = {name: load_domain(domain) for name, domain in config.domains.items()}
+        self.train = read_split(config.nominal, split="train")
+
+    @cached_property
+    def target(self) -> LoadedSplit:
+        """The particles of the target, whose labels are not to be used."""
+        assert self.config.target is not None
+        return read_split(self.config.target, split="train")
+
+    @cached_property
+    def _cache(self) -> PartCache:
+        folders = {d.shards for d in self.config.domains.values()} | {self.config.nominal}
+        if self.config.target is not None:
+            folders.add(self.config.target)
+        domains = {n: dataclasses.asdict(d) for n, d in self.config.domains.items()}
+        identity = {
+            "shards": {path: open_shards(path).identity for path in sorted(folders)},
+            "domains": domains,
+        }
+        return PartCache(self.out / "parts", identity=identity)
+
+    def result(self, method: str, *, seed: int) -> Arrays:
+        """Predict every domain by a method, training what is missing.
+
+        Returns
+        -------
+        dict of arrays
+            ``DOMAIN/COUNT``: probabilities, float64 [N, classes], learnt from so many labels (0 for
+            all); for methods with frozen features also ``DOMAIN/features``, float32 [N, D], and
+            those of the labelled particles, ``train/features``.
+        """
+        config, chosen = self.config, STUDY_METHODS[method]
+        facts: dict[str, Any] = {
+            "seed": seed,
+            "counts": list(config.label_counts),
+            "fit": dataclasses.asdict(config.fit),
+        }
+        if chosen.fit != "trees":
+            facts["train"] = self._train_config(chosen.pretraining, seed=seed).to_dict()
+            facts["train"].pop("out")
+        if chosen.fit == "dann":
+            facts["alpha"] = config.dann_alpha
+        if chosen.pretraining is not None:
+            facts["checkpoint"] = file_digest(self._pretrained(chosen.pretraining, seed=seed))
+        return self._cache.get(
+            f"{method}-seed{seed}",
+            depends_on=facts,
+            make=lambda: self._judge(chosen, seed=seed),
+        )
+
+    def _judge(self, method: StudyMethod, *, seed: int) -> Arrays:
+        found: Arrays = {}
+        if method.fit in ("linear", "trees"):
+            learner = None if method.fit == "trees" else self._learner(method, seed=seed)
+            train = _features(self.train, learner)
+            domains = {name: _features(split, learner) for name, split in self.domains.items()}
+            if learner is not None:
+                found["train/features"] = train.values.astype(np.float32)
+                for name, features in domains.items():
+                    found[f"{name}/features"] = features.values.astype(np.float32)
+        for count in self.config.label_counts:
+            rows = self._labelled(count, seed=seed)
+            self.say(f"{method.title}, {len(rows):,} labels, seed {seed}")
+            if method.fit in ("linear", "trees"):
+                seen = Features(
+                    values=train.values[rows],
+                    label=train.label[rows],
+                    particle=train.particle[rows],
+                )
+                probe = fit_probe(
+                    seen,
+                    classifier=method.fit,
+                    class_weight=self.config.fit.class_weight,
+                    seed=seed,
+                )
+                predicted = {name: probe(features.values) for name, features in domains.items()}
+            else:
+                network = self._fit_network(method, rows, seed=seed)
+                predicted = {
+                    name: network.predict(split.batch).astype(np.float64)
+                    for name, split in self.domains.items()
+                }
+            for name, probabilities in predicted.items():
+                found[f"{name}/{count or 0}"] = probabilities
+        return found
+
+    def _labelled(self, count: int | None, *, seed: int) -> NDArray[np.int64]:
+        fraction = 1.0 if count is None else min(1.0, count / len(self.train))
+        return labelled_subset(self.train.label, fraction=fraction, seed=seed)
+
+    def _fit_network(
+        self, method: StudyMethod, rows: NDArray[np.int64], *, seed: int
+    ) -> Classifier:
+        learner = self._learner(method, seed=seed)
+        network = (
+            DomainAdversarialClassifier(
+                learner, target=self.target.batch, alpha=self.config.dann_alpha, seed=seed
+            )
+            if method.fit == "dann"
+            else Classifier(learner, pretrained=method.fit == "finetune", seed=seed)
+        )
+        total = num_steps(len(rows), config=self.config.fit)
+        network.fit(
+            self.train.pick(rows),
+            config=self.config.fit,
+            on_step=lambda step: self.say(f"{method.title}, seed {seed}: step {step} of {total}"),
+        )
+        return network
+
+    def _learner(self, method: StudyMethod, *, seed: int) -> Learner:
+        """Load the pretrained encoder of a method, or make one with random weights."""
+        train = self.config.train
+        if method.pretraining is None:
+            own = self._train_config(None, seed=seed)
+            return Learner(own, device=pick_device(train.device))
+        path = self._pretrained(method.pretraining, seed=seed)
+        return load_learner(path, device=train.device, engine=train.engine)
+
+    def _pretrained(self, name: str, *, seed: int) -> Path:
+        """Give the checkpoint of a pretraining, and train it where it is missing."""
+        config = self._train_config(name, seed=seed)
+        done = Path(config.out) / "done"
+        if not done.exists():
+            self.say(f"pretraining {name}, seed {seed}")
+            pretrain(config, resume=True, say=lambda line: self.say(f"{name}: {line}"))
+            done.touch()
+        return done.with_name("checkpoints") / "best.pt"
+
+    def _train_config(self, name: str | None, *, seed: int) -> TrainConfig:
+        pretraining = PRETRAININGS[name] if name else PRETRAININGS["simclr-nominal"]
+        config = self.config
+        shards = config.target if pretraining.shards == "target" else config.nominal
+        chosen = dataclasses.replace(
+            config.train,
+            shards=str(shards),
+            unlabelled=config.target if pretraining.with_target else None,
+            loss=pretraining.loss,
+            seed=seed,
+        )
+        # Other options go to another folder.
+        digest = hashlib.sha256(repr(chosen.to_dict()).encode()).hexdigest()[:8]
+        out = self.out / "runs" / f"{name}-seed{seed}-{digest}"
+        return dataclasses.replace(chosen, out=str(out))
+
+
+def load_domain(domain: Domain) -> LoadedSplit:
+    """Read the particles of a domain, as its detector reads them."""
+    split = read_split(domain.shards, split=domain.split)
+    if domain.throw is None:
+        return split
+    detector = THROWS[domain.throw]
+    pieces = [
+        thrown(piece, detector=detector, drift_axis=domain.drift_axis)
+        for piece in split.batch.split(_BATCH)
+    ]
+    return LoadedSplit(batch=ParticleBatch.concatenate(pieces), columns=split.columns)
+
+
+def _features(particles: LoadedSplit, learner: Learner | None) -> Features:
+    """Compute the features of an encoder, or handcrafted ones without."""
+    represent = handcrafted_features if learner is None else learner.represent
+    return collect(particles.batch.split(_BATCH), features=represent)

@@ -1,0 +1,206 @@
+"""A study as a whole: what it will take, its runs, and its report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from clr_eval.cache import Arrays
+from clr_eval.study.config import StudyConfig
+from clr_eval.study.figures import (
+    draw_confusion,
+    draw_domains,
+    draw_labels,
+    draw_map,
+    draw_stability,
+)
+from clr_eval.study.judge import domain_auc, energy_r2, judge_method, stability
+from clr_eval.study.methods import PRETRAININGS, STUDY_METHODS
+from clr_eval.study.runs import Run, StudyRuns, plan_runs
+from clr_eval.study.text import as_html, as_markdown, make_sections
+from clr_train.probe.classifiers import project_to_plane
+from pilarnet_convert.console import print_line, progress_bar
+from pilarnet_convert.files import replace_file
+from pilarnet_convert.pictures import require_matplotlib
+
+__all__ = ["run_study"]
+
+_TITLE: Final = "Methods as the detector departs from the simulation"
+#: Particles of each domain in the map; t-SNE takes minutes for many more.
+_MAPPED: Final = 1500
+
+
+def run_study(
+    config: StudyConfig,
+    *,
+    out: str | Path,
+    part: tuple[int, int] = (1, 1),
+    dry_run: bool = False,
+    show_progress: bool = False,
+    say: Callable[[str], object] = print_line,
+) -> dict[str, Any] | None:
+    """Train and predict what is missing, and write the report when all of it is there.
+
+    Parameters
+    ----------
+    config : StudyConfig
+    out : path
+        Folder of the study. What is there for the same options is not computed again.
+    part : tuple of int
+        (I, N): only every N-th run, from the I-th on, and no report unless N is 1. The parts may
+        run at once, on several machines that share the folder.
+    dry_run : bool
+        Only say what the study will take.
+    show_progress : bool
+        Draw a bar on standard error if that is a terminal.
+    say : callable
+        Receives each line for the user.
+
+    Returns
+    -------
+    dict or None
+        The contents of ``report.json``; None for a part or a dry run.
+
+    Raises
+    ------
+    PilarnetError
+        Shards cannot be read, or a training fails.
+    """
+    require_matplotlib()
+    number, parts = part
+    runs = plan_runs(config)[number - 1 :: parts]
+    for line in describe_study(config, runs=runs):
+        say(line)
+    if dry_run:
+        return None
+    results: dict[str, list[Arrays]] = {name: [] for name in config.methods}
+    with progress_bar(total=len(runs), unit="run", description="study", show=show_progress) as bar:
+
+        def tell(text: str) -> None:
+            bar.set_postfix_str(text, refresh=False)
+            bar.update(0)
+
+        study = StudyRuns(config, out=Path(out), say=tell)
+        for run in runs:
+            for name in run.methods:
+                results[name].append(study.result(name, seed=run.seed))
+            bar.update(1)
+    if parts > 1:
+        return None
+    return _report(config, study, results, out=Path(out))
+
+
+def describe_study(config: StudyConfig, *, runs: Sequence[Run]) -> list[str]:
+    """Say what a study will take, a line for each kind of run."""
+    seeds = sorted({run.seed for run in runs})
+    lines = [f"{len(runs)} runs, seeds {', '.join(map(str, seeds))}"]
+    for name in dict.fromkeys(run.name for run in runs):
+        count = sum(run.name == name for run in runs)
+        pretraining = PRETRAININGS.get(name)
+        what = (
+            f"pretraining of {config.train.epochs} epochs on {pretraining.shards}"
+            f"{' and target' if pretraining.with_target else ''}"
+            if pretraining
+            else STUDY_METHODS[name].title
+        )
+        lines.append(f"  {count} x {name}: {what}")
+    labels = ", ".join("all" if c is None else f"{c:,}" for c in config.label_counts)
+    lines.append(f"  labels: {labels}; domains: {', '.join(config.domains)}")
+    return lines
+
+
+def _report(
+    config: StudyConfig, study: StudyRuns, results: dict[str, list[Arrays]], *, out: Path
+) -> dict[str, Any]:
+    names = [str(count or "all") for count in config.label_counts]
+    largest = config.label_counts[-1] or 0
+    domains = list(config.domains)
+    report: dict[str, Any] = {
+        "format": "pilarnet-clr-study",
+        "version": 1,
+        "domains": {name: len(split) for name, split in study.domains.items()},
+        "num_labels": {
+            name: len(study.train) if count is None else min(count, len(study.train))
+            for name, count in zip(names, config.label_counts, strict=True)
+        },
+        "results": {
+            name: {
+                method: judge_method(
+                    found, domains=study.domains, count=count, resamples=config.resamples
+                )
+                for method, found in results.items()
+            }
+            for name, count in zip(names, config.label_counts, strict=True)
+        },
+        "stability": {},
+        "features": {},
+        "map": None,
+    }
+    for method, found in results.items():
+        moved = {}
+        for domain in domains[1:]:
+            each = [
+                stability(
+                    r, reference=domains[0], domain=domain, domains=study.domains, count=largest
+                )
+                for r in found
+            ]
+            if each[0] is not None:
+                moved[domain] = _mean_of([e for e in each if e is not None])
+        report["stability"][method] = moved
+        if f"{domains[0]}/features" in found[0]:
+            report["features"][method] = {
+                "domain_auc": {
+                    d: float(
+                        np.mean([domain_auc(r, reference=domains[0], domain=d) for r in found])
+                    )
+                    for d in domains[1:]
+                },
+                "energy_r2": energy_r2(found[0], train=study.train, domains=study.domains),
+            }
+    _draw(report, study, results, out=out)
+    sections = make_sections(report)
+    for name, text in (
+        ("report.json", json.dumps(report, indent=1) + "\n"),
+        ("report.md", as_markdown(sections, title=_TITLE)),
+        ("report.html", as_html(sections, title=_TITLE)),
+    ):
+        replace_file(out / name, text.encode())
+    return report
+
+
+def _mean_of(each: Sequence[dict[str, float]]) -> dict[str, Any]:
+    means: dict[str, Any] = {name: float(np.mean([e[name] for e in each])) for name in each[0]}
+    return means | {"particles": int(each[0]["particles"])}
+
+
+def _draw(
+    report: dict[str, Any], study: StudyRuns, results: dict[str, list[Arrays]], *, out: Path
+) -> None:
+    domains, last = list(report["domains"]), list(report["results"].values())[-1]
+    draw_domains(last, domains=domains, path=out / "domains")
+    if len(report["results"]) > 1:
+        counts = report["num_labels"]
+        draw_labels(report["results"], counts=counts, domains=domains, path=out / "labels")
+    if any(report["stability"].values()):
+        paired = [d for d in domains[1:] if all(d in m for m in report["stability"].values())]
+        draw_stability(report["stability"], domains=paired, path=out / "stability")
+    for name, metrics in last.items():
+        draw_confusion(metrics, domains=domains, path=out / f"confusion-{name}")
+    mapped = next(iter(report["features"]), None)
+    if mapped is None:
+        return
+    report["map"] = mapped
+    values = [results[mapped][0][f"{name}/features"][:_MAPPED] for name in domains]
+    labels = [study.domains[name].label[:_MAPPED] for name in domains]
+    draw_map(
+        project_to_plane(np.concatenate(values), seed=0),
+        label=np.concatenate(labels),
+        domain=np.repeat(np.arange(len(domains)), [len(v) for v in values]),
+        domains=domains,
+        path=out / "map",
+    )

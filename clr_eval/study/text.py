@@ -1,0 +1,174 @@
+"""The report of a study as Markdown and as a page of HTML, from the same sections."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clr_eval.study.methods import STUDY_METHODS
+
+__all__ = ["Section", "as_html", "as_markdown", "make_sections"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A part of the report: a title, a text, a table and the name of a figure without its ending."""
+
+    title: str
+    text: str
+    head: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    figure: str | None = None
+
+
+def make_sections(report: Mapping[str, Any]) -> list[Section]:
+    """Write the contents of report.json as sections."""
+    domains = list(report["domains"])
+    reference = domains[0]
+    sections = []
+    for count, methods in report["results"].items():
+        rows = []
+        for name, metrics in methods.items():
+            cells = [_rate(metrics[d]["balanced_accuracy"]) for d in domains]
+            losses = [_difference(metrics[d]["difference"]) for d in domains[1:]]
+            accuracies = [_percent(metrics[d]["accuracy"]["value"]) for d in domains]
+            rows.append([STUDY_METHODS[name].title, *cells, *losses, *accuracies])
+        head = ["method", *(f"balanced, {d}" for d in domains)]
+        head += [f"{d} - {reference}" for d in domains[1:]]
+        head += [f"accuracy, {d}" for d in domains]
+        largest = count == list(report["results"])[-1]
+        sections.append(
+            Section(
+                title=f"Accuracy from {report['num_labels'][count]:,} labels",
+                text="Per cent, mean over the seeds; in brackets the 95 % bootstrap interval of the "
+                "particles, after ± the standard deviation over the seeds. Labels are of the "
+                "nominal set.",
+                head=head,
+                rows=rows,
+                figure="domains" if largest else None,
+            )
+        )
+    if len(report["results"]) > 1:
+        sections.append(
+            Section(title="Label efficiency", text="From the tables above.", figure="labels")
+        )
+    sections += [_stability(report), _features(report)]
+    sections += [
+        Section(
+            title=f"Confusion: {STUDY_METHODS[name].title}",
+            text="From the most labels; each row adds up to 100 %.",
+            figure=f"confusion-{name}",
+        )
+        for name in list(report["results"].values())[-1]
+    ]
+    if report.get("map"):
+        sections.append(
+            Section(
+                title=f"Map of the features: {STUDY_METHODS[report['map']].title}",
+                text="All domains in one t-SNE, of the first seed.",
+                figure="map",
+            )
+        )
+    return sections
+
+
+def _stability(report: Mapping[str, Any]) -> Section:
+    rows = [
+        [
+            STUDY_METHODS[name].title, domain, f"{found['particles']:,}",
+            f"{found['probability']:.3f}", _percent(found["answers"]),
+            f"{found['cosine']:.3f}" if "cosine" in found else "",
+        ]
+        for name, by_domain in report["stability"].items()
+        for domain, found in by_domain.items()
+    ]  # fmt: skip
+    return Section(
+        title="Stability of single particles",
+        text="The same particles in the first domain and in another, matched by event and track: "
+        "the mean change of the probability of the true class, the share with the same answer, "
+        "and the mean cosine of the features. Mean over the seeds.",
+        head=["method", "domain", "particles", "change of p", "same answer [%]", "cosine"],
+        rows=rows,
+        figure="stability" if rows else None,
+    )
+
+
+def _features(report: Mapping[str, Any]) -> Section:
+    rows = []
+    for name, found in report["features"].items():
+        for domain in report["domains"]:
+            auc = found["domain_auc"].get(domain)
+            r2 = found["energy_r2"][domain]
+            rows.append(
+                [
+                    STUDY_METHODS[name].title, domain, "" if auc is None else f"{auc:.3f}",
+                    f"{r2['features']:.3f}", f"{r2['sum']:.3f}",
+                ]
+            )  # fmt: skip
+    return Section(
+        title="What the frozen features hold",
+        text="Whether a linear classifier tells the domain from the first one (area under the ROC "
+        "curve, 0.5 if it cannot), and R^2 of the logarithm of the deposited energy, read by a "
+        "ridge regression from the features and from the sum of the energies.",
+        head=["method", "domain", "domain AUC", "energy, features", "energy, sum"],
+        rows=rows,
+    )
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def _rate(rate: Mapping[str, Any]) -> str:
+    interval = ""
+    if rate["low"] is not None:
+        interval = f" [{_percent(rate['low'])}, {_percent(rate['high'])}]"
+    spread = "" if rate["spread"] is None else f" ± {_percent(rate['spread'])}"
+    return _percent(rate["value"]) + interval + spread
+
+
+def _difference(difference: Mapping[str, Any]) -> str:
+    spread = "" if difference["spread"] is None else f" ± {_percent(difference['spread'])}"
+    return f"{100 * difference['value']:+.1f}{spread}"
+
+
+def as_markdown(sections: Sequence[Section], *, title: str) -> str:
+    """Write sections as Markdown."""
+    parts = [f"# {title}"]
+    for section in sections:
+        parts += [f"## {section.title}", section.text]
+        if section.rows:
+            lines = [section.head, ["---"] * len(section.head), *section.rows]
+            parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        if section.figure:
+            parts.append(f"![{section.title}]({section.figure}.png)")
+    return "\n\n".join(parts) + "\n"
+
+
+def as_html(sections: Sequence[Section], *, title: str) -> str:
+    """Write sections as a page that needs nothing but the figures beside it."""
+    body = [f"<h1>{html.escape(title)}</h1>"]
+    for section in sections:
+        body += [f"<h2>{html.escape(section.title)}</h2>", f"<p>{html.escape(section.text)}</p>"]
+        if section.rows:
+            body.append("<table>" + _row(section.head, "th"))
+            body += [_row(row, "td") for row in section.rows]
+            body.append("</table>")
+        if section.figure:
+            name = html.escape(section.figure)
+            body.append(f'<a href="{name}.pdf"><img src="{name}.png" alt="{name}"></a>')
+    style = (
+        "body{font:15px sans-serif;max-width:75em;margin:2em auto}"
+        "table{border-collapse:collapse}td,th{padding:.2em .6em;border:1px solid #ccc;"
+        "text-align:left}img{max-width:100%}"
+    )
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}'
+        f"</title><style>{style}</style></head><body>{''.join(body)}</body></html>\n"
+    )
+
+
+def _row(cells: Sequence[str], tag: str) -> str:
+    return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
