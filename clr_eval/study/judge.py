@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clr_eval.cache import Arrays
-from clr_eval.embedding.split import LoadedSplit
+from clr_eval.embedding.split import PROVENANCE, LoadedSplit
 from clr_eval.metrics import probability_metrics, weighted_auc
 from clr_train.probe.classifiers import fit_classifier
 
@@ -69,7 +69,14 @@ def judge_method(
 def match_particles(
     first: LoadedSplit, second: LoadedSplit
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Find the particles that are in both, by event and track: rows in each, int64 [n]."""
+    """Find the particles that are in both, by event and track: rows in each, int64 [n].
+
+    Where all columns are the same, as under a throw, so are the particles.
+    """
+    if len(first) == len(second) and all(
+        np.array_equal(first.columns[name], second.columns[name]) for name in PROVENANCE
+    ):
+        return np.arange(len(first)), np.arange(len(first))
     rows = [
         {key: row for row, key in enumerate(zip(*(s.columns[c] for c in _IDENTITY), strict=True))}
         for s in (first, second)
@@ -132,9 +139,12 @@ def energy_r2(
 
     R^2 of the logarithm of the energy in MeV, in each domain: ``features`` from those, ``sum`` from
     the logarithm of the sum of the voxels' energies. Both are fitted on the labelled particles.
+    Empty where no deposited energy is known.
     """
     wanted = _log_energy(train)
     use = np.isfinite(wanted)
+    if not use.any():
+        return {}
     found: dict[str, dict[str, float]] = {name: {} for name in domains}
     for kind in ("features", "sum"):
         predict = _ridge(_inputs(result, "train", train, kind)[use], wanted[use])

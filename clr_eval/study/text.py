@@ -14,7 +14,7 @@ __all__ = ["Section", "as_html", "as_markdown", "make_sections"]
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A part of the report: a title, a text, a table and the name of a figure without its ending."""
+    """A part of the report: a title, a text, a table, and a figure named without its ending."""
 
     title: str
     text: str
@@ -42,8 +42,8 @@ def make_sections(report: Mapping[str, Any]) -> list[Section]:
         sections.append(
             Section(
                 title=f"Accuracy from {report['num_labels'][count]:,} labels",
-                text="Per cent, mean over the seeds; in brackets the 95 % bootstrap interval of the "
-                "particles, after ± the standard deviation over the seeds. Labels are of the "
+                text="Per cent, mean over the seeds; in brackets the 95 % bootstrap interval over "
+                "the particles, after ± the standard deviation over the seeds. Labels are of the "
                 "nominal set.",
                 head=head,
                 rows=rows,
@@ -100,11 +100,12 @@ def _features(report: Mapping[str, Any]) -> Section:
     for name, found in report["features"].items():
         for domain in report["domains"]:
             auc = found["domain_auc"].get(domain)
-            r2 = found["energy_r2"][domain]
+            r2 = found["energy_r2"].get(domain)
+            energies = ["", ""] if r2 is None else [f"{r2[k]:.3f}" for k in ("features", "sum")]
             rows.append(
                 [
                     STUDY_METHODS[name].title, domain, "" if auc is None else f"{auc:.3f}",
-                    f"{r2['features']:.3f}", f"{r2['sum']:.3f}",
+                    *energies,
                 ]
             )  # fmt: skip
     return Section(

@@ -1,0 +1,230 @@
+"""A study of few particles: computed, continued, in parts and judged; one line for bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from clr_eval.embedding.split import LoadedSplit, read_split
+from clr_eval.study import runs as runs_module
+from clr_eval.study.cli import study_command
+from clr_eval.study.config import read_study
+from clr_eval.study.judge import domain_auc, energy_r2, match_particles, stability
+from clr_eval.study.methods import STUDY_METHODS
+from clr_eval.study.runs import plan_runs
+from tests.clr_train.species import make_shards
+
+TOML = """
+nominal = "{nominal}"
+target = "{target}"
+methods = [{methods}]
+label-counts = [20, "all"]
+seeds = [0, 1]
+resamples = 5
+[domains.nominal]
+shards = "{nominal}"
+[domains.short-lifetime]
+shards = "{nominal}"
+throw = "throw-8"
+[domains.other]
+shards = "{target}"
+[train]
+model = "zepto"
+batch-size = 16
+max-steps = 2
+augmentations-preset = "original"
+eval-particles = 30
+[fit]
+epochs = 1
+min-steps = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    path = tmp_path_factory.mktemp("study")
+    sizes = {"train": 60, "val": 20, "test": 30}
+    return make_shards(path / "nominal", sizes), make_shards(path / "target", sizes)
+
+
+def _write(
+    path: Path, folders: tuple[Path, Path], methods: tuple[str, ...] = tuple(STUDY_METHODS)
+) -> Path:
+    nominal, target = folders
+    listed = ", ".join(f'"{name}"' for name in methods)
+    path.write_text(TOML.format(nominal=nominal, target=target, methods=listed))
+    return path
+
+
+def _invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(study_command, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _coarse() -> Any:
+    patch = pytest.MonkeyPatch()
+    patch.setattr("pilarnet_convert.pictures._DPI", 30)
+    torch.set_num_threads(1)
+    yield
+    patch.undo()
+
+
+def test_a_study_of_all_methods_is_computed_once(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = _write(tmp_path / "study.toml", folders)
+    out = tmp_path / "out"
+    # In two parts, as array jobs do it, then as a whole, which has nothing left to train.
+    for part in ("1/2", "2/2"):
+        done = _invoke(study, "--out", out, "--part", part)
+        assert done.exit_code == 0, done.output
+    assert not (out / "report.json").exists()
+    monkeypatch.setattr(runs_module, "pretrain", lambda *_a, **_k: pytest.fail("trained again"))
+    monkeypatch.setattr(runs_module, "fit_probe", lambda *_a, **_k: pytest.fail("fitted again"))
+    whole = _invoke(study, "--out", out)
+    assert whole.exit_code == 0, whole.output
+    report = json.loads((out / "report.json").read_text())
+    assert list(report["results"]) == ["20", "all"]
+    assert list(report["results"]["all"]) == list(STUDY_METHODS)
+    for metrics in report["results"]["all"].values():
+        assert list(metrics) == ["nominal", "short-lifetime", "other"]
+        assert len(metrics["other"]["balanced_accuracy"]["seeds"]) == 2
+        assert metrics["nominal"]["difference"]["value"] == 0
+    kept = report["stability"]["simclr-nominal"]["short-lifetime"]
+    assert kept["particles"] == report["domains"]["nominal"]
+    assert 0 < kept["cosine"] <= 1 + 1e-6
+    text, page = (out / "report.md").read_text(), (out / "report.html").read_text()
+    for method in STUDY_METHODS.values():
+        assert method.title in text
+        assert method.title in page
+    figures = {"domains", "labels", "stability", "map", *(f"confusion-{n}" for n in STUDY_METHODS)}
+    for name in figures:
+        assert f"({name}.png)" in text
+        for ending in ("png", "pdf"):
+            assert (out / f"{name}.{ending}").stat().st_size > 0
+
+
+def test_methods_that_share_a_pretraining_are_one_run(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    config = read_study(_write(tmp_path / "study.toml", folders))
+    runs = plan_runs(config)
+    assert len({(run.name, run.seed) for run in runs}) == len(runs)
+    methods = [(name, run.seed) for run in runs for name in run.methods]
+    assert sorted(methods) == sorted((n, s) for n in STUDY_METHODS for s in (0, 1))
+    assert ("simclr-nominal", "finetuned") in {run.methods for run in runs}
+
+
+def test_a_dry_run_says_what_a_study_takes(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    study = _write(tmp_path / "study.toml", folders, ("simclr-both", "handcrafted"))
+    said = _invoke(study, "--out", tmp_path / "out", "--dry-run")
+    assert said.exit_code == 0
+    assert said.stdout.splitlines()[0] == "4 runs, seeds 0, 1"
+    assert "2 x simclr-both: pretraining of 20 epochs on nominal and target" in said.stdout
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('methods = ["dann"]', 'methods = ["magic"]', "methods: unknown method"),
+        ("target =", "# target =", "target: the method dann needs a target"),
+        ('throw = "throw-8"', 'throw = "throw-18"', "domains.short-lifetime.throw: unknown name"),
+        ('throw = "throw-8"', 'drift-axis = "t"', "expected one of x, y, z, found t"),
+        ("[train]", 'split = "all"\n[train]', "domains.other.split: unknown name"),
+        ('[domains.other]\nshards = "', '[domains.other]\n# "', "a domain without shards"),
+        ("seeds", "sedes", "sedes: unknown key"),
+        ("[20,", "[2,", "label-counts: unusable value"),
+        ('preset = "original"', 'preset = "best"', "train.augmentations-preset: unknown name"),
+        ("batch-size = 16", "batch-size = 1", "--batch-size: unusable value"),
+        ("batch-size = 16", "bach-size = 1", "train.bach_size: unknown key"),
+        ("min-steps", "max-steps", "fit.max_steps: unknown key"),
+        ("nominal = ", "nominal ", "not a TOML file"),
+    ],
+)
+def test_a_study_that_cannot_be_is_refused_in_a_line(
+    folders: tuple[Path, Path], tmp_path: Path, before: str, after: str, said: str
+) -> None:
+    study = _write(tmp_path / "study.toml", folders, ("dann",))
+    text = study.read_text()
+    assert before in text
+    study.write_text(text.replace(before, after, 1))
+    found = _invoke(study, "--out", tmp_path / "out")
+    assert found.exit_code == 2, found.output
+    assert said in found.stderr
+    assert len(found.stderr.splitlines()) == 1
+
+
+def test_shards_that_are_not_there_are_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    study = _write(tmp_path / "study.toml", (folders[0], tmp_path / "nowhere"), ("dann",))
+    found = _invoke(study, "--out", tmp_path / "out")
+    assert found.exit_code == 1
+    assert "nowhere" in found.stderr
+    assert len(found.stderr.splitlines()) == 1
+
+
+# --- what is judged, on made-up results
+
+
+def _split(folders: tuple[Path, Path]) -> LoadedSplit:
+    return read_split(folders[0], split="test")
+
+
+def test_particles_are_matched_by_event_and_track(folders: tuple[Path, Path]) -> None:
+    first = _split(folders)
+    first.columns["track_id"] = np.arange(len(first))
+    order = np.random.default_rng(0).permutation(len(first))[:20]
+    second = LoadedSplit(
+        batch=first.pick(order), columns={n: v[order] for n, v in first.columns.items()}
+    )
+    rows, others = match_particles(first, second)
+    assert len(rows) == 20
+    assert np.array_equal(rows, order[others])
+
+
+def test_stability_of_known_probabilities(folders: tuple[Path, Path]) -> None:
+    split = _split(folders)
+    number = len(split)
+    before = np.full((number, 5), 0.1)
+    before[np.arange(number), split.label] = 0.6
+    after = before.copy()
+    after[np.arange(number), split.label] = 0.3
+    result = {
+        "a/0": before,
+        "b/0": after,
+        "a/features": np.tile([1.0, 0.0], (number, 1)),
+        "b/features": np.tile([1.0, 1.0], (number, 1)),
+    }
+    found = stability(result, reference="a", domain="b", domains={"a": split, "b": split}, count=0)
+    assert found is not None
+    assert found["probability"] == pytest.approx(0.3)
+    assert found["answers"] == 1
+    assert found["cosine"] == pytest.approx(np.sqrt(0.5))
+
+
+def test_domains_that_differ_are_told_apart() -> None:
+    generator = np.random.default_rng(0)
+    same = generator.normal(size=(400, 3))
+    result = {"a/features": same, "b/features": generator.normal(size=(400, 3))}
+    assert domain_auc(result, reference="a", domain="b") == pytest.approx(0.5, abs=0.1)
+    result["b/features"] = same + np.array([3.0, 0.0, 0.0])
+    assert domain_auc(result, reference="a", domain="b") > 0.95
+
+
+def test_an_energy_that_a_feature_holds_is_read(folders: tuple[Path, Path]) -> None:
+    train, test = read_split(folders[0], split="train"), _split(folders)
+    generator = np.random.default_rng(0)
+    energies = [generator.lognormal(3.0, 1.0, len(split)) for split in (train, test)]
+    for split, energy in zip((train, test), energies, strict=True):
+        split.columns["energy_deposit"] = energy
+    held = [np.column_stack([np.log(e), generator.normal(size=len(e))]) for e in energies]
+    result = {"train/features": held[0], "a/features": held[1]}
+    assert energy_r2(result, train=train, domains={"a": test})["a"]["features"] > 0.99
+    noise = {name: generator.normal(size=v.shape) for name, v in result.items()}
+    assert energy_r2(noise, train=train, domains={"a": test})["a"]["features"] < 0.3
