@@ -8,7 +8,7 @@ DEMO := $(ROOT)/build/demo
 INSTALLED := $(VENV)/.installed
 EXTRAS := formats,train,plot,view,eval,docs,dev
 
-.PHONY: help demo test lint env docs minkowski test-minkowski larcv3 test-larcv3 test-gpu test-slow clean
+.PHONY: help demo test lint env docs minkowski test-minkowski larcv3 test-larcv3 test-gpu test-slow test-cluster clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(ROOT)/Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -52,6 +52,9 @@ test-gpu: $(INSTALLED)  ## the tests that need a CUDA device
 
 test-slow: $(INSTALLED)  ## the tests that take minutes
 	cd $(ROOT) && $(BIN)/pytest -m slow
+
+test-cluster: $(INSTALLED)  ## the tests that start Dask clusters
+	cd $(ROOT) && $(BIN)/pytest -m cluster
 
 clean:  ## remove what was made here
 	rm -rf $(ROOT)/build $(VENV)

@@ -9,7 +9,8 @@ conversion the conversion as a whole, from inputs to a finished set of shards
 config     its options; manifest, what of them is kept with the shards
 plan       which events make up which task
 task       what a worker does: read, check, split up, write
-executors  where tasks run: starting and ending processes
+work       running the tasks, keeping their shards, writing the root
+executors  where tasks run: processes of this machine, Dask
 readers    from files of the field to events
 particles  from events to single particles: selection, labels, splits
 shards     the format: writing, reading, checking and counting

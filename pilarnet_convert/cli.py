@@ -10,10 +10,10 @@ import click
 
 from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.console import INTERRUPTED, Command
-from pilarnet_convert.conversion import convert
+from pilarnet_convert.conversion import convert, convert_part
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.inputs.check import check_inputs, table_of
-from pilarnet_convert.options import make_flags
+from pilarnet_convert.options import OptionError, make_flags
 from pilarnet_convert.shards.class_plot import plot_classes
 from pilarnet_convert.shards.reader import open_shards
 from pilarnet_convert.shards.statistics import statistics
@@ -42,6 +42,9 @@ def _convert(
     inputs: tuple[str, ...],
     out: Path | None,
     check: bool,
+    part: str | None,
+    resume: bool,
+    overwrite: bool,
     **options: Any,
 ) -> None:
     ctx = click.get_current_context()
@@ -52,8 +55,20 @@ def _convert(
         raise click.UsageError("Missing option '--out'.")
     # SIGTERM is a batch system's warning; what is finished is kept, as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    options["show_progress"] = True
     try:
-        shards = convert(inputs, out, show_progress=True, **options)
+        if part is None:
+            shards = convert(inputs, out, resume=resume, overwrite=overwrite, **options)
+        elif overwrite:
+            raise OptionError(
+                "--part and --overwrite exclude each other",
+                advice="choose another --out, for the other parts may have begun",
+            )
+        elif missing := convert_part(inputs, out, part=part, **options):
+            click.echo(f"part {part} is done; missing: {', '.join(missing)}")
+            return
+        else:
+            shards = open_shards(out)
     except KeyboardInterrupt:
         click.echo(
             f"interrupted; go on with the same command and --resume ({out} keeps what is finished)",
@@ -69,7 +84,6 @@ def _convert(
 
 def _check(inputs: tuple[str, ...], options: dict[str, Any]) -> None:
     """Print what is right and wrong with each input."""
-    del options["resume"], options["overwrite"]
     checked = check_inputs(inputs, ConvertConfig(**options), show_progress=True)
     click.echo(lay_out(table_of(checked)))
     faults = [one.fault for one in checked if one.fault]
@@ -88,6 +102,8 @@ Examples:
   pilarnet-convert --input dlprod_512px_*.root --out shards/
   pilarnet-convert --input /data/pilarnet --out shards/ --workers 16
   pilarnet-convert --input /data/pilarnet --out shards/ --workers 16 --resume
+  pilarnet-convert --input /data/pilarnet --out /data/shards --dask scheduler.json
+  pilarnet-convert --input /data/pilarnet --out /data/shards --workers 4 --part 3/20
   pilarnet-convert --input /data/pilarnet --check
 """,
     params=[
@@ -111,6 +127,12 @@ Examples:
             help="Look into every input, print what is right and wrong with it, convert nothing.",
         ),
         *make_flags(ConvertConfig),
+        click.Option(
+            ["--part"],
+            metavar="I/N",
+            help="Convert every N-th task alone, as a job of an array: 1/N to N/N, in any order or "
+            "at the same time. The last one makes the set readable. Called again, a part goes on.",
+        ),
         click.Option(["--resume"], is_flag=True, help="Go on with an unfinished conversion."),
         click.Option(
             ["--overwrite"], is_flag=True, help="Replace the shards that are in the folder."

@@ -63,12 +63,20 @@ class ConvertConfig:
         "Processes; all cores unless given. The shards are the same for any number.",
         least=1,
     )
+    dask: str | None = option(
+        None,
+        "Run on the workers of a Dask cluster: the address of its scheduler, or its scheduler "
+        "file. Input and output must lie where all workers see them.",
+        metavar="ADDRESS",
+    )
     skip_bad_files: bool = option(
         False, "Leave out what cannot be read; it is listed, and the exit code is 3."
     )
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.dask is not None and self.workers is not None:
+            raise OptionError("--dask and --workers exclude each other", advice="choose one")
         self.selection  # noqa: B018 - checks the fractions
         self.reading  # noqa: B018 - checks the products
 

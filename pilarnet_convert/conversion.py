@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pilarnet_convert.config import ConvertConfig
-from pilarnet_convert.console import print_line, progress_bar
-from pilarnet_convert.executors import Workers, running_on
+from pilarnet_convert.console import print_line
+from pilarnet_convert.errors import InputError
+from pilarnet_convert.executors import running_on
 from pilarnet_convert.files import OutputFolder
 from pilarnet_convert.inputs.look import look_into, readable
-from pilarnet_convert.manifest import describe, require_same
 from pilarnet_convert.options import OptionError
-from pilarnet_convert.plan import Task, plan_tasks
-from pilarnet_convert.readers.events import Source
+from pilarnet_convert.plan import Part
 from pilarnet_convert.readers.sources import find_sources
-from pilarnet_convert.shards.format import SPLITS
-from pilarnet_convert.shards.reader import Shard, Shards, open_shards
-from pilarnet_convert.shards.writer import root_attributes
-from pilarnet_convert.tally import Tally
-from pilarnet_convert.task import BadSourceError, TaskRecord, TaskRequest, run_task
+from pilarnet_convert.shards.reader import Shards, open_shards
+from pilarnet_convert.work import Work
 
-__all__ = ["convert"]
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["convert", "convert_part"]
 
 
 def convert(
     inputs: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
-    executor: Executor | None = None,
+    executor: Executor | Client | None = None,
     resume: bool = False,
     overwrite: bool = False,
     show_progress: bool = False,
@@ -45,7 +44,7 @@ def convert(
         LArCV2, LArCV3 and PILArNet-M files, folders of them, or globs.
     out : path
         The folder to write.
-    executor : Executor, optional
+    executor : Executor or distributed.Client, optional
         Where the tasks run; by default in ``workers`` processes of this machine.
     resume : bool
         Go on with an unfinished conversion of the same inputs and options.
@@ -63,136 +62,114 @@ def convert(
     OptionError
         If an option has a value that cannot be used.
     PilarnetError
-        If the output folder is in use, or a worker process ended.
+        If the output folder is in use, a worker ended, or no Dask scheduler answers.
     """
-    if isinstance(options.get("splits"), Mapping):
-        options["splits"] = ",".join(f"{k}={v}" for k, v in options["splits"].items())
-    config = ConvertConfig(**options)
     if resume and overwrite:
         raise OptionError("--resume and --overwrite exclude each other", advice="choose one")
     folder = OutputFolder(Path(out))
     folder.check(resume=resume, overwrite=overwrite)
-    files = find_sources(
-        [inputs] if isinstance(inputs, str | Path) else inputs,
-        note=print_line if show_progress else lambda _: None,
-    )
-    with running_on(executor, workers=config.workers) as workers:
-        looked = look_into(files, config, workers, show_progress=show_progress)
-        sources, unreadable = readable(looked, config)
-        manifest = describe(sources, config)
-        if resume and (finished := folder.root()) is not None:
-            require_same(folder.path, finished, manifest)
-            folder.finish()
+    with _indexed(inputs, folder, executor, show_progress, options) as work:
+        if resume and work.was_finished():
             return open_shards(folder.path)
         with folder.locked():
-            if resume and (before := folder.manifest()) is not None:
-                require_same(folder.path, before, manifest)
-            else:
-                if not (resume or overwrite):
-                    folder.check_again()
+            if overwrite or (resume and folder.manifest() is None):
                 folder.clear()
-            folder.begin(manifest)
-            work = _Work(sources=sources, folder=folder, config=config)
-            records = _run_tasks(work, workers, show_progress=show_progress)
-            folder.write_root(_root(manifest, records, sources, unreadable))
-            folder.finish()
+            elif not resume:
+                folder.check_again()
+            work.begin()
+            try:
+                work.finish(work.run(work.tasks))
+            except InputError:
+                if not folder.done():
+                    folder.clear()
+                    folder.finish()
+                raise
+            except FileNotFoundError:  # the last part has finished the set meanwhile
+                if not work.was_finished():
+                    raise
     return open_shards(folder.path)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Work:
-    """What is converted, where to, and how."""
+def convert_part(
+    inputs: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    part: str,
+    executor: Executor | Client | None = None,
+    show_progress: bool = False,
+    **options: Any,
+) -> list[str]:
+    """Convert every N-th task of a conversion, as a job of an array does.
 
-    sources: list[Source]
-    folder: OutputFolder
-    config: ConvertConfig
+    The parts may run in any order or at the same time, on different machines that share the
+    output folder. The one that ends last makes the set readable. A part that was ended goes on
+    where it was when it is called again; `convert` with ``resume=True`` does what is missing.
 
-    def request(self, task: Task, bad: Mapping[int, str]) -> TaskRequest:
-        """Make the request for a task, without the sources known to be bad."""
-        indices = {events.source for events in task.ranges}
-        return TaskRequest(
-            out=self.folder.path,
-            task=task.without(bad),
-            sources={index: self.sources[index] for index in indices - bad.keys()},
-            selection=self.config.selection,
-            left_out={index: bad[index] for index in sorted(indices & bad.keys())},
-        )
+    Parameters
+    ----------
+    inputs, out, executor, show_progress, **options
+        As for `convert`, the same for all parts.
+    part : str
+        Which part, such as ``"2/5"``: from ``"1/5"`` to ``"5/5"``.
 
-    def record(self, task: Task) -> TaskRecord | None:
-        """Give the record of a task of which all shards are there, or None."""
-        if (document := self.folder.record(task.number)) is None:
-            return None
-        record = TaskRecord.from_json(document)
-        whole = all(Shard(self.folder.path, entry).is_whole() for entry in record.shards)
-        return record if whole else None
+    Returns
+    -------
+    list of str
+        The parts that are missing; without any, the set is finished and `open_shards` opens it.
 
-
-def _run_tasks(work: _Work, workers: Workers, *, show_progress: bool) -> list[TaskRecord]:
-    """Run all tasks that are not done, and give the records of all, in order.
-
-    A source that cannot be read ends the conversion. Where bad files are skipped, the tasks that
-    read it are run again without it, once all others are done.
+    Raises
+    ------
+    OptionError, InputError, PilarnetError
+        As from `convert`.
     """
-    tasks = plan_tasks(
-        work.sources,
-        events_per_task=work.config.events_per_shard,
-        max_events=work.config.max_events,
-    )
-    records = {task.number: record for task in tasks if (record := work.record(task))}
-    bad = {source: why for record in records.values() for source, why in record.left_out.items()}
-    num_events = sum(task.num_events for task in tasks)
-    with progress_bar(
-        total=num_events, unit="event", description="converting", show=show_progress
-    ) as bar:
-        while True:
-            done = {record.task for record in records.values()}
-            missing = [r for task in tasks if (r := work.request(task, bad)).task not in done]
-            bar.n = num_events - sum(request.task.num_events for request in missing)
-            bar.refresh()
-            if not missing:
-                return [records[task.number] for task in tasks]
-            faults: dict[int, BadSourceError] = {}  # by the number of the task
-            found: set[int] = set()
-            readable = (request for request in missing if not found & request.sources.keys())
-            for request, future in workers.completed(run_task, readable):
-                try:
-                    records[request.task.number] = future.result()
-                except BadSourceError as fault:
-                    if not work.config.skip_bad_files:
-                        if not records:
-                            work.folder.clear()
-                            work.folder.finish()
-                        raise fault.error from None
-                    faults[request.task.number] = fault
-                    found.add(fault.source)
-                bar.update(request.task.num_events)
-            # Of a source's faults, keep the one of its first task, whichever task ended first.
-            bad |= {faults[n].source: str(faults[n].error) for n in sorted(faults, reverse=True)}
+    mine = Part.parse(part)
+    folder = OutputFolder(Path(out))
+    folder.check(resume=True, overwrite=False)
+    with _indexed(inputs, folder, executor, show_progress, options) as work:
+        if work.was_finished():
+            return []
+        try:
+            work.begin()
+            if work.was_finished():  # by the other parts, just before
+                return []
+            work.run(mine.select(work.tasks))
+            if missing := {task.number for task in work.tasks} - folder.done():
+                return [str(other) for other in mine.missing(missing)]
+            work.finish(work.run(work.tasks))
+        except FileNotFoundError:  # another part, or --resume, has finished meanwhile
+            if not work.was_finished():
+                raise
+    return []
 
 
-def _root(
-    manifest: Mapping[str, Any],
-    records: Sequence[TaskRecord],
-    sources: Sequence[Source],
-    unreadable: Sequence[Mapping[str, str]],
-) -> dict[str, Any]:
-    """Give the attributes of the root: the manifest, and what came of it."""
-    left_out = {source: why for record in records for source, why in record.left_out.items()}
-    late = [{"name": sources[n].name, "error": left_out[n]} for n in sorted(left_out)]
-    entries = [entry for record in records for entry in record.shards]
-    total = Tally()
-    for record in records:
-        total.add(record.tally)
-    statistics = total.to_json()
-    cubes = statistics.pop("cubes")
-    attributes = {
-        **manifest,
-        "geometry": [
-            {"voxels": [int(n) for n in cube[:3]], "voxel_size_cm": cube[3:]} for cube in cubes
-        ],
-        "statistics": statistics,
-        "bad_files": [*unreadable, *late],
-    }
-    return root_attributes(
-        attributes, sorted(entries, key=lambda e: SPLITS.index(e.name.split("/")[0]))
+@contextmanager
+def _indexed(
+    inputs: str | Path | Sequence[str | Path],
+    folder: OutputFolder,
+    executor: Executor | Client | None,
+    show_progress: bool,
+    options: Mapping[str, Any],
+) -> Iterator[Work]:
+    """Start the workers, and index the sources."""
+    if isinstance(options.get("splits"), Mapping):
+        splits = ",".join(f"{name}={value}" for name, value in options["splits"].items())
+        options = {**options, "splits": splits}
+    config = ConvertConfig(**options)
+    if executor is not None and config.dask is not None:
+        raise OptionError("an executor and --dask exclude each other", advice="choose one")
+    files = find_sources(
+        [inputs] if isinstance(inputs, str | Path) else inputs,
+        note=print_line if show_progress else lambda _: None,
+        absolute=executor is not None or config.dask is not None,
     )
+    with running_on(executor, workers=config.workers, dask=config.dask) as workers:
+        looked = look_into(files, config, workers, show_progress=show_progress)
+        sources, unreadable = readable(looked, config)
+        yield Work(
+            sources=sources,
+            unreadable=unreadable,
+            folder=folder,
+            config=config,
+            workers=workers,
+            show_progress=show_progress,
+        )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import filecmp
+import hashlib
 import json
 import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
+from uuid import uuid4
 
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.shards.format import FORMAT_NAME, SPLITS, shard_name
@@ -60,20 +64,35 @@ def locked(path: Path, *, in_use: PilarnetError) -> Iterator[None]:
 class OutputFolder:
     """The folder of a set of shards; while a conversion runs, it holds ``.conversion``.
 
-    ========================= =================================================================
-    ``.conversion/manifest``  what is converted and how, which ``--resume`` compares
-    ``.conversion/tasks/``    the record of each task that is done
-    ``.conversion/scratch/``  shards that are being written
-    ``.conversion/lock``      held by the conversion that runs
-    ========================= =================================================================
+    ============================== ============================================================
+    ``.conversion/begun/manifest`` what is converted and how, which ``--resume`` compares
+    ``.conversion/begun/tasks/``   the record of each task that is done
+    ``.conversion/begun/scratch-`` and a checksum of the manifest: shards that are being written
+    ``.conversion/lock``           held by the conversion that runs, but for parts
+    ============================== ============================================================
+
+    Several processes of one conversion may use the folder at the same time, on different machines
+    and without a lock. They need of the file system that a rename is atomic, and that it fails
+    onto a folder that is not empty.
+
+    Whatever a process puts in place it renames out of ``scratch``, whose name is particular to the
+    conversion. So one whose conversion was cleared away or finished by others cannot change
+    anything any more: it finds no ``scratch``.
+
+    Attributes
+    ----------
+    scratch : Path
+        From `begin` on, where shards are written before they are put in place.
     """
+
+    scratch: Path
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._working = path / ".conversion"
-        self._manifest = self._working / "manifest.json"
-        self._tasks = self._working / "tasks"
-        self._scratch = self._working / "scratch"
+        self._begun = self._working / "begun"
+        self._manifest = self._begun / "manifest.json"
+        self._tasks = self._begun / "tasks"
 
     def check(self, *, resume: bool, overwrite: bool) -> None:
         """Check, without a change, that a conversion may write here; `PilarnetError` if not.
@@ -123,11 +142,18 @@ class OutputFolder:
         """Give the manifest of the unfinished conversion that is here, or None."""
         return _read_json(self._manifest)
 
-    def begin(self, manifest: Mapping[str, Any]) -> None:
-        """Make the folders and write down what is to be done."""
-        for folder in (self._tasks, self._scratch):
-            folder.mkdir(parents=True, exist_ok=True)
-        replace_file(self._manifest, json.dumps(manifest).encode())
+    def begin(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Write down what is to be done, unless that is written already; give what is written."""
+        data = json.dumps(manifest).encode()
+        scratch = f"scratch-{hashlib.sha256(data).hexdigest()[:16]}"
+        self.scratch = self._begun / scratch
+        building = self._working / uuid4().hex
+        for folder in (building / self._tasks.name, building / scratch):
+            folder.mkdir(parents=True)
+        (building / self._manifest.name).write_bytes(data)
+        if not _moved(building, self._begun):
+            shutil.rmtree(building)
+        return self.manifest() or {}
 
     def locked(self) -> AbstractContextManager[None]:
         """Keep other conversions out of this folder."""
@@ -139,38 +165,48 @@ class OutputFolder:
         )
         return locked(self._working / "lock", in_use=in_use)
 
-    def begin_task(self, task: int) -> None:
-        """Remove what the task wrote when it was begun before: its record, then its shards."""
-        self._record(task).unlink(missing_ok=True)
+    def end_task(self, task: int, record: Mapping[str, Any], *, attempt: str) -> None:
+        """Put the shards of a task in place and write its record, after which it is done.
+
+        The folder `attempt` in `scratch` holds a shard for each split that has particles.
+        """
+        self._remove(self._record(task))
         for split in SPLITS:
-            self._remove_shard(self.path / shard_name(split, task))
+            built, target = self.scratch / attempt / split, self.path / shard_name(split, task)
+            if not built.exists():
+                self._remove(target)
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Another process that ran the task may have put the same there: it stays.
+            while not (_same(built, target) or _moved(built, target)):
+                self._remove(target)
+        self._put(self._record(task), json.dumps(record).encode())
+        self.drop(attempt)
 
-    @contextmanager
-    def new_shard(self, name: str) -> Iterator[Path]:
-        """Give a folder to write a shard in; at the end it appears whole under its name."""
-        building = self._scratch / name.replace("/", "-")
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(parents=True)
-        yield building
-        target = self.path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(building, target)
+    def drop(self, attempt: str) -> None:
+        """Remove what an attempt at a task wrote."""
+        shutil.rmtree(self.scratch / attempt, ignore_errors=True)
 
-    def _remove_shard(self, shard: Path) -> None:
-        """Remove a shard, first from its place, so that no part of it is taken for the whole."""
-        if shard.exists():
-            removed = self._scratch / f"removed-{shard.parent.name}-{shard.name}"
+    def _remove(self, path: Path) -> None:
+        """Remove a file or folder, at once from its place, so that no part is taken for all."""
+        removed = self.scratch / uuid4().hex
+        with suppress(FileNotFoundError):
+            os.rename(path, removed)
             shutil.rmtree(removed, ignore_errors=True)
-            os.replace(shard, removed)
-            shutil.rmtree(removed)
 
-    def end_task(self, task: int, record: Mapping[str, Any]) -> None:
-        """Write the record of a task, after which it is done."""
-        replace_file(self._record(task), json.dumps(record).encode())
+    def _put(self, path: Path, data: bytes) -> None:
+        """Write a file so that it appears whole, in place of what was there."""
+        written = self.scratch / uuid4().hex
+        written.write_bytes(data)
+        os.replace(written, path)
 
     def record(self, task: int) -> Mapping[str, Any] | None:
         """Give the record of a task, or None if it is not done."""
         return _read_json(self._record(task))
+
+    def done(self) -> set[int]:
+        """Give the numbers of the tasks that have a record."""
+        return {int(name.stem) for name in self._tasks.glob("*.json")}
 
     def _record(self, task: int) -> Path:
         return self._tasks / f"{task:05d}.json"
@@ -179,30 +215,55 @@ class OutputFolder:
         """Write the groups of the splits and, last, the root, which makes the set readable."""
         for split in SPLITS:
             (self.path / split).mkdir(exist_ok=True)
-            replace_file(self.path / split / "zarr.json", group_document({}))
-        replace_file(self.path / "zarr.json", group_document(attributes))
+            self._put(self.path / split / "zarr.json", group_document({}))
+        self._put(self.path / "zarr.json", group_document(attributes))
 
     def finish(self) -> None:
         """Remove ``.conversion``; the shards stay."""
+        # Renamed first: a worker that lags behind cannot put anything there any more.
+        with suppress(FileNotFoundError):
+            os.rename(self._begun, self._working / uuid4().hex)
         shutil.rmtree(self._working, ignore_errors=True)
 
     def clear(self) -> None:
         """Remove what a conversion wrote, and nothing else."""
         # The manifest and the root go first: whoever is interrupted here leaves nothing behind
         # that a later conversion takes for finished work.
-        self._manifest.unlink(missing_ok=True)
+        self._working.mkdir(parents=True, exist_ok=True)
+        removed = self._working / uuid4().hex
+        with suppress(FileNotFoundError):
+            os.rename(self._begun, removed)
         (self.path / "zarr.json").unlink(missing_ok=True)
-        shutil.rmtree(self._tasks, ignore_errors=True)
-        self._scratch.mkdir(parents=True, exist_ok=True)
+        removed.mkdir(exist_ok=True)
         for split in SPLITS:
             folder = self.path / split
             for shard in sorted(folder.glob("*")):
                 if _SHARD_NAME.fullmatch(shard.name) and (shard / "zarr.json").exists():
-                    self._remove_shard(shard)
+                    os.rename(shard, removed / f"{split}-{shard.name}")
             (folder / "zarr.json").unlink(missing_ok=True)
             if folder.exists() and not any(folder.iterdir()):
                 folder.rmdir()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        shutil.rmtree(removed, ignore_errors=True)
+
+
+def _moved(folder: Path, target: Path) -> bool:
+    """Rename a folder, unless there is one that is not empty under the other name."""
+    try:
+        os.rename(folder, target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
+
+
+def _same(folder: Path, other: Path) -> bool:
+    """Tell whether the files of a folder are in the other too, with the same bytes."""
+    if not other.exists():
+        return False
+    names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+    _, differ, missing = filecmp.cmpfiles(folder, other, names, shallow=False)
+    return not (differ or missing)
 
 
 def _read_json(path: Path) -> Mapping[str, Any] | None:

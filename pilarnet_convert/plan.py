@@ -6,7 +6,7 @@ The plan depends on the inputs and the options alone, never on the number of wor
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any, Final
@@ -14,9 +14,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pilarnet_convert.options import OptionError
 from pilarnet_convert.readers.events import Source
 
-__all__ = ["EventRange", "Task", "plan_tasks"]
+__all__ = ["EventRange", "Part", "Task", "plan_tasks"]
 
 #: Compressed bytes of voxels in a task, some 2,500 events of 512 pixels: larger tasks leave fewer
 #: files. Small conversions have smaller tasks, so that there are some for every worker.
@@ -64,6 +65,67 @@ class Task:
         """Read a task back from its JSON values."""
         ranges = tuple(EventRange(**events) for events in document["ranges"])
         return cls(number=document["number"], ranges=ranges)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One of several parts, each of which converts every `count`-th task.
+
+    Parameters
+    ----------
+    number : int
+        Which, from 1 to `count`.
+    count : int
+        How many parts there are.
+
+    Raises
+    ------
+    OptionError
+        If there is no such part.
+    """
+
+    number: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.count:
+            raise OptionError(
+                "no such part",
+                field="--part",
+                expected=f"1/{self.count} to {self.count}/{self.count}"
+                if self.count > 0
+                else "I/N with I from 1 to N",
+                found=str(self),
+            )
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    @classmethod
+    def parse(cls, text: str) -> Part:
+        """Read a part such as ``2/5``.
+
+        Raises
+        ------
+        OptionError
+            If it is no such text, or there is no such part.
+        """
+        number, slash, count = text.partition("/")
+        if not (slash and number.strip().isdecimal() and count.strip().isdecimal()):
+            raise OptionError("not a part", field="--part", expected="such as 2/5", found=text)
+        return cls(number=int(number), count=int(count))
+
+    def select(self, tasks: Sequence[Task]) -> list[Task]:
+        """Give the tasks of this part."""
+        return [task for task in tasks if self._of(task.number) == self.number]
+
+    def missing(self, numbers: Iterable[int]) -> list[Part]:
+        """Give the parts to which these numbers of tasks belong."""
+        parts = sorted({self._of(number) for number in numbers})
+        return [Part(number=number, count=self.count) for number in parts]
+
+    def _of(self, task: int) -> int:
+        return task % self.count + 1
 
 
 def plan_tasks(

@@ -5,14 +5,15 @@ A task depends on no other and needs nothing but its request, so it can run in a
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from pilarnet_convert.errors import InputError
-from pilarnet_convert.files import OutputFolder
 from pilarnet_convert.particles import ParticleArrays, Selection, concatenate_particles, split_up
 from pilarnet_convert.plan import Task
 from pilarnet_convert.readers.events import Source, check_events
@@ -35,13 +36,13 @@ class BadSourceError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class TaskRequest:
-    """Everything that a worker needs to run a task; `out` is the folder of the set of shards.
+    """Everything that a worker needs to run a task; `scratch` is the folder to write in.
 
     `sources` has those of the task's events by their index, `left_out` those that were taken out
     of the task because they cannot be read, and why.
     """
 
-    out: Path
+    scratch: Path
     task: Task
     sources: Mapping[int, Source]
     selection: Selection
@@ -50,13 +51,17 @@ class TaskRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskRecord:
-    """What became of a task: the events and sources of its request, and the shards written."""
+    """What became of a task: the events and sources of its request, and the shards written.
+
+    They are in the folder `attempt` of `TaskRequest.scratch`, under the names of their splits.
+    """
 
     task: Task
     left_out: Mapping[int, str]
     tally: Tally
     shards: tuple[ShardEntry, ...]
     seconds: float
+    attempt: str
 
     def to_json(self) -> dict[str, Any]:
         """Give the record as JSON values."""
@@ -66,6 +71,7 @@ class TaskRecord:
             "tally": self.tally.to_json(),
             "shards": [entry.to_json() for entry in self.shards],
             "seconds": self.seconds,
+            "attempt": self.attempt,
         }
 
     @classmethod
@@ -77,11 +83,15 @@ class TaskRecord:
             tally=Tally.from_json(document["tally"]),
             shards=tuple(ShardEntry.from_json(entry) for entry in document["shards"]),
             seconds=document["seconds"],
+            attempt=document["attempt"],
         )
 
 
 def run_task(request: TaskRequest) -> TaskRecord:
-    """Convert the events of a task, and write its shards and its record.
+    """Convert the events of a task, and write its shards where nothing else is written.
+
+    Whoever asked for the task puts them in place. So a task may run twice at the same time, as
+    when a worker is taken for lost that still lives: the one that answered is the one that counts.
 
     Raises
     ------
@@ -91,31 +101,39 @@ def run_task(request: TaskRequest) -> TaskRecord:
         If a shard cannot be written.
     """
     began = time.perf_counter()
-    number, folder = request.task.number, OutputFolder(request.out)
-    folder.begin_task(number)
     parts, tally = _particles(request)
-    entries = []
-    for split in SPLITS:
-        kept = [part[split] for part in parts if len(part[split])]
-        if not kept:
-            continue
-        particles = concatenate_particles(kept)
-        name = shard_name(split, number)
-        with folder.new_shard(name) as path:
-            entries.append(
-                write_shard(
-                    path, particles.arrays, name=name, process_names=particles.process_names
-                )
-            )
-    record = TaskRecord(
+    attempt = request.scratch / uuid4().hex
+    attempt.mkdir()
+    try:
+        entries = tuple(_write_shards(parts, attempt, task=request.task.number))
+    except BaseException:
+        shutil.rmtree(attempt, ignore_errors=True)
+        raise
+    return TaskRecord(
         task=request.task,
         left_out=request.left_out,
         tally=tally,
-        shards=tuple(entries),
+        shards=entries,
         seconds=round(time.perf_counter() - began, 3),
+        attempt=attempt.name,
     )
-    folder.end_task(number, record.to_json())
-    return record
+
+
+def _write_shards(
+    parts: Sequence[Mapping[str, ParticleArrays]], folder: Path, *, task: int
+) -> Iterator[ShardEntry]:
+    """Write a shard of each split that has particles into `folder`."""
+    for split in SPLITS:
+        kept = [part[split] for part in parts if len(part[split])]
+        if kept:
+            particles = concatenate_particles(kept)
+            (folder / split).mkdir()
+            yield write_shard(
+                folder / split,
+                particles.arrays,
+                name=shard_name(split, task),
+                process_names=particles.process_names,
+            )
 
 
 def _particles(request: TaskRequest) -> tuple[list[dict[str, ParticleArrays]], Tally]:

@@ -20,6 +20,7 @@ OWNERS: dict[str, str | tuple[str, ...]] = {
     "deflate": "pilarnet_convert.readers.baskets",
     "numcodecs": "pilarnet_convert.shards.array",
     "google_crc32c": "pilarnet_convert.shards.array",
+    "distributed": "pilarnet_convert.executors.dask",
     "matplotlib": "pilarnet_convert.pictures",
     "tensorboard": "clr_train.training.run_folder",
     "wandb": "clr_train.training.run_folder",

@@ -33,7 +33,9 @@ def test_its_python_runs_as_a_script(tmp_path: Path) -> None:
     assert (tmp_path / "shards" / "zarr.json").is_file()
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/tutorial.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/cluster.md"]
+)
 def test_what_a_page_links_to_is_there(page: str) -> None:
     path = ROOT / page
     links = re.findall(r"\]\(([^)#]+)\)", path.read_text())

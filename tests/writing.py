@@ -31,7 +31,7 @@ def write_set(path: Path, shards: Mapping[str, Mapping[str, NDArray[Any]]]) -> P
         entries.append(
             write_shard(path / name, zeros | dict(arrays), name=name, process_names=["primary"])
         )
-    OutputFolder(path).write_root(root_attributes({}, entries))
+    _write_root(path, root_attributes({}, entries))
     return path
 
 
@@ -46,7 +46,14 @@ def rewrite(path: Path, change: Callable[[dict[str, NDArray[Any]]], None]) -> No
     written = write_shard(shard.path, arrays, name=shard.name, process_names=names)
     entries = [written if s is shard else s.entry for of in every.splits.values() for s in of]
     kept = {k: v for k, v in every.attributes.items() if k not in ("shards", "checksum")}
-    OutputFolder(path).write_root(root_attributes(kept, entries))
+    _write_root(path, root_attributes(kept, entries))
+
+
+def _write_root(path: Path, attributes: Mapping[str, Any]) -> None:
+    folder = OutputFolder(path)
+    folder.begin({})
+    folder.write_root(attributes)
+    folder.finish()
 
 
 def write_array(path: Path, values: NDArray[Any], *, attributes: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from clr_train.batch import ParticleBatch
 from clr_train.stream.reader import SplitReader
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.executors import without_main_script
+from pilarnet_convert.executors.local import without_main_script
 
 __all__ = ["SpanLoader"]
 

@@ -70,8 +70,8 @@ def check_inputs(
     InputError
         If an input does not exist.
     """
-    files = list(dict.fromkeys(named := find_sources(inputs)))
-    with running_on(None, workers=config.workers) as workers:
+    files = list(dict.fromkeys(named := find_sources(inputs, absolute=config.dask is not None)))
+    with running_on(None, workers=config.workers, dask=config.dask) as workers:
         calls = workers.completed(partial(_check, reading=config.reading), files)
         with progress_bar(
             calls, total=len(files), unit="file", description="checking", show=show_progress

@@ -30,7 +30,10 @@ class SourceFiles:
 
 
 def find_sources(
-    inputs: Sequence[str | Path], *, note: Callable[[str], object] = lambda _: None
+    inputs: Sequence[str | Path],
+    *,
+    note: Callable[[str], object] = lambda _: None,
+    absolute: bool = False,
 ) -> list[SourceFiles]:
     """Turn files, folders and globs into sources, in the order named.
 
@@ -38,7 +41,8 @@ def find_sources(
     levels; `note` is told in a line what else there is. The ROOT files of one source in the
     archive's layout (``dlprod_*.root``, ``cluster/dlprod_cluster_*.root``,
     ``particle/dlprod_particle_*.root``) are found from whichever of them is named, and make one
-    source however many of them are. A file that is named twice gives two sources.
+    source however many of them are. A file that is named twice gives two sources. With `absolute`,
+    paths are those that another process finds, whatever folder it runs in.
 
     Raises
     ------
@@ -47,7 +51,8 @@ def find_sources(
     """
     named: dict[tuple[Path, str], list[Path]] = {}
     for text in inputs:
-        for path in _expand(text, note):
+        named_path = Path(text).expanduser()
+        for path in _expand(named_path.absolute() if absolute else named_path, note):
             named.setdefault(_identity(path), []).append(path)
     sources = []
     for (folder, name), paths in named.items():
@@ -61,8 +66,7 @@ def find_sources(
     return sources
 
 
-def _expand(text: str | Path, note: Callable[[str], object]) -> list[Path]:
-    path = Path(text).expanduser()
+def _expand(path: Path, note: Callable[[str], object]) -> list[Path]:
     if path.is_dir():
         return files_below(path, note=note)
     if path.exists() or path.is_symlink():

@@ -152,7 +152,7 @@ def test_interrupted_while_workers_start(tmp_path: Path):
     """Ctrl-C before anything is done: a line at most, and no traceback of any process."""
     program = (
         "import os, signal, threading\n"
-        "from pilarnet_convert import executors as work\n"
+        "from pilarnet_convert.executors import local as work\n"
         "from pilarnet_convert.cli import convert_command\n"
         "start = work._start_server\n"
         "def interrupted():\n"

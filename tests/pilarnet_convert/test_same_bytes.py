@@ -13,6 +13,7 @@ import pytest
 
 from pilarnet_convert import convert, executors, plan, verify
 from pilarnet_convert.errors import PilarnetError, ShardError
+from pilarnet_convert.executors.local import InProcess
 from tests.pilarnet_convert.dying import Death, dying
 from tests.pilarnet_convert.inputs import QUIRKS
 from tests.pilarnet_convert.outputs import contents
@@ -67,7 +68,7 @@ def test_any_order_of_completion(
 
     monkeypatch.setattr(executors, "wait", one_done)
     out = tmp_path / "shards"
-    pool = executors._InProcess()
+    pool = InProcess()
     convert([SAMPLE, QUIRKS], out, executor=pool, skip_bad_files=skip_bad_files, **OPTIONS)
     found = contents(out)
     assert found == wanted

@@ -1,4 +1,4 @@
-"""Processes: starting and ending them without leaving any behind."""
+"""Processes of this machine: starting and ending them without leaving any behind."""
 
 from __future__ import annotations
 
@@ -9,99 +9,35 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    BrokenExecutor,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    wait,
-)
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait as wait_for_any
 from types import ModuleType
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from pilarnet_convert.errors import PilarnetError
-
-__all__ = ["Workers", "running_on", "without_main_script"]
+__all__ = ["InProcess", "local_executor", "without_main_script"]
 
 _T = TypeVar("_T")
-_Item = TypeVar("_Item")
-
-#: Calls that are submitted ahead to an executor of the user, whose size is not known.
-_IN_FLIGHT: Final = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workers:
-    """An executor, and how many calls to submit to it before the first has ended."""
-
-    executor: Executor
-    in_flight: int
-
-    @classmethod
-    def in_this_process(cls) -> Workers:
-        """Give a worker that makes each call in this process, when it is submitted."""
-        return cls(executor=_InProcess(), in_flight=1)
-
-    def completed(
-        self, function: Callable[[_Item], _T], items: Iterable[_Item]
-    ) -> Iterator[tuple[_Item, Future[_T]]]:
-        """Call a function on each item; give items and futures as the calls end.
-
-        Of calls that have ended, the one submitted first comes first.
-        """
-        running: dict[Future[_T], _Item] = {}
-        waiting = iter(items)
-        try:
-            while True:
-                for item in islice(waiting, self.in_flight - len(running)):
-                    running[self.executor.submit(function, item)] = item
-                if not running:
-                    return
-                done = wait(running, return_when=FIRST_COMPLETED).done
-                for future in [future for future in running if future in done]:
-                    yield running.pop(future), future
-        finally:
-            for future in running:
-                future.cancel()
 
 
 @contextmanager
-def running_on(executor: Executor | None, *, workers: int | None) -> Iterator[Workers]:
-    """Run tasks on the user's executor, or in so many processes, as many as cores by default.
+def local_executor(workers: int) -> Iterator[Executor]:
+    """Start so many processes.
 
-    One worker is this process. Several are forked from a server process that has imported the
-    package and does nothing else, so that they inherit neither threads nor open files, for example
-    of a notebook. They ignore Ctrl-C and end when this process ends, even if it is killed.
-    A worker process that ends before its task is a `PilarnetError`.
+    Workers are forked from a server process that has imported the package and does nothing else,
+    so that they inherit neither threads nor open files, for example of a notebook. They ignore
+    Ctrl-C, and end when this process ends, even if it is killed.
     """
-    workers = workers or len(os.sched_getaffinity(0))
+    context: Any = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pilarnet_convert.task"])
+    _start_server()
+    pool = _Pool(workers, mp_context=context, initializer=_begin_worker)
     try:
-        if executor is not None:
-            yield Workers(executor=executor, in_flight=_IN_FLIGHT)
-        elif workers == 1:
-            yield Workers.in_this_process()
-        else:
-            context: Any = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload(["pilarnet_convert.task"])
-            _start_server()
-            pool = _Pool(workers, mp_context=context, initializer=_begin_worker)
-            try:
-                yield Workers(executor=pool, in_flight=2 * workers)
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
-    except BrokenExecutor as error:
-        raise PilarnetError(
-            "a worker process vanished",
-            found="killed from outside, or out of memory",
-            advice="go on with --resume, with fewer --workers if memory is short",
-        ) from error
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
@@ -121,10 +57,11 @@ def without_main_script() -> Iterator[None]:
         sys.modules["__main__"] = script
 
 
-class _InProcess(Executor):
+class InProcess(Executor):
     """Runs each task in this process, when it is submitted."""
 
     def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
+        """Run the call, and give what came of it."""
         future: Future[_T] = Future()
         try:
             future.set_result(fn(*args, **kwargs))

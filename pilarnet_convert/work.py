@@ -1,0 +1,182 @@
+"""The work of a conversion: running its tasks, keeping their shards, writing the root."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pilarnet_convert.config import ConvertConfig
+from pilarnet_convert.console import progress_bar
+from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.executors import Workers
+from pilarnet_convert.files import OutputFolder
+from pilarnet_convert.manifest import describe, require_same
+from pilarnet_convert.plan import Task, plan_tasks
+from pilarnet_convert.readers.events import Source
+from pilarnet_convert.shards.format import SPLITS
+from pilarnet_convert.shards.reader import Shard
+from pilarnet_convert.shards.writer import root_attributes
+from pilarnet_convert.tally import Tally
+from pilarnet_convert.task import BadSourceError, TaskRecord, TaskRequest, run_task
+
+__all__ = ["Work"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What is converted, where to, and how.
+
+    Attributes
+    ----------
+    sources : list of Source
+        What is read.
+    unreadable : list of {name, error}
+        Sources that were left out because they cannot be read.
+    folder : OutputFolder
+        Where the shards go.
+    config : ConvertConfig
+        The options.
+    workers : Workers
+        Where the tasks run.
+    show_progress : bool
+        Whether to show a bar.
+    """
+
+    sources: list[Source]
+    unreadable: list[dict[str, str]]
+    folder: OutputFolder
+    config: ConvertConfig
+    workers: Workers
+    show_progress: bool
+
+    @cached_property
+    def tasks(self) -> list[Task]:
+        """The tasks of the whole conversion."""
+        return plan_tasks(
+            self.sources,
+            events_per_task=self.config.events_per_shard,
+            max_events=self.config.max_events,
+        )
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What decides on the shards."""
+        return describe(self.sources, self.config)
+
+    def begin(self) -> None:
+        """Join the conversion that is begun in the folder, or begin it."""
+        require_same(self.folder.path, self.folder.begin(self.manifest), self.manifest)
+
+    def was_finished(self) -> bool:
+        """Tell whether the folder holds the finished set; another one is refused."""
+        if (finished := self.folder.root()) is None:
+            return False
+        require_same(self.folder.path, finished, self.manifest)
+        self.folder.finish()
+        return True
+
+    def _request(self, task: Task, bad: Mapping[int, str]) -> TaskRequest:
+        """Make the request for a task, without the sources known to be bad."""
+        indices = {events.source for events in task.ranges}
+        return TaskRequest(
+            scratch=self.folder.scratch.absolute(),
+            task=task.without(bad),
+            sources={index: self.sources[index] for index in indices - bad.keys()},
+            selection=self.config.selection,
+            left_out={index: bad[index] for index in sorted(indices & bad.keys())},
+        )
+
+    def _record(self, number: int) -> TaskRecord | None:
+        """Give the record of a task of which all shards are there, or None."""
+        if (document := self.folder.record(number)) is None:
+            return None
+        record = TaskRecord.from_json(document)
+        whole = all(Shard(self.folder.path, entry).is_whole() for entry in record.shards)
+        return record if whole else None
+
+    def _keep(self, record: TaskRecord) -> TaskRecord:
+        """Put the shards of a task in place, and give the record of what is there then.
+
+        What another process put there meanwhile stays if it is the same, or leaves out more.
+        """
+        number, before = record.task.number, self._record(record.task.number)
+        if before is not None and (
+            before.task == record.task or before.left_out.keys() > record.left_out.keys()
+        ):
+            self.folder.drop(record.attempt)
+            return before
+        self.folder.end_task(number, record.to_json(), attempt=record.attempt)
+        return record
+
+    def run(self, tasks: Sequence[Task]) -> list[TaskRecord]:
+        """Run the tasks that are not done, and give the records of all, in order.
+
+        A source that cannot be read ends the conversion. Where bad files are skipped, the tasks
+        that read it are run again without it, once all others are done.
+
+        Raises
+        ------
+        InputError
+            If a source cannot be read.
+        PilarnetError
+            If a worker does not see the output folder.
+        """
+        records = {t.number: record for t in tasks if (record := self._record(t.number))}
+        faults: dict[int, BadSourceError] = {}  # by the number of the task
+        num_events = sum(task.num_events for task in tasks)
+        with progress_bar(
+            total=num_events, unit="event", description="converting", show=self.show_progress
+        ) as bar:
+            while True:
+                # Of a source's faults, keep the one of its first task, whichever ended first.
+                bad = {faults[n].source: str(faults[n].error) for n in sorted(faults, reverse=True)}
+                bad |= {s: why for record in records.values() for s, why in record.left_out.items()}
+                done = {record.task for record in records.values()}
+                missing = [r for task in tasks if (r := self._request(task, bad)).task not in done]
+                bar.n = num_events - sum(request.task.num_events for request in missing)
+                bar.refresh()
+                if not missing:
+                    return [records[task.number] for task in tasks]
+                found: set[int] = set()
+                readable = (request for request in missing if not found & request.sources.keys())
+                for request, future in self.workers.completed(run_task, readable):
+                    try:
+                        records[request.task.number] = self._keep(future.result())
+                    except BadSourceError as fault:
+                        if not self.config.skip_bad_files:
+                            raise fault.error from None
+                        faults[request.task.number] = fault
+                        found.add(fault.source)
+                    except FileNotFoundError as error:
+                        if not self.folder.scratch.is_dir():  # cleared away, or finished by others
+                            raise
+                        raise PilarnetError(
+                            "a worker does not see the output folder",
+                            file=self.folder.path,
+                            advice="name one on a file system that all workers share",
+                        ) from error
+                    bar.update(request.task.num_events)
+
+    def finish(self, records: Sequence[TaskRecord]) -> None:
+        """Write the root: the manifest, and what came of it."""
+        left_out = {source: why for record in records for source, why in record.left_out.items()}
+        late = [{"name": self.sources[n].name, "error": left_out[n]} for n in sorted(left_out)]
+        entries = [entry for record in records for entry in record.shards]
+        total = Tally()
+        for record in records:
+            total.add(record.tally)
+        statistics = total.to_json()
+        cubes = statistics.pop("cubes")
+        attributes = {
+            **self.manifest,
+            "geometry": [
+                {"voxels": [int(n) for n in cube[:3]], "voxel_size_cm": cube[3:]} for cube in cubes
+            ],
+            "statistics": statistics,
+            "bad_files": [*self.unreadable, *late],
+        }
+        entries.sort(key=lambda entry: SPLITS.index(entry.name.split("/")[0]))
+        self.folder.write_root(root_attributes(attributes, entries))
+        self.folder.finish()
