@@ -20,6 +20,7 @@ __all__ = ["embed_command", "eval_command"]
 @click.command(
     "clr-embed",
     cls=Command,
+    extra="eval",
     params=make_flags(EmbedConfig),
     epilog="""\b
 Examples:
@@ -49,6 +50,7 @@ def embed_command(**options: Any) -> None:
 @click.command(
     "clr-eval",
     cls=Command,
+    extra="eval",
     params=make_flags(EvalConfig),
     epilog="""\b
 Parts:

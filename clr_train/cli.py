@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from clr_train.config import TrainConfig, read_config
 from clr_train.presets import AUGMENTATION_PRESETS, RECIPES
 from pilarnet_convert.console import Command
-from pilarnet_convert.options import OptionError, make_flags
+from pilarnet_convert.options import make_flags
 
 __all__ = ["train_command"]
 
@@ -41,13 +41,8 @@ Exit codes: 0 done, 1 an error of input or training, 2 wrong usage, 70 an intern
 
 
 def _use_file(ctx: click.Context, _option: click.Parameter, value: str | None) -> None:
-    if value is None:
-        return
-    try:
+    if value is not None:
         ctx.default_map = {**read_config(value), **(ctx.default_map or {})}
-    except OptionError as error:  # the command catches errors only after parsing
-        click.echo(f"error: {error}", err=True)
-        ctx.exit(error.exit_code)
 
 
 def _preset(flag: str, presets: Mapping[str, Mapping[str, Any]], *, help: str) -> click.Option:
@@ -143,4 +138,6 @@ def _not_given(ctx: click.Context, saved: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-train_command = Command("clr-train", params=_options(), callback=_run, help=_HELP, epilog=_EPILOG)
+train_command = Command(
+    "clr-train", extra="train", params=_options(), callback=_run, help=_HELP, epilog=_EPILOG
+)

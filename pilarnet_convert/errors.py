@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-__all__ = ["InputError", "MissingDependencyError", "PilarnetError", "ShardError"]
+__all__ = [
+    "InputError",
+    "MissingDependencyError",
+    "PilarnetError",
+    "ShardError",
+    "how_to_install",
+    "in_words",
+]
 
 
 class PilarnetError(Exception):
@@ -46,8 +54,8 @@ class PilarnetError(Exception):
             "file": None if file is None else str(file),
             "entry": None if entry is None else int(entry),
             "field": field,
-            "expected": None if expected is None else str(expected),
-            "found": None if found is None else str(found),
+            "expected": None if expected is None else in_words(expected),
+            "found": None if found is None else in_words(found),
             "advice": advice,
         }
         super().__init__(self._line())
@@ -78,3 +86,17 @@ class ShardError(PilarnetError):
 
 class MissingDependencyError(PilarnetError):
     """An optional package that the chosen option needs is not installed."""
+
+
+def in_words(value: object) -> str:
+    """Write a value for a reader: of a mapping its names and values, of a list its items."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {in_words(item)}" for name, item in value.items()) or "nothing"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(in_words, value)) or "nothing"
+    return "none" if value is None else str(value)
+
+
+def how_to_install(extra: str) -> str:
+    """Say how to install the packages of an extra."""
+    return f"pip install 'pilarnet-clr[{extra}]', or in a checkout pip install '.[{extra}]'"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pilarnet_convert.errors import MissingDependencyError, PilarnetError
+from pilarnet_convert.errors import MissingDependencyError, PilarnetError, how_to_install
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as Axes
@@ -38,7 +38,7 @@ def require_matplotlib() -> None:
     except ImportError as error:
         raise MissingDependencyError(
             "pictures are drawn by matplotlib, which is not installed",
-            advice="pip install 'pilarnet-clr[plot]'",
+            advice=how_to_install("plot"),
         ) from error
 
 

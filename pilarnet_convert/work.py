@@ -127,7 +127,11 @@ class Work:
         faults: dict[int, BadSourceError] = {}  # by the number of the task
         num_events = sum(task.num_events for task in tasks)
         with progress_bar(
-            total=num_events, unit="event", description="converting", show=self.show_progress
+            total=num_events,
+            unit="event",
+            description="converting",
+            show=self.show_progress,
+            advice="more --workers shorten it; after an interruption --resume goes on",
         ) as bar:
             while True:
                 # Of a source's faults, keep the one of its first task, whichever ended first.
@@ -135,8 +139,7 @@ class Work:
                 bad |= {s: why for record in records.values() for s, why in record.left_out.items()}
                 done = {record.task for record in records.values()}
                 missing = [r for task in tasks if (r := self._request(task, bad)).task not in done]
-                bar.n = num_events - sum(request.task.num_events for request in missing)
-                bar.refresh()
+                bar.begin_at(num_events - sum(request.task.num_events for request in missing))
                 if not missing:
                     return [records[task.number] for task in tasks]
                 found: set[int] = set()

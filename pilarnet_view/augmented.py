@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pilarnet_convert.errors import MissingDependencyError
+from pilarnet_convert.errors import MissingDependencyError, how_to_install
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.shards.reader import open_shards
 from pilarnet_view.particles import Choice, StoredParticle, caption, gallery, read_particles
@@ -45,7 +45,7 @@ def views_scene(path: str | Path, *, choice: Choice | None = None) -> Scene:
         raise MissingDependencyError(
             "views are made by torch, which is not installed",
             field="--views",
-            advice="pip install 'pilarnet-clr[train]'",
+            advice=how_to_install("train"),
         ) from error
 
     choice = choice or Choice()

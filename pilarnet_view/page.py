@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pilarnet_convert.errors import MissingDependencyError
+from pilarnet_convert.errors import MissingDependencyError, how_to_install
 from pilarnet_view.colours import PARTICLE_COLOURS, SCALES, SPECIES_COLOURS, SYMBOLS
 from pilarnet_view.scene import Panel, ParticleCloud, Scene, energy_range
 
@@ -48,7 +48,7 @@ def page(scene: Scene, *, colouring: str | None = None, axes: str | None = None)
     except ImportError as error:
         raise MissingDependencyError(
             "pages are drawn by plotly, which is not installed",
-            advice="pip install 'pilarnet-clr[view]'",
+            advice=how_to_install("view"),
         ) from error
     template = files("pilarnet_view") / "template"
     parts = {name: (template / f"page.{name}").read_text("utf-8") for name in ("css", "js")}

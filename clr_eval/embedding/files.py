@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.errors import MissingDependencyError, PilarnetError
+from pilarnet_convert.errors import MissingDependencyError, PilarnetError, how_to_install
 
 __all__ = ["Table", "check_target", "write_table"]
 
@@ -96,7 +96,7 @@ def check_target(path: str | Path, *, overwrite: bool) -> Path:
         raise MissingDependencyError(
             f"{path.suffix} files are written by {package}, which is not installed",
             field="--out",
-            advice="pip install 'pilarnet-clr[eval]', or write .zarr or .npz",
+            advice=f"{how_to_install('eval')}; or write .zarr or .npz",
         )
     if path.exists() and not overwrite:
         raise PilarnetError(

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from clr_train.learner import Learner
 from clr_train.probe.probes import Scores
@@ -69,7 +72,7 @@ class Recorder(NullRecorder):
         show_progress: bool,
         say: Callable[[str], object],
     ) -> None:
-        self._run, self._config, self._say = run, run.config, say
+        self._run, self._config, self._print = run, run.config, say
         # All splits are opened before the folder is touched.
         self._validator = Validator(run.config)
         self._test = None
@@ -77,19 +80,30 @@ class Recorder(NullRecorder):
             self._test = open_stream(run.config, split=run.config.test_split)
         self._stack = ExitStack()
         self._folder = self._stack.enter_context(
-            RunFolder(run.config.out, resume=resume, overwrite=overwrite)
+            RunFolder(
+                run.config.out, resume=resume, overwrite=overwrite, facts={"device": _device(run)}
+            )
         )
         self._checkpoints = CheckpointFolder(
             self._folder.checkpoints, keep_last=run.config.keep_last
         )
+        self._new_bar = partial(progress_bar, show=show_progress, log=self._folder.log_file.write)
         self._bar = self._stack.enter_context(
-            progress_bar(
-                total=run.total_steps, unit="step", description="train", show=show_progress
+            self._new_bar(
+                total=run.total_steps,
+                unit="step",
+                description="train",
+                advice="fewer --epochs, --max-steps, a smaller --model or a GPU shorten it",
             )
         )
 
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
+
+    def _say(self, text: str) -> None:
+        """Say something to the user, and keep it in the log."""
+        self._print(text)
+        self._folder.log_file.write(text)
 
     @property
     def last_checkpoint(self) -> Path | None:
@@ -108,10 +122,11 @@ class Recorder(NullRecorder):
         """Open the logs at the first step to do; evaluate the untrained encoder before step 1."""
         progress = self._run.progress
         self._folder.begin(self._config, step=progress.step)
-        self._bar.initial = self._bar.n = progress.step
+        self._bar.begin_at(progress.step)
         for line in self._run.stream.lines():
             self._say(line)
         if progress.step == 0:
+            self._bar.set_postfix_str("validating the untrained encoder")
             row = self._validator.measure(self._run.learner)
             progress.baselines = untrained_columns(row)
             self._log({"step": 0, "epoch": 0, **row, **progress.baselines})
@@ -127,6 +142,7 @@ class Recorder(NullRecorder):
         row = {"step": progress.step, **figures}
         improved = False
         if (last or progress.step % config.eval_every == 0) and not stopping:
+            self._bar.set_postfix_str("validating")
             row |= self._validator.measure(self._run.learner) | progress.baselines
             improved = row["val_loss"] < progress.best_loss
             progress.best_loss = min(progress.best_loss, row["val_loss"])
@@ -136,10 +152,13 @@ class Recorder(NullRecorder):
             self._folder.sync()
             self._checkpoints.save(self._run.capture(), best=improved)
         self._bar.set_postfix_str(
-            f"loss {figures['loss']:.3f}, {figures['particles_per_second']:.0f} particles/s",
+            f"epoch {figures['epoch'] + 1:.0f} of {self._run.num_epochs}, "
+            f"loss {figures['loss']:.3f}, {figures['particles_per_second']:,.0f} particles/s",
             refresh=False,
         )
         self._bar.update()
+        if last or stopping:
+            self._bar.close()
 
     def _log(self, row: Mapping[str, float]) -> None:
         """Log a row; describe it to the user if it is an evaluation."""
@@ -159,7 +178,11 @@ class Recorder(NullRecorder):
             return {}
         learner, train = self._run.learner, self._validator.train
         untrained = Learner(self._config, device=learner.device)
-        scores = final_probe(learner, untrained=untrained, train=train, test=self._test)
+        total = 3 * (train.num_particles + self._test.num_particles)
+        with self._new_bar(total=total, unit="particle", description="final probe") as bar:
+            scores = final_probe(
+                learner, untrained=untrained, train=train, test=self._test, bar=bar
+            )
         self._folder.write_json(
             "probe.json", {name: dataclasses.asdict(score) for name, score in scores.items()}
         )
@@ -169,6 +192,15 @@ class Recorder(NullRecorder):
         )
         self._say(format_probe(scores))
         return scores
+
+
+def _device(run: TrainingRun) -> str:
+    """Describe the device and how it is used."""
+    learner = run.learner
+    gpu = learner.device.type == "cuda"
+    name = f" ({torch.cuda.get_device_name(learner.device)})" if gpu else ""
+    threads = "" if gpu else f", {torch.get_num_threads()} threads"
+    return f"{learner.device}{name}{threads}, engine {learner.engine.name}, {learner.precision}"
 
 
 def _describe(row: Mapping[str, float]) -> str:

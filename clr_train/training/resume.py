@@ -52,6 +52,11 @@ class TrainingRun:
         """The parameters that are trained."""
         return list(self.learner.model.parameters())
 
+    @property
+    def num_epochs(self) -> int:
+        """Epochs that are begun, the last perhaps not ended."""
+        return -(-self.total_steps // self.stream.num_batches)
+
     def capture(self) -> dict[str, Any]:
         """Collect the fields of a checkpoint, see `clr_train.training.checkpoint`."""
         progress = asdict(self.progress)

@@ -6,6 +6,7 @@ metrics.csv     a row for each step, see `COLUMNS`; steps without validation lea
 checkpoints/    see `clr_train.training.checkpoint`
 tensorboard/    the same figures as event files
 probe.json      scores of the probes on the test split, at the end of training
+log.txt         what was said and how the run went on, with versions, host and command line
 nonfinite.json  the particles of a batch whose loss was not finite
 ==============  =================================================================================
 """
@@ -26,7 +27,8 @@ from typing import Any, Final
 from torch.utils.tensorboard import SummaryWriter
 
 from clr_train.config import TrainConfig, write_config
-from pilarnet_convert.errors import MissingDependencyError, PilarnetError
+from pilarnet_convert.console import RunLog
+from pilarnet_convert.errors import MissingDependencyError, PilarnetError, how_to_install
 from pilarnet_convert.files import locked, written_beside
 
 __all__ = ["COLUMNS", "RunFolder"]
@@ -49,7 +51,8 @@ COLUMNS: Final = (
     "val_uniformity",
     *(f"val_{probe}_{what}" for probe in _PROBES for what in ("accuracy", "balanced_accuracy")),
 )
-_WRITTEN: Final = ("config.toml", "metrics.csv", "probe.json", "nonfinite.json", "wandb.id")
+_LOG: Final = "log.txt"
+_WRITTEN: Final = ("config.toml", "metrics.csv", "probe.json", "nonfinite.json", "wandb.id", _LOG)
 _LOCK: Final = ".lock"
 _FOLDERS: Final = ("checkpoints", "tensorboard", "wandb")
 
@@ -58,7 +61,7 @@ class RunFolder:
     """The output of a run: a folder, created if it does not exist, and locked while it is open.
 
     With `resume` an earlier run is continued; with `overwrite` its files, and no others, are
-    removed.
+    removed. `facts` are written at the beginning of ``log.txt``.
 
     Raises
     ------
@@ -67,7 +70,9 @@ class RunFolder:
         writes to it.
     """
 
-    def __init__(self, path: str | Path, *, resume: bool, overwrite: bool) -> None:
+    def __init__(
+        self, path: str | Path, *, resume: bool, overwrite: bool, facts: Mapping[str, str]
+    ) -> None:
         self.path = Path(path)
         self.checkpoints = self.path / "checkpoints"
         self._tensorboard: SummaryWriter | None = None
@@ -75,7 +80,9 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise PilarnetError("is not a folder", file=self.path, field="--out")
         self.path.mkdir(parents=True, exist_ok=True)
-        if {entry.name for entry in self.path.iterdir()} - {_LOCK} and not (resume or overwrite):
+        if {entry.name for entry in self.path.iterdir()} - {_LOCK, _LOG} and not (
+            resume or overwrite
+        ):
             raise PilarnetError(
                 "the output folder is in use",
                 file=self.path,
@@ -95,12 +102,16 @@ class RunFolder:
                 (self.path / name).unlink(missing_ok=True)
             for name in _FOLDERS:
                 shutil.rmtree(self.path / name, ignore_errors=True)
+        #: The lines of ``log.txt``.
+        self.log_file = RunLog(self.path / _LOG, facts=facts)
 
     def __enter__(self) -> RunFolder:
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is not None:
+            self.log_file.write(f"error: {error or kind.__name__}")
+        self._stack.__exit__(kind, error, trace)
 
     def begin(self, config: TrainConfig, *, step: int) -> None:
         """Write the configuration and open the logs.
@@ -174,7 +185,7 @@ def _start_wandb(project: str, *, folder: Path, options: Mapping[str, Any]) -> A
         raise MissingDependencyError(
             "wandb is not installed",
             field="--wandb",
-            advice="pip install 'pilarnet-clr[wandb]', or leave the option out",
+            advice=f"{how_to_install('wandb')}; or leave the option out",
         ) from None
     # After --resume the same run at Weights & Biases continues.
     identity = folder / "wandb.id"

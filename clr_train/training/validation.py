@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 
+from clr_train.batch import ParticleBatch
 from clr_train.config import TrainConfig
 from clr_train.learner import Learner
 from clr_train.probe.features import collect
@@ -13,6 +14,7 @@ from clr_train.probe.geometry import alignment, uniformity
 from clr_train.probe.handcrafted import handcrafted_features
 from clr_train.probe.probes import Scores, linear_probe, majority, nearest_neighbours
 from clr_train.stream.stream import ParticleStream, open_stream
+from pilarnet_convert.console import ProgressBar
 
 __all__ = ["Validator", "final_probe", "format_probe", "untrained_columns"]
 
@@ -101,12 +103,18 @@ def _columns(probe: str, scores: Scores) -> dict[str, float]:
 
 
 def final_probe(
-    learner: Learner, *, untrained: Learner, train: ParticleStream, test: ParticleStream
+    learner: Learner,
+    *,
+    untrained: Learner,
+    train: ParticleStream,
+    test: ParticleStream,
+    bar: ProgressBar,
 ) -> dict[str, Scores]:
     """Fit probes to all particles of one split and score them on all of another; scores by name.
 
     The probes are of the trained and the untrained encoder, each with a linear probe and with
-    nearest neighbours; of hand-made features with a linear probe; and the majority class.
+    nearest neighbours; of hand-made features with a linear probe; and the majority class. `bar`
+    counts the particles of both splits, three times.
     """
     scores: dict[str, Scores] = {}
     for name, features in (
@@ -114,12 +122,20 @@ def final_probe(
         ("untrained encoder", untrained.represent),
         ("hand-made features", handcrafted_features),
     ):
-        fitted, scored = (collect(s.sequential(_BATCH), features=features) for s in (train, test))
+        bar.set_postfix_str(name)
+        fitted, scored = (collect(_counted(s, bar), features=features) for s in (train, test))
+        bar.set_postfix_str(f"{name}: fitting")
         scores[f"{name}, linear"] = linear_probe(fitted, test=scored)
         if name != "hand-made features":  # their units have no common scale for a distance
             scores[f"{name}, kNN"] = nearest_neighbours(fitted, test=scored)
     scores["majority class"] = majority(fitted, test=scored)
     return scores
+
+
+def _counted(stream: ParticleStream, bar: ProgressBar) -> Iterator[ParticleBatch]:
+    for batch in stream.sequential(_BATCH):
+        yield batch
+        bar.update(batch.num_particles)
 
 
 def format_probe(scores: Mapping[str, Scores]) -> str:

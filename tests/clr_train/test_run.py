@@ -19,7 +19,7 @@ from pilarnet_convert.errors import MissingDependencyError, PilarnetError
 
 
 def _open(path: Path, *, resume: bool = False, overwrite: bool = False) -> RunFolder:
-    return RunFolder(path, resume=resume, overwrite=overwrite)
+    return RunFolder(path, resume=resume, overwrite=overwrite, facts={})
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -102,6 +102,7 @@ def test_a_run_writes_what_it_says(straight: Path) -> None:
         ".lock",
         "checkpoints",
         "config.toml",
+        "log.txt",
         "metrics.csv",
         "tensorboard",
     }

@@ -6,6 +6,7 @@ import errno
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -63,7 +64,8 @@ def test_help_and_version(run):
         assert "Examples:" in result.stdout
         assert "--debug" in result.stdout
     result = run("--version")
-    assert (result.exit_code, result.stdout.split()[-1]) == (0, __version__)
+    assert (result.exit_code, result.stdout.split()[1]) == (0, __version__)
+    assert f"numpy {np.__version__}\n" in result.stdout
 
 
 def test_help_names_every_option_with_its_default():

@@ -1,0 +1,82 @@
+"""``log.txt`` in the folder of a run, and the versions of what matters."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from pilarnet_convert import __version__
+
+__all__ = ["RunLog", "versions"]
+
+#: The packages whose versions decide on results and speed.
+_PACKAGES: Final = (
+    *("numpy", "uproot", "awkward", "zarr", "numcodecs", "torch", "triton", "scikit-learn"),
+    *("tensorboard", "matplotlib", "plotly", "h5py", "pyarrow", "MinkowskiEngine"),
+)
+_PACKAGE: Final = Path(__file__).parents[1]
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of Python and of those packages that are installed."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+class RunLog:
+    """A file of lines with the time; each run that is begun adds a description of its program.
+
+    Parameters
+    ----------
+    path : Path
+        The file; lines are added to what is there.
+    facts : mapping of str to str
+        What else to write at the beginning, such as the device.
+    """
+
+    def __init__(self, path: Path, *, facts: Mapping[str, str]) -> None:
+        self._path = path
+        revision = _revision()
+        known = {
+            "command": shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
+            "folder": os.getcwd(),
+            "host": f"{platform.node()}, {platform.platform()}, {os.cpu_count()} cores",
+            "pilarnet-clr": __version__ + (f", revision {revision}" if revision else ""),
+            "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+            **facts,
+        }
+        for name, value in known.items():
+            self.write(f"{name}: {value}")
+
+    def write(self, text: str) -> None:
+        """Add lines."""
+        now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+        with self._path.open("a", encoding="utf-8") as file:
+            file.writelines(f"{now}  {line}\n" for line in text.splitlines())
+
+
+def _revision() -> str | None:
+    """Give the git revision of the package, None where it is no checkout."""
+    git = ["git", "-C", str(_PACKAGE)]
+    try:
+        # The package may lie in the checkout of something else, which does not track it.
+        for command in ("ls-files --error-unmatch __init__.py", "describe --always --dirty"):
+            done = subprocess.run(
+                [*git, *command.split()], capture_output=True, text=True, timeout=10, check=True
+            )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
