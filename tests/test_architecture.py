@@ -32,6 +32,7 @@ OWNERS: dict[str, str | tuple[str, ...]] = {
     "pyarrow": ("pilarnet_convert.readers.pilarnet_m.tables", "clr_eval.embedding.files"),
     "particle": "pilarnet_convert.species",
     "plotly": "pilarnet_view.page",
+    "tqdm": "pilarnet_convert.console.progress",
 }
 
 

@@ -20,12 +20,13 @@ __all__ = ["INTERRUPTED", "Command"]
 INTERRUPTED: Final = 130  # what a shell reports for a process ended by Ctrl-C
 #: The extra that brings a package, by the name that it is imported by.
 _EXTRAS: Final = {
+    "hdf5plugin": "formats",
     "torch": "train",
+    "tomli_w": "train",
     "tensorboard": "train",
     "sklearn": "train",
     "matplotlib": "plot",
     "plotly": "view",
-    "h5py": "eval",
     "pyarrow": "eval",
     "wandb": "wandb",
 }

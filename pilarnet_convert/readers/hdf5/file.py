@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.errors import InputError, MissingDependencyError
+from pilarnet_convert.errors import InputError, MissingDependencyError, how_to_install
 from pilarnet_convert.ragged import Ragged
 
 __all__ = ["open_hdf5", "read_ragged", "read_rows", "reading"]
@@ -94,5 +94,5 @@ def _need_filters(dataset: h5py.Dataset) -> None:
                 f"the file is compressed with {label.decode() or f'filter {code}'}",
                 file=dataset.file.filename,
                 field=dataset.name,
-                advice="pip install 'pilarnet-clr[formats]', which brings hdf5plugin",
+                advice=f"{how_to_install('formats')}, which brings hdf5plugin",
             ) from None

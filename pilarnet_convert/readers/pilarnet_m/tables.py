@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.errors import InputError, MissingDependencyError
+from pilarnet_convert.errors import InputError, MissingDependencyError, how_to_install
 from pilarnet_convert.ragged import Ragged
 from pilarnet_convert.readers.hdf5.file import open_hdf5, read_ragged
 
@@ -83,7 +83,7 @@ class ParquetTable:
             raise MissingDependencyError(
                 "pyarrow, which reads parquet, is not installed",
                 file=path,
-                advice="pip install 'pilarnet-clr[formats]'",
+                advice=how_to_install("formats"),
             ) from None
         self._path, self._errors = str(path), (pa.ArrowException, OSError, ValueError)
         self._list_lengths = pc.list_value_length
