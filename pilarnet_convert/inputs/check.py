@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pilarnet_convert.config import ConvertConfig
-from pilarnet_convert.console import progress_bar
+from pilarnet_convert.console import print_line, progress_bar
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.executors import running_on
 from pilarnet_convert.inputs.look import duplicates
@@ -70,7 +70,9 @@ def check_inputs(
     InputError
         If an input does not exist.
     """
-    files = list(dict.fromkeys(named := find_sources(inputs, absolute=config.dask is not None)))
+    note = print_line if show_progress else lambda _: None
+    named = find_sources(inputs, note=note, absolute=config.dask is not None)
+    files = list(dict.fromkeys(named))
     with running_on(None, workers=config.workers, dask=config.dask) as workers:
         calls = workers.completed(partial(_check, reading=config.reading), files)
         with progress_bar(

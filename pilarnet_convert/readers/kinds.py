@@ -85,10 +85,10 @@ def _packed(path: Path, head: bytes) -> str | None:
 
 
 def _reader_of_hdf5(path: Path) -> str:
-    from pilarnet_convert.readers.hdf5.file import open_hdf5
+    from pilarnet_convert.readers.hdf5.file import open_hdf5, reading
 
-    with open_hdf5(path) as file:
-        keys = tuple(file)
+    with open_hdf5(path) as file, reading(path):
+        keys = tuple(map(str, file))
     if {"Data", "Events"} <= set(keys):
         return "larcv3"
     if {"point", "cluster"} <= set(keys):

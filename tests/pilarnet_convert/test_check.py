@@ -27,7 +27,7 @@ def rows(text: str) -> dict[str, list[str]]:
 
 def test_good_files(tmp_path: Path):
     folder = tmp_path / "in"
-    shutil.copytree(SPLIT.parent, folder / "archive")
+    shutil.copytree(SPLIT.parent, folder / "archive", ignore=shutil.ignore_patterns("*.csv"))
     shutil.copy(SAMPLE, folder / "a.root")
     write_larcv3(folder / "b.h5", larcv3_events(1))
     write_larcv3(folder / "c.h5", events_in(1000, 1000))

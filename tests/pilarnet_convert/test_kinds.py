@@ -17,9 +17,12 @@ import pytest
 import uproot
 
 from pilarnet_convert.config import ConvertConfig
-from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.errors import InputError, PilarnetError
+from pilarnet_convert.readers import Reading, index_source
 from pilarnet_convert.readers.kinds import reader_of
 from pilarnet_convert.readers.products import listed
+from pilarnet_convert.readers.repeats import merge_repeats
+from pilarnet_convert.readers.sources import SourceFiles
 from tests.conftest import SHARED
 from tests.pilarnet_convert.inputs import QUIRKS, SPLIT
 from tests.pilarnet_convert.larcv3_files import random_events as larcv3_events
@@ -100,6 +103,35 @@ def test_other_files_are_named(tmp_path: Path, kind: str):
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"error: {path}: ")
     assert says in line
+
+
+@pytest.mark.parametrize("kind", ["pilarnet-m", "parquet", "larcv3"])
+def test_bytes_broken_anywhere_are_an_input_error_or_harmless(tmp_path: Path, kind: str):
+    """Whatever bytes a bad disk changes, nothing but `InputError` comes out."""
+    path = tmp_path / "a"
+    if kind == "larcv3":
+        write_larcv3(path, larcv3_events(1), compression="gzip")
+    else:
+        (write_parquet if kind == "parquet" else write_hdf5)(path, random_events(1, num_events=5))
+    whole = path.read_bytes()
+    random = np.random.default_rng(5)
+    places = np.flatnonzero(np.frombuffer(whole, np.uint8))
+    errors = []
+    for _ in range(60):
+        data = bytearray(whole)
+        at = int(random.choice(places))
+        data[at : at + 4] = random.bytes(4)
+        path.write_bytes(data[: len(whole)])
+        try:
+            files = SourceFiles(name="a", files=(path,), num_named=1)
+            (source,) = index_source(files, reading=Reading())
+            source.numbers()
+            with source.open() as reader:
+                merge_repeats(reader.read(0, source.num_entries))
+        except InputError as error:
+            errors.append(str(error))
+    assert errors
+    assert all(str(path) in error for error in errors)
 
 
 def test_a_list_of_names_is_cut_at_a_dozen(tmp_path: Path):

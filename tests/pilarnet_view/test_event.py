@@ -12,6 +12,7 @@ import pytest
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.readers.larcv2 import Larcv2Reader, index_larcv2
 from pilarnet_view import event_scene
+from tests.pilarnet_convert.pilarnet_m_files import random_events, rows_of, write_hdf5
 from tests.sample import MODERN, QUIRKS, SAMPLE
 
 
@@ -89,3 +90,14 @@ def test_products_in_three_files(shared_larcv: Path):
     (cluster,) = shared_larcv.glob("split/cluster/*.root")
     from_one, from_other = event_scene(file, entry=2), event_scene(cluster, entry=2)
     assert [c.facts for c in from_one.clouds] == [c.facts for c in from_other.clouds]
+
+
+@pytest.mark.parametrize("revision", ["v2", "v3_extra"])
+def test_an_event_of_pilarnet_m(tmp_path: Path, revision: str):
+    path = write_hdf5(tmp_path / "a.h5", random_events(1), revision=revision)
+    for entry, particles in islice(enumerate(rows_of(path)), 3):
+        clouds = [c for c in event_scene(path, entry=entry).clouds if c.pdg is not None]
+        with_voxels = [p for p in particles if len(p.voxels)]
+        for cloud, particle in zip(clouds, with_voxels, strict=True):
+            assert np.array_equal(cloud.xyz, particle.voxels[:, :3])
+            assert np.array_equal(cloud.energy_mev, particle.voxels[:, 3])

@@ -43,7 +43,9 @@ def open_hdf5(path: Path | str) -> h5py.File:
 
 
 @contextmanager
-def reading(path: str, dataset: str, *, entry: int) -> Iterator[None]:
+def reading(
+    path: Path | str, dataset: str | None = None, *, entry: int | None = None
+) -> Iterator[None]:
     """Turn what h5py raises on bytes that make no sense into an `InputError`."""
     try:
         yield

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.ragged import gather_rows, offsets_of
 from pilarnet_convert.readers.events import Events, Source
-from pilarnet_convert.readers.hdf5.file import open_hdf5, read_rows
+from pilarnet_convert.readers.hdf5.file import open_hdf5, read_rows, reading
 from pilarnet_convert.readers.larcv_numbers import known_reals, known_tracks, refuse_nan
 from pilarnet_convert.readers.local_files import file_record
 from pilarnet_convert.readers.products import (
@@ -93,7 +93,7 @@ def index_larcv3(name: str, path: Path, *, products: Products | None = None) -> 
     InputError
         If it is unreadable, a product is missing, or there are no events.
     """
-    with open_hdf5(path) as file:
+    with open_hdf5(path) as file, reading(path):
         if not {"Data", "Events"} <= set(file):
             raise InputError(
                 "not a LArCV3 file",
@@ -150,6 +150,10 @@ class Larcv3Reader:
         InputError
             If the bytes are damaged or an event has several projections.
         """
+        with reading(self.source.path, entry=start):
+            return self._read(start, stop)
+
+    def _read(self, start: int, stop: int) -> Events:
         run, subrun, event = self.numbers(start, stop).T
         product = self.source.products.clusters
         events = self._table(product, "extents", start, stop, entry=start)
@@ -180,12 +184,14 @@ class Larcv3Reader:
 
     def numbers(self, start: int, stop: int) -> NDArray[np.int64]:
         """Read run, subrun and number of the events ``start`` to ``stop``, int64 [E, 3]."""
-        ids = read_rows(self._file, _EVENT_ID, start, stop, entry=start)
-        return np.stack([ids[n].astype(np.int64) for n in ("run", "subrun", "event")], axis=1)
+        with reading(self.source.path, entry=start):
+            ids = read_rows(self._file, _EVENT_ID, start, stop, entry=start)
+            return np.stack([ids[n].astype(np.int64) for n in ("run", "subrun", "event")], axis=1)
 
     def truth(self, start: int, stop: int) -> Truth:
         """Read what tells the units of the particles of events ``start`` to ``stop``."""
-        _, truth = self._particles(start, stop)
+        with reading(self.source.path, entry=start):
+            _, truth = self._particles(start, stop)
         return Truth(truth["pdg"], truth["energy_init"], truth["momentum"])
 
     def _particles(self, start: int, stop: int) -> tuple[NDArray[np.int64], dict[str, Any]]:

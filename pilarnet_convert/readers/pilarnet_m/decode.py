@@ -10,7 +10,8 @@ known is -1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from pilarnet_convert.errors import InputError
 from pilarnet_convert.ragged import Ragged, gather_rows, offsets_of
 from pilarnet_convert.readers.events import Events
 
-__all__ = ["Block", "decode"]
+__all__ = ["Block", "decode", "join_events"]
 
 CUBE_VOXELS: Final = 768
 VOXEL_CM: Final = 0.3
@@ -113,6 +114,21 @@ def decode(block: Block) -> Events:
         energy_deposit=deposit[place].astype(np.float32),
         **_truth(block, cluster[:, 5], particles.leading),
     )
+
+
+def join_events(parts: Sequence[Events]) -> Events:
+    """Join consecutive blocks of events of one file."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    joined: dict[str, Any] = {}
+    for field in fields(Events):
+        values = [getattr(part, field.name) for part in parts]
+        if field.name.endswith("_offset"):
+            joined[field.name] = offsets_of(np.concatenate([np.diff(offset) for offset in values]))
+        elif isinstance(values[0], np.ndarray):
+            joined[field.name] = np.concatenate(values)
+    return replace(first, **joined)
 
 
 def _table(block: Block, name: str, width: int) -> NDArray[Any]:

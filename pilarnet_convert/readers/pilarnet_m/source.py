@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.readers.events import Events, Source
 from pilarnet_convert.readers.local_files import file_record
-from pilarnet_convert.readers.pilarnet_m.decode import Block, decode
+from pilarnet_convert.readers.pilarnet_m.decode import Block, decode, join_events
 from pilarnet_convert.readers.pilarnet_m.tables import Table, open_table
 from pilarnet_convert.readers.products import common_length, listed
 
@@ -154,11 +155,17 @@ class PilarnetMReader:
     def read(self, start: int, stop: int) -> Events:
         """Read the events ``start`` to ``stop``, end excluded.
 
+        They are read block by block, for memory that is used again is twice as fast as new memory.
+
         Raises
         ------
         InputError
             If the bytes are damaged or do not make sense together.
         """
+        inner = [border for border in self.source.borders[0] if start < border < stop]
+        return join_events([self._block(*of) for of in pairwise([start, *inner, stop])])
+
+    def _block(self, start: int, stop: int) -> Events:
         return decode(
             Block(
                 file=self.source.path,
