@@ -54,9 +54,10 @@ class ProgressBar(tqdm):  # type: ignore[misc]  # tqdm has no types
 
     def begin_at(self, done: float) -> None:
         """Count so many units as done before the work that the rate is taken from."""
-        self.initial = self.n = done
-        self.start_t = self._time()
-        self.refresh()
+        if not self.disable:
+            self.initial = self.n = done
+            self.start_t = self._time()
+            self.refresh()
 
     @property
     def format_dict(self) -> dict[str, Any]:

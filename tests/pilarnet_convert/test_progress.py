@@ -72,6 +72,14 @@ def test_nothing_is_shown_but_the_log_is_kept(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_bar_that_is_off_does_nothing(capsys: pytest.CaptureFixture[str]):
+    with progress_bar(total=2, unit="step", description="train", show=False) as bar:
+        bar.begin_at(1)
+        bar.set_postfix_str("loss 1")
+        bar.update()
+    assert capsys.readouterr() == ("", "")
+
+
 @pytest.mark.usefixtures("_often")
 def test_much_work_is_told_once_with_what_shortens_it(capsys: pytest.CaptureFixture[str]):
     lines = Lines()
