@@ -6,7 +6,7 @@ VENV ?= $(ROOT)/.venv
 BIN := $(VENV)/bin
 DEMO := $(ROOT)/build/demo
 INSTALLED := $(VENV)/.installed
-EXTRAS := formats,train,plot,view,eval,docs,dev
+EXTRAS := formats,train,plot,view,eval,download,docs,dev
 
 .PHONY: help demo test lint env docs minkowski test-minkowski larcv3 test-larcv3 test-gpu test-slow test-cluster clean
 

@@ -9,6 +9,7 @@ learner    the network with its engine, device, precision and views
 train      the training loop of the command ``clr-train`` (``cli``, ``config``)
 training   gradients of a step, optimizer, checkpoints, validation, output
 probe      probes and other measures of features, and hand-made features to compare with
+export     an encoder by itself, features of a user's own arrays, the command ``clr-export``
 runtime    devices, processes and signals
 keys       random numbers, keyed by seed, epoch, particle and use
 =========  ====================================================================================
@@ -22,6 +23,12 @@ To pretrain from Python, and to use the encoder::
     learner = load_learner(result.checkpoint)
     stream = open_stream(config, split="test")
     features = collect(stream.sequential(256), features=learner.represent)
+
+To use an exported encoder on arrays at hand::
+
+    from clr_train import embed, load_encoder
+
+    features = embed(load_encoder("encoder/"), xyz, energy, offset)
 """
 
 import lazy_loader

@@ -1,4 +1,7 @@
 from .config import TrainConfig
+from .export.arrays import embed
+from .export.encoder import Encoder
+from .export.files import export_encoder, load_encoder
 from .learner import Learner
 from .probe.features import Features, collect
 from .probe.handcrafted import handcrafted_features
@@ -10,6 +13,7 @@ from .training.checkpoint import load_checkpoint
 from .training.pretrained import load_learner
 
 __all__ = [
+    "Encoder",
     "Features",
     "Learner",
     "ParticleStream",
@@ -17,9 +21,12 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "collect",
+    "embed",
+    "export_encoder",
     "handcrafted_features",
     "linear_probe",
     "load_checkpoint",
+    "load_encoder",
     "load_learner",
     "nearest_neighbours",
     "open_stream",

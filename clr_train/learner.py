@@ -51,6 +51,14 @@ class Learner:
             self.model = ContrastiveModel(_encoder_config(config))
         self.model.to(device)
 
+    def __repr__(self) -> str:
+        size = sum(parameter.numel() for parameter in self.model.encoder.parameters())
+        return (
+            f"<Learner {self.config.model}: encoder of {size / 1e6:.1f} million parameters, "
+            f"{self.model.encoder.out_features} features; {self.device}, engine "
+            f"{self.engine.name}, {self.precision}>"
+        )
+
     def project(self, batch: ParticleBatch, *, epoch: int) -> Tensor:
         """Embed two views of each of N particles: float [2, N, D], not normalised.
 

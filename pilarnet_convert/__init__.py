@@ -16,6 +16,8 @@ particles  from events to single particles: selection, labels, splits
 shards     the format: writing, reading, checking and counting
 files      everything that is written in the output folder
 species    the five classes; ragged, offsets of ragged arrays; tally, counts of clusters
+export     single particles in the formats of others
+download   getting the public data sets
 cli        the commands; options, console and errors serve all packages
 ========== =====================================================================
 
@@ -25,6 +27,7 @@ In a notebook::
 
     shards = convert("dlprod_512px_*.root", "shards/", workers=4)
     arrays = shards.splits["train"][0].read(["x", "y", "z", "energy", "offset", "label"])
+    particle = shards["test"][0]
 """
 
 import lazy_loader

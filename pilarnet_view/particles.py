@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.options import check_options, documented, option
 from pilarnet_convert.shards.format import SPLITS
+from pilarnet_convert.shards.particle import Particle
 from pilarnet_convert.shards.reader import Shards, open_shards
 from pilarnet_convert.species import CLASS_NAMES
 from pilarnet_view.colours import species_name
@@ -27,11 +27,6 @@ __all__ = [
     "read_particles",
     "voxel_edges",
 ]
-
-_ARRAYS: Final = (
-    *("x", "y", "z", "energy", "label", "pdg", "process"),
-    *("energy_init", "origin", "run", "subrun", "event", "cluster"),
-)
 
 
 @documented
@@ -159,7 +154,8 @@ def read_particles(shards: Shards, *, choice: Choice, default_count: int) -> lis
                 expected=f"0 to {total - 1} in the {choice.split} split",
                 found=index,
             )
-    return [_read(shards, choice.split, i, number=number) for number, i in enumerate(indices)]
+    particles = shards[choice.split]
+    return [_stored(particles[i], number=number) for number, i in enumerate(indices)]
 
 
 def _draw(shards: Shards, choice: Choice, count: int) -> tuple[int, ...]:
@@ -184,25 +180,22 @@ def _draw(shards: Shards, choice: Choice, count: int) -> tuple[int, ...]:
     return tuple(sorted(drawn.tolist()))
 
 
-def _read(shards: Shards, split: str, index: int, *, number: int) -> StoredParticle:
-    first = 0
-    for shard in shards.splits[split]:
-        if index < first + shard.num_particles:
-            break
-        first += shard.num_particles
-    row: dict[str, Any] = shard.read(_ARRAYS, index - first, index - first + 1)
-    label = int(row["label"][0])
-    run, subrun, event, cluster = (int(row[n][0]) for n in ("run", "subrun", "event", "cluster"))
+def _stored(particle: Particle, *, number: int) -> StoredParticle:
+    run, subrun, event, cluster = (particle[n] for n in ("run", "subrun", "event", "cluster"))
     cloud = ParticleCloud.of(
-        np.stack([row[axis] for axis in "xyz"], axis=1),
-        row["energy"],
-        name=f"{split} {index}",
-        species=species_name(label),
+        particle.xyz,
+        particle.energy,
+        name=f"{particle.split} {particle.index}",
+        species=species_name(particle.label),
         number=number,
-        pdg=int(row["pdg"][0]),
-        process=shard.process_names[int(row["process"][0])],
-        energy_init_mev=float(row["energy_init"][0]),
+        pdg=int(particle["pdg"]),
+        process=particle["process"],
+        energy_init_mev=float(particle["energy_init"]),
         event=f"run {run}, subrun {subrun}, event {event}, cluster {cluster}",
     )
-    origin_cm = row["origin"][0].astype(np.float64)
-    return StoredParticle(index=index, label=label, cloud=cloud, origin_cm=origin_cm)
+    return StoredParticle(
+        index=particle.index,
+        label=particle.label,
+        cloud=cloud,
+        origin_cm=particle["origin"].astype(np.float64),
+    )

@@ -11,10 +11,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("pilarnet_convert", "clr_train", "clr_eval", "pilarnet_view")
 
-#: The one module that may import a library, or one that reads and one that writes with it.
+#: The module that may import a library, or the few that read or write with it.
 OWNERS: dict[str, str | tuple[str, ...]] = {
+    "requests": "pilarnet_convert.download.web",
     "uproot": "pilarnet_convert.readers.root_file",
     "awkward_cpp": "pilarnet_convert.readers.decode",
+    "awkward": ("pilarnet_convert.shards.frames", "pilarnet_convert.export.parquet"),
     "cramjam": "pilarnet_convert.readers.baskets",
     "xxhash": "pilarnet_convert.readers.baskets",
     "deflate": "pilarnet_convert.readers.baskets",
@@ -22,16 +24,25 @@ OWNERS: dict[str, str | tuple[str, ...]] = {
     "google_crc32c": "pilarnet_convert.shards.array",
     "distributed": "pilarnet_convert.executors.dask",
     "matplotlib": "pilarnet_convert.pictures",
+    "safetensors": "clr_train.export.files",
     "tensorboard": "clr_train.training.run_folder",
     "wandb": "clr_train.training.run_folder",
     "MinkowskiEngine": "clr_train.sparse.minkowski_engine",
     "triton": "clr_train.sparse.triton_depthwise",
     "zarr": "clr_eval.embedding.files",
-    "h5py": ("pilarnet_convert.readers.hdf5.file", "clr_eval.embedding.files"),
+    "h5py": (
+        "pilarnet_convert.readers.hdf5.file",
+        "pilarnet_convert.export.pilarnet_m",
+        "clr_eval.embedding.files",
+    ),
     "hdf5plugin": "pilarnet_convert.readers.hdf5.file",
-    "pyarrow": ("pilarnet_convert.readers.pilarnet_m.tables", "clr_eval.embedding.files"),
+    "pyarrow": (
+        "pilarnet_convert.readers.pilarnet_m.tables",
+        "pilarnet_convert.export.parquet",
+        "clr_eval.embedding.files",
+    ),
     "particle": "pilarnet_convert.species",
-    "plotly": "pilarnet_view.page",
+    "plotly": ("pilarnet_view.page", "pilarnet_view.figure"),
     "tqdm": "pilarnet_convert.console.progress",
 }
 

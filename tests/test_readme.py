@@ -34,7 +34,11 @@ def test_its_python_runs_as_a_script(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/cluster.md"]
+    "page",
+    [
+        *("README.md", "CONTRIBUTING.md"),
+        *("docs/tutorial.md", "docs/cluster.md", "docs/export.md", "docs/python.md"),
+    ],
 )
 def test_what_a_page_links_to_is_there(page: str) -> None:
     path = ROOT / page

@@ -92,6 +92,12 @@ class ParticleStream:
                 advice="widen --classes, --min-voxels, --max-voxels or --voxel-budget",
             )
 
+    def __repr__(self) -> str:
+        return (
+            f"<ParticleStream {self.config.shards}, {self.config.split}: {self.num_particles} "
+            f"particles in batches of {self.config.batch_size}>"
+        )
+
     @cached_property
     def num_batches(self) -> int:
         """Batches of an epoch, the same for every epoch and on every rank.

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
+from html import escape
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
@@ -23,14 +24,15 @@ from pilarnet_convert.shards.format import (
     VOXEL_ARRAYS,
     ShardEntry,
 )
+from pilarnet_convert.shards.particle import ParticleSequence
 
 __all__ = ["Shard", "Shards", "open_shards", "read_root_attributes"]
 
 _CONVERT_AGAIN = "convert again with --overwrite"
 
 
-class Shard:
-    """One shard, read in blocks of consecutive particles.
+class Shard(ParticleSequence):
+    """One shard: its arrays in blocks of consecutive particles, and a sequence of these.
 
     Attributes
     ----------
@@ -38,15 +40,22 @@ class Shard:
         The folder of the shard.
     name : str
         Its place in the set, such as ``"train/00012"``.
+    split : str
+        Its split.
+    first : int
+        Particles of the split in the shards before this one.
     entry : ShardEntry
         What the root says of it; `num_particles`, `num_voxels` and `counts` repeat its size and
         the particles of each class.
     """
 
-    def __init__(self, root: Path, entry: ShardEntry) -> None:
+    def __init__(self, root: Path, entry: ShardEntry, *, first: int = 0) -> None:
+        super().__init__((self,))
+        self.first = first
         self.path = root / entry.name
         self.entry = entry
         self.name = entry.name
+        self.split = entry.name.split("/")[0]
         self.num_particles, self.num_voxels = entry.particles, entry.voxels
         self.counts = entry.counts
         self._files: dict[str, ArrayFile] = {}
@@ -130,8 +139,8 @@ def _open(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-class Shards:
-    """A set of shards.
+class Shards(ParticleSequence):
+    """A set of shards: a sequence of all particles, ``shards["test"]`` of those of a split.
 
     Attributes
     ----------
@@ -146,14 +155,36 @@ class Shards:
     def __init__(self, path: Path, attributes: Mapping[str, Any]) -> None:
         self.path = path
         self.attributes = MappingProxyType(dict(attributes))
-        shards = [Shard(path, ShardEntry.from_json(entry)) for entry in attributes["shards"]]
+        entries = [ShardEntry.from_json(entry) for entry in attributes["shards"]]
         self.splits: Mapping[str, tuple[Shard, ...]] = MappingProxyType(
-            {split: tuple(s for s in shards if s.name.startswith(f"{split}/")) for split in SPLITS}
+            {split: tuple(_shards_of(split, path, entries)) for split in SPLITS}
         )
+        super().__init__([shard for split in SPLITS for shard in self.splits[split]])
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{split} {self.num_particles(split)}" for split in SPLITS)
         return f"<Shards {self.path}: {sizes} particles>"
+
+    def _repr_html_(self) -> str:
+        from pilarnet_convert.shards.frames import class_counts  # imports pandas
+
+        return f"<p>{escape(repr(self))}</p>{class_counts(self).to_html()}"
+
+    def __getitem__(self, index: Any) -> Any:
+        """Read a particle, or a list of those of a slice; or give the particles of a split.
+
+        Raises
+        ------
+        ShardError
+            If a split is asked for that does not exist.
+        """
+        if not isinstance(index, str):
+            return super().__getitem__(index)
+        if index not in self.splits:
+            raise ShardError(
+                "no such split", file=self.path, expected=", ".join(SPLITS), found=index
+            )
+        return ParticleSequence(self.splits[index])
 
     @property
     def identity(self) -> str:
@@ -164,6 +195,15 @@ class Shards:
         """Count the particles of a split, or of all."""
         chosen = SPLITS if split is None else (split,)
         return sum(shard.num_particles for s in chosen for shard in self.splits[s])
+
+
+def _shards_of(split: str, path: Path, entries: Sequence[ShardEntry]) -> Iterator[Shard]:
+    """Make the shards of a split."""
+    first = 0
+    for entry in entries:
+        if entry.name.startswith(f"{split}/"):
+            yield Shard(path, entry, first=first)
+            first += entry.particles
 
 
 def open_shards(path: str | Path) -> Shards:

@@ -25,7 +25,7 @@ from pilarnet_convert.species import CLASS_NAMES, CLASSES, OTHER, label_of_pdg
 __all__ = ["verify"]
 
 
-def verify(path: str | Path, *, show_progress: bool = False) -> list[str]:
+def verify(shards: Shards | str | Path, *, show_progress: bool = False) -> list[str]:
     """Check a set of shards against the sizes and checksums of its files, and against its format.
 
     Returns
@@ -38,7 +38,7 @@ def verify(path: str | Path, *, show_progress: bool = False) -> list[str]:
     ShardError
         If the folder cannot be opened as a set of shards at all.
     """
-    path = Path(path)
+    path = shards.path if isinstance(shards, Shards) else Path(shards)
     attributes = read_root_attributes(path)
     found = attributes_checksum(attributes)
     if attributes.get("checksum") != found:
@@ -47,11 +47,11 @@ def verify(path: str | Path, *, show_progress: bool = False) -> list[str]:
             f"{path / 'zarr.json'}: the checksum of the attributes does not hold (expected "
             f"{attributes.get('checksum')}, found {found})"
         ]
-    shards = [s for of_split in Shards(path, attributes).splits.values() for s in of_split]
-    faults = [f"{path}: {fault}" for fault in _layout_faults(path, {s.name for s in shards})]
-    for shard in progress_bar(shards, unit="shard", description="verifying", show=show_progress):
+    every = [s for of_split in Shards(path, attributes).splits.values() for s in of_split]
+    faults = [f"{path}: {fault}" for fault in _layout_faults(path, {s.name for s in every})]
+    for shard in progress_bar(every, unit="shard", description="verifying", show=show_progress):
         faults += [f"{shard.path}: {fault}" for fault in _shard_faults(shard, attributes)]
-    return faults + [f"{path}: {fault}" for fault in _total_faults(attributes, shards)]
+    return faults + [f"{path}: {fault}" for fault in _total_faults(attributes, every)]
 
 
 def _layout_faults(path: Path, names: set[str]) -> Iterator[str]:

@@ -1,0 +1,130 @@
+"""Features of a user's own arrays."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from clr_train.batch import ParticleBatch
+from clr_train.site_keys import MAX_COORDINATE
+from pilarnet_convert.errors import PilarnetError
+
+__all__ = ["embed"]
+
+
+class _Encoder(Protocol):
+    def represent(self, batch: ParticleBatch) -> Tensor: ...
+
+
+def embed(
+    encoder: _Encoder,
+    xyz: ArrayLike | Tensor,
+    energy: ArrayLike | Tensor,
+    offset: ArrayLike | Tensor,
+    *,
+    batch_size: int = 256,
+) -> Any:
+    """Compute the features of particles that are given as arrays; no labels are needed.
+
+    Parameters
+    ----------
+    encoder : Encoder or Learner
+        From `load_encoder` or `load_learner`.
+    xyz : array [V, 3]
+        The voxels of all particles, one particle after the other: whole numbers of any integer or
+        floating type, of any sign. Energies of voxels that a particle has twice are summed.
+    energy : array [V]
+        The energy deposited in each voxel, MeV, 0 or more.
+    offset : integer array [N + 1]
+        Particle i owns the voxels offset[i] to offset[i + 1], end excluded; 0 is the first, V the
+        last.
+    batch_size : int
+        Particles that are embedded at once; it decides on memory and speed alone.
+
+    Returns
+    -------
+    float32 array or Tensor [N, C]
+        A tensor, on the device of `xyz`, if `xyz` is one; else a NumPy array.
+
+    Raises
+    ------
+    PilarnetError
+        If an array has another shape or kind of values, or a particle has no voxels.
+    """
+    points = _xyz(_host(xyz, "xyz"))
+    energies = _energy(_host(energy, "energy"), num_voxels=len(points))
+    offsets = _offset(_host(offset, "offset"), num_voxels=len(points))
+    num_particles = len(offsets) - 1
+    batch = ParticleBatch(
+        xyz=torch.from_numpy(points),
+        energy=torch.from_numpy(energies),
+        offset=torch.from_numpy(offsets),
+        label=torch.zeros(num_particles, dtype=torch.int64),
+        particle=torch.arange(num_particles),
+    )
+    features = torch.cat([encoder.represent(part) for part in batch.split(batch_size)])
+    return features.to(xyz.device) if isinstance(xyz, Tensor) else features.cpu().numpy()
+
+
+def _host(values: ArrayLike | Tensor, field: str) -> NDArray[Any]:
+    """Give an array of numbers in host memory."""
+    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if array.dtype.kind not in "iuf":
+        raise _refused(field, "integers or floating-point numbers", array.dtype)
+    return array
+
+
+def _xyz(values: NDArray[Any]) -> NDArray[np.int32]:
+    if values.ndim != 2 or values.shape[1] != 3 or not len(values):
+        raise _refused("xyz", "the shape [voxels, 3], one voxel or more", list(values.shape))
+    if values.dtype.kind == "f" and not np.array_equal(values, np.floor(values)):
+        row = np.flatnonzero((values != np.floor(values)).any(axis=1))[0]
+        raise _refused("xyz", "whole numbers, the indices of voxels", f"{values[row]} in row {row}")
+    low, high = values.min(), values.max()
+    if low < -MAX_COORDINATE or high >= MAX_COORDINATE:
+        raise _refused(
+            "xyz", f"indices from {-MAX_COORDINATE} to {MAX_COORDINATE - 1}", f"{low} to {high}"
+        )
+    return np.ascontiguousarray(values, np.int32)
+
+
+def _energy(values: NDArray[Any], *, num_voxels: int) -> NDArray[np.float32]:
+    if values.shape != (num_voxels,):
+        raise _refused("energy", f"the shape [{num_voxels}], as of xyz", list(values.shape))
+    with np.errstate(over="ignore"):
+        energy = np.ascontiguousarray(values, np.float32)
+    bad = np.flatnonzero(~np.isfinite(energy) | (energy < 0))
+    if len(bad):
+        raise _refused(
+            "energy", "finite numbers of MeV, 0 or more", f"{values[bad[0]]} in row {bad[0]}"
+        )
+    return energy
+
+
+def _offset(values: NDArray[Any], *, num_voxels: int) -> NDArray[np.int64]:
+    if values.dtype.kind == "f" or values.ndim != 1 or len(values) < 2:
+        raise _refused(
+            "offset",
+            "integers of the shape [particles + 1], one particle or more",
+            f"{values.dtype} {list(values.shape)}",
+        )
+    offset = np.ascontiguousarray(values, np.int64)
+    if offset[0] != 0 or offset[-1] != num_voxels:
+        raise _refused("offset", f"0 first and {num_voxels} last", f"{offset[0]} and {offset[-1]}")
+    empty = np.flatnonzero(np.diff(offset) <= 0)
+    if len(empty):
+        i = empty[0]
+        raise _refused(
+            "offset",
+            "ascending values: every particle has a voxel",
+            f"{offset[i]}, {offset[i + 1]} for particle {i}",
+        )
+    return offset
+
+
+def _refused(field: str, expected: str, found: object) -> PilarnetError:
+    return PilarnetError("cannot be embedded", field=field, expected=expected, found=found)

@@ -1,0 +1,55 @@
+"""The command ``clr-export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pilarnet_convert.console import Command
+
+__all__ = ["export_command"]
+
+
+@click.command(
+    "clr-export",
+    cls=Command,
+    epilog="""\b
+Examples:
+  clr-export --checkpoint runs/first/checkpoints/best.pt --out encoder/
+  clr-export --checkpoint best.pt --shards shards/ --out encoder/ --overwrite
+""",
+)
+@click.option(
+    "--checkpoint",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A checkpoint of clr-train.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder to write.")
+@click.option(
+    "--shards",
+    type=click.Path(path_type=Path),
+    help="Where the shards of the training are now; the encoder names their identity and sources.",
+    show_default="where they were then",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an earlier export.")
+def export_command(checkpoint: Path, out: Path, shards: Path | None, overwrite: bool) -> None:
+    """Write the encoder of a checkpoint by itself.
+
+    The folder holds the weights (safetensors), a description (config.json) and a model card
+    (README.md), as the Hugging Face hub takes them. clr_train.load_encoder loads it without the
+    folder of the run and without its shards.
+    """
+    # Imported here because --help needs no torch.
+    from clr_train.export.files import export_encoder, load_encoder
+
+    export_encoder(checkpoint, out, shards=shards, overwrite=overwrite)
+    encoder = load_encoder(out)
+    if encoder.about["training"]["shards"] is None:
+        click.echo(
+            "the shards of the training are not where they were, so that the encoder does not name "
+            "them; export again with --shards if they are elsewhere",
+            err=True,
+        )
+    click.echo(f"{out}: {encoder!r}")

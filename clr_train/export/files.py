@@ -1,0 +1,257 @@
+"""The folder of an exported encoder, in the form that the Hugging Face hub takes.
+
+================= ==============================================================
+model.safetensors the weights of the network, without the projection head
+config.json       what they are: see `export_encoder`
+README.md         the model card
+================= ==============================================================
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from clr_train.config import TrainConfig
+from clr_train.export.card import model_card
+from clr_train.export.encoder import Encoder
+from clr_train.network.models import EncoderConfig
+from clr_train.runtime.processes import pick_device
+from clr_train.training.checkpoint import CheckpointError, load_checkpoint
+from clr_train.training.pretrained import load_learner
+from clr_train.views.energy import ENERGY_TRANSFORMS
+from pilarnet_convert import __version__
+from pilarnet_convert.errors import MissingDependencyError, ShardError
+from pilarnet_convert.folders import folder_written_beside
+from pilarnet_convert.shards.reader import open_shards
+from pilarnet_convert.species import CLASSES
+
+__all__ = ["export_encoder", "load_encoder"]
+
+FORMAT: Final = "pilarnet-clr-encoder"
+VERSION: Final = 1
+_WEIGHTS: Final = "model.safetensors"
+_ABOUT: Final = "config.json"
+_CARD: Final = "README.md"
+#: Options of a run that are about its machine, not about what is learnt.
+_OF_THE_MACHINE: Final = ("shards", "out", "device", "workers", "wandb")
+
+
+def export_encoder(
+    checkpoint: str | Path,
+    out: str | Path,
+    *,
+    shards: str | Path | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write the encoder of a checkpoint by itself, with what is known of it.
+
+    ``config.json`` has ``format`` and ``version``; ``encoder``, the shape of the network;
+    ``energy_transform``; ``out_features``; ``classes``; ``training``: steps, options and, if they
+    are at hand, identity and sources of the shards and the scores of the validation at that step;
+    ``weights``: file, size and SHA-256; ``created_by``.
+
+    Parameters
+    ----------
+    checkpoint : path
+        A checkpoint of ``clr-train``.
+    out : path
+        The folder to write; it appears whole.
+    shards : path, optional
+        Where the shards of the training are now; unless given, where they were then.
+    overwrite : bool
+        Replace an earlier export.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint cannot be read, or is of another version.
+    ShardError
+        If `shards` are given and cannot be read, or are not those of the training.
+    PilarnetError
+        If `out` is in use.
+    MissingDependencyError
+        If safetensors is not installed.
+    """
+    _, save = _safetensors()
+    checkpoint, out = Path(checkpoint), Path(out)
+    state = load_checkpoint(checkpoint)
+    network = load_learner(checkpoint, device="cpu").model.encoder
+    config = TrainConfig.from_dict(state["config"])
+    weights = save(network.state_dict(), metadata={"format": "pt"})
+    options = {k: v for k, v in config.to_dict().items() if k not in _OF_THE_MACHINE}
+    about = {
+        "format": FORMAT,
+        "version": VERSION,
+        "created_by": f"pilarnet-clr {__version__}",
+        "encoder": state["encoder"],
+        "num_parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "out_features": network.out_features,
+        "energy_transform": config.energy_transform,
+        "energy_transform_meaning": ENERGY_TRANSFORMS[config.energy_transform].meaning,
+        "classes": [{"label": c.label, "name": c.name} for c in CLASSES],
+        "training": {
+            "steps": state["step"],
+            "particles": state["stream"]["num_particles"],
+            "options": options,
+            "shards": _training_data(state, given=shards),
+            "scores": _scores(checkpoint, step=state["step"]),
+        },
+        "weights": {
+            "file": _WEIGHTS,
+            "size": len(weights),
+            "sha256": hashlib.sha256(weights).hexdigest(),
+        },
+    }
+    with folder_written_beside(out, mark=_ABOUT, overwrite=overwrite) as folder:
+        (folder / _WEIGHTS).write_bytes(weights)
+        (folder / _CARD).write_text(model_card(about), encoding="utf-8")
+        (folder / _ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    return out
+
+
+def load_encoder(path: str | Path, *, device: str = "cpu", engine: str = "auto") -> Encoder:
+    """Load an exported encoder; it needs neither the folder of its run nor its shards.
+
+    Parameters
+    ----------
+    path : path
+        What `export_encoder` or ``clr-export`` wrote.
+    device, engine : str
+        As the options of ``clr-train``.
+
+    Returns
+    -------
+    Encoder
+        On the CPU its features are those of the checkpoint, bit for bit.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder holds no encoder or one of another version, or is damaged.
+    MissingDependencyError
+        If safetensors is not installed.
+    """
+    load, _ = _safetensors()
+    path = Path(path)
+    about = _read_about(path)
+    weights = _read_weights(path, about)
+    try:
+        shape: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in about["encoder"].items()
+        }
+        encoder = Encoder(
+            EncoderConfig(**shape),
+            energy_transform=about["energy_transform"],
+            about=about,
+            engine=engine,
+        )
+        encoder.network.load_state_dict(load(weights))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            "the weights do not fit",
+            file=path,
+            found=f"{type(error).__name__}: {error}",
+            advice="use the release of pilarnet-clr that wrote it",
+        ) from error
+    return encoder.to(pick_device(device)).eval()
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    try:
+        about: dict[str, Any] = json.loads((path / _ABOUT).read_bytes())
+        found = (about["format"], about["version"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            "not an exported encoder",
+            file=path,
+            found=f"{type(error).__name__}: {error}",
+            advice="make one with clr-export --checkpoint CKPT --out encoder/",
+        ) from error
+    if found != (FORMAT, VERSION):
+        raise CheckpointError(
+            "an encoder of another format or version",
+            file=path / _ABOUT,
+            expected=f"{FORMAT} {VERSION}",
+            found=f"{found[0]} {found[1]}",
+            advice="use the release of pilarnet-clr that wrote it",
+        )
+    return about
+
+
+def _read_weights(path: Path, about: Mapping[str, Any]) -> bytes:
+    try:
+        data = (path / _WEIGHTS).read_bytes()
+    except OSError as error:
+        raise CheckpointError("the weights are missing", file=path, found=str(error)) from error
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != about["weights"]["sha256"]:
+        raise CheckpointError(
+            "the weights are damaged",
+            file=path / _WEIGHTS,
+            expected=f"SHA-256 {about['weights']['sha256']}",
+            found=f"{digest} of {len(data)} bytes",
+            advice="export the encoder again",
+        )
+    return data
+
+
+def _training_data(state: Mapping[str, Any], *, given: str | Path | None) -> dict[str, Any] | None:
+    """Give identity, size and sources of the shards of a training, None if they are not there."""
+    config, expected = state["config"], state["stream"]["num_particles"]
+    try:
+        shards = open_shards(given or config["shards"])
+    except ShardError:
+        if given is None:
+            return None
+        raise
+    found = shards.num_particles(config["split"])
+    if found != expected:
+        if given is None:
+            return None
+        raise ShardError(
+            "not the shards of the training",
+            file=shards.path,
+            field=config["split"],
+            expected=f"{expected} particles",
+            found=found,
+        )
+    counts = {c.name: 0 for c in CLASSES}
+    for shard in shards.splits[config["split"]]:
+        for name, count in shard.counts.items():
+            counts[name] += count
+    sources = [dict(source) for source in shards.attributes.get("sources", [])]
+    return {"identity": shards.identity, "particles": counts, "sources": sources}
+
+
+def _scores(checkpoint: Path, *, step: int) -> dict[str, float]:
+    """Read the validation of a step from the metrics of the run that the checkpoint lies in."""
+    metrics = checkpoint.resolve().parents[1] / "metrics.csv"
+    try:
+        with metrics.open(newline="", encoding="utf-8") as file:
+            row = next(row for row in csv.DictReader(file) if row["step"] == str(step))
+    except (OSError, StopIteration, KeyError):
+        return {}
+    return {name: float(text) for name, text in row.items() if name.startswith("val_") and text}
+
+
+def _safetensors() -> tuple[Any, Any]:
+    """Give the functions that read and write weights."""
+    try:
+        from safetensors.torch import load, save
+    except ImportError as error:
+        raise MissingDependencyError(
+            "encoders are kept by safetensors, which is not installed",
+            advice="pip install 'pilarnet-clr[train]'",
+        ) from error
+    return load, save

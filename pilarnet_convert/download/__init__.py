@@ -1,0 +1,10 @@
+"""Getting the public data sets.
+
+========== =====================================================================
+datasets   the public data sets: their names, and where they are
+web        requests, and what their failures mean
+catalogue  the files of a data set, as its archive lists them
+transfer   fetching files: resumed, several at a time, checked
+cli        the command pilarnet-download
+========== =====================================================================
+"""

@@ -1,0 +1,68 @@
+"""The command ``pilarnet-download``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pilarnet_convert.console import Command
+from pilarnet_convert.download.datasets import DATASETS
+from pilarnet_convert.shards.format import SPLITS
+
+__all__ = ["download_command"]
+
+
+@click.command(
+    "pilarnet-download",
+    cls=Command,
+    epilog="\b\nData sets:\n"
+    + "".join(f"  {name:16s} {what}\n" for name, what in DATASETS.items())
+    + """
+\b
+Examples:
+  pilarnet-download pilarnet-512 --out data/pilarnet --dry-run
+  pilarnet-download pilarnet-512 --out data/pilarnet
+  pilarnet-download pilarnet-m --split val --out data/pilarnet-m
+""",
+)
+@click.argument("name", type=click.Choice(tuple(DATASETS)))
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="The folder for the files."
+)
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    type=click.Choice(SPLITS),
+    help="Of pilarnet-m: this split only; may be repeated.",
+    show_default="all",
+)
+@click.option(
+    "--revision",
+    help="Of pilarnet-m: a branch of the repository, such as v3 or v3_extra, or a commit.",
+    show_default="v3",
+)
+@click.option("--dry-run", is_flag=True, help="List the files and their sizes; fetch nothing.")
+def download_command(
+    name: str, out: Path, splits: tuple[str, ...], revision: str | None, dry_run: bool
+) -> None:
+    """Download a public data set into a folder.
+
+    A download that was stopped goes on with the same command. Size and checksum of each file are
+    compared with what the archive says.
+    """
+    # Imported here because --help needs no requests.
+    from pilarnet_convert.download.catalogue import list_files
+    from pilarnet_convert.download.transfer import fetch_all
+
+    files = list_files(name, splits=splits, revision=revision)
+    sizes = [file.size or 0 for file in files]
+    total = f"{len(files)} files, {sum(sizes) / 1e6:,.1f} MB"
+    if dry_run:
+        for file, size in zip(files, sizes, strict=True):
+            click.echo(f"{size / 1e6:12,.1f} MB  {file.path}")
+        click.echo(total)
+        return
+    fetch_all(files, out, show_progress=True)
+    click.echo(f"{out}: {total}")

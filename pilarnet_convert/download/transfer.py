@@ -1,0 +1,227 @@
+"""Fetching files: resumed where they stopped, several at a time, checked at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Final
+
+from pilarnet_convert.console import progress_bar
+from pilarnet_convert.download.catalogue import RemoteFile, list_files
+from pilarnet_convert.download.web import ATTEMPTS, ConnectionLost, read_from, wait
+from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.files import locked
+
+__all__ = ["download", "fetch_all"]
+
+_AT_A_TIME: Final = 4
+
+
+class _Stopped(Exception):
+    """Another thread failed, or the user stopped."""
+
+
+def download(
+    name: str,
+    out: str | Path,
+    *,
+    splits: Sequence[str] = (),
+    revision: str | None = None,
+    show_progress: bool = False,
+) -> list[Path]:
+    """Download a data set; files that are there are not fetched again.
+
+    Parameters
+    ----------
+    name, splits, revision
+        As for `pilarnet_convert.download.catalogue.list_files`.
+    out : path
+        The folder for the files. What is not whole has a name that ends in ``.part``.
+    show_progress : bool
+        Show a bar over bytes on the terminal.
+
+    Returns
+    -------
+    list of Path
+        The files.
+
+    Raises
+    ------
+    PilarnetError
+        As for `list_files` and `fetch_all`.
+    """
+    files = list_files(name, splits=splits, revision=revision)
+    return fetch_all(files, Path(out), show_progress=show_progress)
+
+
+def fetch_all(files: Sequence[RemoteFile], out: Path, *, show_progress: bool = False) -> list[Path]:
+    """Fetch files into a folder, four at a time.
+
+    Raises
+    ------
+    PilarnetError
+        If there is not enough space, another process fetches into the folder, or files cannot be
+        had: the others are fetched all the same.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    in_use = PilarnetError(
+        "another download is running here", file=out, advice="wait for it, or choose another --out"
+    )
+    with locked(out / ".download.lock", in_use=in_use):
+        missing = [file for file in files if not _is_there(file, out)]
+        _check_space(missing, out)
+        total = sum(file.size or 0 for file in missing)
+        done = sum(_part(file, out).stat().st_size for file in missing if _part(file, out).exists())
+        with progress_bar(
+            total=total or None, unit="B", description="downloading", show=show_progress
+        ) as bar:
+            bar.update(done)
+            failures = _fetch_in_threads(missing, out, bar.update)
+    if failures:
+        raise (
+            failures[0]
+            if len(failures) == 1
+            else PilarnetError(
+                f"{len(failures)} of {len(files)} files cannot be had",
+                file=out,
+                found="; ".join(str(failure) for failure in failures),
+                advice="run again to go on",
+            )
+        )
+    return [out / file.path for file in files]
+
+
+def _fetch_in_threads(
+    files: Sequence[RemoteFile], out: Path, advance: Callable[[int], object]
+) -> list[PilarnetError]:
+    """Fetch files and collect what fails; other errors and Ctrl-C stop all of them."""
+    failures: list[PilarnetError] = []
+    stop, lock = threading.Event(), threading.Lock()
+
+    def tell(num_bytes: int) -> None:
+        if stop.is_set():
+            raise _Stopped
+        with lock:
+            advance(num_bytes)
+
+    pool = ThreadPoolExecutor(_AT_A_TIME)
+    try:
+        for future in as_completed([pool.submit(_fetch, file, out, tell) for file in files]):
+            try:
+                future.result()
+            except PilarnetError as error:
+                failures.append(error)
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+    return failures
+
+
+def _part(file: RemoteFile, out: Path) -> Path:
+    target = out / file.path
+    return target.with_name(f"{target.name}.part")
+
+
+def _is_there(file: RemoteFile, out: Path) -> bool:
+    """Tell whether a file was fetched before.
+
+    Raises
+    ------
+    PilarnetError
+        If another file has its name.
+    """
+    target = out / file.path
+    if not target.exists():
+        return False
+    found = target.stat().st_size
+    if file.size is not None and found != file.size:
+        raise PilarnetError(
+            "another file of this name is there",
+            file=target,
+            expected=f"{file.size} bytes",
+            found=found,
+            advice="move it away, or choose another --out",
+        )
+    return True
+
+
+def _check_space(files: Sequence[RemoteFile], out: Path) -> None:
+    parts = [_part(file, out) for file in files]
+    needed = sum(file.size or 0 for file in files)
+    needed -= sum(part.stat().st_size for part in parts if part.exists())
+    free = shutil.disk_usage(out).free
+    if needed > free:
+        raise PilarnetError(
+            "not enough space",
+            file=out,
+            expected=f"{needed / 1e9:,.1f} GB",
+            found=f"{free / 1e9:,.1f} GB",
+            advice="free some, or choose another --out",
+        )
+
+
+def _fetch(file: RemoteFile, out: Path, advance: Callable[[int], object]) -> None:
+    """Fetch a file, going on where an earlier attempt ended."""
+    part, failed = _part(file, out), 0
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.touch()
+    while file.size is None or part.stat().st_size < file.size:
+        before = part.stat().st_size
+        try:
+            _append(file.url, part, advance, resume=file.size is not None)
+            if file.size is None:
+                break
+            failure = "the connection ended early"
+        except ConnectionLost as error:
+            failure = str(error)
+        if part.stat().st_size > before:
+            failed = 0
+            continue
+        failed += 1
+        if failed == ATTEMPTS:
+            raise PilarnetError(
+                "the connection is lost", file=file.url, found=failure, advice="run again to go on"
+            )
+        wait(failed)
+    _check(file, part)
+    os.replace(part, out / file.path)
+
+
+def _append(url: str, part: Path, advance: Callable[[int], object], *, resume: bool) -> None:
+    size = part.stat().st_size
+    with read_from(url, start=size if resume else 0) as (start, pieces), part.open("r+b") as stream:
+        stream.truncate(start)
+        stream.seek(start)
+        advance(start - size)
+        for piece in pieces:
+            stream.write(piece)
+            advance(len(piece))
+
+
+def _check(file: RemoteFile, part: Path) -> None:
+    """Compare size and checksum, as far as the archive tells them; remove what is wrong."""
+    size = part.stat().st_size
+    if file.size is not None and size != file.size:
+        expected, found = f"{file.size} bytes", str(size)
+    elif file.sha256 is not None and (digest := _sha256(part)) != file.sha256.lower():
+        expected, found = f"SHA-256 {file.sha256}", digest
+    else:
+        return
+    part.unlink()
+    raise PilarnetError(
+        "the file is not the one that the archive lists",
+        file=file.url,
+        expected=expected,
+        found=found,
+        advice="it was removed; run again",
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,109 @@
+"""Requests to archives: those that fail for a while are told from those that fail for good."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from pilarnet_convert import __version__
+from pilarnet_convert.errors import MissingDependencyError, PilarnetError
+
+try:
+    import requests
+except ImportError as error:
+    raise MissingDependencyError(
+        "files are fetched by requests, which is not installed",
+        advice="pip install 'pilarnet-clr[download]'",
+    ) from error
+
+__all__ = ["ATTEMPTS", "ConnectionLost", "get_json", "read_from", "wait"]
+
+#: Failures in a row, without a byte between them, after which a server is given up.
+ATTEMPTS: Final = 6
+_TIMEOUT_S: Final = (20, 60)  # to connect, and between two pieces
+#: Bytes read at once, the most that a lost connection loses.
+_PIECE: Final = 1 << 16
+_LATER: Final = (408, 425, 429, 500, 502, 503, 504)
+_HEADERS: Final = {
+    "User-Agent": f"pilarnet-clr/{__version__}",
+    "Accept-Encoding": "identity",  # positions in a file are those of its bytes
+}
+
+
+class ConnectionLost(Exception):
+    """A request failed in a way that may pass: it is worth another attempt."""
+
+
+def wait(attempt: int) -> None:
+    """Wait before another attempt, the longer the more have failed."""
+    time.sleep(min(0.5 * 2**attempt, 30))
+
+
+def get_json(url: str) -> tuple[Any, str | None]:
+    """Get a JSON document, and the address of the next page where the server names one.
+
+    Raises
+    ------
+    PilarnetError
+        If the server cannot be reached or refuses, or the answer is not JSON.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            with _get(url, {"Accept": "application/json"}) as response:
+                return response.json(), response.links.get("next", {}).get("url")
+        except requests.JSONDecodeError as error:
+            raise PilarnetError("the answer is not JSON", file=url, found=str(error)) from error
+        except (ConnectionLost, requests.RequestException) as error:
+            failure = str(error)
+        wait(attempt)
+    raise PilarnetError("the server cannot be reached", file=url, found=failure)
+
+
+@contextmanager
+def read_from(url: str, *, start: int) -> Iterator[tuple[int, Iterator[bytes]]]:
+    """Read a file from byte `start` on, or from its beginning if the server has it no other way.
+
+    Yields
+    ------
+    start : int
+        Where the pieces begin.
+    pieces : iterator of bytes
+        What follows; `ConnectionLost` ends them early.
+
+    Raises
+    ------
+    ConnectionLost
+        If the server cannot be reached, or asks to come back later.
+    PilarnetError
+        If the server refuses.
+    """
+    with _get(url, {"Range": f"bytes={start}-"} if start else {}) as response:
+        partial = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+        yield start if response.status_code == 206 and partial else 0, _pieces(response)
+
+
+def _pieces(response: requests.Response) -> Iterator[bytes]:
+    try:
+        yield from response.iter_content(_PIECE)
+    except requests.RequestException as error:
+        raise ConnectionLost(str(error)) from error
+
+
+@contextmanager
+def _get(url: str, headers: dict[str, str]) -> Iterator[requests.Response]:
+    try:
+        response = requests.get(url, headers=_HEADERS | headers, timeout=_TIMEOUT_S, stream=True)
+    except (requests.ConnectionError, requests.Timeout) as error:
+        raise ConnectionLost(str(error)) from error
+    with response:
+        if response.status_code in _LATER:
+            raise ConnectionLost(f"status {response.status_code}")
+        if not response.ok:
+            raise PilarnetError(
+                "the server refuses",
+                file=url,
+                found=f"status {response.status_code} {response.reason}",
+            )
+        yield response

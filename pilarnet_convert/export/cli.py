@@ -1,0 +1,56 @@
+"""The command ``pilarnet-export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pilarnet_convert.console import Command
+from pilarnet_convert.export.exporting import FORMATS, REVISIONS, export
+from pilarnet_convert.shards.format import SPLITS
+
+__all__ = ["export_command"]
+
+
+@click.command(
+    "pilarnet-export",
+    cls=Command,
+    epilog="""\b
+Examples:
+  pilarnet-export shards/ --format parquet --out parquet/
+  pilarnet-export shards/ --format pilarnet-m --out pilarnet-m/
+  pilarnet-export shards/ --format npz --split test --out npz/
+""",
+)
+@click.argument("shards", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    required=True,
+    type=click.Choice(tuple(FORMATS)),
+    help="pilarnet-m is HDF5 in the layout of PILArNet-M, a row an event; parquet has a row a "
+    "particle, with lists of voxels; npz is one file a particle.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder to write.")
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    type=click.Choice(SPLITS),
+    help="Write this split only; may be repeated.",
+    show_default="all",
+)
+@click.option(
+    "--revision",
+    type=click.Choice(REVISIONS),
+    default="v3",
+    help="Of pilarnet-m: v3 has identities, momenta and vertices; v1 is what the loader published "
+    "with PoLAr-MAE reads.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an earlier export.")
+def export_command(shards: Path, out: Path, **options: Any) -> None:
+    """Write the particles of SHARDS for programs that read other formats."""
+    export(shards, out, show_progress=True, **options)
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    click.echo(f"{out}: {size / 1e6:,.1f} MB in the format {options['format']}")

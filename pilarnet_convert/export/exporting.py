@@ -1,0 +1,127 @@
+"""An export as a whole: written beside its folder, with what it says of itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from pilarnet_convert import __version__
+from pilarnet_convert.console import progress_bar
+from pilarnet_convert.errors import MissingDependencyError, PilarnetError
+from pilarnet_convert.folders import folder_written_beside
+from pilarnet_convert.options import OptionError
+from pilarnet_convert.shards.format import SPLITS
+from pilarnet_convert.shards.reader import Shards, open_shards
+
+__all__ = ["FORMATS", "REVISIONS", "export"]
+
+#: The module that writes each format, and the package that it needs.
+FORMATS: Final = {
+    "pilarnet-m": ("pilarnet_m", "h5py"),
+    "parquet": ("parquet", "pyarrow"),
+    "npz": ("npz", "numpy"),
+}
+#: Revisions of PILArNet-M's layout that are written.
+REVISIONS: Final = ("v3", "v1")
+_ABOUT: Final = "export.json"
+
+
+def export(
+    shards: Shards | str | Path,
+    out: str | Path,
+    *,
+    format: str,
+    splits: Sequence[str] = (),
+    revision: str = "v3",
+    overwrite: bool = False,
+    show_progress: bool = False,
+) -> Path:
+    """Write the particles of shards in another format.
+
+    Shards are read one after the other, in blocks; the memory needed does not grow with their
+    number.
+
+    Parameters
+    ----------
+    shards : Shards or path
+        The shards.
+    out : path
+        The folder to write; it appears whole.
+    format : {"pilarnet-m", "parquet", "npz"}
+        The format.
+    splits : sequence of str
+        The splits to write; all that have particles unless given.
+    revision : {"v3", "v1"}
+        Of ``pilarnet-m``, see `pilarnet_convert.export.pilarnet_m`.
+    overwrite : bool
+        Replace an earlier export.
+    show_progress : bool
+        Show a bar over particles on the terminal.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    OptionError
+        If there is no such format, revision or split.
+    PilarnetError
+        If `out` is in use, or there are no particles.
+    MissingDependencyError
+        If the package that writes the format is not installed.
+    """
+    for field, found, known in (
+        ("--format", [format], tuple(FORMATS)),
+        ("--revision", [revision], REVISIONS),
+        ("--split", splits, SPLITS),
+    ):
+        if unknown := set(found) - set(known):
+            raise OptionError(
+                "unusable value",
+                field=field,
+                expected="one of " + ", ".join(known),
+                found=", ".join(sorted(unknown)),
+            )
+    module, package = FORMATS[format]
+    if find_spec(package) is None:
+        raise MissingDependencyError(
+            f"{format} is written by {package}, which is not installed",
+            field="--format",
+            advice="pip install 'pilarnet-clr[formats]'",
+        )
+    if not isinstance(shards, Shards):
+        shards = open_shards(shards)
+    counts = {split: len(shards[split]) for split in splits or SPLITS}
+    if not any(counts.values()):
+        raise PilarnetError("no particles in " + ", ".join(counts), file=shards.path)
+    write_split = import_module(f"pilarnet_convert.export.{module}").write_split
+    if format == "pilarnet-m":
+        write_split = partial(write_split, revision=revision)
+    out, total = Path(out), sum(counts.values())
+    with folder_written_beside(out, mark=_ABOUT, overwrite=overwrite) as folder:
+        with progress_bar(
+            total=total, unit="particle", description="exporting", show=show_progress
+        ) as bar:
+            for split in (split for split, count in counts.items() if count):
+                write_split(shards, split, folder, bar.update)
+        about = _about(shards, format=format, particles=counts)
+        (folder / _ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    return out
+
+
+def _about(shards: Shards, *, format: str, particles: dict[str, int]) -> dict[str, Any]:
+    """Say what was exported, and where it comes from."""
+    kept = ("classes", "geometry", "sources", "options", "checksum")
+    return {
+        "format": format,
+        "created_by": f"pilarnet-clr {__version__}",
+        "particles": particles,
+        "shards": {name: shards.attributes[name] for name in kept},
+    }

@@ -1,0 +1,186 @@
+"""One particle of a set of shards, and sequences of particles."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pilarnet_convert.shards.format import ARRAYS, VOXEL_ARRAYS
+from pilarnet_convert.species import CLASS_NAMES
+
+if TYPE_CHECKING:
+    import awkward
+    import pandas
+
+    from pilarnet_convert.shards.reader import Shard
+
+__all__ = ["BLOCK", "Particle", "ParticleSequence"]
+
+#: Particles that are read at once when all are iterated over.
+BLOCK: Final = 4096
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Particle:
+    """One particle.
+
+    Attributes
+    ----------
+    split : str
+        Its split.
+    index : int
+        Its index in the split, in the order of the shards.
+    xyz : int32 array [V, 3]
+        Its voxels, as indices inside the event's cube.
+    energy : float32 array [V]
+        Energy deposited in each, MeV.
+    columns : mapping of str to object
+        Its value in every array of the format with a row a particle, ``process`` by its name;
+        ``particle["pdg"]`` is one of them.
+    """
+
+    split: str
+    index: int
+    xyz: NDArray[np.int32]
+    energy: NDArray[np.float32]
+    columns: Mapping[str, Any]
+
+    @property
+    def label(self) -> int:
+        """Its class, as `pilarnet_convert.species.CLASSES` numbers them."""
+        return int(self.columns["label"])
+
+    @property
+    def species(self) -> str:
+        """The name of its class."""
+        return CLASS_NAMES[self.label]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.columns[name]
+
+    def __len__(self) -> int:
+        return len(self.energy)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Particle {self.split} {self.index}: {self.species}, {len(self)} voxels, "
+            f"{self.energy.sum(dtype=np.float64):,.1f} MeV>"
+        )
+
+    def show(self) -> Any:
+        """Draw the particle as a plotly figure, which a notebook shows.
+
+        Raises
+        ------
+        MissingDependencyError
+            If plotly is not installed.
+        """
+        # By name: the viewer stands above this package, which works without it.
+        return import_module("pilarnet_view.figure").particle_figure(self)
+
+
+class ParticleSequence:
+    """The particles of some shards, in order: with a length, an index, and iteration.
+
+    Parameters
+    ----------
+    shards : sequence of Shard
+        The shards.
+    """
+
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        self._shards = shards
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} particles of {len(self._shards)} shards>"
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """Where the particles of each shard end in the sequence."""
+        return list(accumulate(shard.num_particles for shard in self._shards))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, index: Any) -> Any:
+        """Read a particle, or a list of those of a slice."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        position = range(len(self))[index]  # IndexError beyond the end; counts from it below 0
+        number = bisect_right(self._ends, position)
+        shard = self._shards[number]
+        row = position - (self._ends[number] - shard.num_particles)
+        return next(_particles(shard, row, row + 1))
+
+    def __iter__(self) -> Iterator[Particle]:
+        for shard in self._shards:
+            for start in range(0, shard.num_particles, BLOCK):
+                yield from _particles(shard, start, min(start + BLOCK, shard.num_particles))
+
+    def blocks(
+        self, names: Sequence[str] = tuple(ARRAYS), *, size: int = BLOCK
+    ) -> Iterator[dict[str, NDArray[Any]]]:
+        """Read blocks of consecutive particles of a shard.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Arrays of the format; all of them by default.
+        size : int
+            The most particles of a block, at least 1. The last of a shard may have fewer.
+
+        Yields
+        ------
+        dict of str to array
+            As `Shard.read` gives it. The values of ``process`` are those of its shard.
+        """
+        for shard in self._shards:
+            for start in range(0, shard.num_particles, size):
+                yield shard.read(names, start, start + size)
+
+    def to_awkward(self) -> awkward.Array:
+        """Read all as an Awkward Array with a record a particle.
+
+        ``x``, ``y``, ``z`` and ``energy`` are lists, vectors have three values, and ``process`` is
+        the name of the creation process.
+        """
+        from pilarnet_convert.shards.frames import to_awkward  # imports Awkward Array
+
+        return to_awkward(self._shards)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Read all but the voxels as a table with a row a particle.
+
+        A vector is three columns, such as ``momentum_x``. ``split``, ``species`` and ``process``
+        are names; ``num_voxels`` stands for the voxels.
+        """
+        from pilarnet_convert.shards.frames import to_pandas  # imports pandas
+
+        return to_pandas(self._shards)
+
+
+def _particles(shard: Shard, start: int, stop: int) -> Iterator[Particle]:
+    """Read the particles `start` to `stop` of a shard."""
+    block = shard.read(start=start, stop=stop)
+    offset = block["offset"]
+    xyz = np.stack([block[axis] for axis in "xyz"], axis=1).astype(np.int32)
+    names = [name for name in block if name not in VOXEL_ARRAYS and name != "offset"]
+    for row in range(stop - start):
+        voxels = slice(offset[row], offset[row + 1])
+        columns = {name: block[name][row] for name in names}
+        columns["process"] = shard.process_names[columns["process"]]
+        yield Particle(
+            split=shard.split,
+            index=shard.first + start + row,
+            xyz=xyz[voxels],
+            energy=block["energy"][voxels],
+            columns=columns,
+        )

@@ -1,0 +1,80 @@
+"""A particle as a plotly figure, for a notebook."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pilarnet_convert.errors import MissingDependencyError
+from pilarnet_convert.shards.particle import Particle
+from pilarnet_view.colours import SCALES
+from pilarnet_view.scene import ParticleCloud, energy_range
+
+__all__ = ["particle_figure"]
+
+
+def particle_figure(particle: Particle) -> Any:
+    """Draw the voxels of a particle, coloured by energy on a logarithmic scale.
+
+    Parameters
+    ----------
+    particle : Particle
+        A particle of shards.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+
+    Raises
+    ------
+    MissingDependencyError
+        If plotly is not installed.
+    """
+    try:
+        from plotly import graph_objects
+    except ImportError as error:
+        raise MissingDependencyError(
+            "particles are drawn by plotly, which is not installed",
+            advice="pip install 'pilarnet-clr[view]'",
+        ) from error
+    cloud = ParticleCloud.of(
+        particle.xyz,
+        particle.energy,
+        name=f"{particle.split} {particle.index}",
+        species=particle.species,
+        number=0,
+    )
+    low, high = energy_range([cloud])
+    decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    x, y, z = particle.xyz.T
+    voxels = graph_objects.Scatter3d(
+        x=x,
+        y=y,
+        z=z,
+        mode="markers",
+        customdata=particle.energy,
+        hovertemplate="%{x}, %{y}, %{z}: %{customdata:.3g} MeV<extra></extra>",
+        marker={
+            "size": 3,
+            "symbol": "square",
+            "color": np.log10(np.clip(particle.energy, low, high)),
+            "cmin": np.log10(low),
+            "cmax": np.log10(high),
+            "colorscale": list(SCALES["light"]),
+            "colorbar": {
+                "title": {"text": "MeV"},
+                "tickvals": decades,
+                "ticktext": [f"{10.0**decade:g}" for decade in decades],
+            },
+        },
+    )
+    axes = {f"{axis}axis": {"title": {"text": f"{axis} [voxel]"}} for axis in "xyz"}
+    return graph_objects.Figure(
+        voxels,
+        layout={
+            "title": {"text": cloud.summary},
+            "scene": {"aspectmode": "data", **axes},
+            "margin": {"l": 0, "r": 0, "b": 0},
+        },
+    )
