@@ -9,7 +9,7 @@ cluster           6    points, cluster, group, interaction, semantic class, part
 cluster_extra     6    mass (MeV), momentum (GeV/c), vertex (voxels), whether primary
 cluster_extra_2   5    px, py, pz (GeV/c), PDG code and track of the parent
 interaction_extra 4    interaction, vertex (voxels)
-event_id          3    run, subrun, event (ours, a plain table; readers pass over it)
+run_subrun_event  3    run, subrun, event (ours, a plain table; readers pass over it)
 ================= ==== ========================================================================
 
 The second column is the width of the table that the flat row holds. A cluster is a particle; its
@@ -51,7 +51,7 @@ _SEMANTIC: Final = np.array([_SHOWER, _TRACK, _SHOWER, _TRACK, _TRACK])
 #: Creation processes of Geant4 by which an electron is a Michel electron, or a delta ray.
 _MICHEL_PROCESSES: Final = ("Decay", "muMinusCaptureAtRest")
 _DELTA_PROCESSES: Final = ("muIoni", "hIoni", "ionIoni")
-_DTYPES: Final = {"cluster": h5py.vlen_dtype(np.int32), "event_id": np.int64}
+_DTYPES: Final = {"cluster": h5py.vlen_dtype(np.int32), "run_subrun_event": np.int64}
 _V1: Final = ("point", "cluster")
 
 
@@ -105,7 +105,7 @@ def _append(file: h5py.File, rows: dict[str, list[NDArray[Any]]], stop: int) -> 
     for name, values in rows.items():
         if name not in file:
             dtype = _DTYPES.get(name, h5py.vlen_dtype(np.float32))
-            width = (3,) if name == "event_id" else ()
+            width = (3,) if name == "run_subrun_event" else ()
             file.create_dataset(name, (0, *width), dtype, maxshape=(None, *width), chunks=True)
         dataset = file[name]
         dataset.resize(stop, axis=0)
@@ -161,7 +161,7 @@ def _rows(
         "cluster_extra": _cut(np.stack(extra, axis=1), of_event, before=unknown),
         "cluster_extra_2": _cut(lineage, of_event, before=unknown[:5]),
         "interaction_extra": [table[table[:, 0] == e][:, 1:].ravel() for e in range(len(ends))],
-        "event_id": list(numbers),
+        "run_subrun_event": list(numbers),
     }
 
 

@@ -138,7 +138,7 @@ def _check_event(flat: dict[str, Any], event: list[dict[str, Any]]) -> set[int]:
     lineage = flat["cluster_extra_2"].reshape(-1, 5)
     interactions = {int(i): xyz for i, *xyz in flat["interaction_extra"].reshape(-1, 4)}
     assert cluster.dtype.kind == "i"  # readers slice with it
-    assert list(flat["event_id"]) == [event[0][n] for n in ("run", "subrun", "event")]
+    assert list(flat["run_subrun_event"]) == [event[0][n] for n in ("run", "subrun", "event")]
     # The first cluster is that of low-energy deposits, without points.
     assert cluster[0].tolist() == [0, -1, -1, -1, 4, -1]
     assert (extra[0] == -1).all()
@@ -188,6 +188,18 @@ def test_pilarnet_m_for_the_loader_of_polar_mae(
         energy = np.split(point[:, 3], np.cumsum(size[1:])[:-1])
         for values, row in zip(energy, event, strict=True):
             assert np.array_equal(values, row["energy"])
+
+
+def test_pilarnet_m_is_converted_back(shards: Shards, rows: dict[str, Any], tmp_path: Path):
+    out = export(shards, tmp_path / "pilarnet-m", format="pilarnet-m", splits=["train"])
+    back = convert(out, tmp_path / "shards", splits="train=1", min_voxels=1, workers=1)
+    assert len(back) == len(rows["train"])
+    for found, row in zip(back, rows["train"], strict=True):
+        assert np.array_equal(found.xyz, np.stack([row[axis] for axis in "xyz"], axis=1))
+        assert np.array_equal(found.energy, row["energy"])
+        assert found.label == row["label"]
+        assert np.allclose(found["momentum"], row["momentum"], rtol=1e-5)
+        assert found["parent_track_id"] == row["parent_track_id"]
 
 
 def test_what_an_export_says_of_itself(shards: Shards, tmp_path: Path):
