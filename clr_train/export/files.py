@@ -38,7 +38,7 @@ _WEIGHTS: Final = "model.safetensors"
 _ABOUT: Final = "config.json"
 _CARD: Final = "README.md"
 #: Options of a run that are about its machine, not about what is learnt.
-_OF_THE_MACHINE: Final = ("shards", "out", "device", "workers", "wandb")
+_OF_THE_MACHINE: Final = ("shards", "unlabelled", "out", "device", "workers", "wandb")
 
 
 def export_encoder(
