@@ -76,7 +76,8 @@ def _options() -> list[click.Parameter]:
         _preset(
             "--augmentations-preset",
             AUGMENTATION_PRESETS,
-            help="Augmentations and strengths of the original study. Flags win over them.",
+            help="Augmentations and strengths by name: three of the original study, and detector, "
+            "which shows what another detector does. Flags win over them.",
         ),
         _preset(
             "--recipe",

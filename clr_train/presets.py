@@ -23,7 +23,8 @@ _STANDARD: Final[Mapping[str, Any]] = {
 }
 
 #: Options of views. The first is the README of the original study's code (arXiv:2502.07724), the
-#: next two are the configurations that it published as "standard" and "tuned".
+#: next two are the configurations that it published as "standard" and "tuned". The last shows what
+#: another detector does: diffusion, thresholds, noise on voxels and noise voxels.
 AUGMENTATION_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
         "original": {
@@ -39,6 +40,16 @@ AUGMENTATION_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
             **_STANDARD,
             "augmentations": (*_STANDARD_NAMES, "shift-energy-normal"),
             "shift_energy_sigma": 0.25,
+        },
+        "detector": {
+            "augmentations": ("rotate", "noise", "threshold", "throw", "smear-energy"),
+            "num_augmentations": 2,
+            "draw": "without-replacement",
+            "noise_fraction": 0.2,
+            "noise_energy_mev": 0.2,
+            "threshold_mev": 0.2,
+            "throw_strength": 0.5,
+            "smear_energy_mev": 0.05,
         },
     }
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from clr_eval.study.config import read_study
 from clr_eval.study.judge import domain_auc, energy_r2, match_particles, stability
 from clr_eval.study.methods import STUDY_METHODS
 from clr_eval.study.runs import plan_runs
+from clr_train.presets import AUGMENTATION_PRESETS
 from tests.clr_train.species import make_shards
 
 TOML = """
@@ -159,6 +161,17 @@ def test_a_study_that_cannot_be_is_refused_in_a_line(
     assert found.exit_code == 2, found.output
     assert said in found.stderr
     assert len(found.stderr.splitlines()) == 1
+
+
+def test_the_study_of_the_documentation_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/study.md").read_text()
+    (text,) = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
+    (tmp_path / "study.toml").write_text(text)
+    config = read_study(tmp_path / "study.toml")
+    assert config.train.augmentations == AUGMENTATION_PRESETS["detector"]["augmentations"]
+    assert config.domains["short-lifetime"].throw == "throw-8"
+    for name in STUDY_METHODS:
+        assert f"| `{name}` |" in page
 
 
 def test_shards_that_are_not_there_are_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
