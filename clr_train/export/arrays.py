@@ -80,7 +80,7 @@ def _host(values: ArrayLike | Tensor, field: str) -> NDArray[Any]:
 
 def _xyz(values: NDArray[Any]) -> NDArray[np.int32]:
     if values.ndim != 2 or values.shape[1] != 3 or not len(values):
-        raise _refused("xyz", "the shape [voxels, 3], one voxel or more", list(values.shape))
+        raise _refused("xyz", "the shape [voxels, 3], one voxel or more", str(list(values.shape)))
     if values.dtype.kind == "f" and not np.array_equal(values, np.floor(values)):
         row = np.flatnonzero((values != np.floor(values)).any(axis=1))[0]
         raise _refused("xyz", "whole numbers, the indices of voxels", f"{values[row]} in row {row}")
@@ -94,7 +94,7 @@ def _xyz(values: NDArray[Any]) -> NDArray[np.int32]:
 
 def _energy(values: NDArray[Any], *, num_voxels: int) -> NDArray[np.float32]:
     if values.shape != (num_voxels,):
-        raise _refused("energy", f"the shape [{num_voxels}], as of xyz", list(values.shape))
+        raise _refused("energy", f"the shape [{num_voxels}], as of xyz", str(list(values.shape)))
     with np.errstate(over="ignore"):
         energy = np.ascontiguousarray(values, np.float32)
     bad = np.flatnonzero(~np.isfinite(energy) | (energy < 0))
