@@ -1,4 +1,4 @@
-"""From LArCV2 files of PILArNet to shards of labelled single particles.
+"""From files of PILArNet and its kin to shards of labelled single particles.
 
 The path of the data::
 
@@ -10,6 +10,7 @@ config     its options; manifest, what of them is kept with the shards
 plan       which events make up which task
 task       what a worker does: read, check, split up, write
 work       running the tasks, keeping their shards, writing the root
+inputs     looking into all inputs, and checking them
 executors  where tasks run: processes of this machine, Dask
 readers    from files of the field to events
 particles  from events to single particles: selection, labels, splits

@@ -85,6 +85,13 @@ def test_source_is_that_of_the_native_reader(installed):
         assert ours.tolist() == theirs.tolist()
 
 
+def test_what_tells_the_units_is_that_of_the_native_reader(installed):
+    native, dlp = index_larcv2("a", [SAMPLE]), index_dlp("a", [SAMPLE])
+    for ours, theirs in zip(dlp.truth(3, 9), native.truth(3, 9), strict=True):
+        assert ours.dtype == theirs.dtype
+        assert ours.tobytes() == theirs.tobytes()
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_products_in_two_files(installed, capfd, tmp_path, first):
     files = [

@@ -23,6 +23,7 @@ from pilarnet_convert.readers.dlp.packages import Packages, load_packages, quiet
 from pilarnet_convert.readers.events import Events, Source
 from pilarnet_convert.readers.larcv_numbers import known_reals, known_tracks, refuse_nan
 from pilarnet_convert.readers.products import Products, common_length, find_products
+from pilarnet_convert.readers.units import Truth
 
 __all__ = ["DlpReader", "DlpSource", "index_dlp"]
 
@@ -58,6 +59,11 @@ class DlpSource(Source):
     def open(self) -> DlpReader:
         """Open its files."""
         return DlpReader(self)
+
+    def truth(self, start: int, stop: int) -> Truth:
+        """Read what tells the units, see `Source`; no voxels."""
+        with self.open() as reader:
+            return reader.truth(start, stop)
 
     def basket_borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where baskets of voxels begin and end, see `Source`."""
@@ -164,6 +170,16 @@ class DlpReader:
             process=np.array([codes[name] for name in chain(*names)], np.uint8),
             process_names=tuple(codes),
             **known,
+        )
+
+    def truth(self, start: int, stop: int) -> Truth:
+        """Read what tells the units of the particles of events ``start`` to ``stop``."""
+        with quiet(self._packages.root):
+            vectors = (self._chains[1].read(entry).as_vector() for entry in range(start, stop))
+            rows = [_particle_row(v[i]) for v in vectors for i in range(v.size())]
+        table = np.array(rows, _ROW)
+        return Truth(
+            table["pdg"].copy(), known_reals(table["energy_init"]), known_reals(table["momentum"])
         )
 
     def _event(self, entry: int) -> tuple[Any, Any]:
