@@ -10,8 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.pages import check_commands, run_page
+
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *(f"docs/{p.name}" for p in sorted(ROOT.glob("docs/*.md"))),
+]
 
 
 def test_its_python_runs_as_a_script(tmp_path: Path) -> None:
@@ -33,16 +40,23 @@ def test_its_python_runs_as_a_script(tmp_path: Path) -> None:
     assert (tmp_path / "shards" / "zarr.json").is_file()
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        *("README.md", "CONTRIBUTING.md"),
-        *("docs/tutorial.md", "docs/cluster.md", "docs/export.md", "docs/python.md"),
-    ],
-)
+@pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_links_to_is_there(page: str) -> None:
     path = ROOT / page
-    links = re.findall(r"\]\(([^)#]+)\)", path.read_text())
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text())
     for link in links:
         if not link.startswith("http"):
             assert (path.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_options_of_its_commands_exist(page: str) -> None:
+    check_commands(ROOT / page)
+
+
+@pytest.mark.slow
+def test_its_commands_run_in_order(tmp_path: Path) -> None:
+    assert check_commands(README) > 6
+    run_page(README, tmp_path, skip="make ")
+    for name in ("classes.png", "muons.html", "runs/first/config.toml", "test.npz", "report"):
+        assert (tmp_path / name).exists(), name

@@ -39,9 +39,7 @@ LARGER = [
         SHARED / "train" / "dlprod_512px_10.root",
         SHARED / "expected" / "train_dlprod_512px_10.csv",
     ),
-    Example(
-        _GEANT4 / "big" / "g4_768px_00.root", _GEANT4 / "expected" / "big_g4_768px_00.csv"
-    ),
+    Example(_GEANT4 / "big" / "g4_768px_00.root", _GEANT4 / "expected" / "big_g4_768px_00.csv"),
 ]
 
 
