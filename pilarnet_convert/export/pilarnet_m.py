@@ -140,12 +140,12 @@ def _rows(
     interaction, vertex, table = _interactions(event, parent, block, voxel_cm)
     momentum = np.nan_to_num(block["momentum"] / 1e3, nan=_UNKNOWN)
     size = np.linalg.norm(block["momentum"], axis=1) / 1e3
-    is_primary = block["track_id"] == block["parent_track_id"]
+    is_primary = parent == np.arange(len(parent))
     parent_pdg = np.append(block["pdg"], _UNKNOWN)[parent]
     cluster = [np.diff(block["offset"]), block["cluster"], block["cluster"], interaction]
     cluster += [_semantic(block, process_names), _PID[block["label"]]]
     extra = [_MASS_MEV[block["label"]], np.nan_to_num(size, nan=_UNKNOWN), *vertex.T]
-    extra += [is_primary]
+    extra += [np.where(block["track_id"] >= 0, is_primary, _UNKNOWN)]
     voxels = [block[name] for name in ("x", "y", "z", "energy", "energy")]
     points = np.full((len(block["energy"]), 8), _UNKNOWN, np.float32)
     points[:, :5] = np.stack(voxels, axis=1)
@@ -215,6 +215,8 @@ def _interactions(
     for _ in range(n.bit_length()):  # each time twice as far; a primary is its own parent
         ancestor = ancestor[ancestor]
     ancestor = ancestor[:n]
+    is_primary = np.append(parent == np.arange(n), False)
+    ancestor = np.where(is_primary[ancestor], ancestor, n)  # tracks may go round in circles
     if voxel_cm is None:
         start = np.full((n, 3), np.nan)
     else:

@@ -15,10 +15,12 @@ import numpy as np
 import polars
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pilarnet_convert import convert
 from pilarnet_convert.errors import MissingDependencyError
-from pilarnet_convert.export import exporting
+from pilarnet_convert.export import exporting, pilarnet_m
 from pilarnet_convert.export.cli import export_command
 from pilarnet_convert.export.exporting import FORMATS, export
 from pilarnet_convert.options import OptionError
@@ -188,6 +190,29 @@ def test_pilarnet_m_for_the_loader_of_polar_mae(
         energy = np.split(point[:, 3], np.cumsum(size[1:])[:-1])
         for values, row in zip(energy, event, strict=True):
             assert np.array_equal(values, row["energy"])
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(-1, 6), st.integers(-1, 6)), min_size=1).map(
+        lambda tracks: sorted({(event, track): parent for event, track, parent in tracks}.items())
+    )
+)
+def test_ancestors_of_any_tracks(tracks: list[tuple[tuple[int, int], int]]):
+    """Tracks with and without parents, unknown ones, and such that go round in circles."""
+    event, track = np.array([key for key, _ in tracks]).T
+    parent = np.array([parent for _, parent in tracks])
+    start = np.arange(3 * len(tracks)).reshape(-1, 3)
+    block = {"track_id": track, "parent_track_id": parent, "start": start, "origin": 0 * start}
+    found = pilarnet_m._parents(event, block)
+    _, vertex, _ = pilarnet_m._interactions(event, found, block, np.ones(3))
+    place = {key: i for i, (key, _) in enumerate(tracks) if key[1] >= 0}
+    for i, ((number, _), above) in enumerate(tracks):
+        assert found[i] == place.get((number, above), len(tracks))
+        row = i
+        for _ in tracks:
+            row = found[row] if row < len(tracks) else row
+        is_primary = row < len(tracks) and found[row] == row
+        assert np.array_equal(vertex[i], start[row] if is_primary else [-1] * 3)
 
 
 def test_pilarnet_m_is_converted_back(shards: Shards, rows: dict[str, Any], tmp_path: Path):
