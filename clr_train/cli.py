@@ -34,9 +34,11 @@ Examples:
   torchrun --nproc-per-node 4 -m clr_train --shards shards/ --batch-size 2048
 
 \b
-After SIGTERM or Ctrl-C the run finishes its step, writes a checkpoint and ends.
+After SIGTERM, SIGUSR1, SIGHUP or Ctrl-C the run finishes its step, writes a checkpoint and ends;
+an evaluation is given up and made up for when the run goes on. For 15 seconds further signals
+change nothing; later ones end the run at once.
 Exit codes: 0 done, 1 an error of input or training, 2 wrong usage, 70 an internal error,
-130 stopped by Ctrl-C, 143 stopped by SIGTERM; after these two continue with --resume.
+128 + N stopped by signal N: 130 by Ctrl-C, 143 by SIGTERM; after these continue with --resume.
 """
 
 
@@ -119,10 +121,11 @@ def _run(*, resume: bool, overwrite: bool, dry_run: bool, **options: Any) -> Non
         return
     result = pretrain(config, resume=resume, overwrite=overwrite, show_progress=True)
     if result.stopped_by:
-        if result.checkpoint is not None:
+        if result.checkpoint is not None or not result.step:
+            kept = f"kept {result.checkpoint}" if result.checkpoint else "nothing to keep yet"
             click.echo(
                 f"stopped by {signal.Signals(result.stopped_by).name} after step {result.step} of "
-                f"{result.total_steps}; kept {result.checkpoint}; go on with --resume"
+                f"{result.total_steps}; {kept}; go on with --resume"
             )
         ctx.exit(128 + result.stopped_by)
     if result.checkpoint is not None:

@@ -144,6 +144,13 @@ class TrainConfig(ViewConfig, StreamConfig):
     beta2: float = option(
         0.95, "Decay of AdamW's mean of squared gradients.", least=0, below=1, fixed=True
     )
+    schedule: str = option(
+        "stretch",
+        "The learning rate when a run is resumed with another number of steps: stretch plans it "
+        "over all steps as if from the start, restart lets it rise and fall again over those that "
+        "are left, constant keeps what was planned and stays at its end.",
+        choices=("stretch", "restart", "constant"),
+    )
     clip_norm: float = option(1.0, "Norm to which gradients are clipped.", above=0, fixed=True)
     # Device.
     device: str = option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one.")
@@ -156,7 +163,7 @@ class TrainConfig(ViewConfig, StreamConfig):
     keep_last: int = option(3, "Latest checkpoints to keep, besides the best.", least=1)
     eval_every: int = option(500, "Steps between evaluations on the validation split.", least=1)
     eval_particles: int = option(
-        4000, "Most particles of a split that an evaluation uses.", least=10
+        4000, "Particles of a split, drawn by the seed, that an evaluation uses.", least=10
     )
     final_probe: bool = option(
         True, "At the end, score a linear probe on the test split, with baselines."

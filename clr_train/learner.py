@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -42,6 +43,9 @@ class Learner:
     def __init__(self, config: TrainConfig, *, device: torch.device) -> None:
         self.config = config
         self.device = device
+        # oneDNN keeps what it compiles for each shape, by default for 1,024 of them, and every
+        # batch has others: gigabytes after some hundred steps. It reads this at its first use.
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "1")
         self.engine = get_engine(config.engine, device)
         self.precision = config.precision
         if config.precision == "auto":

@@ -10,10 +10,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -22,11 +21,11 @@ from clr_train.batch import ParticleBatch
 from clr_train.config import TrainConfig
 from clr_train.probe.probes import Scores
 from clr_train.runtime.processes import World, join_world
-from clr_train.runtime.signals import StopRequest, hold_signals
+from clr_train.runtime.signals import StopRequest
 from clr_train.stream.mixed import MixedStream
 from clr_train.stream.stream import ParticleStream
 from clr_train.training.gradient_cache import backpropagate
-from clr_train.training.optimizer import learning_rate, set_learning_rate
+from clr_train.training.optimizer import set_learning_rate
 from clr_train.training.recorder import NullRecorder, Recorder
 from clr_train.training.resume import TrainingRun, start_run
 from pilarnet_convert.console import print_line
@@ -97,7 +96,14 @@ def pretrain(
     with join_world(config.device) as world, StopRequest() as stop:
         run = start_run(config, world=world)
         with (
-            Recorder(run, resume=resume, overwrite=overwrite, show_progress=show_progress, say=say)
+            Recorder(
+                run,
+                stop=stop,
+                resume=resume,
+                overwrite=overwrite,
+                show_progress=show_progress,
+                say=say,
+            )
             if world.is_main
             else NullRecorder()
         ) as recorder:
@@ -108,19 +114,20 @@ def pretrain(
                 run.restore(state, file=recorder.last_checkpoint)
             recorder.begin()
             stopped_by = _train(run, world=world, stop=stop, recorder=recorder)
-            stop.release()  # a signal may end the probe at once: everything is saved
+            probe = {} if stopped_by else recorder.finish()
             return TrainResult(
                 step=run.progress.step,
                 total_steps=run.total_steps,
                 checkpoint=recorder.last_checkpoint,
-                stopped_by=stopped_by,
-                probe={} if stopped_by else recorder.finish(),
+                stopped_by=stopped_by or stop.signal,
+                probe=probe,
             )
 
 
 def _train(run: TrainingRun, *, world: World, stop: StopRequest, recorder: NullRecorder) -> int:
     """Train until the last step or a signal; return the signal, 0 if there was none."""
-    progress, stopped_by = run.progress, 0
+    progress = run.progress
+    stopped_by = world.largest(stop.signal)
     batches = _batches(run.stream, begin=progress.step, end=run.total_steps)
     while progress.step < run.total_steps and not stopped_by:
         start = time.perf_counter()
@@ -133,8 +140,7 @@ def _train(run: TrainingRun, *, world: World, stop: StopRequest, recorder: NullR
         seconds = time.perf_counter() - start
         progress.step += 1
         progress.seconds += seconds
-        if progress.step < run.total_steps:
-            stopped_by = world.largest(stop.signal)
+        stopped_by = world.largest(stop.signal)
         particles = batch.num_particles * world.size
         figures |= {
             "epoch": epoch,
@@ -144,13 +150,15 @@ def _train(run: TrainingRun, *, world: World, stop: StopRequest, recorder: NullR
             "data_wait_share": waited / seconds,
         }
         recorder.record(figures, stopping=bool(stopped_by))
+        if run.is_evaluated:  # a signal may have ended the evaluation
+            stopped_by = world.largest(stop.signal)
     return stopped_by
 
 
 def _step(run: TrainingRun, batch: ParticleBatch, *, epoch: int, world: World) -> dict[str, float]:
     """Compute the gradients of a batch and set the learning rate; return figures of the step."""
     config, learner = run.config, run.learner
-    rate = learning_rate(run.progress.step, total_steps=run.total_steps, config=config)
+    rate = run.next_rate()
     set_learning_rate(run.optimizer, rate)
     run.optimizer.zero_grad(set_to_none=True)
     loss = backpropagate(
@@ -173,10 +181,7 @@ def _batches(
     while step < end:
         epoch, start = divmod(step, stream.num_batches)
         batches = stream.batches(epoch, start_batch=start)
-        # The processes that read start with the first batch.
-        with hold_signals() if stream.workers else nullcontext():
-            first = list(islice(batches, 1))
-        for batch in islice(chain(first, batches), end - step):
+        for batch in islice(batches, end - step):
             yield epoch, batch
             step += 1
 

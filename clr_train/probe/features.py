@@ -40,9 +40,8 @@ def collect(
     batches: Iterator[ParticleBatch],
     *,
     features: Callable[[ParticleBatch], Tensor | NDArray[np.floating]],
-    max_particles: int | None = None,
 ) -> Features:
-    """Compute the features of all particles of a stream, or of the first `max_particles`.
+    """Compute the features of all particles of a stream.
 
     Parameters
     ----------
@@ -58,19 +57,13 @@ def collect(
         A feature is not finite.
     """
     parts: list[tuple[NDArray[np.floating], NDArray[np.int64], NDArray[np.int64]]] = []
-    seen = 0
     for batch in batches:
         with torch.no_grad():
             values = features(batch)
         if isinstance(values, Tensor):
             values = values.float().cpu().numpy()
         parts.append((values, batch.label.cpu().numpy(), batch.particle.cpu().numpy()))
-        seen += len(values)
-        if max_particles is not None and seen >= max_particles:
-            break
-    values, label, particle = (
-        np.concatenate(column)[:max_particles] for column in zip(*parts, strict=True)
-    )
+    values, label, particle = (np.concatenate(column) for column in zip(*parts, strict=True))
     bad = particle[~np.isfinite(values).all(axis=1)].tolist()
     if bad:
         raise PilarnetError(

@@ -1,46 +1,48 @@
-"""Reading spans of particles, in other processes if there are to be any."""
+"""Reading spans of particles, in other processes if there are to be any.
+
+A process that reads has a connection of its own: it gets the numbers of a span and answers with
+arrays. These cross by value. A `DataLoader` would pass them through shared memory, which
+containers keep small, and sockets in TMPDIR, whose path may be too long; its processes report
+neither error, and the run would wait for ever.
+"""
 
 from __future__ import annotations
 
 import atexit
+import multiprocessing
+import signal
+import traceback
 import weakref
+from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any
+from contextlib import suppress
+from dataclasses import fields
+from itertools import islice
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, Sampler
 
 from clr_train.batch import ParticleBatch
+from clr_train.runtime.signals import hold_signals
 from clr_train.stream.reader import SplitReader
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.executors.local import without_main_script
 
 __all__ = ["SpanLoader"]
 
-
-class _Spans(Dataset[ParticleBatch | PilarnetError]):
-    """Particles of a split by their numbers, as a `DataLoader` asks for them."""
-
-    def __init__(self, reader: SplitReader) -> None:
-        self.reader = reader
-
-    def __getitem__(self, particles: NDArray[np.int64]) -> ParticleBatch | PilarnetError:
-        try:
-            return self.reader.read(particles)
-        except PilarnetError as error:
-            # Returned, not raised: the DataLoader would add the traceback of its process.
-            return error
+#: Seconds that a process has to end when its connection is closed.
+_PATIENCE = 5
 
 
-class _Requests(Sampler[NDArray[np.int64]]):
-    """The spans of the next iteration over a `DataLoader`."""
+class _Worker(NamedTuple):
+    """A process that reads, and the connection to it."""
 
-    spans: Iterable[NDArray[np.int64]] = ()
-
-    def __iter__(self) -> Iterator[NDArray[np.int64]]:
-        return iter(self.spans)
+    process: BaseProcess
+    connection: Connection
 
 
 class SpanLoader:
@@ -52,8 +54,10 @@ class SpanLoader:
 
     def __init__(self, reader: SplitReader, *, workers: int, pin_memory: bool) -> None:
         self.reader, self.workers, self.pin_memory = reader, workers, pin_memory
-        self._requests = _Requests()
-        self._loader: DataLoader[Any] | None = None
+        self._running: list[_Worker] = []
+        #: Workers that have a span to read, the next to answer first.
+        self._busy: deque[_Worker] = deque()
+        self._iteration = 0
         if workers:
             # At exit the processes must end before the modules that they need are torn down.
             atexit.register(_close, weakref.ref(self))
@@ -61,47 +65,95 @@ class SpanLoader:
     def read(self, spans: Iterable[NDArray[np.int64]]) -> Iterator[ParticleBatch]:
         """Read spans of particles, each as one batch; a second iteration ends the first.
 
-        A span crosses to this process as a whole, because every tensor that processes share costs a
-        file descriptor. A PilarnetError is raised if a shard is damaged or a process that reads
-        died.
+        A PilarnetError is raised if a shard is damaged or a process that reads died.
         """
-        self._requests.spans = spans
-        if self._loader is None:
-            self._loader = DataLoader(
-                _Spans(self.reader),
-                batch_size=None,
-                sampler=self._requests,
-                num_workers=self.workers,
-                persistent_workers=self.workers > 0,
-                multiprocessing_context="spawn" if self.workers else None,
-                pin_memory=self.pin_memory,
-                # Without a generator of its own it would draw from torch's global one.
-                generator=torch.Generator(),
-            )
+        self._iteration += 1
+        batches = self._read_ahead(iter(spans)) if self.workers else map(self.reader.read, spans)
+        for batch in batches:
+            yield batch.pin_memory() if self.pin_memory else batch
+
+    def _read_ahead(self, spans: Iterator[NDArray[np.int64]]) -> Iterator[ParticleBatch]:
+        iteration = self._iteration
+        if not self._running:
+            self._start()
+        while self._busy:  # of an iteration that was given up
+            self._answer(self._busy.popleft())
+        for worker, span in zip(self._running, islice(spans, self.workers), strict=False):
+            self._ask(worker, span)
+        while self._busy and iteration == self._iteration:
+            worker = self._busy.popleft()
+            answer = self._answer(worker)
+            for span in islice(spans, 1):
+                self._ask(worker, span)
+            if isinstance(answer, Exception):
+                raise answer
+            yield ParticleBatch(**{name: torch.from_numpy(a) for name, a in answer.items()})
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        for _ in range(self.workers):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs, self.reader), daemon=True)
+            # A terminal or a batch system signals all processes of a job: those that read would
+            # end before the run can. They end when their connection closes.
+            try:
+                with hold_signals(), without_main_script(), theirs:
+                    process.start()
+            except ConnectionError as error:  # it ended while it started
+                raise self._died(process) from error
+            self._running.append(_Worker(process, ours))
+
+    def _ask(self, worker: _Worker, span: NDArray[np.int64]) -> None:
+        # A worker has one span at a time, so that the two never wait for each other to receive.
         try:
-            with without_main_script():
-                batches = iter(self._loader)
-            for batch in batches:
-                if isinstance(batch, PilarnetError):
-                    raise batch
-                yield batch
-        except (RuntimeError, ConnectionError, EOFError) as error:
-            # Tensors come over a connection, which breaks when the process dies.
-            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
-                raise
-            self.close()
-            raise PilarnetError(
-                "a process that reads shards died",
-                file=self.reader.path,
-                found=(str(error) or type(error).__name__).splitlines()[0],
-                advice="it may have run out of memory: try fewer --workers, or none",
-            ) from error
+            worker.connection.send(span)
+        except ConnectionError as error:
+            raise self._died(worker.process) from error
+        self._busy.append(worker)
+
+    def _answer(self, worker: _Worker) -> dict[str, NDArray[np.generic]] | Exception:
+        try:
+            answer: dict[str, NDArray[np.generic]] | Exception = worker.connection.recv()
+        except (EOFError, ConnectionError) as error:
+            raise self._died(worker.process) from error
+        return answer
+
+    def _died(self, process: BaseProcess) -> PilarnetError:
+        process.join(_PATIENCE)
+        code = process.exitcode
+        self.close()
+        return PilarnetError(
+            "a process that reads shards died",
+            file=self.reader.path,
+            found=signal.Signals(-code).name if code and code < 0 else f"exit code {code}",
+            advice="it may have run out of memory: try fewer --workers, or none",
+        )
 
     def close(self) -> None:
         """End the processes; the next iteration starts new ones."""
-        loader, self._loader = self._loader, None
-        if loader is not None and loader._iterator is not None:
-            loader._iterator._shutdown_workers()  # type: ignore[attr-defined]
+        self._iteration += 1
+        running, self._running = self._running, []
+        self._busy.clear()
+        for worker in running:
+            worker.connection.close()
+        for worker in running:
+            worker.process.join(_PATIENCE)
+            worker.process.kill()
+
+
+def _serve(connection: Connection, reader: SplitReader) -> None:
+    """Read the spans that are asked for until the connection closes."""
+    with suppress(EOFError, ConnectionError):
+        while True:
+            span = connection.recv()
+            try:
+                batch = reader.read(span)
+            except Exception as error:
+                error.add_note(traceback.format_exc())
+                connection.send(error)
+            else:
+                arrays = {f.name: getattr(batch, f.name).numpy() for f in fields(batch)}
+                connection.send(arrays)
 
 
 def _close(reference: weakref.ref[SpanLoader]) -> None:

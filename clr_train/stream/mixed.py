@@ -42,6 +42,11 @@ class MixedStream:
         """Processes that read for each of both."""
         return self.labelled.workers
 
+    @property
+    def identity(self) -> str:
+        """A checksum that differs between sets of shards of other contents."""
+        return f"{self.labelled.identity} and {self.unlabelled.identity}"
+
     def lines(self) -> list[str]:
         """Describe how many particles are used, and why others are not."""
         unlabelled = (f"unlabelled {line}" for line in self.unlabelled.lines())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from clr_train.batch import ParticleBatch
 from clr_train.stream.layout import Layout
-from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.errors import PilarnetError, ShardError
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.ragged import gather_rows, offsets_of
 from pilarnet_convert.shards.format import SPLITS
@@ -48,7 +48,7 @@ class SplitReader:
     """One split of a set of shards, read by the indices of particles in it.
 
     Blocks of `block_particles` consecutive particles are read together. A copy in another process
-    opens the shards there: only sizes and labels are sent.
+    opens the shards there, which must be the same set: only sizes and labels are sent.
 
     Raises
     ------
@@ -67,6 +67,8 @@ class SplitReader:
                 expected=f"one of {', '.join(SPLITS)}",
                 found=split,
             )
+        #: Differs between sets of other contents.
+        self.identity = open_shards(self.path).identity
         if not sum(shard.num_particles for shard in self._shards):
             raise PilarnetError(
                 "no particles in the split",
@@ -83,11 +85,20 @@ class SplitReader:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: vars(self)[name] for name in ("path", "split", "layout")}
+        return {name: vars(self)[name] for name in ("path", "split", "layout", "identity")}
 
     @cached_property
     def _shards(self) -> Sequence[Shard]:
-        return open_shards(self.path).splits[self.split]
+        shards = open_shards(self.path)
+        if shards.identity != self.identity:
+            raise ShardError(
+                "the shards were replaced after they had been opened",
+                file=self.path,
+                expected=f"the set {self.identity}",
+                found=shards.identity,
+                advice="start again, and write new shards into another folder",
+            )
+        return shards.splits[self.split]
 
     @cached_property
     def _first_voxel(self) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from clr_train.batch import ParticleBatch
+from clr_train.keys import key, permutation
 from clr_train.stream.config import StreamConfig
 from clr_train.stream.layout import StreamSummary, apply_filters
 from clr_train.stream.loader import SpanLoader
@@ -23,6 +24,8 @@ __all__ = ["ParticleStream", "open_stream"]
 
 _CPU: Final = torch.device("cpu")
 _WORKERS_FOR_A_GPU: Final = 4
+#: Samples have other random keys than the order of an epoch.
+_SAMPLE: Final = 1 << 21
 
 
 class ParticleStream:
@@ -97,6 +100,11 @@ class ParticleStream:
             f"<ParticleStream {self.config.shards}, {self.config.split}: {self.num_particles} "
             f"particles in batches of {self.config.batch_size}>"
         )
+
+    @property
+    def identity(self) -> str:
+        """A checksum that differs between sets of shards of other contents."""
+        return self._reader.identity
 
     @cached_property
     def num_batches(self) -> int:
@@ -177,6 +185,21 @@ class ParticleStream:
             num_voxels = self._reader.layout.num_voxels[particles]
             sizes = fill_batches(num_voxels, batch_size, budget=self.config.voxel_budget)
             yield from self._reader.read(particles).split(sizes)
+
+    def sample(self, most: int) -> ParticleBatch:
+        """Read a sample of at most `most` of the particles that pass the filters, in random order.
+
+        For evaluation, as `sequential`. It depends on the seed: it is the same at every call.
+        """
+        seed_key = key(self.config.seed, _SAMPLE)
+        drawn = self._kept[permutation(self.num_particles, seed_key)[:most]]
+        ascending = np.sort(drawn)
+        # Few blocks at a time, as all of a block is read for one particle.
+        num_blocks = max(1, self._shuffle_particles // self._reader.layout.block_particles)
+        group = self._reader.layout.block_of(ascending) // num_blocks
+        pieces = np.split(ascending, np.flatnonzero(np.diff(group)) + 1)
+        whole = ParticleBatch.concatenate([self._reader.read(piece) for piece in pieces])
+        return whole.take(torch.from_numpy(np.searchsorted(ascending, drawn)))
 
     def close(self) -> None:
         """End the processes that read; the next iteration starts new ones."""

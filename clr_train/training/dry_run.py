@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import resource
+import sys
 
 import torch
 from torch import Tensor
@@ -17,12 +19,16 @@ from clr_train.training.resume import TrainingRun, start_run
 
 __all__ = ["describe", "saved_bytes"]
 
-#: Bytes of a weight, its gradient and the two moments of AdamW, float32.
-_BYTES_PER_WEIGHT = 4 * 4
+#: Bytes of a weight and its gradient, and of the two moments of AdamW, float32.
+_BYTES_PER_WEIGHT = 2 * 4
+_BYTES_PER_MOMENTS = 2 * 4
 
 
 def describe(config: TrainConfig) -> str:
-    """Describe a run in lines for the user; its first batch is passed through the network once.
+    """Describe a run in lines for the user.
+
+    Its first batch, or as much of it as is embedded at once, is passed through the network and
+    back, and the memory that this takes is measured.
 
     Raises
     ------
@@ -58,15 +64,30 @@ def _describe_memory(run: TrainingRun) -> str:
     config = run.config
     batch = next(run.stream.batches(0))
     piece = next(batch.split(config.micro_batch_size or batch.num_particles))
-    weights = _BYTES_PER_WEIGHT * sum(weight.numel() for weight in run.parameters)
+    num_weights = sum(weight.numel() for weight in run.parameters)
+    moments = _BYTES_PER_MOMENTS * num_weights
+    weights = _BYTES_PER_WEIGHT * num_weights + moments
     activations = saved_bytes(run.learner, piece.to(run.learner.device))
     # Similarities, their exponentials and the positives of all anchors, float32.
     contrast = 3 * 4 * (2 * config.batch_size) ** 2
+    total = _peak_bytes(run, piece) + moments + contrast
     return (
-        f"about {_mib(weights + activations + contrast)}: {_mib(weights)} for weights, gradients "
-        f"and AdamW, {_mib(activations)} for the activations of {piece.num_particles} particles "
-        f"({piece.num_voxels:,} voxels) in two views, {_mib(contrast)} for the loss"
+        f"about {_mib(total)} of the {'GPU' if run.learner.device.type == 'cuda' else 'process'}, "
+        f"of which {_mib(weights)} for weights, gradients and AdamW, {_mib(activations)} for the "
+        f"activations of {piece.num_particles} particles ({piece.num_voxels:,} voxels) in two "
+        f"views, {_mib(contrast)} for the loss"
     )
+
+
+def _peak_bytes(run: TrainingRun, piece: ParticleBatch) -> int:
+    """Measure the most memory that the gradients of a batch take, on a GPU or of this process."""
+    run.learner.project(piece.to(run.learner.device), epoch=0).sum().backward()  # type: ignore[no-untyped-call]
+    run.optimizer.zero_grad(set_to_none=True)
+    if run.learner.device.type == "cuda":
+        return torch.cuda.max_memory_reserved(run.learner.device)
+    # Linux counts in KiB, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _mib(num_bytes: int) -> str:

@@ -45,8 +45,9 @@ def learning_rate(step: int, *, total_steps: int, config: TrainConfig) -> float:
     """Compute the learning rate of a step, 0 to ``total_steps - 1``: a linear rise, then a cosine.
 
     The peak, ``config.lr`` or the default of ``config.model``, is reached after the share
-    ``config.warmup`` of the steps; the last step is near ``config.final_lr`` times the peak.
-    With ``config.lr_decay`` the rate falls by this factor after each of the epochs instead.
+    ``config.warmup`` of the steps; the last step is near ``config.final_lr`` times the peak, and
+    steps after it are there. With ``config.lr_decay`` the rate falls by this factor after each of
+    the epochs instead.
     """
     peak = _PEAK_RATES.get(config.model, _PEAK_RATE) if config.lr is None else config.lr
     rising = round(config.warmup * total_steps)
@@ -54,7 +55,7 @@ def learning_rate(step: int, *, total_steps: int, config: TrainConfig) -> float:
         return peak * (step + 1) / rising
     if config.lr_decay is not None:
         return peak * config.lr_decay ** (step * config.epochs // total_steps)
-    progress = (step - rising) / max(1, total_steps - rising)
+    progress = min(1.0, (step - rising) / max(1, total_steps - rising))
     cosine = (1 + math.cos(math.pi * progress)) / 2
     return peak * (config.final_lr + (1 - config.final_lr) * cosine)
 

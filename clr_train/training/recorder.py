@@ -13,6 +13,7 @@ import torch
 
 from clr_train.learner import Learner
 from clr_train.probe.probes import Scores
+from clr_train.runtime.signals import Interrupted, StopRequest
 from clr_train.stream.stream import open_stream
 from clr_train.training.checkpoint import CheckpointFolder
 from clr_train.training.resume import TrainingRun
@@ -60,19 +61,22 @@ class Recorder(NullRecorder):
     """Writes the folder of a run, on the first of its processes.
 
     A PilarnetError is raised if the folder is in use, or a split is missing or empty.
-    `resume`, `overwrite`, `show_progress` and `say` are those of `clr_train.train.pretrain`.
+    A signal that `stop` receives ends an evaluation at once. `resume`, `overwrite`,
+    `show_progress` and `say` are those of `clr_train.train.pretrain`.
     """
 
     def __init__(
         self,
         run: TrainingRun,
         *,
+        stop: StopRequest,
         resume: bool,
         overwrite: bool,
         show_progress: bool,
         say: Callable[[str], object],
     ) -> None:
         self._run, self._config, self._print = run, run.config, say
+        self._stop = stop
         # All splits are opened before the folder is touched.
         self._validator = Validator(run.config)
         self._test = None
@@ -116,49 +120,70 @@ class Recorder(NullRecorder):
         if latest is None:
             return None
         self._say(f"continuing from {latest}")
-        return self._run.load_checkpoint(latest)
+        state = self._run.load_checkpoint(latest)
+        if change := self._run.schedule_change(state):
+            self._say(change)
+        return state
 
     def begin(self) -> None:
         """Open the logs at the first step to do; evaluate the untrained encoder before step 1."""
         progress = self._run.progress
-        self._folder.begin(self._config, step=progress.step)
+        unlogged = progress.step == 0 or progress.unevaluated is not None
+        self._folder.begin(self._config, next_step=progress.step + (not unlogged))
         self._bar.begin_at(progress.step)
         for line in self._run.stream.lines():
             self._say(line)
-        if progress.step == 0:
-            self._bar.set_postfix_str("validating the untrained encoder")
-            row = self._validator.measure(self._run.learner)
-            progress.baselines = untrained_columns(row)
-            self._log({"step": 0, "epoch": 0, **row, **progress.baselines})
+        if unlogged:
+            self._evaluate(progress.unevaluated or {"epoch": 0})
 
     def record(self, figures: Mapping[str, float], *, stopping: bool) -> None:
         """Log a step that is done; evaluate and save where that is due.
 
-        `figures` are the columns of metrics.csv except ``step``. If the run is about to end before
-        its last step, `stopping`, it is saved and not evaluated.
+        `figures` are the columns of metrics.csv except ``step``. If the run is about to end,
+        `stopping`, it is saved and not evaluated; it is evaluated when it is resumed.
         """
         progress, config = self._run.progress, self._config
-        last = progress.step == self._run.total_steps
-        row = {"step": progress.step, **figures}
-        improved = False
-        if (last or progress.step % config.eval_every == 0) and not stopping:
-            self._bar.set_postfix_str("validating")
-            row |= self._validator.measure(self._run.learner) | progress.baselines
-            improved = row["val_loss"] < progress.best_loss
-            progress.best_loss = min(progress.best_loss, row["val_loss"])
-        self._log(row)
-        if improved or last or stopping or progress.step % config.checkpoint_every == 0:
-            # The metrics of every step that a checkpoint counts as done must be on the disk.
-            self._folder.sync()
-            self._checkpoints.save(self._run.capture(), best=improved)
+        if self._run.is_evaluated:
+            progress.unevaluated = dict(figures)
+            self._save()
+            if not stopping:
+                self._evaluate(figures)
+        else:
+            self._log({"step": progress.step, **figures})
+            if stopping or progress.step % config.checkpoint_every == 0:
+                self._save()
         self._bar.set_postfix_str(
             f"epoch {figures['epoch'] + 1:.0f} of {self._run.num_epochs}, "
             f"loss {figures['loss']:.3f}, {figures['particles_per_second']:,.0f} particles/s",
             refresh=False,
         )
         self._bar.update()
-        if last or stopping:
+        if progress.step == self._run.total_steps or stopping:
             self._bar.close()
+
+    def _evaluate(self, figures: Mapping[str, float]) -> None:
+        """Evaluate the encoder, log this with the figures of the step, and save; or be stopped."""
+        progress = self._run.progress
+        untrained = " the untrained encoder" if progress.step == 0 else ""
+        self._bar.set_postfix_str(f"validating{untrained}")
+        try:
+            with self._stop.interrupting():
+                row = self._validator.measure(self._run.learner)
+        except Interrupted:
+            return
+        if progress.step == 0:
+            progress.baselines = untrained_columns(row)
+        self._log({"step": progress.step, **figures, **row, **progress.baselines})
+        if progress.step:
+            improved = row["val_loss"] < progress.best_loss
+            progress.best_loss = min(progress.best_loss, row["val_loss"])
+            progress.unevaluated = None
+            self._save(best=improved)
+
+    def _save(self, *, best: bool = False) -> None:
+        # The metrics of every step that a checkpoint counts as logged must be on the disk.
+        self._folder.sync()
+        self._checkpoints.save(self._run.capture(), best=best)
 
     def _log(self, row: Mapping[str, float]) -> None:
         """Log a row; describe it to the user if it is an evaluation."""
@@ -173,16 +198,25 @@ class Recorder(NullRecorder):
         return self._folder.write_json("nonfinite.json", content)
 
     def finish(self) -> dict[str, Scores]:
-        """Probe the trained encoder on the test split; print the scores and save them."""
+        """Probe the trained encoder on the test split; print the scores and save them.
+
+        There are none if a signal comes first.
+        """
         if self._test is None:
             return {}
         learner, train = self._run.learner, self._validator.train
         untrained = Learner(self._config, device=learner.device)
         total = 3 * (train.num_particles + self._test.num_particles)
-        with self._new_bar(total=total, unit="particle", description="final probe") as bar:
-            scores = final_probe(
-                learner, untrained=untrained, train=train, test=self._test, bar=bar
-            )
+        try:
+            with (
+                self._stop.interrupting(),
+                self._new_bar(total=total, unit="particle", description="final probe") as bar,
+            ):
+                scores = final_probe(
+                    learner, untrained=untrained, train=train, test=self._test, bar=bar
+                )
+        except Interrupted:
+            return {}
         self._folder.write_json(
             "probe.json", {name: dataclasses.asdict(score) for name, score in scores.items()}
         )

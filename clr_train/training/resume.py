@@ -18,7 +18,7 @@ from clr_train.runtime.processes import World
 from clr_train.stream.mixed import MixedStream
 from clr_train.stream.stream import ParticleStream
 from clr_train.training.checkpoint import CheckpointError, load_checkpoint
-from clr_train.training.optimizer import make_optimizer
+from clr_train.training.optimizer import learning_rate, make_optimizer
 from clr_train.training.pretrained import load_weights
 from pilarnet_convert.options import OptionError, flag
 
@@ -34,6 +34,10 @@ class Progress:
     best_loss: float = float("inf")  # the lowest on the validation split
     #: Scores of the untrained encoder, by the columns of metrics.csv.
     baselines: dict[str, float] = field(default_factory=dict)
+    #: Figures of the step if it is to be evaluated and is not yet.
+    unevaluated: dict[str, float] | None = None
+    #: Steps at which the schedule of the learning rate begins and ends; None for those of the run.
+    schedule: tuple[int, int] | None = None
 
 
 @dataclass(kw_only=True)
@@ -56,6 +60,12 @@ class TrainingRun:
     def num_epochs(self) -> int:
         """Epochs that are begun, the last perhaps not ended."""
         return -(-self.total_steps // self.stream.num_batches)
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether the step that was done last is one to evaluate."""
+        step = self.progress.step
+        return step == self.total_steps or step % self.config.eval_every == 0
 
     def capture(self) -> dict[str, Any]:
         """Collect the fields of a checkpoint, see `clr_train.training.checkpoint`."""
@@ -83,7 +93,37 @@ class TrainingRun:
         torch.set_rng_state(state["random"]["cpu"])
         if len(state["random"]["cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(state["random"]["cuda"])
-        self.progress = Progress(step=state["step"], **state["progress"])
+        self.progress = Progress(
+            **{**state["progress"], "step": state["step"], "schedule": self._schedule(state)}
+        )
+
+    def next_rate(self) -> float:
+        """Compute the learning rate of the next step."""
+        begin, end = self.progress.schedule or (0, self.total_steps)
+        step = self.progress.step - begin
+        return learning_rate(step, total_steps=end - begin, config=self.config)
+
+    def schedule_change(self, state: Mapping[str, Any]) -> str | None:
+        """Say what becomes of the learning rate if a checkpoint is of a run of other steps."""
+        saved = TrainConfig.from_dict(state["config"])
+        before = _total_steps(saved, self.stream)
+        if before == self.total_steps:
+            return None
+        step, (begin, end) = state["step"], self._schedule(state)
+        last = state["optimizer"]["param_groups"][0]["lr"]
+        rate = learning_rate(step - begin, total_steps=end - begin, config=self.config)
+        return (
+            f"{self.total_steps} steps in place of {before}: the learning rate, {last:.3g} in step "
+            f"{step}, is {rate:.3g} in the next (--schedule {self.config.schedule})"
+        )
+
+    def _schedule(self, state: Mapping[str, Any]) -> tuple[int, int]:
+        """Plan the learning rate after a checkpoint, anew if the run has got other steps."""
+        before = _total_steps(TrainConfig.from_dict(state["config"]), self.stream)
+        kept: tuple[int, int] = state["progress"].get("schedule") or (0, before)
+        if before == self.total_steps or self.config.schedule == "constant":
+            return kept
+        return (state["step"] if self.config.schedule == "restart" else 0), self.total_steps
 
     def load_checkpoint(self, path: str | Path) -> dict[str, Any]:
         """Read a checkpoint of this run.
@@ -106,9 +146,10 @@ class TrainingRun:
                 advice="leave the option away, or train into another folder",
             )
         sizes = self._stream_sizes()
-        saved_sizes = {name: state["stream"][name] for name in sizes}
+        # Checkpoints of version 0.1.0 do not name the set of shards.
+        saved_sizes = {name: state["stream"].get(name, sizes[name]) for name in sizes}
         if saved_sizes != sizes:
-            text = "{num_particles} particles in {num_batches} batches"
+            text = "{num_particles} particles in {num_batches} batches of the set {shards}"
             raise CheckpointError(
                 "the checkpoint was trained on other shards",
                 file=path,
@@ -119,10 +160,19 @@ class TrainingRun:
             )
         return state
 
-    def _stream_sizes(self) -> dict[str, int]:
-        """Numbers that differ between streams of different particles or batches."""
+    def _stream_sizes(self) -> dict[str, int | str]:
+        """Collect what differs between streams of other particles or batches."""
         stream = self.stream
-        return {"num_batches": stream.num_batches, "num_particles": stream.num_particles}
+        return {
+            "num_batches": stream.num_batches,
+            "num_particles": stream.num_particles,
+            "shards": stream.identity,
+        }
+
+
+def _total_steps(config: TrainConfig, stream: ParticleStream | MixedStream) -> int:
+    steps = config.epochs * stream.num_batches
+    return steps if config.max_steps is None else min(steps, config.max_steps)
 
 
 def _open_training_stream(config: TrainConfig, *, world: World) -> ParticleStream | MixedStream:
@@ -149,7 +199,6 @@ def _open_training_stream(config: TrainConfig, *, world: World) -> ParticleStrea
 def start_run(config: TrainConfig, *, world: World) -> TrainingRun:
     """Open the training split and make the model and its optimizer."""
     stream = _open_training_stream(config, world=world)
-    steps = config.epochs * stream.num_batches
     learner = Learner(config, device=world.device)
     return TrainingRun(
         config=config,
@@ -160,5 +209,5 @@ def start_run(config: TrainConfig, *, world: World) -> TrainingRun:
             weight_decay=config.weight_decay,
             betas=(0.9, config.beta2),
         ),
-        total_steps=steps if config.max_steps is None else min(steps, config.max_steps),
+        total_steps=_total_steps(config, stream),
     )

@@ -113,31 +113,29 @@ class RunFolder:
             self.log_file.write(f"error: {error or kind.__name__}")
         self._stack.__exit__(kind, error, trace)
 
-    def begin(self, config: TrainConfig, *, step: int) -> None:
+    def begin(self, config: TrainConfig, *, next_step: int) -> None:
         """Write the configuration and open the logs.
 
-        Rows of an interrupted run after `step`, the steps done, are removed; all rows if it is 0.
+        Rows that an interrupted run left of `next_step`, the first to log, and later are removed.
         A MissingDependencyError is raised if ``wandb`` is asked for and not installed.
         """
         write_config(self.path / "config.toml", config=config)
-        self._cut_metrics(step)
-        self._tensorboard = SummaryWriter(
-            str(self.path / "tensorboard"), purge_step=step + 1 if step else 0
-        )
+        self._cut_metrics(next_step)
+        self._tensorboard = SummaryWriter(str(self.path / "tensorboard"), purge_step=next_step)
         self._stack.callback(self._tensorboard.close)
         if config.wandb is not None:
             run = _start_wandb(config.wandb, folder=self.path, options=config.to_dict())
             self._stack.push(lambda kind, *_: run.finish(exit_code=1 if kind else 0))
             self._wandb = run
 
-    def _cut_metrics(self, step: int) -> None:
+    def _cut_metrics(self, next_step: int) -> None:
         path = self.path / "metrics.csv"
         rows: list[list[str]] = []
         if path.exists():
             with open(path, newline="", encoding="utf-8") as file:
                 rows = list(csv.reader(file))[1:]
         # A killed process may have left an incomplete last row.
-        kept = [row for row in rows if step and len(row) == len(COLUMNS) and int(row[0]) <= step]
+        kept = [row for row in rows if len(row) == len(COLUMNS) and int(row[0]) < next_step]
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([COLUMNS, *kept])
         with written_beside(path, sync=True) as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 
 import torch
 
@@ -13,6 +14,7 @@ from clr_train.probe.features import collect
 from clr_train.probe.geometry import alignment, uniformity
 from clr_train.probe.handcrafted import handcrafted_features
 from clr_train.probe.probes import Scores, linear_probe, majority, nearest_neighbours
+from clr_train.stream.sampling import fill_batches
 from clr_train.stream.stream import ParticleStream, open_stream
 from pilarnet_convert.console import ProgressBar
 
@@ -31,8 +33,8 @@ _VIEWS_OF_EPOCH = 0
 class Validator:
     """Measures an encoder on the validation split.
 
-    The probes are fitted to the first ``eval_particles`` of ``split``, and scored on those of
-    ``val_split``.
+    The probes are fitted to a sample of ``eval_particles`` of ``split``, and scored on one of
+    ``val_split``. The samples are drawn from the whole splits, and are the same at every step.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -40,15 +42,22 @@ class Validator:
         self.train = open_stream(config, split=config.split)
         self.val = open_stream(config, split=config.val_split)
 
+    @cached_property
+    def _samples(self) -> tuple[ParticleBatch, ParticleBatch]:
+        """The samples of the two splits, kept in memory: they are spread over all shards."""
+        most = self.config.eval_particles
+        return self.train.sample(most), self.val.sample(most)
+
+    def _batches(self, sample: ParticleBatch, size: int) -> Iterator[ParticleBatch]:
+        """Cut a sample into batches of `size` particles, or fewer if the voxel budget is met."""
+        num_voxels = sample.offset.diff().numpy()
+        return sample.split(fill_batches(num_voxels, size, budget=self.config.voxel_budget))
+
     def measure(self, learner: Learner) -> dict[str, float]:
         """Measure loss, alignment, uniformity and probes, as columns of metrics.csv."""
         train, val = (
-            collect(
-                stream.sequential(_BATCH),
-                features=learner.represent,
-                max_particles=self.config.eval_particles,
-            )
-            for stream in (self.train, self.val)
+            collect(self._batches(sample, _BATCH), features=learner.represent)
+            for sample in self._samples
         )
         return {
             **self._contrast(learner),
@@ -62,18 +71,17 @@ class Validator:
 
         The loss grows with the number of negatives, so only sets of one size are comparable.
         """
-        size = min(_CONTRASTED, self.val.num_particles)
-        most = min(self.config.eval_particles, _UNIFORMITY_PARTICLES)
-        count = size * min(-(-most // size), self.val.num_particles // size)
-        projected, labels, seen = [], [], 0
-        batches = self.val.sequential(size)  # smaller ones if there is a voxel budget
-        while seen < count:
-            batch = next(batches).to(learner.device)
-            seen += batch.num_particles
-            with torch.no_grad(), learner.evaluating():
-                projected.append(learner.project(batch, epoch=_VIEWS_OF_EPOCH))
-            labels.append(batch.label)
-        views, label = torch.cat(projected, dim=1)[:, :count], torch.cat(labels)[:count]
+        _, sample = self._samples
+        size = min(_CONTRASTED, sample.num_particles)
+        count = min(sample.num_particles, _UNIFORMITY_PARTICLES) // size * size
+        sample = sample.take(torch.arange(count))
+        label = sample.label.to(learner.device)
+        with torch.no_grad(), learner.evaluating():
+            projected = [
+                learner.project(batch, epoch=_VIEWS_OF_EPOCH)
+                for batch in self._batches(sample, size)
+            ]
+        views = torch.cat(projected, dim=1)
         losses, alignments = [], []
         sets = zip(torch.split(views, size, dim=1), torch.split(label, size), strict=True)
         for (first, second), part in sets:

@@ -30,19 +30,26 @@ def make_particle(
     return xyz, energy.astype(np.float32)
 
 
-def make_shards(path: Path, counts: Mapping[str, int], *, seed: int = 0) -> Path:
-    """Write shards with this number of particles in each split, in two shards if it can be."""
+def make_shards(
+    path: Path, counts: Mapping[str, int], *, seed: int = 0, in_order: bool = False
+) -> Path:
+    """Write shards with this number of particles in each split, in two shards if it can be.
+
+    With `in_order` the particles of each shard are sorted by their class.
+    """
     shards = {}
     for number, (split, count) in enumerate(counts.items()):
         rng = np.random.default_rng([seed, number])
         halves = [count - count // 2, count // 2]
         for index, size in enumerate(size for size in halves if size):
-            shards[f"{split}/{index:05d}"] = _arrays(size, rng)
+            shards[f"{split}/{index:05d}"] = _arrays(size, rng, in_order=in_order)
     return write_set(path, shards)
 
 
-def _arrays(count: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+def _arrays(count: int, rng: np.random.Generator, *, in_order: bool) -> dict[str, NDArray[Any]]:
     label = rng.integers(0, 5, size=count)
+    if in_order:
+        label = np.sort(label)
     particles = [make_particle(int(name), rng) for name in label]
     xyz = np.concatenate([particle[0] for particle in particles])
     return {

@@ -88,8 +88,6 @@ def test_collect_keeps_order_and_cuts() -> None:
     assert every.values.dtype == np.float32
     assert every.label.tolist() == [0, 1, 0, 1, 2, 0]
     assert every.particle.tolist() == [100, 101, 100, 101, 102, 100]
-    some = collect(iter(batches), features=count, max_particles=4)
-    assert some.values[:, 0].tolist() == [2, 3, 4, 1]
 
 
 def _features(label: list[int], values: NDArray[np.floating]) -> Features:

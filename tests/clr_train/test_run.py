@@ -7,15 +7,18 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from clr_train.config import TrainConfig, read_config
-from clr_train.runtime.signals import StopRequest
+from clr_train.runtime.signals import Interrupted, StopRequest
 from clr_train.training.run_folder import COLUMNS, RunFolder
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError
+
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
 def _open(path: Path, *, resume: bool = False, overwrite: bool = False) -> RunFolder:
@@ -29,7 +32,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     with _open(tmp_path / "run") as folder:
-        folder.begin(TrainConfig(), step=0)
+        folder.begin(TrainConfig(), next_step=0)
     with pytest.raises(PilarnetError, match=r"run: --out: the output folder is in use; .*--resume"):
         _open(tmp_path / "run")
     with _open(tmp_path / "run", resume=True):
@@ -41,7 +44,7 @@ def test_a_folder_of_something_else_is_refused_and_kept(tmp_path: Path) -> None:
     with pytest.raises(PilarnetError, match="in use"):
         _open(tmp_path)
     with _open(tmp_path, overwrite=True) as folder:
-        folder.begin(TrainConfig(), step=0)
+        folder.begin(TrainConfig(), next_step=0)
         folder.checkpoints.mkdir()
     with _open(tmp_path, overwrite=True):
         assert not folder.checkpoints.exists()
@@ -74,13 +77,13 @@ def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
 
 def test_metrics_are_cut_to_the_checkpoint(tmp_path: Path) -> None:
     with _open(tmp_path) as folder:
-        folder.begin(TrainConfig(), step=0)
+        folder.begin(TrainConfig(), next_step=0)
         for step in range(5):
             folder.log({"step": step, "epoch": 0, "loss": 0.1 + step})
     with open(tmp_path / "metrics.csv", "a") as file:
         file.write("5,0,5.1")  # as a killed process leaves it
     with _open(tmp_path, resume=True) as folder:
-        folder.begin(TrainConfig(), step=2)
+        folder.begin(TrainConfig(), next_step=3)
         folder.log({"step": 3, "epoch": 1, "loss": 7.0, "val_loss": 8.0})
     rows = _rows(tmp_path)
     assert tuple(rows[0]) == COLUMNS
@@ -91,14 +94,14 @@ def test_metrics_are_cut_to_the_checkpoint(tmp_path: Path) -> None:
         ("3", "7", "8"),
     ]
     with _open(tmp_path, resume=True) as folder:
-        folder.begin(TrainConfig(), step=0)  # killed before the first checkpoint
+        folder.begin(TrainConfig(), next_step=0)  # killed before the first checkpoint
     assert _rows(tmp_path) == []
 
 
 def test_logs_and_configuration_agree(tmp_path: Path) -> None:
     config = TrainConfig(shards="somewhere", seed=3)
     with _open(tmp_path) as folder:
-        folder.begin(config, step=0)
+        folder.begin(config, next_step=0)
         folder.log({"step": 1, "epoch": 0, "loss": 2.5, "val_loss": 3.5})
         with pytest.raises(ValueError, match="speed"):
             folder.log({"step": 2, "speed": 1.0})
@@ -115,26 +118,48 @@ def test_missing_wandb_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         _open(tmp_path) as folder,
         pytest.raises(MissingDependencyError, match="wandb is not installed"),
     ):
-        folder.begin(TrainConfig(wandb="project"), step=0)
+        folder.begin(TrainConfig(wandb="project"), next_step=0)
 
 
-def test_a_signal_is_remembered_and_then_released() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with StopRequest() as stop:
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.signal == signal.SIGTERM
-        assert signal.getsignal(signal.SIGTERM) == before  # the next one ends the process
-    assert signal.getsignal(signal.SIGTERM) == before
+def test_a_signal_is_remembered_and_its_repeats_are_ignored() -> None:
+    before = [signal.getsignal(number) for number in ENDING]
+    for number in ENDING:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), signal.SIGTERM)  # as a launcher that passes it on
+            assert stop.signal == number
+    assert [signal.getsignal(number) for number in ENDING] == before
 
 
-def test_a_second_signal_has_its_usual_effect() -> None:
+def test_a_later_signal_has_its_usual_effect() -> None:
     script = (
         "import os, signal\n"
-        "from clr_train.runtime.signals import StopRequest\n"
-        "with StopRequest():\n"
+        "from clr_train.runtime import signals\n"
+        "with signals.StopRequest():\n"
         "    os.kill(os.getpid(), signal.SIGTERM); print('alive', flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM); print('alive', flush=True)\n"
+        "    signals._REPEAT_SECONDS = 0\n"
         "    os.kill(os.getpid(), signal.SIGTERM); print('still alive', flush=True)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == -signal.SIGTERM
-    assert done.stdout == "alive\n"
+    assert done.stdout == "alive\nalive\n"
+
+
+def test_a_signal_ignored_before_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.signal == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_what_may_be_given_up_ends_at_once() -> None:
+    with StopRequest() as stop:
+        with pytest.raises(Interrupted), stop.interrupting():  # noqa: PT012
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        with pytest.raises(Interrupted), stop.interrupting():  # it came before
+            raise AssertionError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from clr_train.stream.stream import ParticleStream
 from pilarnet_convert.errors import PilarnetError, ShardError
 from pilarnet_convert.shards.reader import open_shards
 from tests.clr_train.batches import SHARD_SIZES, write_shards
+from tests.writing import rewrite
 
 NUM_TRAIN = sum(SHARD_SIZES["train"])
 
@@ -108,6 +110,45 @@ def test_workers_change_nothing_and_leave_torchs_generator_alone(
     shared.close()
 
 
+def _forbid_files() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+def test_workers_need_no_shared_memory_and_no_sockets(shards: Path, tmp_path: Path) -> None:
+    # Shared memory is files of /dev/shm, which the limit keeps empty; a socket's path in TMPDIR
+    # may have 107 bytes.
+    script = (
+        "import sys\n"
+        "from clr_train import ParticleStream, StreamConfig\n"
+        "stream = ParticleStream(StreamConfig(shards=sys.argv[1], batch_size=8, workers=2))\n"
+        "print(sum(batch.num_particles for batch in stream.batches(0)))\n"
+    )
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    run = subprocess.run(
+        [sys.executable, "-c", script, str(shards)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(folder)},
+        preexec_fn=_forbid_files,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, f"{NUM_TRAIN // 8 * 8}\n", "")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_shards_replaced_after_they_were_opened_are_refused(tmp_path: Path, workers: int) -> None:
+    path = write_shards(tmp_path / "shards", {"train": (60, 60), "val": (), "test": ()})
+    other = write_shards(tmp_path / "other", {"train": (60, 60), "val": (60,), "test": ()})
+    rewrite(other, lambda arrays: arrays.update(energy=arrays["energy"] + 1))
+    stream = open_small(path, workers=workers)
+    shutil.rmtree(path)
+    other.rename(path)
+    with pytest.raises(ShardError, match="replaced" if workers else "missing or damaged"):
+        list(stream.batches(0))
+    stream.close()
+
+
 @pytest.mark.parametrize("from_file", [True, False])
 def test_a_script_needs_no_guard(shards: Path, tmp_path: Path, from_file: bool) -> None:
     script = (
@@ -130,9 +171,10 @@ def test_a_script_needs_no_guard(shards: Path, tmp_path: Path, from_file: bool) 
     assert (run.returncode, run.stdout, run.stderr) == (0, f"{expected}\n", "")
 
 
-def test_a_vanished_worker_is_one_clear_line(shards: Path) -> None:
+@pytest.mark.parametrize("moment", ["starting", "reading"])
+def test_a_vanished_worker_is_one_clear_line(shards: Path, moment: str) -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "tests.clr_train.vanishing", str(shards)],
+        [sys.executable, "-m", "tests.clr_train.vanishing", str(shards), moment],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
@@ -140,6 +182,7 @@ def test_a_vanished_worker_is_one_clear_line(shards: Path) -> None:
         check=True,
     )
     assert len(run.stdout.splitlines()) == 1
+    assert "found SIGKILL" in run.stdout
     assert "--workers" in run.stdout
 
 
@@ -152,6 +195,25 @@ def test_sequential_gives_all_particles_in_order(
         assert [*chain(*particles(iter(batches)))] == [*range(NUM_TRAIN)]
         assert {b.num_particles for b in batches[:-1]} <= {size}
         check(batches[-1], stored)
+
+
+def test_a_sample_is_of_the_whole_split_and_always_the_same(
+    shards: Path, stored: list[tuple[list[list[int]], list[float], int]]
+) -> None:
+    stream = open_small(shards, min_voxels=5)
+    fitting = [i for i, row in enumerate(stored) if len(row[1]) >= 5]
+    sample = stream.sample(200)
+    check(sample, stored)
+    drawn = sample.particle.tolist()
+    assert len(set(drawn)) == 200
+    assert set(drawn) <= set(fitting)
+    # Each quarter of the split gives, within 5 standard deviations, a quarter of the sample.
+    quarters = np.histogram(drawn, bins=4, range=(0, NUM_TRAIN))[0]
+    assert np.all(np.abs(quarters - 50) < 31)
+    assert drawn != sorted(drawn)
+    assert open_small(shards, min_voxels=5).sample(200).particle.tolist() == drawn
+    assert open_small(shards, min_voxels=5, seed=1).sample(200).particle.tolist() != drawn
+    assert sorted(stream.sample(10_000).particle.tolist()) == fitting
 
 
 def test_a_split_smaller_than_a_batch_can_be_evaluated(shards: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,14 @@ import torch.multiprocessing as mp
 
 from clr_train.config import TrainConfig, read_config
 from clr_train.learner import Learner
+from clr_train.runtime.processes import World
 from clr_train.stream.stream import open_stream
 from clr_train.train import TrainingError, TrainResult, pretrain
+from clr_train.training import recorder
 from clr_train.training.checkpoint import CheckpointError, load_checkpoint
 from clr_train.training.dry_run import describe, saved_bytes
 from clr_train.training.pretrained import load_learner, load_weights
+from clr_train.training.resume import start_run
 from clr_train.training.run_folder import COLUMNS, RunFolder
 from clr_train.training.validation import Validator
 from pilarnet_convert.errors import PilarnetError
@@ -149,6 +153,83 @@ def test_stopped_by_a_signal_in_mid_epoch_and_resumed_it_is_the_same_run(
     assert_same_run(tmp_path / "run", straight)
 
 
+def test_stopped_in_an_evaluation_it_is_saved_before_and_evaluated_later(
+    shards: Path, straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _config(shards, tmp_path / "run")
+    measure = Validator.measure
+
+    def measure_until_stopped(self: Validator, learner: Learner) -> dict[str, float]:
+        if len(read_metrics(tmp_path / "run")) == 3:  # in the evaluation of step 3
+            os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(60)
+        return measure(self, learner)
+
+    monkeypatch.setattr(Validator, "measure", measure_until_stopped)
+    began = time.monotonic()
+    result = _train(config)
+    assert time.monotonic() - began < 60
+    assert (result.step, result.stopped_by) == (3, signal.SIGUSR1)
+    assert result.checkpoint == tmp_path / "run/checkpoints/step-00000003.pt"
+    monkeypatch.setattr(Validator, "measure", measure)
+    assert _train(config, resume=True).step == 6
+    assert_same_run(tmp_path / "run", straight)
+
+
+def test_stopped_in_the_last_probe_it_is_resumed_to_it(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _config(shards, tmp_path / "run", max_steps=1, final_probe=True)
+
+    def stopped(*_: object, **__: object) -> dict[str, Any]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder, "final_probe", stopped)
+        result = _train(config)
+    assert (result.step, result.stopped_by, result.probe) == (1, signal.SIGTERM, {})
+    assert _train(config, resume=True).probe
+
+
+@pytest.mark.parametrize("schedule", ["stretch", "restart", "constant"])
+def test_more_steps_and_the_learning_rate(
+    shards: Path, straight: Path, tmp_path: Path, schedule: str
+) -> None:
+    shutil.copytree(straight, tmp_path / "run")
+    config = _config(shards, tmp_path / "run", epochs=3, max_steps=None, schedule=schedule)
+    said: list[str] = []
+    assert pretrain(config, resume=True, say=said.append).step == 12
+    rates = [float(row["learning_rate"] or "nan") for row in read_metrics(tmp_path / "run")]
+
+    def planned(step: int, total: int) -> float:
+        rising = round(0.05 * total)
+        if step < rising:
+            return 1e-2 * (step + 1) / rising
+        share = min(1, (step - rising) / (total - rising))
+        return 1e-2 * (0.01 + 0.99 * (1 + np.cos(np.pi * share)) / 2)
+
+    rate = {
+        "stretch": lambda step: planned(step, 12),
+        "restart": lambda step: planned(step - 6, 6),
+        "constant": lambda step: planned(step, 6),
+    }[schedule]
+    assert rates[1:7] == pytest.approx([planned(step, 6) for step in range(6)])
+    assert rates[7:] == pytest.approx([rate(step) for step in range(6, 12)])
+    (line,) = [line for line in said if "learning rate" in line]
+    assert line == (
+        f"12 steps in place of 6: the learning rate, {rates[6]:.3g} in step 6, is {rates[7]:.3g} "
+        f"in the next (--schedule {schedule})"
+    )
+    # Going on without a change keeps the plan.
+    again = dataclasses.replace(config, schedule="stretch")
+    state = load_checkpoint(tmp_path / "run/checkpoints/step-00000012.pt")
+    run = start_run(again, world=World(rank=0, size=1, device=torch.device("cpu")))
+    run.restore(state)
+    run.progress.step = 8
+    assert run.next_rate() == pytest.approx(rate(8))
+
+
 def _distance(out: Path, other: Path, config: TrainConfig) -> float:
     """Compare the weights that two runs end with, relative to how far they moved."""
     step = config.max_steps or 0
@@ -261,7 +342,7 @@ def test_energy_that_is_not_finite_stops_the_run(shards: Path, tmp_path: Path) -
     else:
         assert "none was due yet" in message
 
-    everywhere = dataclasses.replace(config, out=str(tmp_path / "again"), eval_particles=50)
+    everywhere = dataclasses.replace(config, out=str(tmp_path / "again"), eval_particles=100)
     with pytest.raises(PilarnetError, match=r"features that are not finite.*particle 20"):
         _train(everywhere)
 
@@ -270,7 +351,9 @@ def test_a_checkpoint_of_another_run_is_refused(
     shards: Path, straight: Path, tmp_path: Path
 ) -> None:
     other = make_shards(tmp_path / "other", {"train": 90, "val": 40, "test": 40})
+    equal = make_shards(tmp_path / "equal", {"train": 100, "val": 40, "test": 40}, seed=1)
     for options, message in (
+        ({"shards": str(equal)}, "--shards: the checkpoint was trained on other shards"),
         ({"model": "femto"}, r"--model: the checkpoint is of another model \(expected atto, found"),
         ({"seed": 5}, r"--seed: the checkpoint is of another run \(expected 0, found 5\)"),
         ({"shards": str(other)}, "--shards: the checkpoint was trained on other shards"),
@@ -338,6 +421,16 @@ def test_a_voxel_budget_does_not_change_the_validation(shards: Path, tmp_path: P
         found = Validator(dataclasses.replace(config, voxel_budget=budget)).measure(learner)
         for name in ("val_loss", "val_alignment", "val_uniformity"):
             assert found[name] == pytest.approx(expected[name], rel=1e-4)
+
+
+def test_evaluations_take_a_sample_of_the_whole_split(tmp_path: Path) -> None:
+    counts = {"train": 500, "val": 200}
+    shards = make_shards(tmp_path / "shards", counts, in_order=True)
+    validator = Validator(_config(shards, tmp_path / "run", eval_particles=50))
+    # Of the first 50, each of one class, the majority would be all.
+    row = validator.measure(Learner(validator.config, device=torch.device("cpu")))
+    assert 0.1 < row["val_majority_accuracy"] < 0.5
+    assert row == validator.measure(Learner(validator.config, device=torch.device("cpu")))
 
 
 def test_memory_is_counted_by_what_is_kept(shards: Path, tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_help_shows_every_option_and_examples() -> None:
     for field in TrainConfig.__dataclass_fields__:
         assert "--" + field.replace("_", "-") in text
     assert "torchrun --nproc-per-node" in text
-    assert "143 stopped by SIGTERM" in text
+    assert "143 by SIGTERM" in text
 
 
 def _one_line(result: Result, *, code: int = 1) -> str:

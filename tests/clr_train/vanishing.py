@@ -1,8 +1,8 @@
 """Kills a reading worker of a stream and prints the error that comes of it.
 
-    python -m tests.clr_train.vanishing SHARDS
+    python -m tests.clr_train.vanishing SHARDS starting|reading
 
-A process of its own, because it changes how the process hears of dead children.
+A process of its own, whose end shows that none is waited for.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ def main() -> None:
         shuffle_particles=32,
     )
     batches = stream.batches(0)
-    next(batches)
-    loader = stream._loader._loader
-    assert loader is not None
-    (worker,) = loader._iterator._workers  # type: ignore[union-attr]
-    # Without torch's handler of SIGCHLD, which raises in whatever line the main thread has come to.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    os.kill(worker.pid, signal.SIGKILL)
+    if sys.argv[2] == "reading":
+        next(batches)
+    else:
+        stream._loader._start()
+    (worker,) = stream._loader._running
+    assert worker.process.pid is not None
+    os.kill(worker.process.pid, signal.SIGKILL)
     try:
         list(batches)
     except PilarnetError as error:
         print(error)
-        assert stream._loader._loader is None
+        assert not stream._loader._running
 
 
 if __name__ == "__main__":
