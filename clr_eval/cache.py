@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from clr_eval.progress import Progress
 from pilarnet_convert.files import replace_file
 
 __all__ = ["Arrays", "PartCache", "file_digest"]
@@ -28,29 +29,48 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class PartCache:
-    """A folder of results ("parts"), one ``.npz`` file each, all of which depend on `identity`."""
+    """A folder of results ("parts"), one ``.npz`` file each, all of which depend on `identity`.
 
-    def __init__(self, folder: Path, *, identity: Mapping[str, Any]) -> None:
+    `progress` is told of each part once, when it is asked for first.
+    """
+
+    def __init__(
+        self, folder: Path, *, identity: Mapping[str, Any], progress: Progress | None = None
+    ) -> None:
         self.folder = folder
         self._identity = dict(identity)
+        self._progress = progress or Progress()
+        self._counted: set[Path] = set()
 
     def get(
-        self, name: str, *, depends_on: Mapping[str, Any], make: Callable[[], Arrays]
+        self,
+        name: str,
+        *,
+        depends_on: Mapping[str, Any],
+        make: Callable[[], Arrays],
+        cost: float = 0.0,
     ) -> Arrays:
         """Read a part, or make and keep it where it is missing.
 
         `name` begins the name of its file. `depends_on` holds, as JSON values, what the part
-        depends on besides it and `identity`.
+        depends on besides it and `identity`. `cost` is what making it takes, of which `make` may
+        count some itself.
         """
         path = self.folder / f"{name}-{self._key(name, depends_on)}.npz"
+        cost = 0.0 if path in self._counted else cost
+        self._counted.add(path)
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                return dict(arrays)
+                part = dict(arrays)
+            self._progress.skip(cost)
+            return part
         except FileNotFoundError:
             pass
         except (zipfile.BadZipFile, ValueError, EOFError):
             path.unlink()  # damaged: it is made again
+        end = self._progress.done + cost
         part = make()
+        self._progress.advance(end - self._progress.done)
         self.folder.mkdir(parents=True, exist_ok=True)
         file = io.BytesIO()
         np.savez(file, **part)  # type: ignore[arg-type]  # numpy: a name may not be a flag

@@ -67,13 +67,17 @@ Examples:
 def eval_command(**options: Any) -> None:
     """Report how good the features of a pretrained encoder are.
 
-    The folder gets report.json, report.md and pictures. Intermediate results are kept there too:
-    the same command continues an interrupted report, and with changed options it computes only
-    what they change.
+    The folder gets report.html, report.md, report.json, log.txt and pictures. Intermediate results
+    are kept there too: the same command continues an interrupted report, and with changed options
+    it computes only what they change.
     """
     config = EvalConfig(**options)
 
     from clr_eval.report.report import evaluate
+    from clr_eval.report.text import format_results
 
-    evaluate(config, show_progress=True)
-    click.echo(f"wrote {Path(config.out) / 'report.md'}")
+    report = evaluate(config, show_progress=True)
+    if report["results"]:
+        click.echo(format_results(report))
+        click.echo()
+    click.echo(f"wrote {Path(config.out) / 'report.html'}: open it in a browser")

@@ -8,11 +8,12 @@ import numpy as np
 
 from clr_eval.cache import Arrays
 from clr_eval.evaluation import Evaluation
+from clr_eval.progress import map_cost
 from clr_train.keys import key, permutation
 from clr_train.probe.classifiers import find_neighbours, project_to_plane
 from pilarnet_convert.species import CLASSES
 
-__all__ = ["embedding_map", "nearest_neighbours"]
+__all__ = ["embedding_map", "nearest_neighbours", "num_mapped"]
 
 _MOST_PARTICLES: Final = 3000
 _NEIGHBOURS: Final = 5
@@ -38,7 +39,13 @@ def embedding_map(evaluation: Evaluation) -> Arrays:
         rows = np.sort(permutation(len(values), key(seed, _DRAW))[:_MOST_PARTICLES])
         return {"rows": rows, "place": project_to_plane(values[rows], seed=seed)}
 
-    return evaluation.cache.get("map", depends_on={"seed": seed}, make=make)
+    cost = map_cost(particles=num_mapped(evaluation))
+    return evaluation.cache.get("map", depends_on={"seed": seed}, make=make, cost=cost)
+
+
+def num_mapped(evaluation: Evaluation) -> int:
+    """Count the particles of the map."""
+    return min(_MOST_PARTICLES, len(evaluation.test))
 
 
 def nearest_neighbours(evaluation: Evaluation) -> Arrays:

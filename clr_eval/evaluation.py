@@ -18,6 +18,7 @@ from clr_eval.embedding.split import LoadedSplit, labelled_subset, read_split
 from clr_eval.finetune import Classifier, num_steps
 from clr_eval.methods import METHODS, Method
 from clr_eval.probes import Predictor, fit_probe
+from clr_eval.progress import Progress, features_cost, trial_cost
 from clr_train.batch import ParticleBatch
 from clr_train.learner import Learner
 from clr_train.probe.features import Features, collect
@@ -61,8 +62,8 @@ class Evaluation:
     config : EvalConfig
     folder : Path
         Folder of the cache.
-    say : callable
-        Takes a short text about what is being done.
+    progress : Progress, optional
+        Is told what is being done and how much of it is done.
 
     Attributes
     ----------
@@ -80,9 +81,10 @@ class Evaluation:
     """
 
     def __init__(
-        self, config: EvalConfig, *, folder: Path, say: Callable[[str], object] = lambda _: None
+        self, config: EvalConfig, *, folder: Path, progress: Progress | None = None
     ) -> None:
-        self.config, self.say = config, say
+        self.config, self.progress = config, progress or Progress()
+        self.say = self.progress.say
         self.learner = load_learner(
             config.checkpoint,
             device=config.device,
@@ -100,7 +102,7 @@ class Evaluation:
             "particles": [len(self.train), len(self.test)],
             "precision": self.learner.precision,
         }
-        self.cache = PartCache(folder, identity=self.identity)
+        self.cache = PartCache(folder, identity=self.identity, progress=self.progress)
 
     @cached_property
     def _untrained(self) -> Learner:
@@ -117,6 +119,17 @@ class Evaluation:
         """Give the positions in `train` of the particles whose labels a trial may see."""
         return labelled_subset(self.train.label, fraction=trial.fraction, seed=trial.seed)
 
+    def cost(self, trial: Trial) -> float:
+        """Estimate what fitting a trial and predicting the test split takes."""
+        labelled = max(1, round(trial.fraction * len(self.train)))
+        size = min(self.config.batch_size, labelled)
+        return trial_cost(
+            trial.method,
+            labelled=labelled,
+            tested=len(self.test),
+            trained=size * num_steps(labelled, config=self.config),
+        )
+
     def probabilities(self, trial: Trial) -> NDArray[np.float64]:
         """Predict the probability of each class for the test split, float64 [N, classes]."""
         kind = trial.method.features
@@ -128,7 +141,9 @@ class Evaluation:
             return {"probabilities": probe(self.features(kind, self.test).values)}
 
         facts = self.dependencies(trial)
-        return self.cache.get(f"probe-{trial.name}", depends_on=facts, make=make)["probabilities"]
+        return self.cache.get(
+            f"probe-{trial.name}", depends_on=facts, make=make, cost=self.cost(trial)
+        )["probabilities"]
 
     def predictor(self, trial: Trial) -> Predict:
         """Give a trial as a function of particles."""
@@ -161,7 +176,8 @@ class Evaluation:
             batches = particles.batch.split(_BATCH)
             return {"values": collect(batches, features=self._represent(kind)).values}
 
-        part = self.cache.get(f"features-{kind}-{split}", depends_on={}, make=make)
+        cost = features_cost(kind, particles=len(particles))
+        part = self.cache.get(f"features-{kind}-{split}", depends_on={}, make=make, cost=cost)
         particle = particles.batch.particle.numpy()
         return Features(values=part["values"], label=particles.label, particle=particle)
 
@@ -197,13 +213,18 @@ class Evaluation:
             rows = self.labelled(trial)
             network = self._new_classifier(trial)
             total = num_steps(len(rows), config=self.config)
-            network.fit(
-                self.train.pick(rows),
-                config=self.config,
-                on_step=lambda step: self.say(f"{trial}: step {step} of {total}"),
-            )
+            cost = self.cost(trial) / total
+
+            def tell(step: int) -> None:
+                self.say(f"{trial}: step {step:,} of {total:,}")
+                if step < total:  # the last is counted with the prediction
+                    self.progress.advance(cost)
+
+            network.fit(self.train.pick(rows), config=self.config, on_step=tell)
             probabilities = network.predict(self.test.batch)
             return {"probabilities": probabilities} | (network.weights() if keeps_weights else {})
 
         facts = self.dependencies(trial) | {"keeps_weights": keeps_weights}
-        return self.cache.get(f"network-{trial.name}", depends_on=facts, make=make)
+        return self.cache.get(
+            f"network-{trial.name}", depends_on=facts, make=make, cost=self.cost(trial)
+        )

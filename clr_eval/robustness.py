@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +12,7 @@ from clr_eval.cache import Arrays
 from clr_eval.corruptions import CORRUPTIONS, Corruption
 from clr_eval.evaluation import Evaluation, Predict, Trial
 from clr_eval.metrics import answer_metrics
+from clr_eval.progress import robustness_cost
 
 __all__ = ["robustness"]
 
@@ -21,12 +22,8 @@ _BATCH: Final = 1024
 _SEED: Final = 0
 
 
-def robustness(
-    evaluation: Evaluation, *, methods: Sequence[str], advance: Callable[[], object]
-) -> dict[str, Any]:
+def robustness(evaluation: Evaluation, *, methods: Sequence[str]) -> dict[str, Any]:
     """Evaluate methods, at the largest fraction of the labels, on corrupted data.
-
-    `advance` is called after each trial.
 
     Returns
     -------
@@ -36,10 +33,8 @@ def robustness(
     """
     answers: dict[str, list[Arrays]] = {}
     for method in methods:
-        answers[method] = []
-        for trial in evaluation.trials(method, evaluation.config.largest_fraction):
-            answers[method].append(_answers(evaluation, trial))
-            advance()
+        trials = evaluation.trials(method, evaluation.config.largest_fraction)
+        answers[method] = [_answers(evaluation, trial) for trial in trials]
     result: dict[str, Any] = {}
     for name, corruption in CORRUPTIONS.items():
         curves = {}
@@ -68,6 +63,8 @@ def robustness(
 
 def _answers(evaluation: Evaluation, trial: Trial) -> Arrays:
     """Classify the test split at every level of every corruption, int8 [levels, N] of each."""
+    cost = robustness_cost(trial.method, tested=len(evaluation.test))
+    num_levels = sum(len(corruption.levels) for corruption in CORRUPTIONS.values())
 
     def make() -> Arrays:
         predict = evaluation.predictor(trial)
@@ -78,6 +75,7 @@ def _answers(evaluation: Evaluation, trial: Trial) -> Arrays:
             for level in corruption.levels:
                 evaluation.say(f"{trial}: {corruption.title} {level:g}")
                 rows.append(_classify(evaluation, predict, corruption, level) if level else clean)
+                evaluation.progress.advance(cost / num_levels)
             found[name] = np.stack(rows).astype(np.int8)
         return found
 
@@ -85,7 +83,7 @@ def _answers(evaluation: Evaluation, trial: Trial) -> Arrays:
         "method": evaluation.dependencies(trial),
         "levels": {name: list(c.levels) for name, c in CORRUPTIONS.items()},
     }
-    return evaluation.cache.get(f"robustness-{trial.name}", depends_on=facts, make=make)
+    return evaluation.cache.get(f"robustness-{trial.name}", depends_on=facts, make=make, cost=cost)
 
 
 def _classify(

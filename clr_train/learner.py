@@ -114,6 +114,14 @@ class Learner:
             self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"
         )
 
+    @property
+    def device_facts(self) -> str:
+        """The device and how it is used, in words."""
+        gpu = self.device.type == "cuda"
+        name = f" ({torch.cuda.get_device_name(self.device)})" if gpu else ""
+        threads = "" if gpu else f", {torch.get_num_threads()} threads"
+        return f"{self.device}{name}{threads}, engine {self.engine.name}, {self.precision}"
+
     def describe(self) -> dict[str, Any]:
         """Return the sizes of the encoder, for a checkpoint."""
         return {

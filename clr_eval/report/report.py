@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from clr_eval.binned_metrics import QUANTITIES, binned_metrics
 from clr_eval.config import EvalConfig
 from clr_eval.embedding.split import LoadedSplit
-from clr_eval.embedding_map import embedding_map, nearest_neighbours
-from clr_eval.evaluation import Evaluation
+from clr_eval.embedding_map import embedding_map, nearest_neighbours, num_mapped
+from clr_eval.evaluation import Evaluation, Trial
 from clr_eval.methods import METHODS, main_methods
 from clr_eval.metrics import probability_metrics
+from clr_eval.progress import features_cost, map_cost, robustness_cost
 from clr_eval.report.figures import (
     draw_binned_metrics,
     draw_confusion,
@@ -25,21 +26,24 @@ from clr_eval.report.figures import (
     draw_map,
     draw_robustness,
 )
-from clr_eval.report.markdown import write_markdown
 from clr_eval.report.neighbours import draw_neighbours
+from clr_eval.report.sections import as_html, as_markdown
+from clr_eval.report.text import format_results, make_sections
 from clr_eval.robustness import robustness
 from clr_train.training.checkpoint import load_checkpoint
-from pilarnet_convert.console import progress_bar
+from pilarnet_convert.console import RunLog, progress_bar
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.files import replace_file
 from pilarnet_convert.pictures import require_matplotlib
-from pilarnet_convert.species import CLASS_NAMES, CLASSES
+from pilarnet_convert.species import CLASS_NAMES, CLASSES, COLOURS
 
 __all__ = ["evaluate"]
 
 FORMAT: Final = "pilarnet-clr-report"
 VERSION: Final = 2
 _PARTS: Final = "parts"
+_LOG: Final = "log.txt"
+_TITLE: Final = "Evaluation of a pretrained encoder"
 _RESAMPLING_SEED: Final = 0
 
 
@@ -57,7 +61,8 @@ def evaluate(config: EvalConfig, *, show_progress: bool = False) -> dict[str, An
     Returns
     -------
     dict
-        The contents of ``report.json``; ``report.md`` and the pictures are beside it.
+        The contents of ``report.json``; ``report.html``, ``report.md``, ``log.txt`` and the
+        pictures are beside it.
 
     Raises
     ------
@@ -68,46 +73,85 @@ def evaluate(config: EvalConfig, *, show_progress: bool = False) -> dict[str, An
     out = Path(config.out)
     require_matplotlib()
     _check_unused(out)
-    with progress_bar(unit="part", description="evaluate", show=show_progress) as bar:
-
-        def say(text: str) -> None:
-            bar.set_postfix_str(text, refresh=False)
-            bar.update(0)
-
-        evaluation = Evaluation(config, folder=out / _PARTS, say=say)
-        methods = [name for name, method in METHODS.items() if method.part in config.parts]
-        main = main_methods(methods)
-        runs = [(name, fraction) for name in methods for fraction in config.fractions]
-        trials = [trial for run in runs for trial in evaluation.trials(*run)]
-        corrupted = [t for t in trials if t.name in main and t.fraction == config.largest_fraction]
-        bar.total = (
-            len(trials)
-            + len(corrupted) * ("robustness" in config.parts)
-            + 2 * ("map" in config.parts)
-        )
-        bar.refresh()
-
-        report = _describe(evaluation)
-        for trial in trials:
-            evaluation.probabilities(trial)
-            bar.update()
-        say("metrics")
-        report["results"] = [_result(evaluation, *run) for run in runs]
-        if "robustness" in config.parts:
-            report["robustness"] = robustness(evaluation, methods=main, advance=bar.update)
-        if "by-energy" in config.parts:
-            report["binned_metrics"] = _binned_metrics(evaluation, main)
-        if "map" in config.parts:
-            report["map"] = _map(evaluation, out, advance=bar.update)
+    evaluation = Evaluation(config, folder=out / _PARTS)
+    methods = [name for name, method in METHODS.items() if method.part in config.parts]
+    runs = [(name, fraction) for name in methods for fraction in config.fractions]
+    trials = [trial for run in runs for trial in evaluation.trials(*run)]
+    report = _describe(evaluation)
+    out.mkdir(parents=True, exist_ok=True)
+    with (
+        RunLog(out / _LOG, facts={"device": evaluation.learner.device_facts}) as log,
+        progress_bar(
+            total=_total_cost(evaluation, trials),
+            unit="",
+            description="evaluate",
+            show=show_progress,
+            log=log.write,
+            advice="fewer --parts, --fractions or --seeds, --max-particles or a GPU shorten it",
+        ) as bar,
+    ):
+        evaluation.progress.begin(bar)
+        _evaluate(evaluation, report, runs)
+        particle_map = _map(evaluation, report, out) if "map" in config.parts else None
+        evaluation.say("pictures")
         _draw(report, config, out)
-    replace_file(out / "report.md", write_markdown(report).encode())
-    replace_file(out / "report.json", f"{json.dumps(report, indent=1)}\n".encode())
+        sections = make_sections(report)
+        page = as_html(sections, title=_TITLE, folder=out, particle_map=particle_map)
+        for name, text in (
+            ("report.md", as_markdown(sections, title=_TITLE)),
+            ("report.html", page),
+            ("report.json", f"{json.dumps(report, indent=1)}\n"),
+        ):
+            replace_file(out / name, text.encode())
+        if report["results"]:
+            log.write(format_results(report))
     return report
+
+
+def _total_cost(evaluation: Evaluation, trials: Sequence[Trial]) -> float:
+    """Estimate what a report takes, see `clr_eval.progress`."""
+    config, tested = evaluation.config, len(evaluation.test)
+    cost = sum(evaluation.cost(trial) for trial in trials)
+    both = len(evaluation.train) + tested
+    cost += sum(features_cost(kind, particles=both) for kind in _kinds(config))
+    if "robustness" in config.parts:
+        main = main_methods([trial.name for trial in trials])
+        chosen = [t for t in trials if t.name in main and t.fraction == config.largest_fraction]
+        cost += sum(robustness_cost(trial.method, tested=tested) for trial in chosen)
+    if "map" in config.parts:
+        cost += map_cost(particles=num_mapped(evaluation))
+    return cost
+
+
+def _kinds(config: EvalConfig) -> list[str]:
+    """List the features that are needed."""
+    kinds = {m.features for m in METHODS.values() if m.part in config.parts and m.features}
+    return sorted(kinds | ({"trained"} if "map" in config.parts else set()))
+
+
+def _evaluate(
+    evaluation: Evaluation, report: dict[str, Any], runs: Sequence[tuple[str, float]]
+) -> None:
+    """Compute the results of methods at fractions, and what else is asked for of them."""
+    config = evaluation.config
+    for kind in _kinds(config):
+        for particles in (evaluation.train, evaluation.test):
+            evaluation.features(kind, particles)
+    for run in runs:
+        for trial in evaluation.trials(*run):
+            evaluation.probabilities(trial)
+    evaluation.say("metrics")
+    report["results"] = [_result(evaluation, *run) for run in runs]
+    main = main_methods([name for name, _ in runs])
+    if "robustness" in config.parts:
+        report["robustness"] = robustness(evaluation, methods=main)
+    if "by-energy" in config.parts:
+        report["binned_metrics"] = _binned_metrics(evaluation, main)
 
 
 def _check_unused(out: Path) -> None:
     """Check that the folder of a report is new, empty, or holds an earlier report."""
-    known = (out / "report.json").exists() or (out / _PARTS).is_dir()
+    known = any((out / name).exists() for name in ("report.json", _PARTS, _LOG))
     if out.exists() and not known and (not out.is_dir() or any(out.iterdir())):
         raise PilarnetError(
             "the output folder is in use",
@@ -193,18 +237,30 @@ def _binned_metrics(evaluation: Evaluation, methods: Sequence[str]) -> dict[str,
     }
 
 
-def _map(evaluation: Evaluation, out: Path, *, advance: Callable[[], object]) -> dict[str, Any]:
-    """Compute and draw the map of the embedding and the neighbours of a few particles."""
+def _map(evaluation: Evaluation, report: dict[str, Any], out: Path) -> dict[str, Any]:
+    """Compute and draw the map and the neighbours of a few particles; give the map of the page."""
     train, test = evaluation.train, evaluation.test
     found = embedding_map(evaluation)
-    advance()
     neighbours = nearest_neighbours(evaluation)
-    advance()
-    draw_map(found["place"], rows=found["rows"], particles=test, path=out / "map.png")
+    place, rows = found["place"], found["rows"]
+    draw_map(place, rows=rows, particles=test, path=out / "map.png")
     draw_neighbours(neighbours, test=test, train=train, path=out / "neighbours.png")
-    return {
-        "particles": len(found["rows"]),
+    report["map"] = {
+        "particles": len(rows),
         "neighbours": {name: value.tolist() for name, value in neighbours.items()},
+    }
+    columns = {name: values[rows].tolist() for name, values in test.columns.items()}
+    names = ("num_voxels", "energy_deposit", "run", "event", "cluster")
+    return {
+        "x": place[:, 0].round(2).tolist(),
+        "y": place[:, 1].round(2).tolist(),
+        "class": test.label[rows].tolist(),
+        "facts": [
+            f"{voxels:,} voxels, {energy:,.1f} MeV, run {run}, event {event}, cluster {cluster}"
+            for voxels, energy, run, event, cluster in zip(*map(columns.get, names), strict=True)
+        ],
+        "names": list(CLASS_NAMES),
+        "colours": [COLOURS[name] for name in CLASS_NAMES],
     }
 
 

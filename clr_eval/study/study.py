@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from clr_eval.cache import Arrays
+from clr_eval.report.sections import as_html, as_markdown
 from clr_eval.study.config import StudyConfig
 from clr_eval.study.figures import (
     draw_confusion,
@@ -21,7 +22,7 @@ from clr_eval.study.figures import (
 from clr_eval.study.judge import domain_auc, energy_r2, judge_method, stability
 from clr_eval.study.methods import PRETRAININGS, STUDY_METHODS
 from clr_eval.study.runs import Run, StudyRuns, plan_runs
-from clr_eval.study.text import as_html, as_markdown, make_sections
+from clr_eval.study.text import make_sections
 from clr_train.probe.classifiers import project_to_plane
 from pilarnet_convert.console import print_line, progress_bar
 from pilarnet_convert.files import replace_file
@@ -167,7 +168,7 @@ def _report(
     for name, text in (
         ("report.json", json.dumps(report, indent=1) + "\n"),
         ("report.md", as_markdown(sections, title=_TITLE)),
-        ("report.html", as_html(sections, title=_TITLE)),
+        ("report.html", as_html(sections, title=_TITLE, folder=out)),
     ):
         replace_file(out / name, text.encode())
     return report

@@ -1,26 +1,14 @@
-"""The report of a study as Markdown and as a page of HTML, from the same sections."""
+"""The report of a study in sections."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
+from clr_eval.report.sections import Section
 from clr_eval.study.methods import STUDY_METHODS
 
-__all__ = ["Section", "as_html", "as_markdown", "make_sections"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """A part of the report: a title, a text, a table, and a figure named without its ending."""
-
-    title: str
-    text: str
-    head: Sequence[str] = ()
-    rows: Sequence[Sequence[str]] = ()
-    figure: str | None = None
+__all__ = ["make_sections"]
 
 
 def make_sections(report: Mapping[str, Any]) -> list[Section]:
@@ -133,43 +121,3 @@ def _rate(rate: Mapping[str, Any]) -> str:
 def _difference(difference: Mapping[str, Any]) -> str:
     spread = "" if difference["spread"] is None else f" ± {_percent(difference['spread'])}"
     return f"{100 * difference['value']:+.1f}{spread}"
-
-
-def as_markdown(sections: Sequence[Section], *, title: str) -> str:
-    """Write sections as Markdown."""
-    parts = [f"# {title}"]
-    for section in sections:
-        parts += [f"## {section.title}", section.text]
-        if section.rows:
-            lines = [section.head, ["---"] * len(section.head), *section.rows]
-            parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
-        if section.figure:
-            parts.append(f"![{section.title}]({section.figure}.png)")
-    return "\n\n".join(parts) + "\n"
-
-
-def as_html(sections: Sequence[Section], *, title: str) -> str:
-    """Write sections as a page that needs nothing but the figures beside it."""
-    body = [f"<h1>{html.escape(title)}</h1>"]
-    for section in sections:
-        body += [f"<h2>{html.escape(section.title)}</h2>", f"<p>{html.escape(section.text)}</p>"]
-        if section.rows:
-            body.append("<table>" + _row(section.head, "th"))
-            body += [_row(row, "td") for row in section.rows]
-            body.append("</table>")
-        if section.figure:
-            name = html.escape(section.figure)
-            body.append(f'<a href="{name}.pdf"><img src="{name}.png" alt="{name}"></a>')
-    style = (
-        "body{font:15px sans-serif;max-width:75em;margin:2em auto}"
-        "table{border-collapse:collapse}td,th{padding:.2em .6em;border:1px solid #ccc;"
-        "text-align:left}img{max-width:100%}"
-    )
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}'
-        f"</title><style>{style}</style></head><body>{''.join(body)}</body></html>\n"
-    )
-
-
-def _row(cells: Sequence[str], tag: str) -> str:
-    return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"

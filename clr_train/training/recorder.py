@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from clr_train.learner import Learner
 from clr_train.probe.probes import Scores
 from clr_train.runtime.signals import Interrupted, StopRequest
@@ -85,7 +83,10 @@ class Recorder(NullRecorder):
         self._stack = ExitStack()
         self._folder = self._stack.enter_context(
             RunFolder(
-                run.config.out, resume=resume, overwrite=overwrite, facts={"device": _device(run)}
+                run.config.out,
+                resume=resume,
+                overwrite=overwrite,
+                facts={"device": run.learner.device_facts},
             )
         )
         self._checkpoints = CheckpointFolder(
@@ -226,15 +227,6 @@ class Recorder(NullRecorder):
         )
         self._say(format_probe(scores))
         return scores
-
-
-def _device(run: TrainingRun) -> str:
-    """Describe the device and how it is used."""
-    learner = run.learner
-    gpu = learner.device.type == "cuda"
-    name = f" ({torch.cuda.get_device_name(learner.device)})" if gpu else ""
-    threads = "" if gpu else f", {torch.get_num_threads()} threads"
-    return f"{learner.device}{name}{threads}, engine {learner.engine.name}, {learner.precision}"
 
 
 def _describe(row: Mapping[str, float]) -> str:

@@ -103,15 +103,13 @@ class RunFolder:
             for name in _FOLDERS:
                 shutil.rmtree(self.path / name, ignore_errors=True)
         #: The lines of ``log.txt``.
-        self.log_file = RunLog(self.path / _LOG, facts=facts)
+        self.log_file = self._stack.enter_context(RunLog(self.path / _LOG, facts=facts))
 
     def __enter__(self) -> RunFolder:
         return self
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is not None:
-            self.log_file.write(f"error: {error or kind.__name__}")
-        self._stack.__exit__(kind, error, trace)
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
     def begin(self, config: TrainConfig, *, next_step: int) -> None:
         """Write the configuration and open the logs.

@@ -39,6 +39,8 @@ def versions() -> dict[str, str]:
 class RunLog:
     """A file of lines with the time; each run that is begun adds a description of its program.
 
+    At the end of its context the error that ended the run, if one did, is the last line.
+
     Parameters
     ----------
     path : Path
@@ -60,6 +62,13 @@ class RunLog:
         }
         for name, value in known.items():
             self.write(f"{name}: {value}")
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, _trace: object) -> None:
+        if kind is not None:
+            self.write(f"error: {error if str(error) else kind.__name__}")
 
     def write(self, text: str) -> None:
         """Add lines."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,9 @@ def folder(checkpoint: Path, shards: Path, tmp_path_factory: pytest.TempPathFact
     out = tmp_path_factory.mktemp("report") / "report"
     done = _invoke("--checkpoint", checkpoint, "--shards", shards, "--out", out, *OPTIONS)
     assert done.exit_code == 0, done.output
-    assert done.stdout == f"wrote {out / 'report.md'}\n"
+    lines = done.stdout.splitlines()
+    assert lines[-1] == f"wrote {out / 'report.html'}: open it in a browser"
+    (out / "stdout.txt").write_text(done.stdout)
     return out
 
 
@@ -145,6 +148,29 @@ def test_the_text_has_every_part_and_shows_every_picture(folder: Path) -> None:
         assert (folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
     assert "90 particles: " in text
     assert "nan" not in text
+
+
+def test_the_accuracies_are_printed_and_logged(folder: Path, report: dict[str, Any]) -> None:
+    printed = (folder / "stdout.txt").read_text()
+    log = (folder / "log.txt").read_text()
+    (row,) = (r for r in report["results"] if (r["method"], r["fraction"]) == ("linear", 1.0))
+    (line,) = (text for text in printed.splitlines() if text.startswith(METHODS["linear"].title))
+    assert f"{100 * row['balanced_accuracy']['value']:.1f} (" in line
+    assert f"{100 * row['accuracy']['value']:.1f} (" in line
+    assert line.strip() in log
+    assert "device: cpu, 1 threads, engine torch, fp32" in log
+
+
+def test_the_page_is_whole_and_holds_the_map(folder: Path, shards: Path) -> None:
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == len(PICTURES) - 1  # the map is drawn by itself
+    assert not re.findall(r"(?:src|href)=\"(?!data:)", page)
+    (held,) = re.findall(r"id=\"data\">(.*?)</script>", page, re.DOTALL)
+    data = json.loads(held)
+    label = SplitReader(shards, split="test", block_particles=512).layout.label
+    assert data["class"] == label.tolist()
+    assert {len(data[name]) for name in ("x", "y", "facts")} == {60}
+    assert "<" not in held
 
 
 def test_nothing_is_computed_twice_and_the_result_is_the_same(

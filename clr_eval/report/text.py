@@ -1,4 +1,4 @@
-"""The text of a report, in Markdown."""
+"""The report in sections, and its headline numbers."""
 
 from __future__ import annotations
 
@@ -6,45 +6,62 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from clr_eval.binned_metrics import QUANTITIES
 from clr_eval.methods import CLASS_WEIGHTS, METHODS
+from clr_eval.report.sections import Section
+from pilarnet_convert.shards.tables import lay_out
 from pilarnet_convert.species import CLASS_NAMES
 
-__all__ = ["write_markdown"]
+__all__ = ["format_results", "make_sections"]
 
 
-def write_markdown(report: Mapping[str, Any]) -> str:
-    """Write the contents of report.json as Markdown; parts that it lacks are left out."""
-    parts = [_head(report)]
+def make_sections(report: Mapping[str, Any]) -> list[Section]:
+    """Write the contents of report.json as sections; parts that it lacks are left out."""
+    sections = [_head(report)]
     if report["results"]:
-        parts += [_results(report), _classes(report)]
+        sections += [_results(report), _classes(report)]
     if "robustness" in report:
-        parts.append(_robustness(report))
+        sections += _robustness(report)
     if "binned_metrics" in report:
-        parts.append(_binned_metrics(report))
+        sections += _binned_metrics(report)
     if "map" in report:
-        parts.append(_map(report))
-    return "\n\n".join(parts) + "\n"
+        sections += _map(report)
+    return sections
 
 
-def _head(report: Mapping[str, Any]) -> str:
+def format_results(report: Mapping[str, Any]) -> str:
+    """Write the accuracies at the largest fraction of the labels as a table for a terminal."""
+    largest = max(r["fraction"] for r in report["results"])
+    shown = [r for r in report["results"] if r["fraction"] == largest]
+    table = {"name": [METHODS[r["method"]].title for r in shown]}
+    for metric in ("balanced_accuracy", "accuracy"):
+        table[f"{metric.replace('_', ' ')} [%]"] = [_interval(r[metric]) for r in shown]
+    tested = sum(report["shards"]["test"]["counts"].values())
+    return (
+        f"{shown[0]['num_labelled']:,} labels to learn from, {tested:,} particles to judge by\n\n"
+        + lay_out(pd.DataFrame(table))
+    )
+
+
+def _head(report: Mapping[str, Any]) -> Section:
     options = report["options"]
     rows = [
-        ["checkpoint", f"`{report['checkpoint']['path']}`, step {report['checkpoint']['step']:,}"],
+        ["checkpoint", f"{report['checkpoint']['path']}, step {report['checkpoint']['step']:,}"],
         ["encoder", f"{report['checkpoint']['model']}, {report['checkpoint']['parameters']:,} "
          f"parameters, {report['checkpoint']['features']} features of a particle"],
-        ["shards", f"`{report['shards']['path']}`"],
+        ["shards", report['shards']['path']],
     ]  # fmt: skip
     for split in ("train", "test"):
         counts = report["shards"][split]["counts"]
         listed = ", ".join(f"{count:,} {name}" for name, count in counts.items())
         name = options[f"{split}_split"]
         rows.append([f"{name} split", f"{sum(counts.values()):,} particles: {listed}"])
-    return "# Evaluation of a pretrained encoder\n\n" + _table(["", ""], rows)
+    return Section(title="What was evaluated", text="", head=["", ""], rows=rows)
 
 
-def _results(report: Mapping[str, Any]) -> str:
+def _results(report: Mapping[str, Any]) -> Section:
     results = report["results"]
     fractions = sorted({r["fraction"] for r in results})
     by_place = {(r["method"], r["fraction"]): r for r in results}
@@ -63,17 +80,18 @@ def _results(report: Mapping[str, Any]) -> str:
         f"accuracy at {100 * fractions[-1]:.4g} %",
         f"ROC AUC at {100 * fractions[-1]:.4g} %",
     ]
-    return _section(
-        "Labels and accuracy",
-        "Balanced accuracy on the test split, per cent, with the 95 % bootstrap interval of "
+    return Section(
+        title="Labels and accuracy",
+        text="Balanced accuracy on the test split, per cent, with the 95 % bootstrap interval of "
         "the mean over the seeds, and after ± the standard deviation over the seeds where "
         "there are several. " + CLASS_WEIGHTS[report["options"]["class_weight"]],
-        _table(head, rows),
-        "![balanced accuracy over the number of labels](label_fractions.png)",
+        head=head,
+        rows=rows,
+        figure="label_fractions",
     )
 
 
-def _classes(report: Mapping[str, Any]) -> str:
+def _classes(report: Mapping[str, Any]) -> Section:
     largest = max(r["fraction"] for r in report["results"])
     rows = []
     for result in report["results"]:
@@ -84,16 +102,17 @@ def _classes(report: Mapping[str, Any]) -> str:
             ]
             cells = [" / ".join(_percent(m, digits=0) for m in three) for three in metrics]
             rows.append([METHODS[result["method"]].title, *cells])
-    return _section(
-        "Classes",
-        "Efficiency / purity / ROC AUC against the rest, per cent, at "
+    return Section(
+        title="Classes",
+        text="Efficiency / purity / ROC AUC against the rest, per cent, at "
         f"{100 * largest:.4g} % of the labels. Intervals and every seed are in report.json.",
-        _table(["method", *CLASS_NAMES], rows),
-        "![confusion matrices](confusion.png)",
+        head=["method", *CLASS_NAMES],
+        rows=rows,
+        figure="confusion",
     )
 
 
-def _robustness(report: Mapping[str, Any]) -> str:
+def _robustness(report: Mapping[str, Any]) -> list[Section]:
     sections = []
     for corruption in report["robustness"].values():
         unit, suffix = (100, " %") if "%" in corruption["axis"] else (1, "")
@@ -102,16 +121,12 @@ def _robustness(report: Mapping[str, Any]) -> str:
             [METHODS[name].title, *(_percent(v) for v in curves["balanced_accuracy"])]
             for name, curves in corruption["methods"].items()
         ]
-        sections.append(f"**{corruption['title']}**\n\n" + _table(head, rows))
-    return _section(
-        "Robustness",
-        "Balanced accuracy, per cent, on corrupted test data; the training data are as stored.",
-        *sections,
-        "![balanced accuracy on corrupted data](robustness.png)",
-    )
+        sections.append(Section(title=corruption["title"], text="", head=head, rows=rows, level=3))
+    text = "Balanced accuracy, per cent, on corrupted test data; the training data are as stored."
+    return [Section(title="Robustness", text=text, figure="robustness"), *sections]
 
 
-def _binned_metrics(report: Mapping[str, Any]) -> str:
+def _binned_metrics(report: Mapping[str, Any]) -> list[Section]:
     sections = []
     for quantity, label in QUANTITIES.items():
         methods = report["binned_metrics"][quantity]
@@ -127,15 +142,15 @@ def _binned_metrics(report: Mapping[str, Any]) -> str:
             ]
             for i, b in enumerate(bins)
         ]
-        sections.append(_table(head, rows))
+        sections.append(Section(title=f"By {label}", text="", head=head, rows=rows, level=3))
     first = METHODS[next(iter(report["binned_metrics"]["num_voxels"]))].title
-    return _section(
-        "Accuracy by energy and size",
-        "Accuracy, per cent, in bins of equally many particles; the last column is the most "
+    whole = Section(
+        title="Accuracy by energy and size",
+        text="Accuracy, per cent, in bins of equally many particles; the last column is the most "
         f"frequent error of the first method ({first}).",
-        *sections,
-        "![accuracy by energy and by number of voxels](binned_metrics.png)",
+        figure="binned_metrics",
     )
+    return [whole, *sections]
 
 
 def _most_frequent_error(confusion: Sequence[Sequence[float]]) -> str:
@@ -149,20 +164,23 @@ def _most_frequent_error(confusion: Sequence[Sequence[float]]) -> str:
     return f"{CLASS_NAMES[true]} taken for {CLASS_NAMES[predicted]} ({share:.0f} %)"
 
 
-def _map(report: Mapping[str, Any]) -> str:
-    return _section(
-        "The embedding",
-        f"t-SNE of the features of {report['map']['particles']:,} particles of the test split. "
-        "Particles that are close are similar; distances between distant groups mean little.",
-        "![map of the embedding](map.png)",
-        "Particles of the test split (thick frame) and their nearest neighbours in the "
-        "training split.",
-        "![nearest neighbours](neighbours.png)",
-    )
-
-
-def _section(title: str, *paragraphs: str) -> str:
-    return "\n\n".join([f"## {title}", *paragraphs])
+def _map(report: Mapping[str, Any]) -> list[Section]:
+    return [
+        Section(
+            title="The embedding",
+            text=f"t-SNE of the features of {report['map']['particles']:,} particles of the test "
+            "split. Particles that are close are similar; distances between distant groups mean "
+            "little.",
+            figure="map",
+        ),
+        Section(
+            title="Nearest neighbours",
+            text="Particles of the test split (thick frame) and their nearest neighbours in the "
+            "training split.",
+            figure="neighbours",
+            level=3,
+        ),
+    ]
 
 
 def _interval(metric: Mapping[str, Any]) -> str:
@@ -176,8 +194,3 @@ def _interval(metric: Mapping[str, Any]) -> str:
 
 def _percent(metric: Mapping[str, Any], *, digits: int = 1) -> str:
     return "-" if metric["value"] is None else f"{100 * metric['value']:.{digits}f}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,103 @@
+"""A report as sections, written as Markdown and as one page of HTML that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+__all__ = ["Section", "as_html", "as_markdown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A part of a report.
+
+    Attributes
+    ----------
+    title, text : str
+        Its heading, and a paragraph.
+    head, rows : sequence of str, sequence of sequences of str
+        A table; the first column is text, the others are numbers.
+    figure : str, optional
+        The name of a picture, without ``.png``.
+    level : int
+        Of the heading: 2, or 3 for a part of the section before.
+    """
+
+    title: str
+    text: str
+    head: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    figure: str | None = None
+    level: int = 2
+
+
+def as_markdown(sections: Sequence[Section], *, title: str) -> str:
+    """Write sections as Markdown, with the pictures beside it."""
+    parts = [f"# {title}"]
+    for section in sections:
+        parts += [f"{'#' * section.level} {section.title}", section.text]
+        if section.rows:
+            ruler = ["---", *("---:" for _ in section.head[1:])]
+            lines = [section.head, ruler, *section.rows]
+            parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        if section.figure:
+            parts.append(f"![{section.title}]({section.figure}.png)")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def as_html(
+    sections: Sequence[Section],
+    *,
+    title: str,
+    folder: Path,
+    particle_map: Mapping[str, Any] | None = None,
+) -> str:
+    """Write sections as a page with the pictures of `folder` in it.
+
+    Parameters
+    ----------
+    particle_map : mapping, optional
+        An interactive map, after the picture ``map``: ``x`` and ``y``, ``class`` (an index) and
+        ``facts`` (a text) of each particle; ``names`` and ``colours`` of the classes.
+    """
+    template = files("clr_eval") / "report" / "template"
+    parts = [f"<h1>{html.escape(title)}</h1>"]
+    for section in sections:
+        tag = f"h{section.level}"
+        parts.append(f"<{tag}>{html.escape(section.title)}</{tag}>")
+        if section.text:
+            parts.append(f"<p>{html.escape(section.text)}</p>")
+        if section.rows:
+            parts.append(_table(section))
+        if section.figure == "map" and particle_map is not None:
+            parts.append((template / "map.html").read_text("utf-8"))
+        elif section.figure:
+            picture = base64.b64encode((folder / f"{section.figure}.png").read_bytes()).decode()
+            parts.append(
+                f'<img src="data:image/png;base64,{picture}" alt="{html.escape(section.title)}">'
+            )
+    return Template((template / "page.html").read_text("utf-8")).substitute(
+        title=html.escape(title),
+        css=(template / "page.css").read_text("utf-8"),
+        body="\n".join(parts),
+        # No text of a file may end the element that holds the data.
+        data=json.dumps(particle_map).replace("<", "\\u003c"),
+        js=(template / "map.js").read_text("utf-8"),
+    )
+
+
+def _table(section: Section) -> str:
+    lines = [_row(section.head, "th"), *(_row(row, "td") for row in section.rows)]
+    return f'<div class="wide"><table>{"".join(lines)}</table></div>'
+
+
+def _row(cells: Sequence[str], tag: str) -> str:
+    return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
