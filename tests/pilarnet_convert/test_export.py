@@ -15,7 +15,7 @@ import numpy as np
 import polars
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pilarnet_convert import convert
@@ -197,6 +197,8 @@ def test_pilarnet_m_for_the_loader_of_polar_mae(
         lambda tracks: sorted({(event, track): parent for event, track, parent in tracks}.items())
     )
 )
+@example([((0, 1), 2), ((0, 2), 1)])
+@example([((0, 1), 1), ((0, 2), 1), ((0, 3), 2), ((0, 4), 3), ((1, 5), 1)])
 def test_ancestors_of_any_tracks(tracks: list[tuple[tuple[int, int], int]]):
     """Tracks with and without parents, unknown ones, and such that go round in circles."""
     event, track = np.array([key for key, _ in tracks]).T
