@@ -168,12 +168,17 @@ class OutputFolder:
     def end_task(self, task: int, record: Mapping[str, Any], *, attempt: str) -> None:
         """Put the shards of a task in place and write its record, after which it is done.
 
-        The folder `attempt` in `scratch` holds a shard for each split that has particles.
+        The folder `attempt` in `scratch` holds those that the record names, by their splits. If one
+        is not there, nothing is changed, and it is a `FileNotFoundError`.
         """
+        named = {entry["name"] for entry in record["shards"]}
+        written = {split for split in SPLITS if shard_name(split, task) in named}
+        for split in written:
+            (self.scratch / attempt / split).stat()
         self._remove(self._record(task))
         for split in SPLITS:
             built, target = self.scratch / attempt / split, self.path / shard_name(split, task)
-            if not built.exists():
+            if split not in written:
                 self._remove(target)
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from pilarnet_convert import convert, convert_part, open_shards, verify
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.files import OutputFolder
+from pilarnet_convert.task import TaskRecord
 from pilarnet_convert.work import Work
 from tests import damage
 from tests.pilarnet_convert.dying import Death, dying
@@ -233,6 +235,22 @@ def test_one_that_was_cleared_away_changes_nothing(tmp_path: Path, monkeypatch: 
     with pytest.raises(PilarnetError, match="had other options"):
         run_part(out, 1, 2)
     assert contents(out) == contents(other)
+
+
+def test_shards_that_are_not_seen_are_not_taken_for_none(tmp_path: Path):
+    """A worker that writes to a disk of its own, under the same name, leaves nothing here."""
+
+    class Elsewhere(ThreadPoolExecutor):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+            future = super().submit(fn, *args, **kwargs)
+            if isinstance(future.result(), TaskRecord):
+                shutil.rmtree(next((tmp_path / "out").glob(".conversion/begun/scratch-*/*")))
+            return future
+
+    options = {name: value for name, value in OPTIONS.items() if name != "workers"}
+    with Elsewhere(1) as pool, pytest.raises(PilarnetError, match="does not see the output folder"):
+        convert(INPUTS, tmp_path / "out", executor=pool, **options)
+    assert not list((tmp_path / "out").glob("*/*/zarr.json"))
 
 
 @pytest.mark.parametrize("whole", [False, True])
