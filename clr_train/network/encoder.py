@@ -16,9 +16,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clr_train.batch import SiteBatch
-from clr_train.network.box_counting import POOLING_HALF, log_sizes, moments, soft_sizes, visibility
+from clr_train.network.box_counting import (
+    BOX_EDGES,
+    NUM_MOMENTS,
+    POOLING_HALF,
+    log_sizes,
+    moments,
+    soft_sizes,
+    visibility,
+)
 from clr_train.network.layers import Block, StridedConv
-from clr_train.network.models import EncoderConfig
+from clr_train.network.models import SIZE_WIDTH, EncoderConfig
 
 if TYPE_CHECKING:
     from clr_train.sparse import Engine, SparseTensor
@@ -32,6 +40,12 @@ _LEAST_WEIGHT: Final = 1e-3
 def _sum_cubes(x: SparseTensor, *, edge: int) -> SparseTensor:
     """Sum a feature over the sites of each cube."""
     return x.strided_conv(x.features.new_ones(edge**3, 1, 1), None, kernel_size=edge)
+
+
+def _size_layers() -> nn.Sequential:
+    numbers = len(BOX_EDGES) + NUM_MOMENTS
+    first, second = nn.Linear(numbers, SIZE_WIDTH), nn.Linear(SIZE_WIDTH, SIZE_WIDTH)
+    return nn.Sequential(first, nn.GELU(), second, nn.GELU())
 
 
 class SparseConvNeXt(nn.Module):
@@ -69,6 +83,8 @@ class SparseConvNeXt(nn.Module):
         self.norm = nn.LayerNorm(pooled, eps=1e-6)
         self.neck = nn.Linear(pooled + config.num_sizes, config.neck) if config.neck else None
         self.apply(_initialise)
+        # Not initialised like the rest: the numbers that it reads are few and of order 1.
+        self.sizes = _size_layers() if config.pooling == "robust" else None
 
     def forward(self, sites: SiteBatch, engine: Engine, keys: Tensor | None = None) -> Tensor:
         """Encode N particles in the order of the batch, float [N, out_features].
@@ -111,13 +127,13 @@ class SparseConvNeXt(nn.Module):
         self, x: SparseTensor, *, energy: SparseTensor, sites: SiteBatch
     ) -> tuple[Tensor, Tensor | None]:
         """Turn sites into a vector of features and, unless the model has none, one of sizes."""
-        if self.config.pooling == "robust":
+        if self.sizes is not None:
             weight = visibility(energy.features, half=POOLING_HALF)
             x = x.replace(x.features * weight)
             mean = x.mean_pool() / (x.replace(weight).mean_pool() + _LEAST_WEIGHT)
             # A site without weight gives 0, which must not be more than what others give.
             most = x.replace(F.relu(x.features)).max_pool()
-            sizes = torch.cat([soft_sizes(sites), moments(sites)], dim=1)
+            sizes: Tensor = self.sizes(torch.cat([soft_sizes(sites), moments(sites)], dim=1))
             return self.norm(torch.cat([most, mean], dim=1)), sizes
         pools = {"max": x.max_pool, "mean": x.mean_pool}
         out = self.norm(torch.cat([pools[name]() for name in self.config.pools], dim=1))

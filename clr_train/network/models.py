@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
-from clr_train.network.box_counting import BOX_EDGES, NUM_MOMENTS
+from clr_train.network.box_counting import BOX_EDGES
 from clr_train.network.response_norm import GrnSpan
 from pilarnet_convert.errors import PilarnetError
 
-__all__ = ["MODELS", "EncoderConfig"]
+__all__ = ["MODELS", "SIZE_WIDTH", "EncoderConfig"]
+
+#: Width of the layers that robust sizes pass before they join the features.
+SIZE_WIDTH: Final = 128
 
 Pooling: TypeAlias = Literal["max", "mean", "max+mean", "max+mean+size", "robust"]
 
@@ -89,9 +92,9 @@ class EncoderConfig:
 
     @property
     def num_sizes(self) -> int:
-        """How many sizes the pooling joins to the features."""
+        """How many numbers of size and shape the pooling joins to the features."""
         if self.pooling == "robust":
-            return len(BOX_EDGES) + NUM_MOMENTS
+            return SIZE_WIDTH
         return len(BOX_EDGES) if self.pooling.endswith("+size") else 0
 
     @property
@@ -119,9 +122,8 @@ MODELS: dict[str, EncoderConfig] = {
         ),
         EncoderConfig(
             name="zepto",
-            dims=(16, 32, 64, 96),
-            depths=(0, 1, 1, 1),
-            stem=2,
+            dims=(32, 64),
+            depths=(0, 1),
             kernel_size=3,
             pooling="robust",
             neck=128,

@@ -123,7 +123,7 @@ def test_response_norm_over_the_batch_is_the_published_form() -> None:
 @pytest.mark.parametrize("neck", [0, 5])
 @pytest.mark.parametrize(
     ("pooling", "length"),
-    [("max", 8), ("mean", 8), ("max+mean", 16), ("max+mean+size", 23), ("robust", 30)],
+    [("max", 8), ("mean", 8), ("max+mean", 16), ("max+mean+size", 23), ("robust", 144)],
 )
 def test_a_particle_does_not_see_the_others(pooling: str, length: int, neck: int) -> None:
     network, sites = make(pooling=pooling, neck=neck), sample()
