@@ -1,6 +1,6 @@
-"""Box counting, the size of a particle at several scales, and moments, its shape.
+"""Box counting: the size of a particle at several scales.
 
-Legend: M sites, N particles, S scales.
+Legend: N particles, S scales.
 
 Count the cubes of a grid that a particle touches, for several edges of the cubes. With a longer
 edge the count falls as 1 / edge for a straight track, and faster for a shower. So the counts tell
@@ -23,10 +23,8 @@ from clr_train.site_keys import coarsen, particle_of
 
 __all__ = [
     "BOX_EDGES",
-    "NUM_MOMENTS",
     "POOLING_HALF",
     "log_sizes",
-    "moments",
     "soft_sizes",
     "visibility",
 ]
@@ -42,11 +40,6 @@ _BOX_HALF: Final = 1.0
 #: Length of the straight track whose sizes read about 0, voxels, and what is added to each size.
 _SOFT_LENGTH: Final = 25.0
 _FLOOR: Final = 0.1
-#: Added to the widths of `moments`, voxels; and to what is divided by.
-_WIDTH_FLOOR: Final = 0.5
-_TINY: Final = 1e-9
-#: Columns of `moments`.
-NUM_MOMENTS: Final = 7
 
 
 def log_sizes(sites: SiteBatch) -> Tensor:
@@ -105,50 +98,3 @@ def soft_sizes(sites: SiteBatch) -> Tensor:
         count.index_add_(0, owner, visibility(held, half=_BOX_HALF))
         columns.append((count + _FLOOR) / max(_SOFT_LENGTH / edge, 1.0))
     return torch.stack(columns, dim=1).log()
-
-
-def moments(sites: SiteBatch) -> Tensor:
-    """Compute moments of the sites of each particle, float32 [N, 7].
-
-    Sites weigh by their visibility. The columns are the logarithm of the sum of the energies; of
-    the mean distances from the middle along the three principal axes, the longest first; the mean
-    energy; the mean energy weighted by energy, which a dense end raises; and the distance along
-    the first axis from the middle to the mean position weighted by energy, over the first of these
-    distances: how much of the energy lies at one end.
-
-    Parameters
-    ----------
-    sites : SiteBatch
-        N particles; the first feature is the transformed energy. Less than 0 counts as 0. A
-        particle without sites has the numbers of one without energy.
-    """
-    energy = sites.features[:, 0].clamp(min=0.0).double()
-    xyz = sites.xyz.double()
-    weight = visibility(energy, half=_BOX_HALF)
-
-    def total(values: Tensor) -> Tensor:
-        out = values.new_zeros(sites.num_particles, values.shape[1])
-        return out.index_add_(0, sites.particle, values)
-
-    sums = total(torch.stack([weight, energy, weight * energy, energy.square()], dim=1))
-    visible, deposited, seen, squared = sums.unbind(1)
-    safe = visible.clamp(min=_TINY)[:, None]
-    # About the middle of the particle, so that squares do not cancel.
-    middle = total(xyz * weight[:, None]) / safe
-    place = xyz - middle[sites.particle]
-    products = (place[:, :, None] * place[:, None, :]).flatten(1)
-    covariance = (total(products * weight[:, None]) / safe).view(-1, 3, 3)
-    # Mean distances and not the variances, which a voxel far away would make large.
-    axes = torch.linalg.eigh(covariance).eigenvectors.flip(2)
-    coordinates = torch.einsum("mi,mij->mj", place, axes[sites.particle])
-    widths = total(coordinates.abs() * weight[:, None]) / safe
-    by_energy = total(coordinates * energy[:, None]) / deposited.clamp(min=_TINY)[:, None]
-    along = by_energy[:, 0].abs() / (widths[:, 0] + _WIDTH_FLOOR)
-    columns = [
-        (deposited + _FLOOR).log() - 3.0,
-        *(widths + _WIDTH_FLOOR).log().unbind(1),
-        seen / safe[:, 0],
-        squared / deposited.clamp(min=_TINY),
-        3.0 * along,
-    ]
-    return torch.stack(columns, dim=1).float()

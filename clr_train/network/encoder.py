@@ -18,15 +18,14 @@ from torch import Tensor, nn
 from clr_train.batch import SiteBatch
 from clr_train.network.box_counting import (
     BOX_EDGES,
-    NUM_MOMENTS,
     POOLING_HALF,
     log_sizes,
-    moments,
     soft_sizes,
     visibility,
 )
 from clr_train.network.layers import Block, StridedConv
 from clr_train.network.models import SIZE_WIDTH, EncoderConfig
+from clr_train.network.shape import NUM_SHAPE, shape_numbers
 
 if TYPE_CHECKING:
     from clr_train.sparse import Engine, SparseTensor
@@ -43,7 +42,7 @@ def _sum_cubes(x: SparseTensor, *, edge: int) -> SparseTensor:
 
 
 def _size_layers() -> nn.Sequential:
-    numbers = len(BOX_EDGES) + NUM_MOMENTS
+    numbers = len(BOX_EDGES) + NUM_SHAPE
     first, second = nn.Linear(numbers, SIZE_WIDTH), nn.Linear(SIZE_WIDTH, SIZE_WIDTH)
     return nn.Sequential(first, nn.GELU(), second, nn.GELU())
 
@@ -133,7 +132,7 @@ class SparseConvNeXt(nn.Module):
             mean = x.mean_pool() / (x.replace(weight).mean_pool() + _LEAST_WEIGHT)
             # A site without weight gives 0, which must not be more than what others give.
             most = x.replace(F.relu(x.features)).max_pool()
-            sizes: Tensor = self.sizes(torch.cat([soft_sizes(sites), moments(sites)], dim=1))
+            sizes: Tensor = self.sizes(torch.cat([soft_sizes(sites), shape_numbers(sites)], dim=1))
             return self.norm(torch.cat([most, mean], dim=1)), sizes
         pools = {"max": x.max_pool, "mean": x.mean_pool}
         out = self.norm(torch.cat([pools[name]() for name in self.config.pools], dim=1))
