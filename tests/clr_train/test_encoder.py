@@ -164,6 +164,7 @@ def test_robust_pooling_hardly_sees_a_faint_voxel_far_away() -> None:
     # A straight track with a dense end, and the same with a voxel of very little energy.
     track = torch.tensor([[i, 0, 0] for i in range(40)], dtype=torch.int32)
     far = torch.cat([track, torch.tensor([[20, 60, 60]], dtype=torch.int32)])
+    energy = torch.cat([torch.linspace(1, 2, 40), torch.tensor([0.1])])
     moved = {}
     for pooling in ("max+mean+size", "robust"):
         network = make(pooling=pooling)
