@@ -173,9 +173,7 @@ def test_robust_pooling_hardly_sees_a_faint_voxel_far_away() -> None:
                 make_sites(
                     torch.zeros(len(xyz), dtype=torch.int64),
                     xyz,
-                    features=torch.cat([torch.linspace(1, 2, 40), torch.tensor([0.1])])[
-                        : len(xyz), None
-                    ],
+                    features=energy[: len(xyz), None],
                     num_particles=1,
                 ),
                 ENGINE,
