@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO := $(ROOT)/build/demo
 SAMPLE := $(ROOT)/data/sample/g4_192px_sample.root
 INSTALLED := $(VENV)/.installed
-EXTRAS := formats,train,plot,view,eval,download,docs,dev
+EXTRAS := formats,train,plot,view,eval,remote,download,docs,dev
 
 .PHONY: help demo test lint env docs minkowski test-minkowski larcv3 test-larcv3 test-gpu test-slow test-cluster clean
 

@@ -7,6 +7,7 @@ from dataclasses import MISSING, dataclass
 from clr_eval.methods import CLASS_WEIGHTS, CLASSIFYING_PARTS, PARTS
 from pilarnet_convert.options import OptionError, check_options, documented, flag, option
 from pilarnet_convert.shards.format import SPLITS
+from pilarnet_convert.shards.reader import Places, list_places
 
 __all__ = ["EmbedConfig", "EvalConfig"]
 
@@ -16,7 +17,13 @@ class _EncoderConfig:
     """Which encoder is used, on which particles and on which device."""
 
     checkpoint: str = option(MISSING, "A checkpoint of clr-train.", metavar="FILE")
-    shards: str = option(MISSING, "Shards written by pilarnet-convert.", metavar="FOLDER")
+    shards: Places = option(
+        MISSING,
+        "Shards written by pilarnet-convert: a folder or a URL; may be repeated, to read several "
+        "sets as one.",
+        metavar="FOLDER",
+        repeated=True,
+    )
     device: str = option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one.")
     engine: str = option("auto", "Sparse engine.", choices=("auto", "minkowski", "torch"))
     precision: str = option(
@@ -26,6 +33,7 @@ class _EncoderConfig:
     )
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "shards", list_places(self.shards))
         check_options(self)
 
 

@@ -178,7 +178,7 @@ class TrainConfig(ViewConfig, StreamConfig):
         """Return the options as numbers, strings, lists and None."""
         options = dataclasses.asdict(self)
         lists = {name: list(value) for name, value in options.items() if isinstance(value, tuple)}
-        return options | lists | {"shards": str(self.shards), "out": str(self.out)}
+        return options | lists | {"out": str(self.out)}
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> TrainConfig:
@@ -213,6 +213,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise OptionError("not a TOML file", file=path, found=error) from None
     options = {key.replace("-", "_"): value for key, value in table.items()}
+    if isinstance(options.get("shards"), str):
+        options["shards"] = [options["shards"]]
     known = {field.name for field in dataclasses.fields(TrainConfig)}
     for name in options.keys() - known:
         raise OptionError(

@@ -16,6 +16,7 @@ readers    from files of the field to events
 particles  from events to single particles: selection, labels, splits
 shards     the format: writing, reading, checking and counting
 files      everything that is written in the output folder
+storage    files of this machine and of remote stores, by ranges of bytes
 species    the five classes; ragged, offsets of ragged arrays; tally, counts of clusters
 export     single particles in the formats of others
 download   getting the public data sets

@@ -14,11 +14,13 @@ from pilarnet_convert.conversion import convert, convert_part
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.inputs.check import check_inputs, table_of
 from pilarnet_convert.options import OptionError, make_flags
+from pilarnet_convert.readers.sources import read_input_list
 from pilarnet_convert.shards.class_plot import plot_classes
 from pilarnet_convert.shards.reader import open_shards
 from pilarnet_convert.shards.statistics import statistics
 from pilarnet_convert.shards.tables import lay_out, render
 from pilarnet_convert.shards.verify import verify
+from pilarnet_convert.storage.remote import AnyPath, place
 
 __all__ = ["convert_command", "stats_command"]
 
@@ -40,7 +42,8 @@ class _ConvertCommand(Command):
 
 def _convert(
     inputs: tuple[str, ...],
-    out: Path | None,
+    input_list: Any,
+    out: AnyPath | None,
     check: bool,
     part: str | None,
     resume: bool,
@@ -48,6 +51,11 @@ def _convert(
     **options: Any,
 ) -> None:
     ctx = click.get_current_context()
+    if input_list is not None:
+        with input_list:
+            inputs += tuple(read_input_list(input_list, name=input_list.name))
+    if not inputs:
+        raise click.UsageError("Missing option '--input' or '--input-list'.")
     if check:
         _check(inputs, options)
         return
@@ -105,21 +113,31 @@ Examples:
   pilarnet-convert --input /data/pilarnet --out /data/shards --dask scheduler.json
   pilarnet-convert --input /data/pilarnet --out /data/shards --workers 4 --part 3/20
   pilarnet-convert --input /data/pilarnet --check
+  pilarnet-convert --input 'root://host//pilarnet/dlprod_*.root' --out shards/
+  pilarnet-convert --input-list files.txt --out s3://bucket/shards
 """,
     params=[
         click.Option(
             ["--input", "inputs"],
             metavar="PATH [PATH ...]",
             multiple=True,
-            required=True,
             help="LArCV2, LArCV3 and PILArNet-M files, folders of them, or globs; may be repeated. "
             "Of the archive's three files of a source (dlprod_*, cluster/dlprod_cluster_*, "
-            "particle/dlprod_particle_*) any will do.",
+            "particle/dlprod_particle_*) any will do. LArCV2 files also as URLs: https://, s3://, "
+            "root:// (extra remote).",
+        ),
+        click.Option(
+            ["--input-list"],
+            type=click.File(encoding="utf-8"),
+            metavar="FILE",
+            help="A file that names inputs, one a line, with comments after #; - is standard "
+            "input.",
         ),
         click.Option(
             ["--out"],
-            type=click.Path(path_type=Path),
-            help="The folder to write shards to.",
+            type=place,
+            metavar="FOLDER",
+            help="The folder to write shards to, or a URL (s3://bucket/prefix).",
         ),
         click.Option(
             ["--check"],
@@ -149,9 +167,10 @@ Examples:
   pilarnet-stats shards/
   pilarnet-stats shards/ --format markdown --plot shards.png
   pilarnet-stats shards/ --verify
+  pilarnet-stats s3://bucket/shards more-shards/
 """,
 )
-@click.argument("shards", type=click.Path(path_type=Path))
+@click.argument("shards", type=place, nargs=-1, required=True, metavar="SHARDS...")
 @click.option(
     "--format",
     "style",
@@ -172,22 +191,27 @@ Examples:
     help="Read every shard again, check it against its checksums and the format, and report "
     "every fault.",
 )
-def stats_command(shards: Path, style: Any, picture: Path | None, check: bool) -> None:
+def stats_command(
+    shards: tuple[AnyPath, ...], style: Any, picture: Path | None, check: bool
+) -> None:
     """Print the distribution of the particles in SHARDS, and what was rejected and why.
+
+    SHARDS are folders or URLs; several sets are counted together.
 
     The column "published" holds the fractions of the original study: particles of at least 10
     voxels from 100,000 events at 512 pixels.
     """
     if check:
-        faults = verify(shards, show_progress=True)
-        for fault in faults:
-            click.echo(fault)
-        if faults:
-            raise PilarnetError(
-                f"{len(faults)} faults", file=shards, advice="convert again with --overwrite"
-            )
-        # What json and csv print is for a program to read.
-        click.echo(f"{shards}: every checksum holds", err=style in ("json", "csv"))
+        for path in shards:
+            faults = verify(path, show_progress=True)
+            for fault in faults:
+                click.echo(fault)
+            if faults:
+                raise PilarnetError(
+                    f"{len(faults)} faults", file=path, advice="convert again with --overwrite"
+                )
+            # What json and csv print is for a program to read.
+            click.echo(f"{path}: every checksum holds", err=style in ("json", "csv"))
     opened = open_shards(shards)
     click.echo(render(statistics(opened, show_progress=True), style=style))
     if picture is not None:

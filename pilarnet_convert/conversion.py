@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.console import print_line
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.executors import running_on
-from pilarnet_convert.files import OutputFolder
 from pilarnet_convert.inputs.look import look_into, readable
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.plan import Part
 from pilarnet_convert.readers.sources import find_sources
+from pilarnet_convert.shards.output import Output
 from pilarnet_convert.shards.reader import Shards, open_shards
+from pilarnet_convert.shards.remote_output import output_at
+from pilarnet_convert.storage.remote import AnyPath, place
 from pilarnet_convert.work import Work
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ __all__ = ["convert", "convert_part"]
 
 
 def convert(
-    inputs: str | Path | Sequence[str | Path],
-    out: str | Path,
+    inputs: str | AnyPath | Sequence[str | AnyPath],
+    out: str | AnyPath,
     *,
     executor: Executor | Client | None = None,
     resume: bool = False,
@@ -41,9 +42,9 @@ def convert(
     Parameters
     ----------
     inputs : path or sequence of paths
-        LArCV2, LArCV3 and PILArNet-M files, folders of them, or globs.
+        LArCV2, LArCV3 and PILArNet-M files, folders of them, or globs; URLs of LArCV2 files.
     out : path
-        The folder to write.
+        The folder to write, or a URL, such as ``s3://bucket/prefix``.
     executor : Executor or distributed.Client, optional
         Where the tasks run; by default in ``workers`` processes of this machine.
     resume : bool
@@ -66,7 +67,7 @@ def convert(
     """
     if resume and overwrite:
         raise OptionError("--resume and --overwrite exclude each other", advice="choose one")
-    folder = OutputFolder(Path(out))
+    folder = output_at(place(out))
     folder.check(resume=resume, overwrite=overwrite)
     with _indexed(inputs, folder, executor, show_progress, options) as work:
         if resume and work.was_finished():
@@ -91,8 +92,8 @@ def convert(
 
 
 def convert_part(
-    inputs: str | Path | Sequence[str | Path],
-    out: str | Path,
+    inputs: str | AnyPath | Sequence[str | AnyPath],
+    out: str | AnyPath,
     *,
     part: str,
     executor: Executor | Client | None = None,
@@ -123,7 +124,7 @@ def convert_part(
         As from `convert`.
     """
     mine = Part.parse(part)
-    folder = OutputFolder(Path(out))
+    folder = output_at(place(out))
     folder.check(resume=True, overwrite=False)
     with _indexed(inputs, folder, executor, show_progress, options) as work:
         if work.was_finished():
@@ -144,8 +145,8 @@ def convert_part(
 
 @contextmanager
 def _indexed(
-    inputs: str | Path | Sequence[str | Path],
-    folder: OutputFolder,
+    inputs: str | AnyPath | Sequence[str | AnyPath],
+    folder: Output,
     executor: Executor | Client | None,
     show_progress: bool,
     options: Mapping[str, Any],
@@ -158,7 +159,7 @@ def _indexed(
     if executor is not None and config.dask is not None:
         raise OptionError("an executor and --dask exclude each other", advice="choose one")
     files = find_sources(
-        [inputs] if isinstance(inputs, str | Path) else inputs,
+        [inputs] if isinstance(inputs, str | AnyPath) else inputs,
         note=print_line if show_progress else lambda _: None,
         absolute=executor is not None or config.dask is not None,
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "ConnectionFault",
     "InputError",
     "MissingDependencyError",
+    "MissingError",
     "PilarnetError",
+    "RemoteError",
     "ShardError",
     "how_to_install",
     "in_words",
@@ -24,8 +26,8 @@ class PilarnetError(Exception):
     ----------
     problem : str
         What is wrong, as a clause without a full stop.
-    file : path or str, optional
-        The file or folder it was found in.
+    file : object, optional
+        The path or URL of the file or folder it was found in.
     entry : int, optional
         The event, by its index in the file.
     field : str, optional
@@ -42,7 +44,7 @@ class PilarnetError(Exception):
         self,
         problem: str,
         *,
-        file: str | Path | None = None,
+        file: object = None,
         entry: int | None = None,
         field: str | None = None,
         expected: object = None,
@@ -82,6 +84,26 @@ class InputError(PilarnetError):
 
 class ShardError(PilarnetError):
     """A shard directory that is missing, damaged, unfinished or of another format."""
+
+
+class RemoteError(PilarnetError):
+    """A remote file that cannot be read or written, and repeating does not help.
+
+    Attributes
+    ----------
+    position : int
+        The first byte that could not be read, 0 if that is not known.
+    """
+
+    position = 0
+
+
+class MissingError(RemoteError):
+    """A remote file or folder that is not there."""
+
+
+class ConnectionFault(RemoteError):
+    """A request that failed as often as it was repeated."""
 
 
 class MissingDependencyError(PilarnetError):

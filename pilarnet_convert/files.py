@@ -8,21 +8,19 @@ import filecmp
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.shards.format import FORMAT_NAME, SPLITS, shard_name
+from pilarnet_convert.shards.format import SPLITS, shard_name
+from pilarnet_convert.shards.output import SHARD_NAME, WORKING, Output
 from pilarnet_convert.shards.writer import group_document
 
 __all__ = ["OutputFolder", "locked", "replace_file", "written_beside"]
-
-_SHARD_NAME: Final = re.compile(r"\d{5,}")
 
 
 @contextmanager
@@ -61,7 +59,7 @@ def locked(path: Path, *, in_use: PilarnetError) -> Iterator[None]:
         yield
 
 
-class OutputFolder:
+class OutputFolder(Output):
     """The folder of a set of shards; while a conversion runs, it holds ``.conversion``.
 
     ============================== ============================================================
@@ -85,62 +83,15 @@ class OutputFolder:
         From `begin` on, where shards are written before they are put in place.
     """
 
+    path: Path
     scratch: Path
+    _working: Path
+    _manifest: Path
+    _tasks: Path
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._working = path / ".conversion"
-        self._begun = self._working / "begun"
-        self._manifest = self._begun / "manifest.json"
-        self._tasks = self._begun / "tasks"
-
-    def check(self, *, resume: bool, overwrite: bool) -> None:
-        """Check, without a change, that a conversion may write here; `PilarnetError` if not.
-
-        A folder with shards needs `resume` or `overwrite`; other things may not have the names of
-        the format.
-        """
-        if self.path.exists() and not self.path.is_dir():
-            raise PilarnetError(
-                "the output is not a folder", file=self.path, advice="choose another --out"
-            )
-        foreign = [name for name in (*SPLITS, "zarr.json") if (self.path / name).exists()]
-        if self._working.exists() or self.root() is not None:
-            if not (resume or overwrite):
-                self._refuse()
-        elif foreign:
-            raise PilarnetError(
-                "the folder holds something that no conversion wrote",
-                file=self.path,
-                found=", ".join(foreign),
-                advice="choose another --out",
-            )
-
-    def check_again(self) -> None:
-        """Refuse, once locked, what another conversion wrote here after `check`."""
-        if self._manifest.exists() or self.root() is not None:
-            self._refuse()
-
-    def _refuse(self) -> None:
-        holds = "an unfinished conversion" if self.root() is None else "shards"
-        raise PilarnetError(
-            f"the folder already holds {holds}",
-            file=self.path,
-            advice="go on with --resume, replace it with --overwrite, or choose another --out",
-        )
-
-    def root(self) -> Mapping[str, Any] | None:
-        """Give the attributes of the finished set of shards that is here, or None."""
-        try:
-            document = json.loads((self.path / "zarr.json").read_text(encoding="utf-8"))
-            attributes: dict[str, Any] = document["attributes"]
-            return attributes if attributes["format"] == FORMAT_NAME else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def manifest(self) -> Mapping[str, Any] | None:
-        """Give the manifest of the unfinished conversion that is here, or None."""
-        return _read_json(self._manifest)
+        self._begun = path / WORKING / "begun"
+        super().__init__(path, begun=self._begun)
 
     def begin(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         """Write down what is to be done, unless that is written already; give what is written."""
@@ -205,16 +156,12 @@ class OutputFolder:
         written.write_bytes(data)
         os.replace(written, path)
 
-    def record(self, task: int) -> Mapping[str, Any] | None:
-        """Give the record of a task, or None if it is not done."""
-        return _read_json(self._record(task))
+    def _record(self, task: int) -> Path:
+        return self._tasks / f"{task:05d}.json"
 
     def done(self) -> set[int]:
         """Give the numbers of the tasks that have a record."""
         return {int(name.stem) for name in self._tasks.glob("*.json")}
-
-    def _record(self, task: int) -> Path:
-        return self._tasks / f"{task:05d}.json"
 
     def write_root(self, attributes: Mapping[str, Any]) -> None:
         """Write the groups of the splits and, last, the root, which makes the set readable."""
@@ -243,7 +190,7 @@ class OutputFolder:
         for split in SPLITS:
             folder = self.path / split
             for shard in sorted(folder.glob("*")):
-                if _SHARD_NAME.fullmatch(shard.name) and (shard / "zarr.json").exists():
+                if SHARD_NAME.fullmatch(shard.name) and (shard / "zarr.json").exists():
                     os.rename(shard, removed / f"{split}-{shard.name}")
             (folder / "zarr.json").unlink(missing_ok=True)
             if folder.exists() and not any(folder.iterdir()):
@@ -269,11 +216,3 @@ def _same(folder: Path, other: Path) -> bool:
     names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
     _, differ, missing = filecmp.cmpfiles(folder, other, names, shallow=False)
     return not (differ or missing)
-
-
-def _read_json(path: Path) -> Mapping[str, Any] | None:
-    try:
-        document: dict[str, Any] = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    return document

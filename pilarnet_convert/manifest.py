@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pilarnet_convert import __version__
-from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.readers.events import Source
+
+if TYPE_CHECKING:
+    from pilarnet_convert.config import ConvertConfig
 
 __all__ = ["describe", "require_same"]
 
@@ -42,7 +43,7 @@ def describe(sources: Sequence[Source], config: ConvertConfig) -> dict[str, Any]
     }
 
 
-def require_same(path: Path, before: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+def require_same(path: object, before: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
     """Refuse to go on with a conversion of other inputs or options, by a `PilarnetError`."""
     for part, now in manifest.items():
         was = before.get(part)

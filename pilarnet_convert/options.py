@@ -38,6 +38,7 @@ def option(
     below: float | None = None,
     metavar: str | None = None,
     fixed: bool = False,
+    repeated: bool = False,
 ) -> Any:
     """Declare a field of a record of options.
 
@@ -55,6 +56,8 @@ def option(
         What ``--help`` shows in place of a value.
     fixed : bool
         True if a run that is resumed may not change it.
+    repeated : bool
+        True if the flag may be given several times; the value is a tuple then.
     """
     metadata = {
         "help": help,
@@ -65,6 +68,7 @@ def option(
         "below": below,
         "metavar": metavar,
         "fixed": fixed,
+        "repeated": repeated,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -146,6 +150,8 @@ def _make_flag(field: dataclasses.Field[Any], hint: Any) -> click.Option:
         if default is dataclasses.MISSING
         else {"default": default, "show_default": default is not None and default != ""}
     )
+    if field.metadata["repeated"]:
+        settings = {"multiple": True, "required": default is dataclasses.MISSING}
     return click.Option(
         [name, field.name],
         type=kind,

@@ -8,8 +8,10 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
@@ -20,7 +22,9 @@ from pilarnet_convert.readers.events import Source, check_events
 from pilarnet_convert.readers.repeats import merge_repeats
 from pilarnet_convert.readers.units import in_mev
 from pilarnet_convert.shards.format import SPLITS, ShardEntry, shard_name
+from pilarnet_convert.shards.remote_output import put_shards
 from pilarnet_convert.shards.writer import write_shard
+from pilarnet_convert.storage.remote import AnyPath, RemotePath
 from pilarnet_convert.tally import Tally
 
 __all__ = ["BadSourceError", "TaskRecord", "TaskRequest", "run_task"]
@@ -42,7 +46,7 @@ class TaskRequest:
     of the task because they cannot be read, and why.
     """
 
-    scratch: Path
+    scratch: AnyPath
     task: Task
     sources: Mapping[int, Source]
     selection: Selection
@@ -102,21 +106,35 @@ def run_task(request: TaskRequest) -> TaskRecord:
     """
     began = time.perf_counter()
     parts, tally = _particles(request)
-    attempt = request.scratch / uuid4().hex
-    attempt.mkdir()
-    try:
-        entries = tuple(_write_shards(parts, attempt, task=request.task.number))
-    except BaseException:
-        shutil.rmtree(attempt, ignore_errors=True)
-        raise
+    attempt = uuid4().hex
+    with _built(request, attempt) as folder:
+        entries = tuple(_write_shards(parts, folder, task=request.task.number))
     return TaskRecord(
         task=request.task,
         left_out=request.left_out,
         tally=tally,
         shards=entries,
         seconds=round(time.perf_counter() - began, 3),
-        attempt=attempt.name,
+        attempt=attempt,
     )
+
+
+@contextmanager
+def _built(request: TaskRequest, attempt: str) -> Iterator[Path]:
+    """Give a folder to write shards in; those of a remote set are then put in place."""
+    scratch = request.scratch
+    if isinstance(scratch, RemotePath):
+        with TemporaryDirectory() as folder:
+            yield Path(folder)
+            put_shards(Path(folder), scratch, task=request.task.number)
+        return
+    building = scratch / attempt
+    building.mkdir()
+    try:
+        yield building
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
 
 
 def _write_shards(

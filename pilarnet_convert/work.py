@@ -11,12 +11,12 @@ from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.executors import Workers
-from pilarnet_convert.files import OutputFolder
 from pilarnet_convert.manifest import describe, require_same
 from pilarnet_convert.plan import Task, plan_tasks
 from pilarnet_convert.readers.events import Source
 from pilarnet_convert.shards.format import SPLITS
-from pilarnet_convert.shards.reader import Shard
+from pilarnet_convert.shards.output import Output
+from pilarnet_convert.shards.shard import Shard
 from pilarnet_convert.shards.writer import root_attributes
 from pilarnet_convert.tally import Tally
 from pilarnet_convert.task import BadSourceError, TaskRecord, TaskRequest, run_task
@@ -34,7 +34,7 @@ class Work:
         What is read.
     unreadable : list of {name, error}
         Sources that were left out because they cannot be read.
-    folder : OutputFolder
+    folder : Output
         Where the shards go.
     config : ConvertConfig
         The options.
@@ -46,7 +46,7 @@ class Work:
 
     sources: list[Source]
     unreadable: list[dict[str, str]]
-    folder: OutputFolder
+    folder: Output
     config: ConvertConfig
     workers: Workers
     show_progress: bool

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pilarnet_convert.errors import MissingDependencyError, how_to_install
 from pilarnet_convert.ragged import offsets_of
-from pilarnet_convert.shards.reader import open_shards
+from pilarnet_convert.shards.reader import Places, open_shards
 from pilarnet_view.particles import Choice, StoredParticle, caption, gallery, read_particles
 from pilarnet_view.scene import Panel, ParticleCloud, Scene
 
@@ -24,7 +23,7 @@ __all__ = ["views_scene"]
 _View = tuple[tuple[str, ...], ParticleCloud]
 
 
-def views_scene(path: str | Path, *, choice: Choice | None = None) -> Scene:
+def views_scene(path: Places, *, choice: Choice | None = None) -> Scene:
     """Read particles of shards and make views of them: a row of panels each, in one frame.
 
     By default these are two views of a particle of the train split.
@@ -77,7 +76,7 @@ def views_scene(path: str | Path, *, choice: Choice | None = None) -> Scene:
     plural = "" if len(particles) == 1 else "s"
     return replace(
         scene,
-        title=f"{shards.path.resolve().name}: particle{plural} and views",
+        title=f"{shards.name}: particle{plural} and views",
         subtitle=f"{scene.subtitle}; seed {choice.seed}, epoch {choice.epoch}",
         notes=tuple(f"{n}: {meaning}" for n, meaning in AUGMENTATION_NAMES.items() if n in drawn),
     )

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from pilarnet_convert.console import Command
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.options import make_flags
+from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
 from pilarnet_view.augmented import views_scene
 from pilarnet_view.colours import COLOURINGS
 from pilarnet_view.event import event_scene
@@ -40,7 +41,7 @@ Examples:
   pilarnet-view shards/ --label electron --views --png views.png
 """,
 )
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=place)
 @click.option("--entry", default=0, help="Of a LArCV file: the event to show, counted from 0.")
 @click.option(
     "--index",
@@ -86,15 +87,15 @@ Examples:
 def view_command(
     context: click.Context,
     /,
-    path: Path,
+    path: AnyPath,
     out: Path | None,
     picture: Path | None,
     **options: Any,
 ) -> None:
     """Show an event of a LArCV file, or particles of shards, as a page that needs no network.
 
-    PATH is a LArCV2 file or a folder of shards. In the page, particles and colouring are chosen,
-    and the voxel under the pointer tells what it belongs to.
+    PATH is a LArCV2 file or a folder of shards, or the URL of one. In the page, particles and
+    colouring are chosen, and the voxel under the pointer tells what it belongs to.
     """
     scene, name = _scene(context, path, options)
     scene = thin(scene, max_voxels=options["max_voxels"])
@@ -108,9 +109,9 @@ def view_command(
         click.echo(f"{target}: {scene.title}, {scene.subtitle}")
 
 
-def _scene(context: click.Context, path: Path, options: dict[str, Any]) -> tuple[Scene, str]:
+def _scene(context: click.Context, path: AnyPath, options: dict[str, Any]) -> tuple[Scene, str]:
     """Make the scene, and a name for its file."""
-    if not path.is_dir():
+    if path.suffix == ".root" if isinstance(path, RemotePath) else not path.is_dir():
         _refuse(context, _OF_SHARDS, "PATH is a file, and this option is for shards")
         entry = options["entry"]
         return event_scene(path, entry=entry), f"{path.stem}-entry{entry}"

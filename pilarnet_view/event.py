@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,14 @@ from pilarnet_convert.readers.events import Events, check_events
 from pilarnet_convert.readers.sources import find_sources
 from pilarnet_convert.readers.units import in_mev
 from pilarnet_convert.species import label_of_pdg
+from pilarnet_convert.storage.remote import AnyPath, place
 from pilarnet_view.colours import NO_PARTICLE, species_name
 from pilarnet_view.scene import Panel, ParticleCloud, Pick, Scene
 
 __all__ = ["event_scene"]
 
 
-def event_scene(file: str | Path, *, entry: int = 0) -> Scene:
+def event_scene(file: str | AnyPath, *, entry: int = 0) -> Scene:
     """Read an event, given by its index in the file from 0, with all its particles.
 
     `file` is a LArCV2, LArCV3 or PILArNet-M file, or one of the archive's three files of a source.
@@ -29,7 +29,7 @@ def event_scene(file: str | Path, *, entry: int = 0) -> Scene:
     InputError
         If the file cannot be read, there is no such entry, or the event left no voxels.
     """
-    path = Path(file)
+    path = place(file)
     index = index_source(find_sources([path])[0], reading=Reading())[0]
     if not 0 <= entry < index.num_entries:
         raise InputError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.options import check_options, documented, option
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.particle import Particle
-from pilarnet_convert.shards.reader import Shards, open_shards
+from pilarnet_convert.shards.reader import Places, Shards, open_shards
 from pilarnet_convert.species import CLASS_NAMES
 from pilarnet_view.colours import species_name
 from pilarnet_view.scene import Panel, ParticleCloud, Pick, Scene
@@ -76,7 +75,7 @@ class StoredParticle:
     origin_cm: NDArray[np.float64]
 
 
-def particle_scene(path: str | Path, *, choice: Choice | None = None) -> Scene:
+def particle_scene(path: Places, *, choice: Choice | None = None) -> Scene:
     """Read some particles of shards, by default of the train split, each in a panel.
 
     Raises
@@ -107,7 +106,7 @@ def gallery(
     what = f"{choice.label}s" if choice.label else "particles"
     total = shards.num_particles(choice.split)
     return Scene(
-        title=f"{shards.path.resolve().name}: {what} of the {choice.split} split",
+        title=f"{shards.name}: {what} of the {choice.split} split",
         subtitle=f"{len(particles)} of the split's {total:,} particles",
         panels=tuple(panels),
         picks=tuple(
@@ -140,7 +139,7 @@ def read_particles(shards: Shards, *, choice: Choice, default_count: int) -> lis
     if not total:
         raise PilarnetError(
             "no particles in the split",
-            file=shards.path,
+            file=shards,
             field=choice.split,
             advice="choose another split, or convert more events or with other --splits",
         )
@@ -149,7 +148,7 @@ def read_particles(shards: Shards, *, choice: Choice, default_count: int) -> lis
         if not 0 <= index < total:
             raise PilarnetError(
                 "no such particle",
-                file=shards.path,
+                file=shards,
                 field="--index",
                 expected=f"0 to {total - 1} in the {choice.split} split",
                 found=index,
@@ -170,7 +169,7 @@ def _draw(shards: Shards, choice: Choice, count: int) -> tuple[int, ...]:
         counts = {n: int(np.count_nonzero(label == i)) for i, n in enumerate(CLASS_NAMES)}
         raise PilarnetError(
             f"no {choice.label} in the {choice.split} split",
-            file=shards.path,
+            file=shards,
             field="--label",
             found=", ".join(f"{name} {n}" for name, n in counts.items()),
             advice="choose another class or split",

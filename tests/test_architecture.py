@@ -23,6 +23,8 @@ OWNERS: dict[str, str | tuple[str, ...]] = {
     "numcodecs": "pilarnet_convert.shards.array",
     "google_crc32c": "pilarnet_convert.shards.array",
     "distributed": "pilarnet_convert.executors.dask",
+    "fsspec": "pilarnet_convert.storage.connection",
+    "aiohttp": "pilarnet_convert.storage.connection",
     "matplotlib": "pilarnet_convert.pictures",
     "safetensors": "clr_train.export.files",
     "tensorboard": "clr_train.training.run_folder",

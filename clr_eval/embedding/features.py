@@ -21,7 +21,7 @@ from clr_train.stream.stream import ParticleStream
 from clr_train.training.pretrained import load_learner
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.shards.reader import open_shards
+from pilarnet_convert.shards.reader import Places, open_shards
 from pilarnet_convert.species import CLASS_NAMES
 
 __all__ = ["Embeddings", "embed", "embed_to_file"]
@@ -54,7 +54,7 @@ class Embeddings:
 
 
 def embed(
-    checkpoint: str | Path, shards: str | Path, *, show_progress: bool = False, **options: Any
+    checkpoint: str | Path, shards: Places, *, show_progress: bool = False, **options: Any
 ) -> Embeddings:
     """Embed every particle of a split.
 
@@ -62,7 +62,7 @@ def embed(
     ----------
     checkpoint : path
         A checkpoint of ``clr-train``.
-    shards : path
+    shards : str, Path or RemotePath, or a sequence of them
         Shards written by ``pilarnet-convert``.
     show_progress : bool
         Draw a bar on standard error if that is a terminal.
@@ -76,7 +76,7 @@ def embed(
         If the checkpoint or the shards cannot be read, the split has no particles, the device or
         engine does not exist, or features are not finite.
     """
-    config = EmbedConfig(checkpoint=str(checkpoint), shards=str(shards), **options)
+    config = EmbedConfig(checkpoint=str(checkpoint), shards=shards, **options)
     table = _make_table(config, show=show_progress)
     return Embeddings(
         features=np.concatenate(list(table.blocks)),
@@ -87,7 +87,7 @@ def embed(
 
 def embed_to_file(
     checkpoint: str | Path,
-    shards: str | Path,
+    shards: Places,
     *,
     out: str | Path,
     overwrite: bool = False,
@@ -111,7 +111,7 @@ def embed_to_file(
     PilarnetError
         As for `embed`; if `out` exists, or has another ending.
     """
-    config = EmbedConfig(checkpoint=str(checkpoint), shards=str(shards), **options)
+    config = EmbedConfig(checkpoint=str(checkpoint), shards=shards, **options)
     target = check_target(out, overwrite=overwrite)
     write_table(target, _make_table(config, show=show_progress))
     return target
@@ -123,16 +123,16 @@ def _make_table(config: EmbedConfig, *, show: bool) -> Table:
     )
     chosen = StreamConfig(shards=config.shards, split=config.split, batch_size=config.batch_size)
     stream = ParticleStream(chosen)
+    opened = open_shards(config.shards)
     columns = provenance(config.shards, split=config.split)
     if stream.num_particles != len(columns["label"]):
         raise PilarnetError(
             "particles without voxels cannot be embedded",
-            file=config.shards,
+            file=opened,
             field=config.split,
             found=len(columns["label"]) - stream.num_particles,
             advice="convert again with --min-voxels 1 or more",
         )
-    sources = open_shards(config.shards).attributes.get("sources", [])
     return Table(
         columns=columns,
         width=learner.model.encoder.out_features,
@@ -140,10 +140,10 @@ def _make_table(config: EmbedConfig, *, show: bool) -> Table:
         attributes={
             "checkpoint": config.checkpoint,
             "checkpoint_sha256": file_digest(Path(config.checkpoint)),
-            "shards": config.shards,
+            "shards": str(opened),
             "split": config.split,
             "classes": list(CLASS_NAMES),
-            "sources": [source["name"] for source in sources],
+            "sources": [source["name"] for source in opened.attributes.get("sources", [])],
             "energy_unit": "MeV",
         },
     )

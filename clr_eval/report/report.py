@@ -35,6 +35,7 @@ from pilarnet_convert.console import RunLog, progress_bar
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.files import replace_file
 from pilarnet_convert.pictures import require_matplotlib
+from pilarnet_convert.shards.reader import list_places
 from pilarnet_convert.species import CLASS_NAMES, CLASSES, COLOURS
 
 __all__ = ["evaluate"]
@@ -179,7 +180,7 @@ def _describe(evaluation: Evaluation) -> dict[str, Any]:
             "features": encoder.out_features,
         },
         "shards": {
-            "path": config.shards,
+            "path": ", ".join(list_places(config.shards)),
             "checksum": evaluation.identity["shards"],
             "train": {"counts": _counts(evaluation.train)},
             "test": {"counts": _counts(evaluation.test)},

@@ -221,7 +221,7 @@ def _training_data(state: Mapping[str, Any], *, given: str | Path | None) -> dic
             return None
         raise ShardError(
             "not the shards of the training",
-            file=shards.path,
+            file=shards,
             field=config["split"],
             expected=f"{expected} particles",
             found=found,

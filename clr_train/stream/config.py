@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pilarnet_convert.options import OptionError, check_options, documented, flag, option
+from pilarnet_convert.shards.reader import Places, list_places
 from pilarnet_convert.species import CLASSES
+from pilarnet_convert.storage.cache import RangeCache
 
 __all__ = ["StreamConfig"]
 
@@ -24,7 +26,13 @@ class StreamConfig:
     An `OptionError` is raised for a value outside its limits.
     """
 
-    shards: str | Path = option("", "Folder of shards written by pilarnet-convert.")
+    shards: Places = option(
+        (),
+        "Shards written by pilarnet-convert: a folder or a URL; may be repeated, to read several "
+        "sets as one.",
+        metavar="FOLDER",
+        repeated=True,
+    )
     split: str = option("train", "Split that the batches come from.", fixed=True)
     classes: tuple[str, ...] = option(
         (),
@@ -49,11 +57,20 @@ class StreamConfig:
     seed: int = option(
         0, "Seed of weights, order, views, drop path.", least=0, most=2**31 - 1, fixed=True
     )
+    cache: str | None = option(
+        None,
+        "Folder that keeps what was read of remote shards, for later epochs and runs.",
+        metavar="FOLDER",
+    )
+    cache_size: float = option(
+        50.0, "Gigabytes of the folder of --cache; what is used least goes.", above=0
+    )
     workers: int | None = option(
         None, "Processes that read shards; 0 on the CPU and 4 on a GPU unless given.", least=0
     )
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "shards", list_places(self.shards))
         check_options(self)
         for name in ("max_voxels", "voxel_budget"):
             value = getattr(self, name)
@@ -64,6 +81,12 @@ class StreamConfig:
                     expected=f"at least --min-voxels {self.min_voxels}",
                     found=value,
                 )
+
+    def open_cache(self) -> RangeCache | None:
+        """Open the folder of `cache`, if there is to be one."""
+        if self.cache is None:
+            return None
+        return RangeCache(Path(self.cache), most_bytes=int(self.cache_size * 1e9))
 
     @property
     def labels(self) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Reading spans of particles, in other processes if there are to be any.
+"""Reading spans of particles, in other processes if there are to be any, or in threads.
 
 A process that reads has a connection of its own: it gets the numbers of a span and answers with
 arrays. These cross by value. A `DataLoader` would pass them through shared memory, which
@@ -15,12 +15,13 @@ import traceback
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import fields
 from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -36,6 +37,8 @@ __all__ = ["SpanLoader"]
 
 #: Seconds that a process has to end when its connection is closed.
 _PATIENCE = 5
+#: Spans of remote shards that are read before they are used.
+_SPANS_AHEAD: Final = 2
 
 
 class _Worker(NamedTuple):
@@ -48,8 +51,8 @@ class _Worker(NamedTuple):
 class SpanLoader:
     """Reads spans of particles (see `sampling`), ahead of time if there are `workers`.
 
-    These are other processes, which start with the first span. With `pin_memory`, spans are in
-    page-locked memory.
+    These are other processes, which start with the first span. Without any, remote shards are read
+    ahead in threads. With `pin_memory`, spans are in page-locked memory.
     """
 
     def __init__(self, reader: SplitReader, *, workers: int, pin_memory: bool) -> None:
@@ -68,7 +71,12 @@ class SpanLoader:
         A PilarnetError is raised if a shard is damaged or a process that reads died.
         """
         self._iteration += 1
-        batches = self._read_ahead(iter(spans)) if self.workers else map(self.reader.read, spans)
+        if self.workers:
+            batches = self._read_ahead(iter(spans))
+        elif self.reader.is_remote:
+            batches = self._read_in_threads(spans)
+        else:
+            batches = map(self.reader.read, spans)
         for batch in batches:
             yield batch.pin_memory() if self.pin_memory else batch
 
@@ -124,10 +132,24 @@ class SpanLoader:
         self.close()
         return PilarnetError(
             "a process that reads shards died",
-            file=self.reader.path,
+            file=self.reader.shards,
             found=signal.Signals(-code).name if code and code < 0 else f"exit code {code}",
             advice="it may have run out of memory: try fewer --workers, or none",
         )
+
+    def _read_in_threads(self, spans: Iterable[NDArray[np.int64]]) -> Iterator[ParticleBatch]:
+        """Read spans of remote shards while the spans before them are used."""
+        pool = ThreadPoolExecutor(_SPANS_AHEAD)
+        ahead: deque[Future[ParticleBatch]] = deque()
+        try:
+            for span in spans:
+                ahead.append(pool.submit(self.reader.read, span))
+                if len(ahead) > _SPANS_AHEAD:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
         """End the processes; the next iteration starts new ones."""

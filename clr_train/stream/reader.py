@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -16,8 +15,11 @@ from clr_train.stream.layout import Layout
 from pilarnet_convert.errors import PilarnetError, ShardError
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.ragged import gather_rows, offsets_of
+from pilarnet_convert.shards.fetch import ShardRead, fetched
 from pilarnet_convert.shards.format import SPLITS
-from pilarnet_convert.shards.reader import Shard, open_shards
+from pilarnet_convert.shards.reader import Places, Shards, list_places, open_shards
+from pilarnet_convert.shards.shard import Shard
+from pilarnet_convert.storage.cache import RangeCache
 
 __all__ = ["SplitReader", "plan_reads"]
 
@@ -48,7 +50,8 @@ class SplitReader:
     """One split of a set of shards, read by the indices of particles in it.
 
     Blocks of `block_particles` consecutive particles are read together. A copy in another process
-    opens the shards there, which must be the same set: only sizes and labels are sent.
+    opens the shards there, which must be the same set: only sizes and labels are sent. What is read
+    of remote shards is kept in `cache`.
 
     Raises
     ------
@@ -56,27 +59,36 @@ class SplitReader:
         The shards cannot be read, or there is no such split, or it has no particles.
     """
 
-    def __init__(self, path: str | Path, *, split: str, block_particles: int) -> None:
-        self.path = Path(path)
-        self.split = split
+    def __init__(
+        self,
+        places: Places,
+        *,
+        split: str,
+        block_particles: int,
+        cache: RangeCache | None = None,
+    ) -> None:
+        self.places = list_places(places)
+        self.split, self.cache = split, cache
         if split not in SPLITS:
             raise OptionError(
                 "no such split",
-                file=self.path,
+                file=self.shards,
                 field="--split",
                 expected=f"one of {', '.join(SPLITS)}",
                 found=split,
             )
         #: Differs between sets of other contents.
-        self.identity = open_shards(self.path).identity
+        self.identity = self.shards.identity
         if not sum(shard.num_particles for shard in self._shards):
             raise PilarnetError(
                 "no particles in the split",
-                file=self.path,
+                file=self.shards,
                 field=split,
                 advice="choose another split, or convert more events or with other --splits",
             )
-        tables = [shard.read(("label", "offset")) for shard in self._shards]
+        columns = ("label", "offset")
+        with fetched([ShardRead(s, columns, 0, s.num_particles) for s in self._shards]):
+            tables = [shard.read(columns) for shard in self._shards]
         self.layout = Layout(
             num_voxels=np.concatenate([np.diff(table["offset"]) for table in tables]),
             label=np.concatenate([table["label"] for table in tables]).astype(np.int64),
@@ -85,20 +97,31 @@ class SplitReader:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: vars(self)[name] for name in ("path", "split", "layout", "identity")}
+        names = ("places", "split", "cache", "layout", "identity")
+        return {name: vars(self)[name] for name in names}
 
     @cached_property
-    def _shards(self) -> Sequence[Shard]:
-        shards = open_shards(self.path)
-        if shards.identity != self.identity:
+    def shards(self) -> Shards:
+        """The shards, open."""
+        shards = open_shards(self.places, cache=self.cache)
+        if vars(self).get("identity", shards.identity) != shards.identity:
             raise ShardError(
                 "the shards were replaced after they had been opened",
-                file=self.path,
+                file=shards,
                 expected=f"the set {self.identity}",
                 found=shards.identity,
                 advice="start again, and write new shards into another folder",
             )
-        return shards.splits[self.split]
+        return shards
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a shard of the split is in a remote store."""
+        return any(shard.is_remote for shard in self._shards)
+
+    @property
+    def _shards(self) -> Sequence[Shard]:
+        return self.shards.splits[self.split]
 
     @cached_property
     def _first_voxel(self) -> NDArray[np.int64]:
@@ -108,10 +131,12 @@ class SplitReader:
     def read(self, particles: NDArray[np.int64]) -> ParticleBatch:
         """Read particles, int64 [N], in the order given; a ShardError if a shard is damaged."""
         reads = plan_reads(particles, self.layout)
-        pieces = []
+        of_shards = []
         for number, first, last in reads:
             start = int(self.layout.shard_start[number])
-            pieces.append(self._shards[number].read(_VOXELS, first - start, last - start))
+            of_shards.append(ShardRead(self._shards[number], _VOXELS, first - start, last - start))
+        with fetched(of_shards):
+            pieces = [read.shard.read(*read[1:]) for read in of_shards]
 
         # First row of each particle among the rows of all pieces.
         piece_first = np.array([first for _, first, _ in reads], np.int64)

@@ -74,7 +74,10 @@ class ParticleStream:
         self._rank, self._world_size = rank, world_size
         self._shuffle_particles = shuffle_particles
         self._reader = SplitReader(
-            config.shards, split=config.split, block_particles=block_particles
+            config.shards,
+            split=config.split,
+            block_particles=block_particles,
+            cache=config.open_cache(),
         )
         self._kept, self._removed = apply_filters(self._reader.layout, config=config)
         #: Particles that pass the filters, over all ranks.
@@ -89,7 +92,7 @@ class ParticleStream:
         if not self.num_particles:
             raise PilarnetError(
                 "no particle passes the filters",
-                file=config.shards,
+                file=self._reader.shards,
                 field=config.split,
                 found="; ".join(self.summary.lines()[1:]),
                 advice="widen --classes, --min-voxels, --max-voxels or --voxel-budget",
@@ -97,7 +100,7 @@ class ParticleStream:
 
     def __repr__(self) -> str:
         return (
-            f"<ParticleStream {self.config.shards}, {self.config.split}: {self.num_particles} "
+            f"<ParticleStream {self._reader.shards}, {self.config.split}: {self.num_particles} "
             f"particles in batches of {self.config.batch_size}>"
         )
 
@@ -117,7 +120,7 @@ class ParticleStream:
             unbalanced = self.summary.unbalanced
             raise PilarnetError(
                 "too few particles for one batch",
-                file=self.config.shards,
+                file=self._reader.shards,
                 field=self.config.split,
                 expected=f"at least --batch-size {self.config.batch_size}",
                 found=self.num_particles - unbalanced,

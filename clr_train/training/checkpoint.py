@@ -10,8 +10,8 @@ model      weights of the encoder and its projection head
 encoder    sizes of the encoder, see `clr_train.network.models.EncoderConfig`
 optimizer  state of AdamW
 step       steps done; with the configuration it fixes the learning rate
-stream     ``epoch`` and ``batch``, the next to read; ``num_batches``, ``num_particles``;
-           ``shards``, the checksum of the set
+stream     ``epoch`` and ``batch``, the next to read; ``num_batches``, ``num_particles``, and
+           ``shards``, the checksum of each set
 random     states of torch's generators; other random numbers are keyed by seed, epoch, particle
 config     options of the run, see `clr_train.config.TrainConfig`
 progress   seconds trained, the best validation loss, the baselines of the run, the figures of a

@@ -100,7 +100,7 @@ def export(
         shards = open_shards(shards)
     counts = {split: len(shards[split]) for split in splits or SPLITS}
     if not any(counts.values()):
-        raise PilarnetError("no particles in " + ", ".join(counts), file=shards.path)
+        raise PilarnetError("no particles in " + ", ".join(counts), file=shards)
     write_split = import_module(f"pilarnet_convert.export.{module}").write_split
     if format == "pilarnet-m":
         write_split = partial(write_split, revision=revision)

@@ -35,7 +35,8 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.shards.particle import BLOCK
-from pilarnet_convert.shards.reader import Shard, Shards
+from pilarnet_convert.shards.reader import Shards
+from pilarnet_convert.shards.shard import Shard
 
 __all__ = ["write_split"]
 

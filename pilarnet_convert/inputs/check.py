@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,7 @@ from pilarnet_convert.readers import HEAD_EVENTS, Reading, index_source
 from pilarnet_convert.readers.events import Source
 from pilarnet_convert.readers.sources import SourceFiles, find_sources
 from pilarnet_convert.readers.units import units_of
+from pilarnet_convert.storage.remote import AnyPath
 
 __all__ = ["Checked", "check_inputs", "table_of"]
 
@@ -52,7 +52,7 @@ class Checked:
 
 
 def check_inputs(
-    inputs: Sequence[str | Path], config: ConvertConfig, *, show_progress: bool = False
+    inputs: Sequence[str | AnyPath], config: ConvertConfig, *, show_progress: bool = False
 ) -> list[Checked]:
     """Look into all inputs: whether they open, have their products, and these are of one length.
 

@@ -7,6 +7,7 @@ kinds        what kind of file a file is, told from its content
 products     which products of a LArCV file are read
 events       what every reader delivers, and what must hold of it
 larcv2       LArCV2 files, read natively
+root_header  is a file a ROOT file, closed and whole
 root_file    ROOT metadata through uproot: where the baskets of a tree lie
 baskets      fetching and decompressing baskets
 decode       from the bytes of baskets to arrays
@@ -23,14 +24,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 from pilarnet_convert.readers.events import Source
 from pilarnet_convert.readers.kinds import reader_of
+from pilarnet_convert.readers.local_files import require_local
 from pilarnet_convert.readers.products import MissingProductError, Products
 from pilarnet_convert.readers.sources import SourceFiles
 from pilarnet_convert.readers.units import MEV, Units, has_massive, momentum_unit, units_of
+from pilarnet_convert.storage.remote import AnyPath
 
 __all__ = ["ENERGY_UNITS", "HEAD_EVENTS", "READERS", "Reading", "index_source"]
 
@@ -79,23 +81,24 @@ def index_source(files: SourceFiles, *, reading: Reading) -> tuple[Source, ...]:
     return tuple(replace(source, units=_units(source, reading.energy_unit)) for source in found)
 
 
-def _index(reader: str, name: str, files: Sequence[Path], products: Products | None) -> Source:
+def _index(reader: str, name: str, files: Sequence[AnyPath], products: Products | None) -> Source:
     """Let a reader look into files; its libraries are imported where it is used."""
     if reader == "larcv2":
         from pilarnet_convert.readers.larcv2_source import index_larcv2
 
         return index_larcv2(name, files, products=products)
+    here = [require_local(path, reader=reader) for path in files]
     if reader == "larcv3":
         from pilarnet_convert.readers.hdf5.larcv3 import index_larcv3
 
-        return index_larcv3(name, files[0], products=products)
+        return index_larcv3(name, here[0], products=products)
     if reader == "pilarnet-m":
         from pilarnet_convert.readers.pilarnet_m.source import index_pilarnet_m
 
-        return index_pilarnet_m(name, files[0])
+        return index_pilarnet_m(name, here[0])
     from pilarnet_convert.readers.dlp.reader import index_dlp
 
-    return index_dlp(name, files)
+    return index_dlp(name, here)
 
 
 def _units(source: Source, energy_unit: str) -> Units:

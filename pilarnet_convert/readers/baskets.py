@@ -6,10 +6,9 @@ Nothing here parses the metadata of a tree; a `TreeIndex` says where everything 
 from __future__ import annotations
 
 import lzma
-import os
 import struct
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -19,6 +18,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from pilarnet_convert.errors import ConnectionFault, InputError, RemoteError
 from pilarnet_convert.readers import decode
 from pilarnet_convert.readers.decode import Basket
 from pilarnet_convert.readers.root_file import (
@@ -27,6 +27,7 @@ from pilarnet_convert.readers.root_file import (
     damaged,
     read_embedded,
 )
+from pilarnet_convert.storage.byte_file import RemoteFile, open_file
 
 try:
     import deflate  # libdeflate: twice as fast as zlib
@@ -47,11 +48,39 @@ class BasketReader:
 
     def __init__(self, index: TreeIndex) -> None:
         self.index = index
-        self._descriptor = os.open(index.file, os.O_RDONLY)
+        self._file = open_file(index.file)
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._descriptor)
+        self._file.close()
+
+    def prefetch(self, start: int, stop: int, names: Iterable[str] | None = None) -> None:
+        """Fetch the baskets of all branches, or of some, at once, if the file is a remote one.
+
+        Raises
+        ------
+        ConnectionFault
+            If the connection fails for good.
+        InputError
+            If the file is gone, truncated, or another one than the one that was looked into.
+        """
+        if not isinstance(self._file, RemoteFile):
+            return
+        first_entry = {
+            (int(table.seek[n]), int(table.seek[n] + table.num_bytes[n])): int(table.entries[n])
+            for name, table in self.index.branches.items()
+            if names is None or name in names
+            for n in table.numbers(start, stop)
+            if table.seek[n] >= 0
+        }
+        try:
+            self._file.prefetch(first_entry)
+            self._file.check_unchanged(self.index.head)
+        except RemoteError as error:
+            behind = [place for place in first_entry if place[0] >= error.position]
+            at = max(start, first_entry[min(behind)]) if behind else start
+            kind = ConnectionFault if isinstance(error, ConnectionFault) else InputError
+            raise kind(error.problem, **{**error.details, "entry": at}) from error
 
     def flat(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Read a branch of one value an entry."""
@@ -81,14 +110,13 @@ class BasketReader:
         stop: int,
     ) -> _Result:
         entries = self.index.branches[name].entries
-        first = int(np.searchsorted(entries, start, "right")) - 1
-        last = int(np.searchsorted(entries, stop, "left"))
+        numbers = self.index.branches[name].numbers(start, stop)
         try:
-            return decoder([self._basket(name, n) for n in range(first, last)], start, stop)
+            return decoder([self._basket(name, n) for n in numbers], start, stop)
         except DAMAGE as error:
             entry = start
             with suppress(*DAMAGE):  # one by one, to name the first that cannot be decoded
-                for number in range(first, last):
+                for number in numbers:
                     entry = max(start, int(entries[number]))
                     basket = self._basket(name, number)
                     while entry < min(stop, entries[number + 1]):
@@ -101,7 +129,7 @@ class BasketReader:
         first_entry = int(table.entries[number])
         if table.seek[number] < 0:
             return Basket(*read_embedded(self.index, table.name, number), first_entry)
-        raw = os.pread(self._descriptor, int(table.num_bytes[number]), int(table.seek[number]))
+        raw = self._file.read_at(int(table.seek[number]), int(table.num_bytes[number]))
         num_entries = int(table.entries[number + 1]) - first_entry
         unpacked = _unpack_basket(raw, num_entries, most_bytes=table.total_bytes)
         return Basket(*unpacked, first_entry)

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from pilarnet_convert.errors import InputError
+from pilarnet_convert.readers.local_files import require_local
 from pilarnet_convert.readers.products import listed
+from pilarnet_convert.storage.byte_file import read_head
+from pilarnet_convert.storage.remote import AnyPath
 
 __all__ = ["reader_of"]
 
@@ -18,12 +21,12 @@ _PACKED: Final = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"(\xb5/\xfd": "zstd", b"P
 _GZIP: Final = b"\x1f\x8b"
 
 
-def reader_of(path: Path) -> str:
+def reader_of(path: AnyPath) -> str:
     """Tell which reader a file is for.
 
     Parameters
     ----------
-    path : Path
+    path : Path or RemotePath
         The file; its name does not matter.
 
     Returns
@@ -36,42 +39,38 @@ def reader_of(path: Path) -> str:
     InputError
         If it cannot be opened, or is of another kind.
     """
-    head = _first_bytes(path)
+    head, size = _first_bytes(path)
     if head.startswith(b"root"):
         return "larcv2"
     if head.startswith(b"PAR1"):
         return "pilarnet-m"
     if any(head[place:].startswith(_HDF5) for place in _HDF5_PLACES):
-        return _reader_of_hdf5(path)
+        return _reader_of_hdf5(require_local(path, reader="of HDF5"))
     raise InputError(
         _packed(path, head) or "not a file of any kind that is read",
         file=path,
         expected="ROOT, HDF5 or parquet",
-        found=f"{path.stat().st_size} bytes that begin with {head[:4]!r}",
+        found=f"{size} bytes that begin with {head[:4]!r}",
         advice="unpack it first" if _packed(path, head) else "name LArCV2, LArCV3 or PILArNet-M",
     )
 
 
-def _first_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(_HDF5_PLACES[-1] + len(_HDF5))
-    except OSError as error:
-        if path.is_symlink() and not path.exists():
-            raise InputError(
-                "a link that leads nowhere",
-                file=path,
-                found=str(path.readlink()),
-                advice="fetch what it leads to, or remove it",
-            ) from error
+def _first_bytes(path: AnyPath) -> tuple[bytes, int]:
+    if isinstance(path, Path) and path.is_symlink() and not path.exists():
         raise InputError(
-            "cannot be opened", file=path, found=error.strerror, advice="check the path"
-        ) from error
+            "a link that leads nowhere",
+            file=path,
+            found=str(path.readlink()),
+            advice="fetch what it leads to, or remove it",
+        )
+    return read_head(path, _HDF5_PLACES[-1] + len(_HDF5))
 
 
-def _packed(path: Path, head: bytes) -> str | None:
-    """Say how a file is packed, and of gzip also what is inside."""
+def _packed(path: AnyPath, head: bytes) -> str | None:
+    """Say how a file is packed, and of gzip also what is inside if it is here."""
     if head.startswith(_GZIP):
+        if not isinstance(path, Path):
+            return "packed with gzip"
         try:
             with gzip.open(path) as stream:
                 inner = stream.read(len(_HDF5))

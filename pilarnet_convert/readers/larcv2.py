@@ -60,6 +60,8 @@ class Larcv2Reader:
         InputError
             If the bytes are damaged or the products hold different events.
         """
+        self._clusters.prefetch(start, stop)
+        self._particles.prefetch(start, stop)
         run, subrun, event = self.numbers(start, stop).T
         clusters, voxels, voxel_id, energy = self._clusters.voxel_sets(VOXELS, start, stop)
         particles, pdg = self._particles.jagged(PDG, start, stop)
@@ -98,6 +100,9 @@ class Larcv2Reader:
 
     def truth(self, start: int, stop: int) -> Truth:
         """Read what tells the units of the particles of events ``start`` to ``stop``."""
+        self._particles.prefetch(
+            start, stop, (PDG, SCALARS["energy_init"][0], *VECTORS["momentum"])
+        )
         particles, pdg = self._particles.jagged(PDG, start, stop)
         energy, *momentum = (
             self._scalar(branch, np.float32, start, particles)

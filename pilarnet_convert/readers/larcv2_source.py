@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -25,7 +24,10 @@ from pilarnet_convert.readers.products import (
     find_products,
 )
 from pilarnet_convert.readers.root_file import Layout, TreeIndex, index_trees
+from pilarnet_convert.readers.root_header import HEAD_BYTES, check_header
 from pilarnet_convert.readers.units import Truth
+from pilarnet_convert.storage.byte_file import read_head
+from pilarnet_convert.storage.remote import AnyPath
 
 if TYPE_CHECKING:
     from pilarnet_convert.readers.larcv2 import Larcv2Reader
@@ -107,7 +109,7 @@ class Larcv2Source(Source):
 
 
 def index_larcv2(
-    name: str, files: Sequence[Path], *, products: Products | None = None
+    name: str, files: Sequence[AnyPath], *, products: Products | None = None
 ) -> Larcv2Source:
     """Locate in a source's files what will be read of the two products.
 
@@ -115,7 +117,7 @@ def index_larcv2(
     ----------
     name : str
         The name of the source.
-    files : sequence of Path
+    files : sequence of Path or RemotePath
         Its files, the one that the user named first; the first that has a product provides it.
     products : Products, optional
         What to read, see `choose_products`.
@@ -147,9 +149,12 @@ def index_larcv2(
 
 
 def _look(
-    file: Path, *, products: Products | None
+    file: AnyPath, *, products: Products | None
 ) -> tuple[str, dict[str, TreeIndex], dict[str, str]]:
-    uuid, indices, classes = index_trees(file, partial(_wanted_trees, products=products))
+    head, size = read_head(file, HEAD_BYTES)
+    check_header(head, size=size, file=file)
+    choose = partial(_wanted_trees, products=products)
+    uuid, indices, classes = index_trees(file, choose, head=head)
     return uuid, {tree.removesuffix(_TREE): index for tree, index in indices.items()}, classes
 
 
@@ -164,7 +169,7 @@ def _wanted_trees(
         if key.endswith(_TREE) and key.split("_")[0] in layouts
     }
     try:
-        pair = choose_products(names, wanted=products, file=Path())
+        pair = choose_products(names, wanted=products, file="")
     except InputError:  # several pairs: told once all files of the source are known
         pair = None
     return {f"{name}{_TREE}": names[name] for name in pair or names}

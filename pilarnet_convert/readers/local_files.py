@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from pilarnet_convert.errors import InputError
+from pilarnet_convert.storage.remote import AnyPath
 
-__all__ = ["file_record", "files_below"]
+__all__ = ["file_record", "files_below", "require_local"]
 
 #: What is looked for in folders; the kind of a file is told from its content all the same.
 SUFFIXES: Final = (".root", ".h5", ".hdf5", ".parquet")
@@ -65,6 +66,23 @@ def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
             yield from _walk(folder / entry.name, seen)
         else:  # also a link that leads nowhere, which its reader names
             yield folder / entry.name
+
+
+def require_local(path: AnyPath, *, reader: str) -> Path:
+    """Give the path of a file of this machine.
+
+    Raises
+    ------
+    InputError
+        If it is a remote file.
+    """
+    if not isinstance(path, Path):
+        raise InputError(
+            f"the reader {reader} reads local files only",
+            file=path,
+            advice="download the file; of remote files, those of LArCV2 are read",
+        )
+    return path
 
 
 def file_record(path: Path) -> tuple[str, int, str]:

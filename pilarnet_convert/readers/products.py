@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from pilarnet_convert.errors import InputError
+from pilarnet_convert.storage.byte_file import read_head
+from pilarnet_convert.storage.remote import AnyPath, RemotePath
 
 __all__ = [
     "MissingProductError",
@@ -20,6 +21,7 @@ __all__ = [
     "parse_products",
 ]
 
+_File = TypeVar("_File", bound=AnyPath)
 _Found = TypeVar("_Found")
 #: Names that are taken before others: PILArNet's, then those of SPINE and edep2supera.
 _PREFERRED: Final[tuple[str, ...]] = ("mcst", "pcluster")
@@ -54,7 +56,7 @@ def parse_products(text: str) -> Products | None:
 
 
 def choose_products(
-    names: Iterable[str], *, wanted: Products | None, file: Path
+    names: Iterable[str], *, wanted: Products | None, file: object
 ) -> Products | None:
     """Choose the two products to read.
 
@@ -65,7 +67,7 @@ def choose_products(
     wanted : Products, optional
         What the user wants. Unless given: those called ``mcst``, else ``pcluster``, else the only
         pair of one name.
-    file : Path
+    file : object
         Where they are, for messages.
 
     Returns
@@ -99,8 +101,8 @@ def choose_products(
 
 
 def find_products(
-    files: Sequence[Path],
-    look: Callable[[Path], tuple[str, Mapping[str, _Found], Mapping[str, str]]],
+    files: Sequence[_File],
+    look: Callable[[_File], tuple[str, Mapping[str, _Found], Mapping[str, str]]],
     *,
     wanted: Products | None,
     suffix: str,
@@ -109,7 +111,7 @@ def find_products(
 
     Parameters
     ----------
-    files : sequence of Path
+    files : sequence of Path or RemotePath
         The files, the one that the user named first; the others are looked into for what it lacks.
     look : function of a file
         Gives its UUID, what it found of each product, and everything in the file with its class.
@@ -136,8 +138,11 @@ def find_products(
     used: dict[str, tuple[str, int, str]] = {}
     present: dict[str, str] = {}
     for file in files:
+        # Whether the companions of a remote file are there, nobody has looked yet.
+        if present and isinstance(file, RemotePath) and not file.exists():
+            continue
         uuid, here, classes = look(file)
-        record = (file.name, file.stat().st_size, uuid)
+        record = (file.name, read_head(file, 0)[1], uuid)
         found = {**here, **found}
         used = {**dict.fromkeys(here, record), **used}
         present |= {f"{name} ({file.name})": kind for name, kind in classes.items()}
@@ -148,7 +153,7 @@ def find_products(
 
 
 def no_products(
-    path: Path,
+    path: object,
     present: Mapping[str, str],
     *,
     names: Iterable[str],
@@ -159,7 +164,7 @@ def no_products(
 
     Parameters
     ----------
-    path : Path
+    path : object
         The file that was named.
     present : mapping of str to str
         Everything in it and its companions, with its C++ class where that is known.
@@ -202,7 +207,7 @@ def _missing(names: Iterable[str], wanted: Products | None) -> str:
     return f"cluster3d_{_PREFERRED[0]}"
 
 
-def common_length(lengths: Mapping[str, int], *, file: Path) -> int:
+def common_length(lengths: Mapping[str, int], *, file: object) -> int:
     """Give the number of entries of both products; `InputError` if they differ or are none."""
     if len(set(lengths.values())) > 1:
         raise InputError(

@@ -12,20 +12,19 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import InputError
+from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
 
 __all__ = [
     "DAMAGE",
     "BasketTable",
     "Layout",
     "TreeIndex",
-    "check_header",
     "damaged",
     "index_trees",
     "read_embedded",
@@ -78,29 +77,43 @@ class BasketTable:
     num_bytes: NDArray[np.int64]
     total_bytes: int
 
+    def numbers(self, start: int, stop: int) -> range:
+        """Give the numbers of the baskets that hold the entries ``start`` to ``stop``."""
+        first = int(np.searchsorted(self.entries, start, "right")) - 1
+        return range(first, int(np.searchsorted(self.entries, stop, "left")))
+
 
 @dataclass(frozen=True, kw_only=True)
 class TreeIndex:
-    """A tree of a file: its entries and the tables of the branches that were asked for."""
+    """A tree of a file: its entries and the tables of the branches that were asked for.
+
+    `head` is how the file begins, with the time and the UUID that ROOT gave it.
+    """
 
     file: str
     tree: str
     num_entries: int
     branches: Mapping[str, BasketTable]
+    head: bytes = b""
 
 
 def index_trees(
-    path: Path, choose: Callable[[Iterable[str]], Mapping[str, Mapping[str, Layout]]]
+    path: AnyPath,
+    choose: Callable[[Iterable[str]], Mapping[str, Mapping[str, Layout]]],
+    *,
+    head: bytes = b"",
 ) -> tuple[str, dict[str, TreeIndex], dict[str, str]]:
     """Look into a ROOT file and locate the baskets of some of its trees.
 
     Parameters
     ----------
-    path : Path
+    path : Path or RemotePath
         The file.
     choose : function
         Given the names of everything in the file, names the trees that are wanted, each with the
         leaf names of branches and their layouts. A branch that a tree lacks is left out.
+    head : bytes
+        How the file begins, for `TreeIndex`.
 
     Returns
     -------
@@ -114,14 +127,13 @@ def index_trees(
     Raises
     ------
     InputError
-        If the file is missing, not a ROOT file, truncated, not closed, or damaged.
+        If the file is damaged.
     """
-    check_header(path)
     try:
         with _opened(path) as file:
             classes = file.classnames(cycle=False, recursive=False)
             indices = {
-                name: _index_tree(path, name, file[name], branches)
+                name: _index_tree(path, head, name, file[name], branches)
                 for name, branches in choose(classes).items()
             }
             return str(file.file.uuid), indices, classes
@@ -134,85 +146,37 @@ def index_trees(
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[Any]:
+def _opened(path: str | AnyPath) -> Iterator[Any]:
     """Open a file with uproot, which takes 0.2 s to import and which few workers need."""
     import uproot
 
+    from pilarnet_convert.storage.byte_file import RemoteFile
+
+    where = place(path)
     try:
-        with uproot.open(path) as file:
+        with uproot.open(RemoteFile(where) if isinstance(where, RemotePath) else where) as file:
             yield file
     except uproot.deserialization.DeserializationError as error:
         raise ValueError(str(error)) from error
 
 
-def check_header(path: Path) -> None:
-    """Check that a file is a ROOT file, closed and whole, by its first bytes.
-
-    Raises
-    ------
-    InputError
-        With what is wrong and what to do.
-
-    Notes
-    -----
-    The layout of the header and of the first directory is that of ``TFile`` and
-    ``TDirectoryFile``, as documented with ROOT.
-    """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as stream:
-            head = stream.read(512)
-    except OSError as error:
-        raise InputError(
-            "cannot be opened", file=path, found=error.strerror, advice="check the path"
-        ) from error
-    if head[:4] != b"root":
-        raise InputError(
-            "not a ROOT file",
-            file=path,
-            expected="a file that begins with 'root'",
-            found=f"{size} bytes that begin with {head[:4]!r}",
-            advice="name LArCV2 files of PILArNet",
-        )
-    try:
-        version, begin = struct.unpack(">ii", head[4:12])
-        large = version >= 1_000_000
-        end, *_ = struct.unpack_from(">q" if large else ">i", head, 12)
-        name_bytes, *_ = struct.unpack_from(">i", head, 36 if large else 28)
-        # TDirectoryFile: version, two dates, sizes of keys and name, then three positions.
-        directory = begin + name_bytes
-        wide = struct.unpack_from(">h", head, directory)[0] > 1000
-        keys_bytes, *_ = struct.unpack_from(">i", head, directory + 10)
-        seek_keys, *_ = struct.unpack_from(
-            ">q" if wide else ">i", head, directory + 18 + (16 if wide else 8)
-        )
-    except struct.error as error:
-        raise _truncated(path, expected="a whole header", size=size) from error
-    if keys_bytes <= 0 or seek_keys <= 0:
-        raise InputError(
-            "was not closed by its writer and has no list of its contents",
-            file=path,
-            advice="wait until it is written, fetch it again, or let ROOT recover it",
-        )
-    if end > size or seek_keys + keys_bytes > size:
-        raise _truncated(path, expected=f"{end} bytes", size=size)
-
-
-def _truncated(path: Path, *, expected: str, size: int) -> InputError:
-    return InputError(
-        "truncated", file=path, expected=expected, found=f"{size} bytes", advice=_FETCH_AGAIN
-    )
-
-
-def _index_tree(path: Path, name: str, tree: Any, wanted: Mapping[str, Layout]) -> TreeIndex:
+def _index_tree(
+    path: AnyPath, head: bytes, name: str, tree: Any, wanted: Mapping[str, Layout]
+) -> TreeIndex:
     tables = {}
     for branch in tree.itervalues(recursive=True):
         if branch.name in wanted and not branch.branches:
             tables[branch.name] = _table(path, branch, wanted[branch.name])
-    return TreeIndex(file=str(path), tree=name, num_entries=int(tree.num_entries), branches=tables)
+    return TreeIndex(
+        file=str(path),
+        tree=name,
+        num_entries=int(tree.num_entries),
+        branches=tables,
+        head=head,
+    )
 
 
-def _table(path: Path, branch: Any, layout: Layout) -> BasketTable:
+def _table(path: AnyPath, branch: Any, layout: Layout) -> BasketTable:
     embedded = len(branch.embedded_baskets)
     free = branch.num_baskets - embedded
     inside = np.full(embedded, -1, np.int64)
@@ -228,7 +192,7 @@ def _table(path: Path, branch: Any, layout: Layout) -> BasketTable:
     )
 
 
-def _dtype(path: Path, branch: Any, layout: Layout) -> str:
+def _dtype(path: AnyPath, branch: Any, layout: Layout) -> str:
     interpretation = branch.interpretation
     content = interpretation.content if layout == "jagged" else interpretation
     if type(content).__name__ != "AsDtype" or content.from_dtype.shape:

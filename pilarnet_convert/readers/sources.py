@@ -5,18 +5,22 @@ from __future__ import annotations
 import glob
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.readers.local_files import files_below
+from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
 
-__all__ = ["SourceFiles", "find_sources"]
+__all__ = ["SourceFiles", "find_sources", "read_input_list"]
 
 #: The archive's layout: products beside the images, in folders and under names of their own.
 _PRODUCTS: Final = ("cluster", "particle")
+#: In a URL, ``?`` begins a query.
+_GLOB: Final = re.compile(r"[*\[]")
+_COMMENT: Final = re.compile(r"(^|\s)#.*")
 _PRODUCT_NAME: Final = re.compile(r"(?:(?<=^)|(?<=_))(cluster|particle)_")
 
 
@@ -25,17 +29,17 @@ class SourceFiles:
     """A source by its name and the files that may hold its products, those named first."""
 
     name: str
-    files: tuple[Path, ...]
+    files: tuple[AnyPath, ...]
     num_named: int
 
 
 def find_sources(
-    inputs: Sequence[str | Path],
+    inputs: Sequence[str | AnyPath],
     *,
     note: Callable[[str], object] = lambda _: None,
     absolute: bool = False,
 ) -> list[SourceFiles]:
-    """Turn files, folders and globs into sources, in the order named.
+    """Turn files, folders, globs and URLs of these into sources, in the order named.
 
     Folders are searched for ``*.root``, ``*.h5``, ``*.hdf5`` and ``*.parquet`` through all their
     levels; `note` is told in a line what else there is. The ROOT files of one source in the
@@ -49,9 +53,11 @@ def find_sources(
     InputError
         If an input does not exist or holds no such file.
     """
-    named: dict[tuple[Path, str], list[Path]] = {}
+    named: dict[tuple[AnyPath, str], list[AnyPath]] = {}
     for text in inputs:
-        named_path = Path(text).expanduser()
+        named_path = place(text)
+        if isinstance(named_path, Path):
+            named_path = named_path.expanduser()
         for path in _expand(named_path.absolute() if absolute else named_path, note):
             named.setdefault(_identity(path), []).append(path)
     sources = []
@@ -59,14 +65,16 @@ def find_sources(
         places = [path.absolute() for path in paths]
         spelled = dict(zip(reversed(places), reversed(paths), strict=True))
         distinct = dict.fromkeys([*places, *_companions(folder, name)])
-        files = tuple(spelled.get(place, place) for place in distinct)
+        files = tuple(spelled.get(path, path) for path in distinct)
         times = max(Counter(places).values())
         named_here = len(set(places))
         sources += [SourceFiles(name=name, files=files, num_named=named_here)] * times
     return sources
 
 
-def _expand(path: Path, note: Callable[[str], object]) -> list[Path]:
+def _expand(path: AnyPath, note: Callable[[str], object]) -> Sequence[AnyPath]:
+    if isinstance(path, RemotePath):
+        return _expand_remote(path)
     if path.is_dir():
         return files_below(path, note=note)
     if path.exists() or path.is_symlink():
@@ -81,7 +89,44 @@ def _expand(path: Path, note: Callable[[str], object]) -> list[Path]:
     return [f for match in found for f in (_expand(match, note) if match.is_dir() else [match])]
 
 
-def _identity(path: Path) -> tuple[Path, str]:
+def _expand_remote(path: RemotePath) -> list[RemotePath]:
+    """List the files of a folder or a glob; whether a file is there, its reader finds out."""
+    if _GLOB.search(path.url):
+        found = path.glob()
+    elif path.suffix == ".root" or not path.is_dir():
+        return [path]
+    else:
+        found = path.find("*.root")
+    if not found:
+        raise InputError(
+            "no file matches, or the server does not list its files",
+            file=path,
+            advice="check the address, or name the files, as with --input-list",
+        )
+    return found
+
+
+def read_input_list(lines: Iterable[str], *, name: str) -> list[str]:
+    """Read a list of inputs: one a line, with empty lines and comments after ``#`` left out.
+
+    Raises
+    ------
+    InputError
+        If there is none, or the list, of this name, is not text.
+    """
+    try:
+        words = (_COMMENT.sub("", line).strip() for line in lines)
+        found = [word for word in words if word]
+    except UnicodeDecodeError as error:
+        raise InputError("not a list of names in UTF-8", file=name, found=error) from error
+    if not found:
+        raise InputError(
+            "the list names no input", file=name, advice="write a file, folder or URL a line"
+        )
+    return found
+
+
+def _identity(path: AnyPath) -> tuple[AnyPath, str]:
     """Give the folder and the name of the image file of the source that `path` belongs to."""
     folder = path.absolute().parent
     if path.suffix != ".root":  # the archive has no others
@@ -92,15 +137,19 @@ def _identity(path: Path) -> tuple[Path, str]:
     return folder, name
 
 
-def _companions(folder: Path, name: str) -> Iterator[Path]:
-    """Yield the files of a source that exist, where the archive or a flat folder has them."""
+def _companions(folder: AnyPath, name: str) -> Iterator[AnyPath]:
+    """Yield the files of a source that exist, where the archive or a flat folder has them.
+
+    Remote ones are not looked for: the reader does, if the files before lack a product.
+    """
     if not name.endswith(".root"):
         return
     prefix, _, rest = name.partition("_")
     for product in _PRODUCTS:
         product_name = f"{prefix}_{product}_{rest}" if rest else f"{product}_{name}"
         for path in (folder / product / product_name, folder / product_name):
-            if path.is_file():
+            if isinstance(path, RemotePath) or path.is_file():
                 yield path
-    if (folder / name).is_file():
-        yield folder / name
+    image = folder / name
+    if isinstance(image, RemotePath) or image.is_file():
+        yield image

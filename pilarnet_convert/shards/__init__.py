@@ -4,7 +4,9 @@
 format     names, arrays, and what the root says of a shard
 array      the bytes of one array: encoding, and reading runs of rows
 writer     a shard, and the attributes of the root
-reader     opening a set, reading blocks of particles
+reader     opening a set, or several (joined)
+shard      reading blocks of particles of a shard; fetch, of remote ones all at once
+output     what a conversion finds where it writes; remote_output, in an object store
 verify     every byte again: all that is wrong with a set
 statistics what is in a set; tables shows it
 ========== =====================================================================

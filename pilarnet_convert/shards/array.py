@@ -129,6 +129,16 @@ def array_metadata(
     }
 
 
+def count_chunks(num_rows: int) -> int:
+    """Count the chunks of an array."""
+    return -(-num_rows // CHUNK_ROWS)
+
+
+def index_bytes(num_chunks: int) -> int:
+    """Give the size of the index of chunks, at the end of a data file."""
+    return 16 * num_chunks + 4
+
+
 class ArrayFile:
     """The data file of an array, of which runs of rows are read.
 
@@ -161,12 +171,12 @@ class ArrayFile:
     ) -> None:
         self._open, self.shape, self.dtype, self.check = open_file, shape, np.dtype(dtype), check
         self._chunk_rows = min(CHUNK_ROWS, shape[0])
-        num_chunks = -(-shape[0] // self._chunk_rows)
+        num_chunks = count_chunks(shape[0])
         with self._open() as stream:
             size = stream.seek(0, os.SEEK_END)
             if size != check.size:
                 raise ValueError(f"{check.size} bytes expected, {size} found")
-            stream.seek(-(16 * num_chunks + 4), os.SEEK_END)
+            stream.seek(-index_bytes(num_chunks), os.SEEK_END)
             index = _checked(stream.read(), what="the index of chunks")
         begins, sizes = np.frombuffer(index, "<u8").reshape(-1, 2).T.tolist()
         self._bounds = [0, *accumulate(sizes)]
@@ -202,6 +212,11 @@ class ArrayFile:
                 skipped = max(start - low, 0)
                 inside[:] = whole[skipped : skipped + len(inside)]
         return out
+
+    def chunks(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Give the bytes of each chunk that has rows of `start` to `stop`: the first, the end."""
+        numbers = range(start // self._chunk_rows, -(-stop // self._chunk_rows))
+        return [(self._bounds[n], self._bounds[n + 1]) for n in numbers]
 
     def _packed(self, first: int, last: int) -> list[bytes]:
         """Read the chunks `first` to `last`, end included, and check them."""

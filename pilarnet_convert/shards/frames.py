@@ -14,7 +14,8 @@ from pilarnet_convert.shards.format import ARRAYS, PARTICLE_ARRAYS, SPLITS, VOXE
 from pilarnet_convert.species import CLASS_NAMES
 
 if TYPE_CHECKING:
-    from pilarnet_convert.shards.reader import Shard, Shards
+    from pilarnet_convert.shards.reader import Shards
+    from pilarnet_convert.shards.shard import Shard
 
 __all__ = ["awkward_of", "class_counts", "to_awkward", "to_pandas"]
 

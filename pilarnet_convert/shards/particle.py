@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import awkward
     import pandas
 
-    from pilarnet_convert.shards.reader import Shard
+    from pilarnet_convert.shards.shard import Shard
 
 __all__ = ["BLOCK", "Particle", "ParticleSequence"]
 

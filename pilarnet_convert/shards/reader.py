@@ -4,166 +4,71 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cached_property, partial
 from html import escape
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, TypeAlias
 
 from pilarnet_convert.errors import ShardError
-from pilarnet_convert.shards.array import SHARD_FILES, ArrayFile
 from pilarnet_convert.shards.format import (
-    ARRAYS,
     FORMAT_NAME,
     FORMAT_VERSION,
     SPLITS,
-    VOXEL_ARRAYS,
     ShardEntry,
 )
+from pilarnet_convert.shards.joined import join_attributes
 from pilarnet_convert.shards.particle import ParticleSequence
+from pilarnet_convert.shards.shard import Shard, damage_reported
+from pilarnet_convert.storage.byte_file import read_if_there
+from pilarnet_convert.storage.cache import RangeCache, RangeReader
+from pilarnet_convert.storage.remote import AnyPath, place
 
-__all__ = ["Shard", "Shards", "open_shards", "read_root_attributes"]
-
-_CONVERT_AGAIN = "convert again with --overwrite"
-
-
-class Shard(ParticleSequence):
-    """One shard: its arrays in blocks of consecutive particles, and a sequence of these.
-
-    Attributes
-    ----------
-    path : Path
-        The folder of the shard.
-    name : str
-        Its place in the set, such as ``"train/00012"``.
-    split : str
-        Its split.
-    first : int
-        Particles of the split in the shards before this one.
-    entry : ShardEntry
-        What the root says of it; `num_particles`, `num_voxels` and `counts` repeat its size and
-        the particles of each class.
-    """
-
-    def __init__(self, root: Path, entry: ShardEntry, *, first: int = 0) -> None:
-        super().__init__((self,))
-        self.first = first
-        self.path = root / entry.name
-        self.entry = entry
-        self.name = entry.name
-        self.split = entry.name.split("/")[0]
-        self.num_particles, self.num_voxels = entry.particles, entry.voxels
-        self.counts = entry.counts
-        self._files: dict[str, ArrayFile] = {}
-
-    def __repr__(self) -> str:
-        return f"<Shard {self.name}: {self.num_particles} particles, {self.num_voxels} voxels>"
-
-    def is_whole(self) -> bool:
-        """Tell whether every file is there and has its size."""
-        try:
-            return all(
-                (self.path / file).stat().st_size == self.entry.files[name].size
-                for name, file in SHARD_FILES.items()
-            )
-        except OSError:
-            return False
-
-    @cached_property
-    def process_names(self) -> tuple[str, ...]:
-        """What the values of ``process`` index."""
-        with _damage_reported(self.path, field="zarr.json"):
-            document = json.loads((self.path / "zarr.json").read_bytes())
-            return tuple(document["attributes"]["process_names"])
-
-    @cached_property
-    def offset(self) -> NDArray[np.int64]:
-        """Where the voxels of each particle begin, int64 [num_particles + 1]."""
-        offset: NDArray[np.int64] = self._rows("offset", 0, self.num_particles + 1)
-        if offset[0] != 0 or offset[-1] != self.num_voxels or np.any(np.diff(offset) < 0):
-            raise ShardError(
-                "the offsets do not describe the voxels",
-                file=self.path,
-                field="offset",
-                expected=f"ascending from 0 to {self.num_voxels}",
-                found=f"from {offset[0]} to {offset[-1]}",
-                advice=_CONVERT_AGAIN,
-            )
-        return offset
-
-    def read(
-        self, names: Sequence[str] = tuple(ARRAYS), start: int = 0, stop: int | None = None
-    ) -> dict[str, NDArray[Any]]:
-        """Read arrays of the particles ``start`` to ``stop``, end excluded; all by default.
-
-        Returns
-        -------
-        dict of str to array
-            A row for each particle, or for ``x``, ``y``, ``z`` and ``energy`` for each of their
-            voxels; ``offset`` begins at 0 and has one row more.
-
-        Raises
-        ------
-        ShardError
-            If a data file is missing, or its size or a checksum is wrong.
-        """
-        stop = self.num_particles if stop is None else min(stop, self.num_particles)
-        first, last = int(self.offset[start]), int(self.offset[stop])
-        arrays: dict[str, NDArray[Any]] = {}
-        for name in names:
-            if name == "offset":
-                arrays[name] = self.offset[start : stop + 1] - first
-            elif name in VOXEL_ARRAYS:
-                arrays[name] = self._rows(name, first, last)
-            else:
-                arrays[name] = self._rows(name, start, stop)
-        return arrays
-
-    def _rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
-        with _damage_reported(self.path, field=name):
-            if name not in self._files:
-                self._files[name] = ArrayFile(
-                    partial(_open, self.path / SHARD_FILES[name]),
-                    shape=self.entry.shape(name),
-                    dtype=ARRAYS[name].dtype,
-                    check=self.entry.files[name],
-                )
-            return self._files[name][start:stop]
-
-
-def _open(path: Path) -> BinaryIO:
-    return path.open("rb")
+__all__ = ["Places", "Shards", "list_places", "open_shards", "read_root_attributes"]
 
 
 class Shards(ParticleSequence):
-    """A set of shards: a sequence of all particles, ``shards["test"]`` of those of a split.
+    """A set of shards, or several that are read as one: a sequence of all particles.
+
+    ``shards["test"]`` is the sequence of those of a split.
 
     Attributes
     ----------
-    path : Path
-        The folder.
+    paths : tuple of Path or RemotePath
+        The folder of each set.
     attributes : mapping
-        The attributes of the root group: sources, options, statistics.
+        The attributes of the root group: sources, options, statistics; of several sets as
+        `pilarnet_convert.shards.joined` joins them.
     splits : mapping of str to tuple of Shard
         The shards of ``train``, ``val`` and ``test``, in order; a tuple may be empty.
     """
 
-    def __init__(self, path: Path, attributes: Mapping[str, Any]) -> None:
-        self.path = path
-        self.attributes = MappingProxyType(dict(attributes))
-        entries = [ShardEntry.from_json(entry) for entry in attributes["shards"]]
+    def __init__(
+        self, *sets: tuple[AnyPath, Mapping[str, Any]], cache: RangeCache | None = None
+    ) -> None:
+        self.paths = tuple(path for path, _ in sets)
+        self.attributes = MappingProxyType(join_attributes([each for _, each in sets]))
+        ranges = RangeReader(cache)
         self.splits: Mapping[str, tuple[Shard, ...]] = MappingProxyType(
-            {split: tuple(_shards_of(split, path, entries)) for split in SPLITS}
+            {split: tuple(_shards_of(split, sets, ranges)) for split in SPLITS}
         )
         super().__init__([shard for split in SPLITS for shard in self.splits[split]])
 
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.paths))
+
     def __repr__(self) -> str:
         sizes = ", ".join(f"{split} {self.num_particles(split)}" for split in SPLITS)
-        return f"<Shards {self.path}: {sizes} particles>"
+        return f"<Shards {self}: {sizes} particles>"
+
+    @property
+    def path(self) -> AnyPath:
+        """The folder; of several sets, of the first."""
+        return self.paths[0]
+
+    @property
+    def name(self) -> str:
+        """The names of the folders."""
+        return " + ".join(path.resolve().name for path in self.paths)
 
     def _repr_html_(self) -> str:
         from pilarnet_convert.shards.frames import class_counts  # imports pandas
@@ -181,14 +86,12 @@ class Shards(ParticleSequence):
         if not isinstance(index, str):
             return super().__getitem__(index)
         if index not in self.splits:
-            raise ShardError(
-                "no such split", file=self.path, expected=", ".join(SPLITS), found=index
-            )
+            raise ShardError("no such split", file=self, expected=", ".join(SPLITS), found=index)
         return ParticleSequence(self.splits[index])
 
     @property
     def identity(self) -> str:
-        """A checksum that differs between sets of other contents, eight hexadecimal digits."""
+        """A checksum of the contents, eight hexadecimal digits a set."""
         return str(self.attributes["checksum"])
 
     def num_particles(self, split: str | None = None) -> int:
@@ -197,17 +100,30 @@ class Shards(ParticleSequence):
         return sum(shard.num_particles for s in chosen for shard in self.splits[s])
 
 
-def _shards_of(split: str, path: Path, entries: Sequence[ShardEntry]) -> Iterator[Shard]:
-    """Make the shards of a split."""
-    first = 0
-    for entry in entries:
-        if entry.name.startswith(f"{split}/"):
-            yield Shard(path, entry, first=first)
-            first += entry.particles
+def _shards_of(
+    split: str, sets: Sequence[tuple[AnyPath, Mapping[str, Any]]], ranges: RangeReader
+) -> Iterator[Shard]:
+    """Make the shards of a split, one set after the other."""
+    first = first_source = 0
+    for path, attributes in sets:
+        for entry in map(ShardEntry.from_json, attributes["shards"]):
+            if entry.name.startswith(f"{split}/"):
+                yield Shard(path, entry, first=first, first_source=first_source, ranges=ranges)
+                first += entry.particles
+        first_source += len(attributes.get("sources", ()))
 
 
-def open_shards(path: str | Path) -> Shards:
-    """Open a set of shards for reading.
+#: A set of shards, or several: local folders and URLs.
+Places: TypeAlias = str | AnyPath | Sequence[str | AnyPath]
+
+
+def list_places(places: Places) -> tuple[str, ...]:
+    """Give the path or URL of each set that is named."""
+    return tuple(map(str, [places] if isinstance(places, str | AnyPath) else places))
+
+
+def open_shards(places: Places, *, cache: RangeCache | None = None) -> Shards:
+    """Open a set of shards for reading, or several as one.
 
     Only the metadata of the root are read, whatever the number of shards.
 
@@ -217,27 +133,28 @@ def open_shards(path: str | Path) -> Shards:
         If the folder holds no shards, an unfinished conversion, another format or version, or
         damaged metadata.
     """
-    path = Path(path)
-    attributes = read_root_attributes(path)
-    with _damage_reported(path, field="zarr.json"):
-        return Shards(path, attributes)
+    paths = map(place, list_places(places))
+    sets = [(path, read_root_attributes(path)) for path in paths]
+    with damage_reported(", ".join(str(path) for path, _ in sets), field="zarr.json"):
+        return Shards(*sets, cache=cache)
 
 
-def read_root_attributes(path: Path) -> dict[str, Any]:
+def read_root_attributes(path: AnyPath) -> dict[str, Any]:
     """Read the attributes of the root of a set of shards; errors as in `open_shards`."""
     advice = "make shards with pilarnet-convert --input FILES --out shards/"
-    if not path.is_dir():
-        raise ShardError("no such folder", file=path, advice=advice)
-    if not (path / "zarr.json").is_file():
-        if (path / ".conversion").is_dir():
+    root = read_if_there(path / "zarr.json")
+    if root is None:
+        if isinstance(path, Path) and not path.is_dir():
+            raise ShardError("no such folder", file=path, advice=advice)
+        if (path / ".conversion").exists():
             raise ShardError(
                 "the conversion is unfinished",
                 file=path,
                 advice="finish it with pilarnet-convert --resume and the same options",
             )
         raise ShardError("the folder holds no shards", file=path, advice=advice)
-    with _damage_reported(path, field="zarr.json"):
-        attributes: dict[str, Any] = json.loads((path / "zarr.json").read_bytes())["attributes"]
+    with damage_reported(path, field="zarr.json"):
+        attributes: dict[str, Any] = json.loads(root)["attributes"]
         found = (attributes.get("format"), attributes.get("version"))
     if found != (FORMAT_NAME, FORMAT_VERSION):
         known = found[0] == FORMAT_NAME
@@ -251,18 +168,3 @@ def read_root_attributes(path: Path) -> dict[str, Any]:
             else advice,
         )
     return attributes
-
-
-@contextmanager
-def _damage_reported(path: Path, *, field: str) -> Iterator[None]:
-    """Turn what reading damaged files raises into a `ShardError`."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, RuntimeError, OSError, AttributeError) as error:
-        raise ShardError(
-            "missing or damaged",
-            file=path,
-            field=field,
-            found=f"{type(error).__name__}: {error}",
-            advice=f"see pilarnet-stats --verify; {_CONVERT_AGAIN}",
-        ) from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.shards.format import REJECTIONS, SPLITS
-from pilarnet_convert.shards.reader import Shards, open_shards
+from pilarnet_convert.shards.reader import Places, Shards, open_shards
 from pilarnet_convert.species import CLASSES, PUBLISHED_COUNTS, name_of_pdg
 
 __all__ = ["PERCENTILES", "Statistics", "particle_table", "statistics"]
@@ -68,7 +67,7 @@ class Statistics:
         return json.dumps(document, indent=1)
 
 
-def statistics(shards: Shards | str | Path, *, show_progress: bool = False) -> Statistics:
+def statistics(shards: Shards | Places, *, show_progress: bool = False) -> Statistics:
     """Count classes, voxels and energies of a set of shards; `ShardError` if it is damaged."""
     if not isinstance(shards, Shards):
         shards = open_shards(shards)

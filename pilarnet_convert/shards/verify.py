@@ -14,18 +14,21 @@ import numpy as np
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.shards.array import SHARD_FILES, ArrayFile
 from pilarnet_convert.shards.format import ARRAYS, SPLITS, FileCheck, ShardEntry
-from pilarnet_convert.shards.reader import Shard, Shards, read_root_attributes
+from pilarnet_convert.shards.reader import Shards, read_root_attributes
+from pilarnet_convert.shards.shard import Shard
 from pilarnet_convert.shards.writer import (
     attributes_checksum,
     group_document,
     shard_array_metadata,
 )
 from pilarnet_convert.species import CLASS_NAMES, CLASSES, OTHER, label_of_pdg
+from pilarnet_convert.storage.byte_file import file_sizes, read_if_there
+from pilarnet_convert.storage.remote import AnyPath, place
 
 __all__ = ["verify"]
 
 
-def verify(shards: Shards | str | Path, *, show_progress: bool = False) -> list[str]:
+def verify(shards: Shards | str | AnyPath, *, show_progress: bool = False) -> list[str]:
     """Check a set of shards against the sizes and checksums of its files, and against its format.
 
     Returns
@@ -38,7 +41,7 @@ def verify(shards: Shards | str | Path, *, show_progress: bool = False) -> list[
     ShardError
         If the folder cannot be opened as a set of shards at all.
     """
-    path = shards.path if isinstance(shards, Shards) else Path(shards)
+    (path,) = shards.paths if isinstance(shards, Shards) else (place(shards),)
     attributes = read_root_attributes(path)
     found = attributes_checksum(attributes)
     if attributes.get("checksum") != found:
@@ -47,28 +50,29 @@ def verify(shards: Shards | str | Path, *, show_progress: bool = False) -> list[
             f"{path / 'zarr.json'}: the checksum of the attributes does not hold (expected "
             f"{attributes.get('checksum')}, found {found})"
         ]
-    every = [s for of_split in Shards(path, attributes).splits.values() for s in of_split]
+    every = [s for of_split in Shards((path, attributes)).splits.values() for s in of_split]
     faults = [f"{path}: {fault}" for fault in _layout_faults(path, {s.name for s in every})]
     for shard in progress_bar(every, unit="shard", description="verifying", show=show_progress):
         faults += [f"{shard.path}: {fault}" for fault in _shard_faults(shard, attributes)]
     return faults + [f"{path}: {fault}" for fault in _total_faults(attributes, every)]
 
 
-def _layout_faults(path: Path, names: set[str]) -> Iterator[str]:
+def _read(file: AnyPath) -> bytes | None:
+    try:
+        return read_if_there(file)
+    except OSError:
+        return None
+
+
+def _layout_faults(path: AnyPath, names: set[str]) -> Iterator[str]:
     """Find groups of splits that are damaged, and shards that the root does not list."""
     for split in SPLITS:
         if _read(path / split / "zarr.json") != group_document({}):
             yield f"{split}/zarr.json: missing or damaged"
-        for extra in sorted((path / split).glob("*/")):
-            if f"{split}/{extra.name}" not in names:
-                yield f"{split}/{extra.name}: a shard that the root does not list"
-
-
-def _read(file: Path) -> bytes | None:
-    try:
-        return file.read_bytes()
-    except OSError:
-        return None
+        folders = {file.partition("/")[0] for file in file_sizes(path / split) if "/" in file}
+        for extra in sorted(folders):
+            if f"{split}/{extra}" not in names:
+                yield f"{split}/{extra}: a shard that the root does not list"
 
 
 def _shard_faults(shard: Shard, attributes: dict[str, Any]) -> list[str]:
@@ -78,7 +82,9 @@ def _shard_faults(shard: Shard, attributes: dict[str, Any]) -> list[str]:
     return faults or list(_value_faults(shard.entry, data, attributes))
 
 
-def _file_faults(folder: Path, entry: ShardEntry, data: dict[str, bytes | None]) -> Iterator[str]:
+def _file_faults(
+    folder: AnyPath, entry: ShardEntry, data: dict[str, bytes | None]
+) -> Iterator[str]:
     """Compare the files of a shard with what the root says of them."""
     for name, file in SHARD_FILES.items():
         expected, content = entry.files[name], data[name]
@@ -93,8 +99,8 @@ def _file_faults(folder: Path, entry: ShardEntry, data: dict[str, bytes | None])
     for array, file in metadata.items():
         if fault := _metadata_fault(_read(folder / file), shard_array_metadata(entry, array)):
             yield f"{array}: {fault}"
-    files = {path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()}
-    for extra in sorted(files - {*SHARD_FILES.values(), *metadata.values()}):
+    known = map(str, [*SHARD_FILES.values(), *metadata.values()])
+    for extra in sorted(file_sizes(folder).keys() - known):
         yield f"{extra}: a file that the root does not list"
 
 

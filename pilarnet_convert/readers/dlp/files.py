@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.dlp.packages import Packages, quiet
-from pilarnet_convert.readers.root_file import check_header
+from pilarnet_convert.readers.root_header import FETCH_AGAIN, HEAD_BYTES, check_header
+from pilarnet_convert.storage.byte_file import read_head
 
 __all__ = ["Chain", "baskets", "list_products"]
-
-_FETCH_AGAIN: Final = "fetch or copy the file again"
 
 
 @contextmanager
@@ -28,7 +27,7 @@ def _opened(packages: Packages, path: Path) -> Iterator[Any]:
         except OSError:  # what recent releases of PyROOT raise; older ones return a null pointer
             file = None
         if not file or file.IsZombie():
-            raise InputError("ROOT cannot read it", file=path, advice=_FETCH_AGAIN)
+            raise InputError("ROOT cannot read it", file=path, advice=FETCH_AGAIN)
         try:
             yield file
         finally:
@@ -37,7 +36,8 @@ def _opened(packages: Packages, path: Path) -> Iterator[Any]:
 
 def list_products(packages: Packages, path: Path) -> tuple[str, Sequence[str]]:
     """Give the UUID of a file and the names of its products; `InputError` if it is no ROOT file."""
-    check_header(path)
+    head, size = read_head(path, HEAD_BYTES)
+    check_header(head, size=size, file=path)
     with _opened(packages, path) as file:
         return str(file.GetUUID().AsString()), list(packages.osf.list_data(str(path)))
 
@@ -93,6 +93,6 @@ class Chain:
                 entry=entry,
                 field=f"{self._product}_tree",
                 found=found,
-                advice=_FETCH_AGAIN,
+                advice=FETCH_AGAIN,
             )
         return getattr(chain, f"{self._product}_branch")

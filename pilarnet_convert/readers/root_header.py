@@ -1,0 +1,73 @@
+"""Is a file a ROOT file, closed by its writer and whole? Its first bytes tell."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from pilarnet_convert.errors import InputError
+
+__all__ = ["FETCH_AGAIN", "HEAD_BYTES", "check_header"]
+
+HEAD_BYTES: Final = 512
+FETCH_AGAIN: Final = "fetch or copy the file again"
+
+
+def check_header(head: bytes, *, size: int, file: object) -> None:
+    """Check that a file is a ROOT file, closed and whole, by its first bytes.
+
+    Parameters
+    ----------
+    head : bytes
+        The first bytes, `HEAD_BYTES` of them if there are so many.
+    size : int
+        The bytes of the file.
+    file : object
+        Its path.
+
+    Raises
+    ------
+    InputError
+        With what is wrong and what to do.
+
+    Notes
+    -----
+    The layout of the header and of the first directory is that of ``TFile`` and
+    ``TDirectoryFile``, as documented with ROOT.
+    """
+    if head[:4] != b"root":
+        raise InputError(
+            "not a ROOT file",
+            file=file,
+            expected="a file that begins with 'root'",
+            found=f"{size} bytes that begin with {head[:4]!r}",
+            advice="name LArCV2 files of PILArNet",
+        )
+    try:
+        version, begin = struct.unpack(">ii", head[4:12])
+        large = version >= 1_000_000
+        end, *_ = struct.unpack_from(">q" if large else ">i", head, 12)
+        name_bytes, *_ = struct.unpack_from(">i", head, 36 if large else 28)
+        # TDirectoryFile: version, two dates, sizes of keys and name, then three positions.
+        directory = begin + name_bytes
+        wide = struct.unpack_from(">h", head, directory)[0] > 1000
+        keys_bytes, *_ = struct.unpack_from(">i", head, directory + 10)
+        seek_keys, *_ = struct.unpack_from(
+            ">q" if wide else ">i", head, directory + 18 + (16 if wide else 8)
+        )
+    except struct.error as error:
+        raise _truncated(file, expected="a whole header", size=size) from error
+    if keys_bytes <= 0 or seek_keys <= 0:
+        raise InputError(
+            "was not closed by its writer and has no list of its contents",
+            file=file,
+            advice="wait until it is written, fetch it again, or let ROOT recover it",
+        )
+    if end > size or seek_keys + keys_bytes > size:
+        raise _truncated(file, expected=f"{end} bytes", size=size)
+
+
+def _truncated(file: object, *, expected: str, size: int) -> InputError:
+    return InputError(
+        "truncated", file=file, expected=expected, found=f"{size} bytes", advice=FETCH_AGAIN
+    )

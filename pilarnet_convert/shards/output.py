@@ -1,0 +1,132 @@
+"""What a conversion finds where it is to write: a finished set, an unfinished one, or neither."""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Final
+
+from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.shards.format import FORMAT_NAME, SPLITS
+from pilarnet_convert.storage.byte_file import read_if_there
+from pilarnet_convert.storage.remote import AnyPath
+
+__all__ = ["SHARD_NAME", "WORKING", "Output"]
+
+SHARD_NAME: Final = re.compile(r"\d{5,}")
+WORKING: Final = ".conversion"
+
+
+class Output(ABC):
+    """The place of a set of shards; while a conversion runs, it holds ``.conversion``.
+
+    Attributes
+    ----------
+    path : Path or RemotePath
+        The place.
+    scratch : Path or RemotePath
+        From `begin` on, what is particular to this conversion.
+    """
+
+    scratch: AnyPath
+
+    def __init__(self, path: AnyPath, *, begun: AnyPath) -> None:
+        self.path = path
+        self._working = path / WORKING
+        self._manifest = begun / "manifest.json"
+        self._tasks = begun / "tasks"
+
+    def check(self, *, resume: bool, overwrite: bool) -> None:
+        """Check, without a change, that a conversion may write here; `PilarnetError` if not.
+
+        A folder with shards needs `resume` or `overwrite`; other things may not have the names of
+        the format.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise PilarnetError(
+                "the output is not a folder", file=self.path, advice="choose another --out"
+            )
+        foreign = [name for name in (*SPLITS, "zarr.json") if (self.path / name).exists()]
+        if self._working.exists() or self.root() is not None:
+            if not (resume or overwrite):
+                self._refuse()
+        elif foreign:
+            raise PilarnetError(
+                "the folder holds something that no conversion wrote",
+                file=self.path,
+                found=", ".join(foreign),
+                advice="choose another --out",
+            )
+
+    def check_again(self) -> None:
+        """Refuse, once locked, what another conversion wrote here after `check`."""
+        if self._manifest.exists() or self.root() is not None:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        holds = "an unfinished conversion" if self.root() is None else "shards"
+        raise PilarnetError(
+            f"the folder already holds {holds}",
+            file=self.path,
+            advice="go on with --resume, replace it with --overwrite, or choose another --out",
+        )
+
+    def root(self) -> Mapping[str, Any] | None:
+        """Give the attributes of the finished set of shards that is here, or None."""
+        try:
+            document = json.loads(read_if_there(self.path / "zarr.json") or b"")
+            attributes: dict[str, Any] = document["attributes"]
+            return attributes if attributes["format"] == FORMAT_NAME else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def manifest(self) -> Mapping[str, Any] | None:
+        """Give the manifest of the unfinished conversion that is here, or None."""
+        return _read_json(self._manifest)
+
+    def record(self, task: int) -> Mapping[str, Any] | None:
+        """Give the record of a task, or None if it is not done."""
+        return _read_json(self._record(task))
+
+    def _record(self, task: int) -> AnyPath:
+        return self._tasks / f"{task:05d}.json"
+
+    @abstractmethod
+    def begin(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Write down what is to be done, unless that is written already; give what is written."""
+
+    @abstractmethod
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other conversions out of this place."""
+
+    @abstractmethod
+    def end_task(self, task: int, record: Mapping[str, Any], *, attempt: str) -> None:
+        """Put the shards of a task in place and write its record, after which it is done."""
+
+    @abstractmethod
+    def drop(self, attempt: str) -> None:
+        """Remove what an attempt at a task wrote."""
+
+    @abstractmethod
+    def done(self) -> set[int]:
+        """Give the numbers of the tasks that have a record."""
+
+    @abstractmethod
+    def write_root(self, attributes: Mapping[str, Any]) -> None:
+        """Write the groups of the splits and, last, the root, which makes the set readable."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Remove ``.conversion``; the shards stay."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Remove what a conversion wrote, and nothing else."""
+
+
+def _read_json(path: AnyPath) -> Mapping[str, Any] | None:
+    data = read_if_there(path)
+    return None if data is None else json.loads(data)

@@ -1,0 +1,9 @@
+"""Files on this machine and in remote stores.
+
+========== =====================================================================
+remote     files named by URLs such as ``s3://bucket/key``
+connection requests through fsspec: time-outs, repeating, one-line errors
+byte_file  a file of which ranges of bytes are read, local or remote
+ranges     which ranges of bytes are fetched together
+========== =====================================================================
+"""

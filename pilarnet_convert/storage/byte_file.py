@@ -1,0 +1,221 @@
+"""A file of which ranges of bytes are read, local or remote."""
+
+from __future__ import annotations
+
+import io
+import os
+from bisect import bisect_right
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from pilarnet_convert.errors import ConnectionFault, InputError, MissingError, RemoteError
+from pilarnet_convert.storage.ranges import Range, merge_ranges
+from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
+
+__all__ = [
+    "LocalFile",
+    "RemoteFile",
+    "file_sizes",
+    "open_file",
+    "read_head",
+    "read_if_there",
+]
+
+#: Bytes that a small read of a remote file fetches, because the next is often nearby.
+_READ_AHEAD: Final = 16_384
+
+
+class LocalFile:
+    """A file of this machine.
+
+    Parameters
+    ----------
+    path : Path
+        The file; OSError if it cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY)
+
+    def __enter__(self) -> LocalFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def size(self) -> int:
+        """The bytes of the file."""
+        return os.fstat(self._descriptor).st_size
+
+    def read_at(self, position: int, num_bytes: int) -> bytes:
+        """Read so many bytes, fewer at the end of the file."""
+        return os.pread(self._descriptor, num_bytes, position)
+
+    def prefetch(self, ranges: Iterable[Range]) -> None:
+        """Do nothing: the system reads ahead."""
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+
+class RemoteFile(io.RawIOBase):
+    """A file of a remote store; also a binary stream, for libraries that read one.
+
+    Parameters
+    ----------
+    path : RemotePath
+        The file.
+
+    Raises
+    ------
+    RemoteError
+        By every method that reads, if the file cannot be read.
+    """
+
+    def __init__(self, path: RemotePath) -> None:
+        self.path = path
+        self._position = 0
+        self._starts: list[int] = []
+        self._held: list[bytes] = []
+
+    def __enter__(self) -> RemoteFile:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @cached_property
+    def size(self) -> int:
+        """The bytes of the file; refuses a server that does not serve ranges."""
+        return self.path.size()
+
+    def read_at(self, position: int, num_bytes: int) -> bytes:
+        """Read so many bytes: from memory if they were fetched."""
+        pieces = []
+        while num_bytes > 0:
+            number = bisect_right(self._starts, position) - 1
+            offset = position - self._starts[number] if number >= 0 else 0
+            if number < 0 or offset >= len(self._held[number]):
+                stop = min(position + max(num_bytes, _READ_AHEAD), self.size)
+                stop = min([stop, *self._starts[number + 1 : number + 2]])
+                if stop <= position:
+                    break
+                self._hold(position, self.path.read_ranges([(position, stop)])[0])
+                continue
+            pieces.append(self._held[number][offset : offset + num_bytes])
+            position += len(pieces[-1])
+            num_bytes -= len(pieces[-1])
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _hold(self, start: int, data: bytes) -> None:
+        number = bisect_right(self._starts, start)
+        self._starts.insert(number, start)
+        self._held.insert(number, data)
+
+    def prefetch(self, ranges: Iterable[Range]) -> None:
+        """Fetch what will be read in few requests, in place of what was fetched before."""
+        requests = merge_ranges(ranges)
+        self._held = self.path.read_ranges(requests)
+        self._starts = [start for start, _ in requests]
+
+    def check_unchanged(self, head: bytes) -> None:
+        """Check that the file still begins with these bytes.
+
+        Raises
+        ------
+        RemoteError
+            If it does not.
+        """
+        if self.path.read_ranges([(0, len(head))])[0] != head:
+            raise RemoteError(
+                "the file changed while it was read",
+                file=self.path,
+                advice="wait until it is written, and begin anew with --overwrite",
+            )
+
+    def readable(self) -> bool:
+        """Tell that the stream can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell that the stream has a position."""
+        return True
+
+    def tell(self) -> int:
+        """Give the position of the stream."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Set the position of the stream."""
+        begin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}
+        self._position = offset + (self.size if whence == os.SEEK_END else begin[whence])
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """Read from the position of the stream on."""
+        data = self.read_at(self._position, len(buffer))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+def open_file(path: str | AnyPath) -> LocalFile | RemoteFile:
+    """Open a file for reading.
+
+    Raises
+    ------
+    OSError
+        If a local file cannot be opened. A remote file is opened by the first read.
+    """
+    where = place(path)
+    return RemoteFile(where) if isinstance(where, RemotePath) else LocalFile(where)
+
+
+def read_head(path: AnyPath, num_bytes: int) -> tuple[bytes, int]:
+    """Read how a file begins; give that and the size of the file.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    ConnectionFault
+        If the connection to its store fails for good.
+    """
+    try:
+        with open_file(path) as file:
+            size = file.size  # first, as it refuses servers that send whole files
+            return file.read_at(0, num_bytes), size
+    except OSError as error:
+        raise InputError(
+            "cannot be opened", file=path, found=error.strerror, advice="check the path"
+        ) from error
+    except ConnectionFault:
+        raise
+    except RemoteError as error:
+        raise InputError(error.problem, **error.details) from error
+
+
+def read_if_there(path: AnyPath) -> bytes | None:
+    """Read a whole, small file, None if it is not there."""
+    try:
+        return path.read_bytes()
+    except (MissingError, FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def file_sizes(folder: AnyPath) -> dict[str, int]:
+    """Give the size of each file under a folder by its path from there; empty without a folder."""
+    if isinstance(folder, RemotePath):
+        return folder.sizes()
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.stat().st_size for path in files}

@@ -1,0 +1,247 @@
+"""Requests to remote stores: connecting, repeating, and what a failure means.
+
+Every request has a time-out and is repeated when it fails in a way that may pass. What remains is
+one line that names the URL. This is the only module that knows fsspec. Credentials, endpoints and
+other settings of a protocol are those of fsspec and of the package behind it, taken from the
+environment and from fsspec's configuration.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
+from urllib.parse import urlsplit
+
+from pilarnet_convert.errors import (
+    ConnectionFault,
+    MissingDependencyError,
+    MissingError,
+    PilarnetError,
+    RemoteError,
+    how_to_install,
+)
+
+__all__ = ["WEB", "connect", "read_many", "size_of", "tried"]
+
+_Result = TypeVar("_Result")
+
+#: Seconds without a byte, after which a request has failed.
+TIMEOUT_S = 60
+#: How often a request is made before it has failed for good.
+TRIES: Final = 6
+#: Seconds before the second try; doubled before each further one.
+FIRST_PAUSE_S = 0.2
+#: Protocols without folders.
+WEB: Final = ("http", "https")
+#: Errors that repeating a request does not change; the first are those of botocore.
+_LASTING: Final = ("NoCredentialsError", "PartialCredentialsError", "ParamValidationError")
+_LASTING_TYPES: Final = (FileExistsError, IsADirectoryError, NotADirectoryError, TypeError)
+
+
+def connect(url: str) -> tuple[Any, str]:
+    """Give the file system of fsspec, and the path in it."""
+    import fsspec.config
+    import fsspec.core
+
+    protocol = urlsplit(url).scheme
+    given = fsspec.config.conf.get(protocol, {})
+    try:
+        options = {k: v for k, v in _settings(protocol).items() if k not in given}
+        fs, path = fsspec.core.url_to_fs(url, **options)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"the package for {protocol}:// is not installed",
+            file=url,
+            advice=how_to_install("remote"),
+        ) from error
+    except ValueError as error:
+        raise RemoteError(
+            "no such protocol", file=url, found=protocol, advice="name a local path or a URL"
+        ) from error
+    return fs, path
+
+
+def tried(url: str, request: Callable[[Any, str], _Result], *absent: _Result) -> _Result:
+    """Make a request, again if it fails in a way that may pass.
+
+    The answer is `absent`, if that is given, where there is no such file or folder.
+    """
+    for attempt in range(TRIES):
+        if attempt:
+            _pause(attempt)
+        try:
+            return request(*connect(url))
+        except PilarnetError:
+            raise
+        except Exception as error:
+            fault = _explained(url, error)
+            if absent and isinstance(fault, MissingError):
+                return absent[0]
+            fault.__cause__ = error
+        if not isinstance(fault, ConnectionFault):
+            break
+    raise fault
+
+
+#: Bytes of a file: its URL, the first, and the end, excluded.
+Request: TypeAlias = tuple[str, int, int]
+
+
+def read_many(requests: Sequence[Request]) -> list[bytes]:
+    """Read ranges of files of one store, all at once; those that fail are read again.
+
+    Raises
+    ------
+    RemoteError
+        If a file is gone, access is refused, or it ends before a range does.
+    ConnectionFault
+        If the tries are used up.
+    """
+    found: dict[int, bytes] = {}
+    for attempt in range(TRIES):
+        missing = [number for number in range(len(requests)) if number not in found]
+        if not missing:
+            break
+        if attempt:
+            _pause(attempt)
+        results = _cat_ranges([requests[number] for number in missing], again=attempt > 0)
+        for number, data in zip(missing, results, strict=True):
+            if isinstance(data, bytes) and len(data) == requests[number][2] - requests[number][1]:
+                found[number] = data
+            else:
+                failed, fault = requests[number], _fault(requests[number], data)
+                if not isinstance(fault, ConnectionFault):
+                    raise fault
+    if len(found) < len(requests):
+        _check_length(failed)
+        raise fault
+    return [found[number] for number in range(len(requests))]
+
+
+def _cat_ranges(requests: Sequence[Request], *, again: bool) -> list[bytes | Exception]:
+    urls, starts, stops = (list(values) for values in zip(*requests, strict=True))
+    try:
+        fs = connect(urls[0])[0]
+        paths = [fs._strip_protocol(url) for url in urls]
+        if again:  # also closes files that XRootD holds open
+            for url in dict.fromkeys(urls):
+                fs.invalidate_cache(url)
+        found: list[bytes | Exception] = fs.cat_ranges(paths, starts, stops, on_error="return")
+    except PilarnetError:
+        raise
+    except Exception as error:
+        return [error] * len(requests)
+    return found
+
+
+def _fault(request: Request, data: bytes | Exception) -> RemoteError:
+    """Describe a range that came as an error, or with another length."""
+    url, start, stop = request
+    if isinstance(data, Exception):
+        fault = _explained(url, data)
+    elif len(data) > stop - start:
+        fault = _ranges_ignored(url)
+    else:
+        text = f"{len(data)} bytes instead of {stop - start} from byte {start} on"
+        fault = ConnectionFault("the connection failed", file=url, found=text)
+    fault.position = start
+    return fault
+
+
+def _check_length(request: Request) -> None:
+    """Tell a file that has become shorter from a connection that fails."""
+    url, _, stop = request
+    fs, path = connect(url)
+    try:
+        size = fs.info(path)["size"]
+    except Exception:
+        return
+    if size is not None and size < stop:
+        raise RemoteError(
+            "truncated",
+            file=url,
+            expected=f"at least {stop} bytes",
+            found=f"{size}",
+            advice="wait until it is written, or copy it there again",
+        )
+
+
+def size_of(url: str) -> int:
+    """Give the size of a file in bytes; `RemoteError` if its server does not serve ranges."""
+    info = tried(url, lambda fs, path: fs.info(path))
+    if info.get("size") is None or info.get("partial") is False:
+        raise _ranges_ignored(url)
+    if urlsplit(url).scheme in WEB and info["size"] > 1:
+        tried(url, _read_second_byte)
+    return int(info["size"])
+
+
+def _read_second_byte(fs: Any, path: str) -> None:
+    """Fail where a server of HTTP sends the whole file instead of a range, without reading it."""
+    with fs.open(path, cache_type="none", block_size=1) as stream:
+        stream.seek(1)
+        stream.read(1)
+
+
+def _explained(url: str, error: Exception) -> RemoteError:
+    """Describe a failed request."""
+    if urlsplit(url).scheme in WEB and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # fsspec says that a file is missing whatever the server says
+    text = " ".join(str(error).split())[:160] or type(error).__name__
+    status = getattr(error, "status", None)
+    if isinstance(error, FileNotFoundError) or status in (404, 410) or "[3011]" in text:
+        advice = "check the address"
+        return MissingError("no such file or folder", file=url, found=text, advice=advice)
+    if isinstance(error, PermissionError) or status in (401, 403) or "[3010]" in text:
+        return RemoteError(
+            "access is refused",
+            file=url,
+            found=text,
+            advice="check the credentials and what they allow",
+        )
+    if "range requests" in text:  # said by fsspec's file over HTTP
+        return _ranges_ignored(url)
+    if type(error).__name__ in _LASTING or isinstance(error, _LASTING_TYPES):
+        found = f"{type(error).__name__}: {text}"
+        return RemoteError("the store refuses the request", file=url, found=found)
+    return ConnectionFault(
+        "the connection failed",
+        file=url,
+        found=f"{type(error).__name__}: {text}, in {TRIES} tries",
+        advice="check the network and the server, and go on with --resume",
+    )
+
+
+def _settings(protocol: str) -> dict[str, Any]:
+    """Give time-outs, and switch off the caches of listings: what is there may change."""
+    if protocol in WEB:
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_S, sock_read=TIMEOUT_S)
+        return {"client_kwargs": {"timeout": timeout}}
+    if protocol == "s3":
+        seconds = {"connect_timeout": TIMEOUT_S, "read_timeout": TIMEOUT_S}
+        return {
+            "config_kwargs": {**seconds, "max_pool_connections": 32},
+            "use_listings_cache": False,
+        }
+    if protocol == "root":
+        return {"timeout": TIMEOUT_S, "use_listings_cache": False}
+    return {}
+
+
+def _pause(attempt: int) -> None:
+    """Wait before a request is repeated, the longer the more often it has failed."""
+    # Of a different length for each, so that many workers do not come back at once.
+    time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))
+
+
+def _ranges_ignored(url: str) -> RemoteError:
+    """Describe a server that sends whole files only."""
+    return RemoteError(
+        "the server does not serve ranges of bytes",
+        file=url,
+        advice="download the file and convert the copy, or serve it by a server that does",
+    )

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from pilarnet_convert.storage import connection
+from tests.remote.http_server import HttpServer, http_server
+from tests.remote.s3_server import S3Server, s3_server
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[HttpServer]:
+    """A web server of the folder ``tmp_path / "web"``."""
+    pytest.importorskip("aiohttp")
+    folder = tmp_path / "web"
+    folder.mkdir()
+    with http_server(folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _s3() -> Iterator[S3Server]:
+    pytest.importorskip("moto")
+    pytest.importorskip("s3fs")
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(_s3: S3Server) -> Iterator[S3Server]:
+    """An S3 server with an empty bucket, `S3Server.bucket`."""
+    import s3fs
+
+    _s3.bucket = f"bucket-{uuid4().hex[:8]}"
+    s3fs.S3FileSystem().mkdir(_s3.bucket)
+    _s3.requests.clear()
+    yield _s3
+    _s3.refused = lambda _method, _path: False
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests that are repeated soon, and time out soon."""
+    monkeypatch.setattr(connection, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(connection, "TIMEOUT_S", 1)
