@@ -88,9 +88,13 @@ def write_larcv3(
     *,
     names: tuple[str, ...] = ("mcst",),
     projections: int = 1,
+    skip_empty: bool = False,
     **how: Any,
 ) -> Path:
-    """Write events, under one or several names; `how` are options of `create_dataset`."""
+    """Write events, under one or several names; `how` are options of `create_dataset`.
+
+    With `skip_empty` an event without clusters has no projection, as where it is never set.
+    """
     if how:
         how["chunks"] = (100,)
     with h5py.File(path, "w") as file:
@@ -100,7 +104,12 @@ def write_larcv3(
         )
         file.create_dataset("Events/event_id", data=ids)
         for name in names:
-            _write(file, f"Data/cluster3d_{name}_group", _clusters(events, projections), how)
+            _write(
+                file,
+                f"Data/cluster3d_{name}_group",
+                _clusters(events, projections, skip_empty),
+                how,
+            )
             _write(file, f"Data/particle_{name}_group", _particles(events), how)
     return path
 
@@ -120,9 +129,10 @@ def _extents(counts: list[int], *, ids: list[int] | None = None) -> NDArray[Any]
     return rows
 
 
-def _clusters(events: list[Event], projections: int) -> dict[str, NDArray[Any]]:
+def _clusters(events: list[Event], projections: int, skip_empty: bool) -> dict[str, NDArray[Any]]:
     each = [cluster for event in events for cluster in event.clusters for _ in range(projections)]
-    counts = [len(event.clusters) for event in events for _ in range(projections)]
+    numbers = [projections if event.clusters or not skip_empty else 0 for event in events]
+    counts = [len(e.clusters) for e, n in zip(events, numbers, strict=True) for _ in range(n)]
     voxels = np.zeros(sum(len(values) for _, values in each), _VOXEL)
     x, y, z = np.concatenate([xyz for xyz, _ in each]).T
     voxels["id"] = (x * GRID[1] + y) * GRID[2] + z
@@ -131,7 +141,7 @@ def _clusters(events: list[Event], projections: int) -> dict[str, NDArray[Any]]:
     meta["valid"], meta["image_sizes"] = 1, SIZE_CM
     meta["number_of_voxels"], meta["origin"] = GRID, ORIGIN_CM
     return {
-        "extents": _extents([projections] * len(events)),
+        "extents": _extents(numbers),
         "projection_extents": _extents(counts, ids=[0] * len(counts)),
         "cluster_extents": _extents([len(v) for _, v in each], ids=list(range(len(each)))),
         "image_meta": meta,

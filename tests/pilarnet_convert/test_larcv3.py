@@ -85,6 +85,14 @@ def test_what_was_written(tmp_path: Path, how: str):
         check_events_are(read(path, start, stop), made[start:stop])
 
 
+def test_an_event_that_was_never_set(tmp_path: Path):
+    made = random_events(1)
+    path = write_larcv3(tmp_path / "a.h5", made, skip_empty=True)
+    check_events_are(read(path), made)
+    for start, stop in [(0, 3), (2, 3), (2, 5)]:
+        check_events_are(read(path, start, stop), made[start:stop])
+
+
 def test_rows_in_any_order(tmp_path: Path):
     """Tables point into each other; that larcv writes them in order is not relied on."""
     made = random_events(2)

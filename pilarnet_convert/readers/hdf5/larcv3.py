@@ -77,16 +77,7 @@ class Larcv3Source(Source):
 
 
 def index_larcv3(name: str, path: Path, *, products: Products | None = None) -> Larcv3Source:
-    """Look into a LArCV3 file.
-
-    Parameters
-    ----------
-    name : str
-        The name of the source.
-    path : Path
-        The file.
-    products : Products, optional
-        What to read, see `choose_products`.
+    """Look into a LArCV3 file, of which `products` are read, see `choose_products`.
 
     Raises
     ------
@@ -159,8 +150,11 @@ class Larcv3Reader:
         events = self._table(product, "extents", start, stop, entry=start)
         self._check_projections(events["N"], start)
         projections, _ = self._below(product, "projection_extents", events, start)
-        meta, _ = self._below(product, "image_meta", events, start)
-        clusters, cluster_offset = self._below(product, "cluster_extents", projections, start)
+        meta = self._meta(events, start)
+        clusters, offset = self._below(product, "cluster_extents", projections, start)
+        cluster_counts = np.zeros(len(events), np.int64)
+        cluster_counts[events["N"] > 0] = np.diff(offset)
+        cluster_offset = offsets_of(cluster_counts)
         voxels, voxel_offset = self._below(product, "voxels", clusters, start)
         grid = meta["number_of_voxels"].astype(np.int64)
         particle_offset, truth = self._particles(start, stop)
@@ -248,11 +242,20 @@ class Larcv3Reader:
             return rows, offset  # one after the other, as larcv writes them
         return rows[gather_rows(first - low, counts)[0]], offset
 
+    def _meta(self, events: NDArray[Any], start: int) -> NDArray[Any]:
+        """Read the cube of each event; an event that left nothing has that of the one before."""
+        product = self.source.products.clusters
+        cubes, _ = self._below(product, "image_meta", events, start)
+        if not len(cubes):  # none of them left anything
+            cubes = self._table(product, "image_meta", 0, 1, entry=start)
+        rows: NDArray[Any] = cubes[np.maximum(np.cumsum(events["N"], dtype=np.int64) - 1, 0)]
+        return rows
+
     def _check_projections(self, counts: NDArray[Any], start: int) -> None:
-        wrong = np.flatnonzero(counts != 1)
+        wrong = np.flatnonzero(counts > 1)
         if len(wrong):
             raise InputError(
-                "an event has several projections" if counts[wrong[0]] else "an event has no cube",
+                "an event has several projections",
                 file=self.source.path,
                 entry=start + int(wrong[0]),
                 field=f"{self.source.products.clusters}_group/extents",
