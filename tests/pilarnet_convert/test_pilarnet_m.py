@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ import pytest
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.readers.events import Events, check_events
 from pilarnet_convert.readers.pilarnet_m.source import index_pilarnet_m
+from tests.conftest import SHARED
 from tests.pilarnet_convert.outputs import read_particles, run_convert
 from tests.pilarnet_convert.pilarnet_m_files import (
     REVISIONS,
+    Event,
     Particle,
     random_events,
     rows_of,
@@ -24,6 +27,7 @@ from tests.pilarnet_convert.pilarnet_m_files import (
     write_parquet,
 )
 
+REAL = SHARED.parent / "real" / "pilarnet_m_event.npz"
 PDG = {0: 22, 1: 11, 2: 13, 3: 211, 4: 2212, 5: 321}
 
 
@@ -139,6 +143,42 @@ def test_a_position_belongs_to_the_voxel_that_holds_it(tmp_path: Path):
     event.point[:, :3] -= 0.5
     (theirs,) = read(write_hdf5(tmp_path / "b.h5", [event]))
     assert ours.voxel_id.tolist() == theirs.voxel_id.tolist()
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real files are not here")
+def test_a_real_event(tmp_path: Path):
+    """The voxels and labels of a published event, put into the layout, come back as particles."""
+    event = np.load(REAL)
+    semantic = {name: n for n, name in enumerate(("Shower", "Track", "Michel", "Delta"))}
+    pid = {name: n for n, name in enumerate(("Photon", "Electron", "Muon", "Pion", "Proton"))}
+    point = np.zeros((len(event["xyz"]), 8), np.float32)
+    point[:, :3], point[:, 3] = event["xyz"], event["energy_MeV"]
+    keys = [event[name] for name in ("instance", "semantic", "pid")]
+    order = np.lexsort(keys[::-1])
+    rows, first = [], [0]
+    columns = [key[order].tolist() for key in keys]
+    for group, cluster in itertools.groupby(zip(*columns, strict=True)):
+        size = len(list(cluster))
+        number, kind, species = group
+        labels = (semantic.get(kind, 4), pid.get(species, -1))
+        rows.append((size, number, number, 0 if number >= 0 else -1, *labels))
+        first.append(first[-1] + size)
+    made = Event(point[order], np.array(rows, np.int32), np.zeros((len(rows), 11), np.float32))
+    out = tmp_path / "out"
+    arguments = ("--workers", 1, "--min-voxels", 1)
+    path = write_hdf5(tmp_path / "a.h5", [made])
+    assert run_convert("--input", path, "--out", out, *arguments).exit_code == 0
+    found = read_particles(out)
+    assert len(found) > 3
+    wanted = {
+        (PDG[pid[name]], frozenset(map(tuple, event["xyz"][chosen].tolist())))
+        for number in set(event["instance"].tolist()) - {-1}
+        for chosen in [(event["instance"] == number) & (event["semantic"] != "Low-energy deposit")]
+        for name in set(event["pid"][chosen].tolist())
+        if name in pid
+    }
+    xyz = [zip(*(p[axis].tolist() for axis in "xyz"), strict=True) for p in found]
+    assert {(p["pdg"], frozenset(v)) for p, v in zip(found, xyz, strict=True)} == wanted
 
 
 @pytest.mark.parametrize("kind", ["h5", "parquet"])
