@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pilarnet_view import event_scene, particle_scene, write_page
@@ -143,7 +144,7 @@ def test_colouring_axes_and_theme(browser: Browser, tmp_path: Path):
     browser.open(path)
     assert browser.traces()[0]["first"] == scene.clouds[0].xyz[0].tolist()
     browser.choose("axes", "cm")
-    centre = scene.panels[0].origin_cm + (scene.clouds[0].xyz[0] + 0.5) * scene.require_cm()
+    centre = scene.panels[0].origin_cm + (scene.clouds[0].xyz[0] + 0.5) * np.array(scene.voxel_cm)
     assert browser.traces()[0]["first"] == pytest.approx(centre.tolist(), rel=1e-5)
     axis = "document.querySelector('.js-plotly-plot')._fullLayout.scene"
     assert browser.ask(f"{axis}.xaxis.title.text") == "x [cm]"
