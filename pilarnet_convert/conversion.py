@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.console import print_line
-from pilarnet_convert.errors import InputError
+from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.executors import running_on
 from pilarnet_convert.inputs.look import look_into, readable
 from pilarnet_convert.options import OptionError
@@ -80,7 +80,7 @@ def convert(
             work.begin()
             try:
                 work.finish(work.run(work.tasks))
-            except InputError:
+            except PilarnetError:
                 if not folder.done():
                     folder.clear()
                     folder.finish()

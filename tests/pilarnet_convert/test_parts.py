@@ -129,7 +129,7 @@ def test_a_part_does_not_overwrite(tmp_path: Path):
 @pytest.mark.parametrize(
     ("other", "says"),
     [
-        ({"min_voxels": 7}, "other options (expected {'min_voxels': 5}, found {'min_voxels': 7})"),
+        ({"min_voxels": 7}, "other options (expected min_voxels 5, found min_voxels 7)"),
         ({"max_events": 30}, "other options"),
         ({"inputs": [SAMPLE, MODERN]}, "other sources"),
     ],
