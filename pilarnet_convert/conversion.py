@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.console import print_line
-from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.executors import running_on
 from pilarnet_convert.inputs.look import look_into, readable
 from pilarnet_convert.options import OptionError
@@ -80,14 +79,14 @@ def convert(
             work.begin()
             try:
                 work.finish(work.run(work.tasks))
-            except PilarnetError:
+            except FileNotFoundError:  # the last part has finished the set meanwhile
+                if not work.was_finished():
+                    raise
+            except Exception:
                 if not folder.done():
                     folder.clear()
                     folder.finish()
                 raise
-            except FileNotFoundError:  # the last part has finished the set meanwhile
-                if not work.was_finished():
-                    raise
     return open_shards(folder.path)
 
 
