@@ -136,11 +136,18 @@ def test_methods_that_share_a_pretraining_are_one_run(
 
 
 def test_a_dry_run_says_what_a_study_takes(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    study = _write(tmp_path / "study.toml", folders, ("simclr-both", "handcrafted"))
+    study = _write(tmp_path / "study.toml", folders, ("simclr-both", "finetuned", "handcrafted"))
     said = _invoke(study, "--out", tmp_path / "out", "--dry-run")
     assert said.exit_code == 0
-    assert said.stdout.splitlines()[0] == "4 runs, seeds 0, 1"
-    assert "2 x simclr-both: pretraining of 20 epochs on nominal and target" in said.stdout
+    assert said.stdout.splitlines() == [
+        "6 runs, seeds 0, 1",
+        "  2 x simclr-both: pretraining, 2 steps of two views; SimCLR on both, linear probe",
+        # 20 labels and all 60: two steps at least, or one epoch in batches of 128 at most.
+        "  2 x simclr-nominal: pretraining, 2 steps of two views; SimCLR on nominal, fine-tuned, "
+        "4 steps of one view",
+        "  2 x handcrafted: handcrafted features, boosted trees",
+        "  labels: 20, all; domains: nominal, short-lifetime, noise, other",
+    ]
     assert not (tmp_path / "out").exists()
 
 
