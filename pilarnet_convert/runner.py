@@ -1,4 +1,4 @@
-"""The work of a conversion: running its tasks, keeping their shards, writing the root."""
+"""Running the tasks of a conversion, keeping their shards, writing the root."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from pilarnet_convert.shards.writer import root_attributes
 from pilarnet_convert.tally import Tally
 from pilarnet_convert.task import BadSourceError, TaskRecord, TaskRequest, run_task
 
-__all__ = ["Work"]
+__all__ = ["TaskRunner"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class TaskRunner:
     """What is converted, where to, and how.
 
     Attributes
