@@ -14,6 +14,7 @@ import tomli_w
 from clr_train.stream.config import StreamConfig
 from clr_train.views.config import ViewConfig
 from pilarnet_convert.options import OptionError, documented, option
+from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["SHAPE_OPTIONS", "TrainConfig", "read_config", "write_config"]
 
@@ -205,7 +206,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     OptionError
         The file does not exist or is not TOML, or a key is not an option.
     """
-    path = Path(path)
+    path = as_path(path)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

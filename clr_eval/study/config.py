@@ -15,6 +15,7 @@ from clr_train.presets import AUGMENTATION_PRESETS, RECIPES
 from clr_train.views.config import DRIFT_AXES
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.shards.format import SPLITS
+from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["Domain", "StudyConfig", "read_study"]
 
@@ -109,7 +110,7 @@ def read_study(path: str | Path) -> StudyConfig:
         The file cannot be read, a key or a name is unknown, or something that a method needs is
         missing.
     """
-    path = Path(path)
+    path = as_path(path)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -29,6 +29,7 @@ from pilarnet_convert.console import print_line, progress_bar
 from pilarnet_convert.files import replace_file
 from pilarnet_convert.pictures import require_matplotlib
 from pilarnet_convert.shards.reader import open_shards
+from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["run_study"]
 
@@ -87,14 +88,14 @@ def run_study(
             bar.set_postfix_str(text, refresh=False)
             bar.update(0)
 
-        study = StudyRuns(config, out=Path(out), say=tell)
+        study = StudyRuns(config, out=as_path(out), say=tell)
         for run in runs:
             for name in run.methods:
                 results[name].append(study.result(name, seed=run.seed))
             bar.update(1)
     if parts > 1:
         return None
-    return _report(config, study, results, out=Path(out))
+    return _report(config, study, results, out=as_path(out))
 
 
 def describe_study(config: StudyConfig, *, runs: Sequence[Run]) -> list[str]:

@@ -18,6 +18,7 @@ from clr_train.stream.loader import SpanLoader
 from clr_train.stream.reader import SplitReader
 from clr_train.stream.sampling import EpochPlan, fill_batches, plan_epoch
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.options import OptionError
 from pilarnet_convert.species import CLASSES
 
 __all__ = ["ParticleStream", "open_stream"]
@@ -64,7 +65,7 @@ class ParticleStream:
         shuffle_particles: int = 8192,
     ) -> None:
         if config.batch_size % world_size:
-            raise PilarnetError(
+            raise OptionError(
                 "a batch cannot be shared evenly",
                 field="--batch-size",
                 expected=f"a multiple of {world_size}, the number of processes",

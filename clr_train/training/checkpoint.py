@@ -33,8 +33,15 @@ import torch
 
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.files import written_beside
+from pilarnet_convert.storage.remote import as_path
 
-__all__ = ["CheckpointError", "CheckpointFolder", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "CheckpointError",
+    "CheckpointFolder",
+    "find_checkpoint",
+    "load_checkpoint",
+    "save_checkpoint",
+]
 
 FORMAT: Final = "pilarnet-clr-checkpoint"
 VERSION: Final = 1
@@ -61,19 +68,37 @@ def save_checkpoint(path: str | Path, *, state: Mapping[str, Any]) -> None:
     _sync_folder(path.parent)
 
 
+def find_checkpoint(path: str | Path) -> Path:
+    """Give the checkpoint of a path: a file itself, or of a run's folder the best or the last.
+
+    A CheckpointError is raised if there is none.
+    """
+    path = as_path(path)
+    if path.is_file():
+        return path
+    for folder in (path / "checkpoints", path):
+        kept = [folder / "best.pt", *sorted(folder.glob("step-*.pt"), reverse=True)]
+        for file in kept:
+            if file.is_file():
+                return file
+    raise CheckpointError(
+        "the folder holds no checkpoint" if path.is_dir() else "no such checkpoint",
+        file=path,
+        advice="name the folder of a run, or a file such as runs/NAME/checkpoints/best.pt",
+    )
+
+
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read the fields of a checkpoint, see the table above, onto the CPU.
+
+    `path` is the file, or the folder of a run, of which it is the best.
 
     Raises
     ------
     CheckpointError
         The file does not exist, is damaged, or is of another format or version.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(
-            "no such checkpoint", file=path, advice="name a file such as runs/NAME/checkpoints/*.pt"
-        )
+    path = find_checkpoint(path)
     try:
         # Checked first: torch.load reads a file that is no zip archive as a pickle, and does not
         # compare checksums.

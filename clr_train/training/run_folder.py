@@ -30,6 +30,7 @@ from clr_train.config import TrainConfig, write_config
 from pilarnet_convert.console import RunLog
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError, how_to_install
 from pilarnet_convert.files import locked, written_beside
+from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["COLUMNS", "RunFolder"]
 
@@ -73,7 +74,7 @@ class RunFolder:
     def __init__(
         self, path: str | Path, *, resume: bool, overwrite: bool, facts: Mapping[str, str]
     ) -> None:
-        self.path = Path(path)
+        self.path = as_path(path)
         self.checkpoints = self.path / "checkpoints"
         self._tensorboard: SummaryWriter | None = None
         self._wandb: Any = None

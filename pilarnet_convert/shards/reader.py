@@ -142,6 +142,12 @@ def open_shards(places: Places, *, cache: RangeCache | None = None) -> Shards:
 def read_root_attributes(path: AnyPath) -> dict[str, Any]:
     """Read the attributes of the root of a set of shards; errors as in `open_shards`."""
     advice = "make shards with pilarnet-convert --input FILES --out shards/"
+    if isinstance(path, Path) and path.is_dir():
+        for folder in path.absolute().parents[:2]:
+            if _is_root(folder):
+                raise ShardError(
+                    "a part of a set of shards, not the set", file=path, advice=f"name {folder}"
+                )
     root = read_if_there(path / "zarr.json")
     if root is None:
         if isinstance(path, Path) and not path.is_dir():
@@ -168,3 +174,12 @@ def read_root_attributes(path: AnyPath) -> dict[str, Any]:
             else advice,
         )
     return attributes
+
+
+def _is_root(folder: Path) -> bool:
+    """Tell whether a folder is a set of shards."""
+    try:
+        attributes = json.loads((folder / "zarr.json").read_bytes())["attributes"]
+        return bool(attributes["format"] == FORMAT_NAME)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
