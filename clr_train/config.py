@@ -14,6 +14,7 @@ import tomli_w
 from clr_train.stream.config import StreamConfig
 from clr_train.views.config import ViewConfig
 from pilarnet_convert.options import OptionError, documented, option
+from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["SHAPE_OPTIONS", "TrainConfig", "read_config", "write_config"]
@@ -34,8 +35,14 @@ class TrainConfig(ViewConfig, StreamConfig):
     out: str | Path = option(
         "runs/pretrain", "Folder of the run: configuration, metrics, checkpoints."
     )
-    val_split: str = option("val", "Split to validate on.")
-    test_split: str = option("test", "Split of the final probe.")
+    val_split: str = option(
+        "val",
+        "Split to validate on; without particles in it there is no validation.",
+        choices=SPLITS,
+    )
+    test_split: str = option(
+        "test", "Split of the final probe; without particles in it there is none.", choices=SPLITS
+    )
     # Model and loss.
     model: str = option(
         "atto",
