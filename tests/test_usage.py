@@ -60,8 +60,8 @@ def _at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_wrong_usage_reads_the_same_whoever_finds_it(name: str):
-    line = line_of(run(COMMANDS[name], "--no-such-option"), exit_code=2)
-    assert re.fullmatch(rf"No such option:? '?--no-such-option'?; see {name} --help", line)
+    line = line_of(run(COMMANDS[name], "--zzzz"), exit_code=2)
+    assert re.fullmatch(rf"No such option:? '?--zzzz'?; see {name} --help", line)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
