@@ -37,7 +37,6 @@ from pilarnet_convert.files import replace_file
 from pilarnet_convert.pictures import require_matplotlib
 from pilarnet_convert.shards.reader import list_places
 from pilarnet_convert.species import CLASS_NAMES, CLASSES, COLOURS
-from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["evaluate"]
 
@@ -72,7 +71,7 @@ def evaluate(config: EvalConfig, *, show_progress: bool = False) -> dict[str, An
         If the checkpoint or the shards cannot be read, a split has no particles, the folder holds
         something else, or a loss or a feature is not finite.
     """
-    out = as_path(config.out)
+    out = Path(config.out)
     require_matplotlib()
     _check_unused(out)
     evaluation = Evaluation(config, folder=out / _PARTS)
