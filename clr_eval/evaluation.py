@@ -23,6 +23,7 @@ from clr_train.batch import ParticleBatch
 from clr_train.learner import Learner
 from clr_train.probe.features import Features, collect
 from clr_train.probe.handcrafted import handcrafted_features
+from clr_train.training.checkpoint import find_checkpoint
 from clr_train.training.pretrained import load_learner
 from pilarnet_convert.shards.reader import open_shards
 
@@ -96,7 +97,7 @@ class Evaluation:
             for split in (config.train_split, config.test_split)
         )
         self.identity = {
-            "checkpoint": file_digest(Path(config.checkpoint)),
+            "checkpoint": file_digest(find_checkpoint(config.checkpoint)),
             "shards": open_shards(config.shards).identity,
             "splits": [config.train_split, config.test_split],
             "particles": [len(self.train), len(self.test)],

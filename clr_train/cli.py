@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +13,7 @@ from clr_train.config import TrainConfig, read_config
 from clr_train.presets import AUGMENTATION_PRESETS, RECIPES
 from pilarnet_convert.console import Command
 from pilarnet_convert.options import make_flags
+from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["train_command"]
 
@@ -105,7 +105,7 @@ def _run(*, resume: bool, overwrite: bool, dry_run: bool, **options: Any) -> Non
     ctx = click.get_current_context()
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other")
-    saved = Path(options["out"]) / "config.toml"
+    saved = as_path(options["out"]) / "config.toml"
     if resume and saved.exists():
         options |= _not_given(ctx, read_config(saved))
     if not options["shards"]:

@@ -14,6 +14,8 @@ import tomli_w
 from clr_train.stream.config import StreamConfig
 from clr_train.views.config import ViewConfig
 from pilarnet_convert.options import OptionError, documented, option
+from pilarnet_convert.shards.format import SPLITS
+from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["SHAPE_OPTIONS", "TrainConfig", "read_config", "write_config"]
 
@@ -33,8 +35,14 @@ class TrainConfig(ViewConfig, StreamConfig):
     out: str | Path = option(
         "runs/pretrain", "Folder of the run: configuration, metrics, checkpoints."
     )
-    val_split: str = option("val", "Split to validate on.")
-    test_split: str = option("test", "Split of the final probe.")
+    val_split: str = option(
+        "val",
+        "Split to validate on; without particles in it there is no validation.",
+        choices=SPLITS,
+    )
+    test_split: str = option(
+        "test", "Split of the final probe; without particles in it there is none.", choices=SPLITS
+    )
     # Model and loss.
     model: str = option(
         "atto",
@@ -205,7 +213,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     OptionError
         The file does not exist or is not TOML, or a key is not an option.
     """
-    path = Path(path)
+    path = as_path(path)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -9,7 +9,7 @@ conversion the conversion as a whole, from inputs to a finished set of shards
 config     its options; manifest, what of them is kept with the shards
 plan       which events make up which task
 task       what a worker does: read, check, split up, write
-work       running the tasks, keeping their shards, writing the root
+runner     running the tasks, keeping their shards, writing the root
 inputs     looking into all inputs, and checking them
 executors  where tasks run: processes of this machine, Dask
 readers    from files of the field to events

@@ -14,6 +14,7 @@ from pilarnet_convert.conversion import convert, convert_part
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.inputs.check import check_inputs, table_of
 from pilarnet_convert.options import OptionError, make_flags
+from pilarnet_convert.pictures import check_picture
 from pilarnet_convert.readers.sources import read_input_list
 from pilarnet_convert.shards.class_plot import plot_classes
 from pilarnet_convert.shards.reader import open_shards
@@ -201,6 +202,8 @@ def stats_command(
     The column "published" holds the fractions of the original study: particles of at least 10
     voxels from 100,000 events at 512 pixels.
     """
+    if picture is not None:
+        check_picture(picture, option="--plot")
     if check:
         for path in shards:
             faults = verify(path, show_progress=True)

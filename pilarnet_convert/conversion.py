@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.console import print_line
-from pilarnet_convert.errors import InputError
 from pilarnet_convert.executors import running_on
 from pilarnet_convert.inputs.look import look_into, readable
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.plan import Part
 from pilarnet_convert.readers.sources import find_sources
+from pilarnet_convert.runner import TaskRunner
 from pilarnet_convert.shards.output import Output
 from pilarnet_convert.shards.reader import Shards, open_shards
 from pilarnet_convert.shards.remote_output import output_at
 from pilarnet_convert.storage.remote import AnyPath, place
-from pilarnet_convert.work import Work
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -69,25 +68,25 @@ def convert(
         raise OptionError("--resume and --overwrite exclude each other", advice="choose one")
     folder = output_at(place(out))
     folder.check(resume=resume, overwrite=overwrite)
-    with _indexed(inputs, folder, executor, show_progress, options) as work:
-        if resume and work.was_finished():
+    with _indexed(inputs, folder, executor, show_progress, options) as runner:
+        if resume and runner.was_finished():
             return open_shards(folder.path)
         with folder.locked():
             if overwrite or (resume and folder.manifest() is None):
                 folder.clear()
             elif not resume:
                 folder.check_again()
-            work.begin()
+            runner.begin()
             try:
-                work.finish(work.run(work.tasks))
-            except InputError:
+                runner.finish(runner.run(runner.tasks))
+            except FileNotFoundError:  # the last part has finished the set meanwhile
+                if not runner.was_finished():
+                    raise
+            except Exception:
                 if not folder.done():
                     folder.clear()
                     folder.finish()
                 raise
-            except FileNotFoundError:  # the last part has finished the set meanwhile
-                if not work.was_finished():
-                    raise
     return open_shards(folder.path)
 
 
@@ -126,19 +125,19 @@ def convert_part(
     mine = Part.parse(part)
     folder = output_at(place(out))
     folder.check(resume=True, overwrite=False)
-    with _indexed(inputs, folder, executor, show_progress, options) as work:
-        if work.was_finished():
+    with _indexed(inputs, folder, executor, show_progress, options) as runner:
+        if runner.was_finished():
             return []
         try:
-            work.begin()
-            if work.was_finished():  # by the other parts, just before
+            runner.begin()
+            if runner.was_finished():  # by the other parts, just before
                 return []
-            work.run(mine.select(work.tasks))
-            if missing := {task.number for task in work.tasks} - folder.done():
+            runner.run(mine.select(runner.tasks))
+            if missing := {task.number for task in runner.tasks} - folder.done():
                 return [str(other) for other in mine.missing(missing)]
-            work.finish(work.run(work.tasks))
+            runner.finish(runner.run(runner.tasks))
         except FileNotFoundError:  # another part, or --resume, has finished meanwhile
-            if not work.was_finished():
+            if not runner.was_finished():
                 raise
     return []
 
@@ -150,7 +149,7 @@ def _indexed(
     executor: Executor | Client | None,
     show_progress: bool,
     options: Mapping[str, Any],
-) -> Iterator[Work]:
+) -> Iterator[TaskRunner]:
     """Start the workers, and index the sources."""
     if isinstance(options.get("splits"), Mapping):
         splits = ",".join(f"{name}={value}" for name, value in options["splits"].items())
@@ -166,7 +165,7 @@ def _indexed(
     with running_on(executor, workers=config.workers, dask=config.dask) as workers:
         looked = look_into(files, config, workers, show_progress=show_progress)
         sources, unreadable = readable(looked, config)
-        yield Work(
+        yield TaskRunner(
             sources=sources,
             unreadable=unreadable,
             folder=folder,

@@ -16,7 +16,15 @@ import click
 
 from pilarnet_convert.errors import PilarnetError
 
-__all__ = ["OptionError", "check_options", "documented", "flag", "make_flags", "option"]
+__all__ = [
+    "OptionError",
+    "check_folder",
+    "check_options",
+    "documented",
+    "flag",
+    "make_flags",
+    "option",
+]
 
 _Record = TypeVar("_Record", bound=type)
 
@@ -119,6 +127,12 @@ _BOUNDS: Final = (
     ("most", "at most", operator.le),
     ("below", "below", operator.lt),
 )
+
+
+def check_folder(path: Path, *, option: str) -> None:
+    """Check that the folder of a file to write exists; an `OptionError` names `option`."""
+    if not path.parent.is_dir():
+        raise OptionError("no such folder", file=path.parent, field=option)
 
 
 def make_flags(record: type, *, leave_out: tuple[str, ...] = ()) -> list[click.Parameter]:

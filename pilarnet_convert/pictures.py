@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pilarnet_convert.errors import MissingDependencyError, PilarnetError, how_to_install
+from pilarnet_convert.errors import MissingDependencyError, how_to_install
+from pilarnet_convert.files import written_beside
+from pilarnet_convert.options import OptionError, check_folder
+from pilarnet_convert.storage.remote import as_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as Axes
@@ -18,9 +21,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Figure
 
 __all__ = [
+    "check_picture",
     "colour_map",
     "draw_colour_bar",
     "hide_frames",
+    "is_picture",
     "log_norm",
     "new_figure",
     "require_matplotlib",
@@ -52,20 +57,41 @@ def new_figure(
     return Figure(figsize=(width_inch, height_inch), layout=layout, dpi=dpi or _DPI)
 
 
-def save_figure(figure: Figure, path: Path, *, option: str) -> None:
-    """Write a figure to a file that ends in ``.png``, ``.pdf`` or ``.svg``.
+def is_picture(path: Path) -> bool:
+    """Tell whether a file is a picture by its ending."""
+    return path.suffix.lower() in _ENDINGS
 
-    `option` is the option that gave the path, for the `PilarnetError` where it ends otherwise.
+
+def check_picture(path: str | Path, *, option: str) -> Path:
+    """Check, before any work, that a picture can be written.
+
+    Raises
+    ------
+    MissingDependencyError
+        If matplotlib is not installed.
+    OptionError
+        If the path, which `option` gave, does not end in ``.png``, ``.pdf`` or ``.svg``, or its
+        folder does not exist.
     """
-    if path.suffix.lower() not in _ENDINGS:
-        raise PilarnetError(
+    require_matplotlib()
+    path = as_path(path)
+    if not is_picture(path):
+        raise OptionError(
             "not a kind of picture",
             file=path,
             field=option,
             expected=", ".join(_ENDINGS),
             found=path.suffix or "no ending",
         )
-    figure.savefig(path)
+    check_folder(path, option=option)
+    return path
+
+
+def save_figure(figure: Figure, path: str | Path, *, option: str) -> None:
+    """Write a figure to a file, which appears whole or not at all; see `check_picture`."""
+    path = check_picture(path, option=option)
+    with written_beside(path) as stream:
+        figure.savefig(stream, format=path.suffix.lower().removeprefix("."))
 
 
 def hide_frames(figure: Figure) -> None:

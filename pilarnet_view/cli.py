@@ -10,9 +10,9 @@ import click
 from click.core import ParameterSource
 
 from pilarnet_convert.console import Command
-from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.options import make_flags
-from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
+from pilarnet_convert.options import OptionError, check_folder, make_flags
+from pilarnet_convert.pictures import check_picture, is_picture
+from pilarnet_convert.storage.remote import AnyPath, RemotePath, as_path, place
 from pilarnet_view.augmented import views_scene
 from pilarnet_view.colours import COLOURINGS
 from pilarnet_view.event import event_scene
@@ -33,6 +33,7 @@ _OF_SHARDS: Final = (*_OF_DRAWS, "split", "seed", "indices", "views", *_OF_VIEWS
 @click.command(
     "pilarnet-view",
     cls=Command,
+    extra="view",
     params=make_flags(Choice, leave_out=("indices",)),
     epilog="""\b
 Examples:
@@ -75,7 +76,7 @@ Examples:
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     show_default="a name made from what is shown, in this folder",
-    help="The page to write.",
+    help="The page to write (.html), or a picture as with --png.",
 )
 @click.option(
     "--png",
@@ -97,6 +98,14 @@ def view_command(
     PATH is a LArCV2 file or a folder of shards, or the URL of one. In the page, particles and
     colouring are chosen, and the voxel under the pointer tells what it belongs to.
     """
+    if out is not None and is_picture(out):
+        if picture is not None:
+            raise OptionError("two pictures", field="--out", advice="leave out one of the two")
+        out, picture = None, out
+    if picture is not None:
+        picture = check_picture(picture, option="--png")
+    if out is not None:
+        out = _check_page(out)
     scene, name = _scene(context, path, options)
     scene = thin(scene, max_voxels=options["max_voxels"])
     shown = {"colouring": options["colouring"], "axes": options["axes"]}
@@ -107,6 +116,21 @@ def view_command(
         target = out or Path(f"{name}.html")
         write_page(scene, target, **shown)
         click.echo(f"{target}: {scene.title}, {scene.subtitle}")
+
+
+def _check_page(path: Path) -> Path:
+    """Check, before any work, that a page can be written."""
+    path = as_path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise OptionError(
+            "not a page or a picture",
+            file=path,
+            field="--out",
+            expected=".html, .png, .pdf or .svg",
+            found=path.suffix or "no ending",
+        )
+    check_folder(path, option="--out")
+    return path
 
 
 def _scene(context: click.Context, path: AnyPath, options: dict[str, Any]) -> tuple[Scene, str]:
@@ -132,4 +156,4 @@ def _refuse(context: click.Context, names: tuple[str, ...], why: str) -> None:
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         if parameter.name in names and source is ParameterSource.COMMANDLINE:
-            raise PilarnetError(why, field=parameter.opts[0], advice="leave it out")
+            raise OptionError(why, field=parameter.opts[0], advice="leave it out")

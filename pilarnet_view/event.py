@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from pilarnet_convert.errors import InputError
+from pilarnet_convert.options import OptionError
 from pilarnet_convert.readers import Reading, index_source
-from pilarnet_convert.readers.checks import check_events
-from pilarnet_convert.readers.events import Events
+from pilarnet_convert.readers.events import Events, check_events
 from pilarnet_convert.readers.sources import find_sources
 from pilarnet_convert.readers.units import in_mev
 from pilarnet_convert.species import label_of_pdg
@@ -33,7 +33,7 @@ def event_scene(file: str | AnyPath, *, entry: int = 0) -> Scene:
     path = place(file)
     index = index_source(find_sources([path])[0], reading=Reading())[0]
     if not 0 <= entry < index.num_entries:
-        raise InputError(
+        raise OptionError(
             "no such entry",
             file=path,
             field="--entry",

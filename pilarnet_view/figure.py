@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pilarnet_convert.errors import MissingDependencyError
+from pilarnet_convert.errors import MissingDependencyError, how_to_install
 from pilarnet_convert.shards.particle import Particle
 from pilarnet_view.colours import SCALES
 from pilarnet_view.scene import ParticleCloud, energy_range
@@ -36,7 +36,7 @@ def particle_figure(particle: Particle) -> Any:
     except ImportError as error:
         raise MissingDependencyError(
             "particles are drawn by plotly, which is not installed",
-            advice="pip install 'pilarnet-clr[view]'",
+            advice=how_to_install("view"),
         ) from error
     cloud = ParticleCloud.of(
         particle.xyz,

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from pilarnet_convert.errors import MissingDependencyError, how_to_install
+from pilarnet_convert.files import replace_file
+from pilarnet_convert.storage.remote import as_path
 from pilarnet_view.colours import PARTICLE_COLOURS, SCALES, SPECIES_COLOURS, SYMBOLS
 from pilarnet_view.scene import Panel, ParticleCloud, Scene, energy_range
 
@@ -23,7 +25,8 @@ def write_page(
     scene: Scene, path: str | Path, *, colouring: str | None = None, axes: str | None = None
 ) -> None:
     """Write a scene as a page; see `page`."""
-    Path(path).write_text(page(scene, colouring=colouring, axes=axes), encoding="utf-8")
+    text = page(scene, colouring=colouring, axes=axes)
+    replace_file(as_path(path), text.encode())
 
 
 def page(scene: Scene, *, colouring: str | None = None, axes: str | None = None) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.options import check_options, documented, option
+from pilarnet_convert.options import OptionError, check_options, documented, option
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.particle import Particle
 from pilarnet_convert.shards.reader import Places, Shards, open_shards
@@ -146,7 +146,7 @@ def read_particles(shards: Shards, *, choice: Choice, default_count: int) -> lis
     indices = choice.indices or _draw(shards, choice, choice.count or default_count)
     for index in indices:
         if not 0 <= index < total:
-            raise PilarnetError(
+            raise OptionError(
                 "no such particle",
                 file=shards,
                 field="--index",

@@ -16,6 +16,7 @@ from pilarnet_convert.pictures import (
     new_figure,
     save_figure,
 )
+from pilarnet_convert.storage.remote import as_path
 from pilarnet_view.colours import PARTICLE_COLOURS, SCALES, SPECIES_COLOURS, SYMBOLS
 from pilarnet_view.scene import Panel, ParticleCloud, Scene, energy_range
 
@@ -76,7 +77,7 @@ def write_picture(
         draw_colour_bar(figure, box, limits=limits, colours=SCALES["light"], label=label)
     else:
         _draw_legend(figure, scene.clouds, colouring=colouring)
-    save_figure(figure, Path(path), option="--png")
+    save_figure(figure, as_path(path), option="--png")
 
 
 def _in_unit(

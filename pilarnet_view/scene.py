@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.options import OptionError
 from pilarnet_view.colours import COLOURINGS
 
 __all__ = ["Panel", "ParticleCloud", "Pick", "Scene", "energy_range", "frame"]
@@ -188,14 +188,14 @@ class Scene:
 
         Raises
         ------
-        PilarnetError
+        OptionError
             If there is no such colouring or unit, or the scene has no cm.
         """
         unit = axes or ("cm" if self.voxel_cm else "voxels")
         if unit not in ("cm", "voxels"):
-            raise PilarnetError("no such unit", field="--axes", expected="cm or voxels", found=unit)
+            raise OptionError("no such unit", field="--axes", expected="cm or voxels", found=unit)
         if unit == "cm" and self.voxel_cm is None:
-            raise PilarnetError(
+            raise OptionError(
                 "the events differ in the size of a voxel",
                 field="--axes",
                 expected="voxels",
@@ -203,7 +203,7 @@ class Scene:
             )
         colouring = colouring or self.colouring
         if colouring not in COLOURINGS:
-            raise PilarnetError(
+            raise OptionError(
                 "no such colouring",
                 field="--colour",
                 expected=f"one of {', '.join(COLOURINGS)}",

@@ -18,6 +18,7 @@ from clr_train.learner import Learner
 from clr_train.probe.features import collect
 from clr_train.stream.config import StreamConfig
 from clr_train.stream.stream import ParticleStream
+from clr_train.training.checkpoint import find_checkpoint
 from clr_train.training.pretrained import load_learner
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import PilarnetError
@@ -139,7 +140,7 @@ def _make_table(config: EmbedConfig, *, show: bool) -> Table:
         blocks=_blocks(learner, stream, batch_size=config.batch_size, show=show),
         attributes={
             "checkpoint": config.checkpoint,
-            "checkpoint_sha256": file_digest(Path(config.checkpoint)),
+            "checkpoint_sha256": file_digest(find_checkpoint(config.checkpoint)),
             "shards": str(opened),
             "split": config.split,
             "classes": list(CLASS_NAMES),

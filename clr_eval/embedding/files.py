@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError, how_to_install
+from pilarnet_convert.options import OptionError
+from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["Table", "check_target", "write_table"]
 
@@ -82,9 +84,9 @@ def check_target(path: str | Path, *, overwrite: bool) -> Path:
 
     A `PilarnetError` says that the ending is unknown, the file exists, or a package is missing.
     """
-    path = Path(path)
+    path = as_path(path)
     if path.suffix not in _PACKAGES:
-        raise PilarnetError(
+        raise OptionError(
             "unknown kind of file",
             file=path,
             field="--out",

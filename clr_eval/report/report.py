@@ -37,6 +37,7 @@ from pilarnet_convert.files import replace_file
 from pilarnet_convert.pictures import require_matplotlib
 from pilarnet_convert.shards.reader import list_places
 from pilarnet_convert.species import CLASS_NAMES, CLASSES, COLOURS
+from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["evaluate"]
 
@@ -71,7 +72,7 @@ def evaluate(config: EvalConfig, *, show_progress: bool = False) -> dict[str, An
         If the checkpoint or the shards cannot be read, a split has no particles, the folder holds
         something else, or a loss or a feature is not finite.
     """
-    out = Path(config.out)
+    out = as_path(config.out)
     require_matplotlib()
     _check_unused(out)
     evaluation = Evaluation(config, folder=out / _PARTS)

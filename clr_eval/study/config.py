@@ -15,6 +15,7 @@ from clr_train.presets import AUGMENTATION_PRESETS, RECIPES
 from clr_train.views.config import DRIFT_AXES
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.shards.format import SPLITS
+from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["Domain", "StudyConfig", "read_study"]
 
@@ -22,7 +23,7 @@ _KEYS: Final = (
     *("nominal", "target", "domains", "methods", "label-counts", "seeds", "resamples"),
     *("dann-alpha", "train", "fit"),
 )
-_DOMAIN_KEYS: Final = ("shards", "split", "throw", "drift-axis")
+_DOMAIN_KEYS: Final = ("shards", "split", "throw", "drift-axis", "corruption", "level")
 #: Options of fitting that a study may set; those of clr-eval.
 _FIT_KEYS: Final = (
     *("epochs", "min_steps", "batch_size", "lr", "finetune_lr", "augment", "class_weight"),
@@ -43,12 +44,18 @@ class Domain:
         A name of `clr_train.views.detector.THROWS`: the particles as that detector reads them.
     drift_axis : {"x", "y", "z"}
         Along which charge drifts in a throw.
+    corruption : str or None
+        A name of `clr_eval.corruptions.CORRUPTIONS`: what is then done to the particles.
+    level : float
+        At which level.
     """
 
     shards: str
     split: str = "test"
     throw: str | None = None
     drift_axis: str = "x"
+    corruption: str | None = None
+    level: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +110,7 @@ def read_study(path: str | Path) -> StudyConfig:
         The file cannot be read, a key or a name is unknown, or something that a method needs is
         missing.
     """
-    path = Path(path)
+    path = as_path(path)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -166,8 +173,15 @@ def _read_count(value: Any, refuse: Refuse) -> int | None:
 
 
 def _read_domains(table: Mapping[str, Any], refuse: Refuse) -> dict[str, Domain]:
-    from clr_train.views.detector import THROWS  # imports torch
+    from clr_eval.corruptions import CORRUPTIONS  # these import torch
+    from clr_train.views.detector import THROWS
 
+    names = {
+        "split": SPLITS,
+        "throw": THROWS,
+        "drift-axis": DRIFT_AXES,
+        "corruption": CORRUPTIONS,
+    }
     domains = table.get("domains", {})
     if not domains:
         raise refuse("no domain", field="domains", advice="add a table such as [domains.nominal]")
@@ -177,7 +191,7 @@ def _read_domains(table: Mapping[str, Any], refuse: Refuse) -> dict[str, Domain]
         _check_keys(keys, _DOMAIN_KEYS, where, refuse)
         if "shards" not in keys:
             raise refuse("a domain without shards", field=where + "shards")
-        for key, known in (("split", SPLITS), ("throw", THROWS), ("drift-axis", DRIFT_AXES)):
+        for key, known in names.items():
             if key in keys and keys[key] not in known:
                 listed = ", ".join(known)
                 raise refuse(
@@ -186,6 +200,14 @@ def _read_domains(table: Mapping[str, Any], refuse: Refuse) -> dict[str, Domain]
                     expected=f"one of {listed}",
                     found=keys[key],
                 )
+        level = keys.get("level", 0.0)
+        if not isinstance(level, int | float) or ("corruption" in keys) != ("level" in keys):
+            raise refuse(
+                "a corruption has a level",
+                field=where + "level",
+                expected="a number where there is a corruption",
+                found=keys.get("level", "none"),
+            )
         found[name] = Domain(**{key.replace("-", "_"): value for key, value in keys.items()})
     return found
 

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clr_eval.cache import Arrays, PartCache, file_digest
+from clr_eval.corruptions import CORRUPTIONS
 from clr_eval.embedding.split import LoadedSplit, labelled_subset, read_split
 from clr_eval.finetune import Classifier, num_steps
 from clr_eval.probes import fit_probe
@@ -38,7 +39,8 @@ from pilarnet_convert.shards.reader import open_shards
 
 __all__ = ["Run", "StudyRuns", "plan_runs"]
 
-_BATCH = 256
+_BATCH: Final = 256
+_CORRUPTION_SEED: Final = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,13 +234,17 @@ class StudyRuns:
 def load_domain(domain: Domain) -> LoadedSplit:
     """Read the particles of a domain, as its detector reads them."""
     split = read_split(domain.shards, split=domain.split)
-    if domain.throw is None:
-        return split
-    detector = THROWS[domain.throw]
-    pieces = [
-        thrown(piece, detector=detector, drift_axis=domain.drift_axis)
-        for piece in split.batch.split(_BATCH)
-    ]
+
+    def change(piece: ParticleBatch) -> ParticleBatch:
+        if domain.throw is not None:
+            detector = THROWS[domain.throw]
+            piece = thrown(piece, detector=detector, drift_axis=domain.drift_axis)
+        if domain.corruption is not None:
+            apply = CORRUPTIONS[domain.corruption].apply
+            piece = apply(piece, domain.level, _CORRUPTION_SEED)
+        return piece
+
+    pieces = [change(piece) for piece in split.batch.split(_BATCH)]
     return LoadedSplit(batch=ParticleBatch.concatenate(pieces), columns=split.columns)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from clr_eval.cache import Arrays
+from clr_eval.finetune import num_steps
 from clr_eval.report.sections import as_html, as_markdown
 from clr_eval.study.config import StudyConfig
 from clr_eval.study.figures import (
@@ -27,6 +28,8 @@ from clr_train.probe.classifiers import project_to_plane
 from pilarnet_convert.console import print_line, progress_bar
 from pilarnet_convert.files import replace_file
 from pilarnet_convert.pictures import require_matplotlib
+from pilarnet_convert.shards.reader import open_shards
+from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["run_study"]
 
@@ -85,33 +88,56 @@ def run_study(
             bar.set_postfix_str(text, refresh=False)
             bar.update(0)
 
-        study = StudyRuns(config, out=Path(out), say=tell)
+        study = StudyRuns(config, out=as_path(out), say=tell)
         for run in runs:
             for name in run.methods:
                 results[name].append(study.result(name, seed=run.seed))
             bar.update(1)
     if parts > 1:
         return None
-    return _report(config, study, results, out=Path(out))
+    return _report(config, study, results, out=as_path(out))
 
 
 def describe_study(config: StudyConfig, *, runs: Sequence[Run]) -> list[str]:
-    """Say what a study will take, a line for each kind of run."""
+    """Say what a study will take, a line for each kind of run.
+
+    Of what it lists, only what is not in the folder of the study yet will be computed.
+    """
     seeds = sorted({run.seed for run in runs})
     lines = [f"{len(runs)} runs, seeds {', '.join(map(str, seeds))}"]
-    for name in dict.fromkeys(run.name for run in runs):
-        count = sum(run.name == name for run in runs)
-        pretraining = PRETRAININGS.get(name)
-        what = (
-            f"pretraining of {config.train.epochs} epochs on {pretraining.shards}"
-            f"{' and target' if pretraining.with_target else ''}"
-            if pretraining
-            else STUDY_METHODS[name].title
-        )
-        lines.append(f"  {count} x {name}: {what}")
+    for run in {run.name: run for run in runs}.values():
+        times = sum(other.name == run.name for other in runs)
+        work = [f"pretraining, {_pretraining_steps(config, run.name):,} steps of two views"]
+        if run.name not in PRETRAININGS:
+            work = []
+        for name in run.methods:
+            steps = _fitting_steps(config, name)
+            title = STUDY_METHODS[name].title
+            work.append(f"{title}, {steps:,} steps of one view" if steps else title)
+        lines.append(f"  {times} x {run.name}: {'; '.join(work)}")
     labels = ", ".join("all" if c is None else f"{c:,}" for c in config.label_counts)
     lines.append(f"  labels: {labels}; domains: {', '.join(config.domains)}")
     return lines
+
+
+def _pretraining_steps(config: StudyConfig, name: str) -> int:
+    if name not in PRETRAININGS:
+        return 0
+    pretraining, train = PRETRAININGS[name], config.train
+    shards = config.target if pretraining.shards == "target" else config.nominal
+    assert shards is not None
+    size = train.batch_size // 2 if pretraining.with_target else train.batch_size
+    steps = train.epochs * (open_shards(shards).num_particles("train") // size)
+    return steps if train.max_steps is None else min(steps, train.max_steps)
+
+
+def _fitting_steps(config: StudyConfig, name: str) -> int:
+    """Count the steps of training a network as a classifier, 0 for a probe."""
+    if STUDY_METHODS[name].fit in ("linear", "trees"):
+        return 0
+    every = open_shards(config.nominal).num_particles("train")
+    counts = [every if count is None else min(count, every) for count in config.label_counts]
+    return sum(num_steps(count, config=config.fit) for count in counts)
 
 
 def _report(

@@ -16,18 +16,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from clr_train.config import TrainConfig
 from clr_train.export.card import model_card
 from clr_train.export.encoder import Encoder
 from clr_train.network.models import EncoderConfig
 from clr_train.runtime.processes import pick_device
-from clr_train.training.checkpoint import CheckpointError, load_checkpoint
-from clr_train.training.pretrained import config_of, load_learner
+from clr_train.training.checkpoint import CheckpointError, find_checkpoint, load_checkpoint
+from clr_train.training.pretrained import load_learner
 from clr_train.views.energy import ENERGY_TRANSFORMS
 from pilarnet_convert import __version__
-from pilarnet_convert.errors import MissingDependencyError, ShardError
+from pilarnet_convert.errors import MissingDependencyError, ShardError, how_to_install
 from pilarnet_convert.folders import folder_written_beside
 from pilarnet_convert.shards.reader import open_shards
 from pilarnet_convert.species import CLASSES
+from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["export_encoder", "load_encoder"]
 
@@ -82,10 +84,10 @@ def export_encoder(
         If safetensors is not installed.
     """
     _, save = _safetensors()
-    checkpoint, out = Path(checkpoint), Path(out)
+    checkpoint, out = find_checkpoint(checkpoint), as_path(out)
     state = load_checkpoint(checkpoint)
     network = load_learner(checkpoint, device="cpu").model.encoder
-    config = config_of(state, file=checkpoint)
+    config = TrainConfig.from_dict(state["config"])
     weights = save(network.state_dict(), metadata={"format": "pt"})
     options = {k: v for k, v in config.to_dict().items() if k not in _OF_THE_MACHINE}
     about = {
@@ -141,7 +143,7 @@ def load_encoder(path: str | Path, *, device: str = "cpu", engine: str = "auto")
         If safetensors is not installed.
     """
     load, _ = _safetensors()
-    path = Path(path)
+    path = as_path(path)
     about = _read_about(path)
     weights = _read_weights(path, about)
     try:
@@ -251,6 +253,6 @@ def _safetensors() -> tuple[Any, Any]:
     except ImportError as error:
         raise MissingDependencyError(
             "encoders are kept by safetensors, which is not installed",
-            advice="pip install 'pilarnet-clr[train]'",
+            advice=how_to_install("train"),
         ) from error
     return load, save

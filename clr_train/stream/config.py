@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pilarnet_convert.options import OptionError, check_options, documented, flag, option
+from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import Places, list_places
 from pilarnet_convert.species import CLASSES
 from pilarnet_convert.storage.cache import RangeCache
@@ -33,7 +34,7 @@ class StreamConfig:
         metavar="FOLDER",
         repeated=True,
     )
-    split: str = option("train", "Split that the batches come from.", fixed=True)
+    split: str = option("train", "Split that the batches come from.", choices=SPLITS, fixed=True)
     classes: tuple[str, ...] = option(
         (),
         "Classes to keep, comma-separated; all unless given.",

@@ -38,6 +38,11 @@ class MixedStream:
         return self.labelled.num_particles + self.unlabelled.num_particles
 
     @property
+    def batch_size(self) -> int:
+        """Particles of a batch, labelled or not, over all ranks."""
+        return self.labelled.batch_size + self.unlabelled.batch_size
+
+    @property
     def workers(self) -> int | None:
         """Processes that read for each of both."""
         return self.labelled.workers

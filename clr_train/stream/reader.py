@@ -21,7 +21,7 @@ from pilarnet_convert.shards.reader import Places, Shards, list_places, open_sha
 from pilarnet_convert.shards.shard import Shard
 from pilarnet_convert.storage.cache import RangeCache
 
-__all__ = ["SplitReader", "plan_reads"]
+__all__ = ["EmptySplitError", "SplitReader", "plan_reads"]
 
 _VOXELS: Final = ("x", "y", "z", "energy")
 
@@ -44,6 +44,10 @@ def plan_reads(particles: NDArray[np.int64], layout: Layout) -> list[tuple[int, 
         for run in np.split(np.arange(len(block)), np.flatnonzero(new_run) + 1)
         if len(run)
     ]
+
+
+class EmptySplitError(PilarnetError):
+    """A split has no particles, or none that passes the filters."""
 
 
 class SplitReader:
@@ -80,7 +84,7 @@ class SplitReader:
         #: Differs between sets of other contents.
         self.identity = self.shards.identity
         if not sum(shard.num_particles for shard in self._shards):
-            raise PilarnetError(
+            raise EmptySplitError(
                 "no particles in the split",
                 file=self.shards,
                 field=split,

@@ -15,9 +15,10 @@ from clr_train.keys import key, permutation
 from clr_train.stream.config import StreamConfig
 from clr_train.stream.layout import StreamSummary, apply_filters
 from clr_train.stream.loader import SpanLoader
-from clr_train.stream.reader import SplitReader
+from clr_train.stream.reader import EmptySplitError, SplitReader
 from clr_train.stream.sampling import EpochPlan, fill_batches, plan_epoch
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.options import OptionError
 from pilarnet_convert.species import CLASSES
 
 __all__ = ["ParticleStream", "open_stream"]
@@ -64,7 +65,7 @@ class ParticleStream:
         shuffle_particles: int = 8192,
     ) -> None:
         if config.batch_size % world_size:
-            raise PilarnetError(
+            raise OptionError(
                 "a batch cannot be shared evenly",
                 field="--batch-size",
                 expected=f"a multiple of {world_size}, the number of processes",
@@ -82,6 +83,8 @@ class ParticleStream:
         self._kept, self._removed = apply_filters(self._reader.layout, config=config)
         #: Particles that pass the filters, over all ranks.
         self.num_particles = len(self._kept)
+        #: Particles of a batch over all ranks: fewer than asked for if an epoch has no more.
+        self.batch_size = self._cut_batch_size()
         self._last_plan: tuple[int, EpochPlan] | None = None
         on_gpu = device.type == "cuda"
         #: Processes that read.
@@ -90,7 +93,7 @@ class ParticleStream:
             self.workers = _WORKERS_FOR_A_GPU if on_gpu else 0
         self._loader = SpanLoader(self._reader, workers=self.workers, pin_memory=on_gpu)
         if not self.num_particles:
-            raise PilarnetError(
+            raise EmptySplitError(
                 "no particle passes the filters",
                 file=self._reader.shards,
                 field=config.split,
@@ -98,10 +101,19 @@ class ParticleStream:
                 advice="widen --classes, --min-voxels, --max-voxels or --voxel-budget",
             )
 
+    def _cut_batch_size(self) -> int:
+        label = self._reader.layout.label[self._kept]
+        available = len(label)
+        if self.config.balanced and available:
+            counts = np.bincount(label)
+            available = int(np.count_nonzero(counts) * counts[counts > 0].min())
+        shared = available // self._world_size * self._world_size
+        return min(self.config.batch_size, shared) or self.config.batch_size
+
     def __repr__(self) -> str:
         return (
             f"<ParticleStream {self._reader.shards}, {self.config.split}: {self.num_particles} "
-            f"particles in batches of {self.config.batch_size}>"
+            f"particles in batches of {self.batch_size}>"
         )
 
     @property
@@ -122,10 +134,9 @@ class ParticleStream:
                 "too few particles for one batch",
                 file=self._reader.shards,
                 field=self.config.split,
-                expected=f"at least --batch-size {self.config.batch_size}",
+                expected=f"at least {self._world_size}, one for each process",
                 found=self.num_particles - unbalanced,
-                advice="choose a smaller --batch-size, or "
-                + ("do not balance classes" if unbalanced else "convert more events"),
+                advice="do not balance classes" if unbalanced else "convert more events",
             )
         return num_batches
 
@@ -146,16 +157,22 @@ class ParticleStream:
 
     def lines(self) -> list[str]:
         """Describe how many particles are used, and why others are not."""
-        return self.summary.lines()
+        lines = self.summary.lines()
+        if self.batch_size < self.config.batch_size:
+            lines.append(
+                f"{self.config.split}: the batch of {self.config.batch_size:,} particles is cut to "
+                f"{self.batch_size:,}, as an epoch has no more"
+            )
+        return lines
 
     def _plan(self, epoch: int) -> EpochPlan:
         if self._last_plan is None or self._last_plan[0] != epoch:
             plan = plan_epoch(
                 self._reader.layout,
                 self._kept,
-                config=self.config,
+                config=dataclasses.replace(self.config, batch_size=self.batch_size),
                 epoch=epoch,
-                span_batches=max(1, self._shuffle_particles // self.config.batch_size),
+                span_batches=max(1, self._shuffle_particles // self.batch_size),
                 world_size=self._world_size,
             )
             self._last_plan = epoch, plan

@@ -13,9 +13,9 @@ from clr_train.batch import ParticleBatch
 from clr_train.config import TrainConfig
 from clr_train.learner import Learner
 from clr_train.runtime.processes import World, pick_device
-from clr_train.stream.stream import open_stream
 from clr_train.training.optimizer import learning_rate
 from clr_train.training.resume import TrainingRun, start_run
+from clr_train.training.validation import describe_missing
 
 __all__ = ["describe", "saved_bytes"]
 
@@ -37,8 +37,7 @@ def describe(config: TrainConfig) -> str:
     """
     world = World(rank=0, size=1, device=pick_device(config.device))
     run = start_run(dataclasses.replace(config, workers=0), world=world)
-    for split in (config.val_split, *((config.test_split,) if config.final_probe else ())):
-        open_stream(config, split=split)
+    empty = describe_missing(config)
     learner, stream, total = run.learner, run.stream, run.total_steps
     encoder, head = (
         sum(weight.numel() for weight in module.parameters())
@@ -51,7 +50,8 @@ def describe(config: TrainConfig) -> str:
             "projection head",
             f"device     {learner.device}, engine {learner.engine.name}, {learner.precision}",
             *(f"particles  {line}" for line in stream.lines()),
-            f"batches    {stream.num_batches:,} of {config.batch_size:,} particles an epoch, "
+            *(f"particles  {line}" for line in empty),
+            f"batches    {stream.num_batches:,} of {stream.batch_size:,} particles an epoch, "
             f"{total:,} steps in all, rate up to {peak:.2g}",
             f"views      {config.num_augmentations} of {', '.join(config.augmentations)}; energy "
             f"as {config.energy_transform}",
@@ -69,7 +69,7 @@ def _describe_memory(run: TrainingRun) -> str:
     weights = _BYTES_PER_WEIGHT * num_weights + moments
     activations = saved_bytes(run.learner, piece.to(run.learner.device))
     # Similarities, their exponentials and the positives of all anchors, float32.
-    contrast = 3 * 4 * (2 * config.batch_size) ** 2
+    contrast = 3 * 4 * (2 * run.stream.batch_size) ** 2
     total = _peak_bytes(run, piece) + moments + contrast
     return (
         f"about {_mib(total)} of the {'GPU' if run.learner.device.type == 'cuda' else 'process'}, "

@@ -16,7 +16,14 @@ from clr_train.stream.stream import open_stream
 from clr_train.training.checkpoint import CheckpointFolder
 from clr_train.training.resume import TrainingRun
 from clr_train.training.run_folder import RunFolder
-from clr_train.training.validation import Validator, final_probe, format_probe, untrained_columns
+from clr_train.training.validation import (
+    Validator,
+    describe_missing,
+    final_probe,
+    format_probe,
+    open_judging,
+    untrained_columns,
+)
 from pilarnet_convert.console import progress_bar
 
 __all__ = ["NullRecorder", "Recorder"]
@@ -58,7 +65,7 @@ class NullRecorder:
 class Recorder(NullRecorder):
     """Writes the folder of a run, on the first of its processes.
 
-    A PilarnetError is raised if the folder is in use, or a split is missing or empty.
+    A PilarnetError is raised if the folder is in use, or the training split is empty.
     A signal that `stop` receives ends an evaluation at once. `resume`, `overwrite`,
     `show_progress` and `say` are those of `clr_train.train.pretrain`.
     """
@@ -76,10 +83,9 @@ class Recorder(NullRecorder):
         self._run, self._config, self._print = run, run.config, say
         self._stop = stop
         # All splits are opened before the folder is touched.
-        self._validator = Validator(run.config)
-        self._test = None
-        if run.config.final_probe:
-            self._test = open_stream(run.config, split=run.config.test_split)
+        self._train = open_stream(run.config, split=run.config.split)
+        val, self._test = open_judging(run.config)
+        self._validator = None if val is None else Validator(run.config, train=self._train, val=val)
         self._stack = ExitStack()
         self._folder = self._stack.enter_context(
             RunFolder(
@@ -134,6 +140,8 @@ class Recorder(NullRecorder):
         self._bar.begin_at(progress.step)
         for line in self._run.stream.lines():
             self._say(line)
+        for line in describe_missing(self._config):
+            self._say(line)
         if unlogged:
             self._evaluate(progress.unevaluated or {"epoch": 0})
 
@@ -165,6 +173,12 @@ class Recorder(NullRecorder):
     def _evaluate(self, figures: Mapping[str, float]) -> None:
         """Evaluate the encoder, log this with the figures of the step, and save; or be stopped."""
         progress = self._run.progress
+        if self._validator is None:
+            if progress.step:
+                self._log({"step": progress.step, **figures})
+                progress.unevaluated = None
+                self._save()
+            return
         untrained = " the untrained encoder" if progress.step == 0 else ""
         self._bar.set_postfix_str(f"validating{untrained}")
         try:
@@ -205,7 +219,7 @@ class Recorder(NullRecorder):
         """
         if self._test is None:
             return {}
-        learner, train = self._run.learner, self._validator.train
+        learner, train = self._run.learner, self._train
         untrained = Learner(self._config, device=learner.device)
         total = 3 * (train.num_particles + self._test.num_particles)
         try:

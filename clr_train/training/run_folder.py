@@ -30,6 +30,7 @@ from clr_train.config import TrainConfig, write_config
 from pilarnet_convert.console import RunLog
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError, how_to_install
 from pilarnet_convert.files import locked, written_beside
+from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["COLUMNS", "RunFolder"]
 
@@ -73,7 +74,7 @@ class RunFolder:
     def __init__(
         self, path: str | Path, *, resume: bool, overwrite: bool, facts: Mapping[str, str]
     ) -> None:
-        self.path = Path(path)
+        self.path = as_path(path)
         self.checkpoints = self.path / "checkpoints"
         self._tensorboard: SummaryWriter | None = None
         self._wandb: Any = None
@@ -101,8 +102,6 @@ class RunFolder:
             for name in _WRITTEN:
                 (self.path / name).unlink(missing_ok=True)
             for name in _FOLDERS:
-                if (self.path / name).is_symlink():  # what it leads to stays
-                    (self.path / name).unlink()
                 shutil.rmtree(self.path / name, ignore_errors=True)
         #: The lines of ``log.txt``.
         self.log_file = self._stack.enter_context(RunLog(self.path / _LOG, facts=facts))

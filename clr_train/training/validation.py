@@ -14,11 +14,19 @@ from clr_train.probe.features import collect
 from clr_train.probe.geometry import alignment, uniformity
 from clr_train.probe.handcrafted import handcrafted_features
 from clr_train.probe.probes import Scores, linear_probe, majority, nearest_neighbours
+from clr_train.stream.reader import EmptySplitError
 from clr_train.stream.sampling import fill_batches
 from clr_train.stream.stream import ParticleStream, open_stream
 from pilarnet_convert.console import ProgressBar
 
-__all__ = ["Validator", "final_probe", "format_probe", "untrained_columns"]
+__all__ = [
+    "Validator",
+    "describe_missing",
+    "final_probe",
+    "format_probe",
+    "open_judging",
+    "untrained_columns",
+]
 
 #: Particles embedded at once; it sets memory and does not change the result.
 _BATCH = 256
@@ -30,6 +38,35 @@ _UNIFORMITY_PARTICLES = 4096
 _VIEWS_OF_EPOCH = 0
 
 
+def open_judging(config: TrainConfig) -> tuple[ParticleStream | None, ParticleStream | None]:
+    """Open the splits of the validation and of the final probe; None for one without particles.
+
+    The second is None too if no final probe is asked for.
+    """
+
+    def opened(split: str) -> ParticleStream | None:
+        try:
+            return open_stream(config, split=split)
+        except EmptySplitError:
+            return None
+
+    return opened(config.val_split), opened(config.test_split) if config.final_probe else None
+
+
+def describe_missing(config: TrainConfig) -> list[str]:
+    """Say what a run cannot judge because a split has no particles, a line for each."""
+    val, test = open_judging(config)
+    lines = []
+    if val is None:
+        lines.append(
+            f"{config.val_split}: no particles, so there is no validation: no loss, no probes "
+            "during training, and no best checkpoint, only the last ones"
+        )
+    if test is None and config.final_probe:
+        lines.append(f"{config.test_split}: no particles, so there is no final probe")
+    return lines
+
+
 class Validator:
     """Measures an encoder on the validation split.
 
@@ -37,10 +74,8 @@ class Validator:
     ``val_split``. The samples are drawn from the whole splits, and are the same at every step.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
-        self.config = config
-        self.train = open_stream(config, split=config.split)
-        self.val = open_stream(config, split=config.val_split)
+    def __init__(self, config: TrainConfig, *, train: ParticleStream, val: ParticleStream) -> None:
+        self.config, self.train, self.val = config, train, val
 
     @cached_property
     def _samples(self) -> tuple[ParticleBatch, ParticleBatch]:

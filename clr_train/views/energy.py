@@ -10,9 +10,7 @@ from typing import Final
 
 from torch import Tensor
 
-from pilarnet_convert.errors import PilarnetError
-
-__all__ = ["ENERGY_TRANSFORMS", "EnergyTransform", "check_transform", "transform_energy"]
+__all__ = ["ENERGY_TRANSFORMS", "EnergyTransform", "transform_energy"]
 
 #: Energy that a minimum-ionising particle leaves in a voxel of 3 mm, MeV.
 MIP_MEV: Final = 0.63
@@ -60,14 +58,3 @@ def transform_energy(energy: Tensor, *, name: str) -> Tensor:
     Tensor, float32, same shape
     """
     return ENERGY_TRANSFORMS[name].apply(energy)
-
-
-def check_transform(name: str) -> None:
-    """Raise PilarnetError unless there is an energy transform of this name."""
-    if name not in ENERGY_TRANSFORMS:
-        raise PilarnetError(
-            "no such energy transform",
-            field="--energy-transform",
-            expected=f"one of {', '.join(ENERGY_TRANSFORMS)}",
-            found=name,
-        )

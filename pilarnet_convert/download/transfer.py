@@ -16,6 +16,7 @@ from pilarnet_convert.download.catalogue import RemoteFile, list_files
 from pilarnet_convert.download.web import ATTEMPTS, ConnectionLost, read_from, wait
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.files import locked
+from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["download", "fetch_all"]
 
@@ -56,7 +57,7 @@ def download(
         As for `list_files` and `fetch_all`.
     """
     files = list_files(name, splits=splits, revision=revision)
-    return fetch_all(files, Path(out), show_progress=show_progress)
+    return fetch_all(files, as_path(out), show_progress=show_progress)
 
 
 def fetch_all(files: Sequence[RemoteFile], out: Path, *, show_progress: bool = False) -> list[Path]:

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from pilarnet_convert import __version__
-from pilarnet_convert.errors import MissingDependencyError, PilarnetError
+from pilarnet_convert.errors import MissingDependencyError, PilarnetError, how_to_install
 
 try:
     import requests
 except ImportError as error:
     raise MissingDependencyError(
         "files are fetched by requests, which is not installed",
-        advice="pip install 'pilarnet-clr[download]'",
+        advice=how_to_install("download"),
     ) from error
 
 __all__ = ["ATTEMPTS", "ConnectionLost", "get_json", "read_from", "wait"]

@@ -8,11 +8,11 @@ import pickle
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pilarnet_convert import __version__
-from pilarnet_convert.errors import MissingDependencyError, PilarnetError
+from pilarnet_convert.errors import MissingDependencyError, PilarnetError, how_to_install
+from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["connected", "executor_of"]
 
@@ -60,8 +60,8 @@ def connected(scheduler: str) -> Iterator[Any]:
 
 def _address(scheduler: str) -> str:
     """Give the address, read from the file where it is one."""
-    if Path(scheduler).is_file():
-        return str(json.loads(Path(scheduler).read_bytes())["address"])
+    if (file := as_path(scheduler)).is_file():
+        return str(json.loads(file.read_bytes())["address"])
     if ":" not in scheduler:
         raise FileNotFoundError("no such file")
     return scheduler
@@ -150,6 +150,6 @@ def _distributed() -> Any:
         raise MissingDependencyError(
             "Dask is not installed",
             field="--dask",
-            advice="install it with: pip install 'pilarnet-clr[cluster]'",
+            advice=how_to_install("cluster"),
         ) from None
     return distributed

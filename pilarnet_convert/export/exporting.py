@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from pilarnet_convert import __version__
 from pilarnet_convert.console import progress_bar
-from pilarnet_convert.errors import MissingDependencyError, PilarnetError
+from pilarnet_convert.errors import MissingDependencyError, PilarnetError, how_to_install
 from pilarnet_convert.folders import folder_written_beside
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import Shards, open_shards
+from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["FORMATS", "REVISIONS", "export"]
 
@@ -94,7 +95,7 @@ def export(
         raise MissingDependencyError(
             f"{format} is written by {package}, which is not installed",
             field="--format",
-            advice="pip install 'pilarnet-clr[formats]'",
+            advice=how_to_install("formats"),
         )
     if not isinstance(shards, Shards):
         shards = open_shards(shards)
@@ -104,7 +105,7 @@ def export(
     write_split = import_module(f"pilarnet_convert.export.{module}").write_split
     if format == "pilarnet-m":
         write_split = partial(write_split, revision=revision)
-    out, total = Path(out), sum(counts.values())
+    out, total = as_path(out), sum(counts.values())
     with folder_written_beside(out, mark=_ABOUT, overwrite=overwrite) as folder:
         with progress_bar(
             total=total, unit="particle", description="exporting", show=show_progress

@@ -42,10 +42,7 @@ DAMAGE: Final = (
     struct.error,
     zlib.error,
     lzma.LZMAError,
-    ArithmeticError,
     AssertionError,
-    AttributeError,
-    MemoryError,
     TypeError,
     NotImplementedError,
 )

@@ -56,8 +56,6 @@ def find_sources(
     named: dict[tuple[AnyPath, str], list[AnyPath]] = {}
     for text in inputs:
         named_path = place(text)
-        if isinstance(named_path, Path):
-            named_path = named_path.expanduser()
         for path in _expand(named_path.absolute() if absolute else named_path, note):
             named.setdefault(_identity(path), []).append(path)
     sources = []

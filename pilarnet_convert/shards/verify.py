@@ -12,17 +12,13 @@ from typing import Any
 import numpy as np
 
 from pilarnet_convert.console import progress_bar
+from pilarnet_convert.errors import in_words
 from pilarnet_convert.shards.array import SHARD_FILES, ArrayFile
-from pilarnet_convert.shards.format import (
-    ARRAYS,
-    SPLITS,
-    FileCheck,
-    ShardEntry,
-    attributes_checksum,
-)
+from pilarnet_convert.shards.format import ARRAYS, SPLITS, FileCheck, ShardEntry
 from pilarnet_convert.shards.reader import Shards, read_root_attributes
 from pilarnet_convert.shards.shard import Shard
 from pilarnet_convert.shards.writer import (
+    attributes_checksum,
     group_document,
     shard_array_metadata,
 )
@@ -142,7 +138,7 @@ def _value_faults(
         yield "offset: the offsets do not describe the voxels of particles that have some"
     found = {c.name: int(np.count_nonzero(arrays["label"] == c.label)) for c in CLASSES}
     if found != entry.counts:
-        yield f"label: expected counts {entry.counts}, found {found}"
+        yield f"label: expected {in_words(entry.counts)}, found {in_words(found)}"
     pairs = np.unique(np.stack([arrays["pdg"], arrays["label"]], 1), axis=0)
     for pdg, label in pairs[(label_of_pdg(pairs[:, 0]) != pairs[:, 1]) | (pairs[:, 1] == OTHER)]:
         yield f"label: PDG code {pdg} has the label {label}"
@@ -164,7 +160,8 @@ def _total_faults(attributes: dict[str, Any], shards: list[Shard]) -> Iterator[s
             counts[shard.name.split("/")[0]][species] += count
     tally = attributes["statistics"]
     if counts != tally["particles_written"]:
-        yield f"statistics: expected {tally['particles_written']}, found {counts} in the shards"
+        expected = in_words(tally["particles_written"])
+        yield f"statistics: expected {expected}, found {in_words(counts)} in the shards"
     written = sum(sum(row.values()) for row in counts.values())
     rejected = sum(tally["clusters_rejected"].values())
     if written + rejected != tally["clusters_seen"]:

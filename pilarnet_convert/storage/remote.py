@@ -6,6 +6,7 @@ A process opens connections when it first needs them and must not be forked afte
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-__all__ = ["AnyPath", "RemotePath", "place"]
+__all__ = ["AnyPath", "RemotePath", "as_path", "place"]
 
 _Result = TypeVar("_Result")
 _UPLOADS_AT_ONCE: Final = 16
@@ -157,13 +158,18 @@ class RemotePath:
 AnyPath: TypeAlias = Path | RemotePath
 
 
+def as_path(path: str | Path) -> Path:
+    """Give a local path that a user named; a leading ``~`` is the home folder."""
+    return Path(os.path.expanduser(path))
+
+
 def place(path: str | AnyPath) -> AnyPath:
     """Give the path of a file or folder, local, or remote if it is a URL such as ``s3://...``."""
     if isinstance(path, str) and _URL.match(path):
         if path.startswith("file://"):
             return Path(path.removeprefix("file://"))
         return RemotePath(path)
-    return path if isinstance(path, RemotePath) else Path(path)
+    return path if isinstance(path, RemotePath) else as_path(path)
 
 
 def _read_whole(fs: Any, path: str) -> bytes:

@@ -34,6 +34,10 @@ shards = "{nominal}"
 [domains.short-lifetime]
 shards = "{nominal}"
 throw = "throw-8"
+[domains.noise]
+shards = "{nominal}"
+corruption = "noise"
+level = 0.2
 [domains.other]
 shards = "{target}"
 [train]
@@ -77,10 +81,18 @@ def _coarse() -> Any:
     patch.undo()
 
 
-def test_a_study_of_all_methods_is_computed_once(
+def test_a_study_is_computed_once(
     folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = _write(tmp_path / "study.toml", folders)
+    methods = (
+        "classifier",
+        "simclr-nominal",
+        "finetuned",
+        "supervised-both",
+        "dann",
+        "handcrafted",
+    )
+    study = _write(tmp_path / "study.toml", folders, methods)
     out = tmp_path / "out"
     # In two parts, as array jobs do it, then as a whole, which has nothing left to train.
     for part in ("1/2", "2/2"):
@@ -93,19 +105,19 @@ def test_a_study_of_all_methods_is_computed_once(
     assert whole.exit_code == 0, whole.output
     report = json.loads((out / "report.json").read_text())
     assert list(report["results"]) == ["20", "all"]
-    assert list(report["results"]["all"]) == list(STUDY_METHODS)
+    assert list(report["results"]["all"]) == list(methods)
     for metrics in report["results"]["all"].values():
-        assert list(metrics) == ["nominal", "short-lifetime", "other"]
+        assert list(metrics) == ["nominal", "short-lifetime", "noise", "other"]
         assert len(metrics["other"]["balanced_accuracy"]["seeds"]) == 2
         assert metrics["nominal"]["difference"]["value"] == 0
     kept = report["stability"]["simclr-nominal"]["short-lifetime"]
     assert kept["particles"] == report["domains"]["nominal"]
     assert 0 < kept["cosine"] <= 1 + 1e-6
     text, page = (out / "report.md").read_text(), (out / "report.html").read_text()
-    for method in STUDY_METHODS.values():
-        assert method.title in text
-        assert method.title in page
-    figures = {"domains", "labels", "stability", "map", *(f"confusion-{n}" for n in STUDY_METHODS)}
+    for name in methods:
+        assert STUDY_METHODS[name].title in text
+        assert STUDY_METHODS[name].title in page
+    figures = {"domains", "labels", "stability", "map", *(f"confusion-{n}" for n in methods)}
     for name in figures:
         assert f"({name}.png)" in text
         for ending in ("png", "pdf"):
@@ -124,11 +136,18 @@ def test_methods_that_share_a_pretraining_are_one_run(
 
 
 def test_a_dry_run_says_what_a_study_takes(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    study = _write(tmp_path / "study.toml", folders, ("simclr-both", "handcrafted"))
+    study = _write(tmp_path / "study.toml", folders, ("simclr-both", "finetuned", "handcrafted"))
     said = _invoke(study, "--out", tmp_path / "out", "--dry-run")
     assert said.exit_code == 0
-    assert said.stdout.splitlines()[0] == "4 runs, seeds 0, 1"
-    assert "2 x simclr-both: pretraining of 20 epochs on nominal and target" in said.stdout
+    assert said.stdout.splitlines() == [
+        "6 runs, seeds 0, 1",
+        "  2 x simclr-both: pretraining, 2 steps of two views; SimCLR on both, linear probe",
+        # 20 labels and all 60: two steps at least, or one epoch in batches of 128 at most.
+        "  2 x simclr-nominal: pretraining, 2 steps of two views; SimCLR on nominal, fine-tuned, "
+        "4 steps of one view",
+        "  2 x handcrafted: handcrafted features, boosted trees",
+        "  labels: 20, all; domains: nominal, short-lifetime, noise, other",
+    ]
     assert not (tmp_path / "out").exists()
 
 
@@ -141,6 +160,8 @@ def test_a_dry_run_says_what_a_study_takes(folders: tuple[Path, Path], tmp_path:
         ('throw = "throw-8"', 'drift-axis = "t"', "expected one of x, y, z, found t"),
         ("[train]", 'split = "all"\n[train]', "domains.other.split: unknown name"),
         ('[domains.other]\nshards = "', '[domains.other]\n# "', "a domain without shards"),
+        ('corruption = "noise"', 'corruption = "fog"', "domains.noise.corruption: unknown name"),
+        ("level = 0.2", "", "domains.noise.level: a corruption has a level"),
         ("seeds", "sedes", "sedes: unknown key"),
         ("[20,", "[2,", "label-counts: unusable value"),
         ('preset = "original"', 'preset = "best"', "train.augmentations-preset: unknown name"),

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from clr_train.cli import train_command
 from clr_train.config import TrainConfig, read_config
-from clr_train.training.checkpoint import load_checkpoint, save_checkpoint
+from clr_train.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from tests.clr_train.species import make_shards
 from tests.clr_train.test_train import assert_same_run, read_metrics
 
@@ -229,15 +229,34 @@ def test_shards_that_cannot_be_read(shards: Path, tmp_path: Path) -> None:
 
 def test_a_split_without_particles(tmp_path: Path) -> None:
     shards = make_shards(tmp_path / "shards", {"train": 60, "val": 10})
-    options = ["--shards", shards, "--out", tmp_path / "run", "--model=atto", "--batch-size=24"]
-    line = _one_line(_invoke(*options))
-    assert "test: no particles in the split" in line
+    options = ["--shards", shards, "--out", tmp_path / "run", "--model=atto", "--max-steps=1"]
     line = _one_line(_invoke(*options, "--split=test"))
     assert "no particles in the split" in line
     line = _one_line(_invoke(*options, "--val-split=dev"), code=2)
-    assert "no such split" in line
-    line = _one_line(_invoke(*options, "--batch-size=256"))
-    assert "too few particles for one batch" in line
+    assert "'--val-split': 'dev' is not one of 'train', 'val', 'test'" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_cannot_be_judged_is_said_and_the_batch_is_cut(tmp_path: Path) -> None:
+    shards = make_shards(tmp_path / "shards", {"train": 61})
+    options = ["--shards", shards, "--out", tmp_path / "run", "--model=atto", "--epochs=2"]
+    planned = _invoke(*options, "--dry-run")
+    done = _invoke(*options)
+    assert (planned.exit_code, done.exit_code) == (0, 0), done.output
+    lines = [
+        "train: the batch of 256 particles is cut to 61, as an epoch has no more",
+        "val: no particles, so there is no validation: no loss, no probes during training, and no "
+        "best checkpoint, only the last ones",
+        "test: no particles, so there is no final probe",
+    ]
+    for line in lines:
+        assert line in done.stdout.splitlines()
+        assert line in planned.stdout
+        assert line in (tmp_path / "run/log.txt").read_text()
+    assert "batches    1 of 61 particles an epoch, 2 steps in all" in planned.stdout
+    assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["step-00000002.pt"]
+    assert find_checkpoint(tmp_path / "run").name == "step-00000002.pt"
+    assert [row["particles"] for row in read_metrics(tmp_path / "run")] == ["61", "61"]
 
 
 def test_a_checkpoint_of_another_model_or_version(shards: Path, tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from pilarnet_convert import convert, convert_part, open_shards, verify
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.files import OutputFolder
+from pilarnet_convert.runner import TaskRunner
 from pilarnet_convert.task import TaskRecord
-from pilarnet_convert.work import Work
 from tests import damage
 from tests.pilarnet_convert.dying import Death, dying
 from tests.pilarnet_convert.inputs import MODERN, QUIRKS
@@ -129,7 +129,7 @@ def test_a_part_does_not_overwrite(tmp_path: Path):
 @pytest.mark.parametrize(
     ("other", "says"),
     [
-        ({"min_voxels": 7}, "other options (expected {'min_voxels': 5}, found {'min_voxels': 7})"),
+        ({"min_voxels": 7}, "other options (expected min_voxels 5, found min_voxels 7)"),
         ({"max_events": 30}, "other options"),
         ({"inputs": [SAMPLE, MODERN]}, "other sources"),
     ],
@@ -151,14 +151,14 @@ def test_two_conversions_in_one_folder(
 def test_parts_begun_at_the_same_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Two parts of different conversions find an empty folder; one of them is refused."""
     out = tmp_path / "shards"
-    begin = Work.begin
+    begin = TaskRunner.begin
 
-    def overtaken(work: Work) -> None:
-        monkeypatch.setattr(Work, "begin", begin)
+    def overtaken(runner: TaskRunner) -> None:
+        monkeypatch.setattr(TaskRunner, "begin", begin)
         run_part(out, 1, 2)
-        begin(work)
+        begin(runner)
 
-    monkeypatch.setattr(Work, "begin", overtaken)
+    monkeypatch.setattr(TaskRunner, "begin", overtaken)
     with pytest.raises(PilarnetError, match="had other options"):
         convert_part(INPUTS, out, part="2/2", **OPTIONS | {"min_voxels": 8})
     assert run_part(out, 2, 2) == []
@@ -258,17 +258,17 @@ def test_two_workers_run_one_task(tmp_path: Path, wanted: dict[str, Any], whole:
     """A worker that was taken for lost ends its task while, or after, another does it again."""
     out = tmp_path / "shards"
     late: list[threading.Thread] = []
-    keep = Work._keep
+    keep = TaskRunner._keep
 
-    def twice(work: Work, record: Any) -> Any:
+    def twice(runner: TaskRunner, record: Any) -> Any:
         again = OutputFolder(out)
-        again.begin(work.manifest)
+        again.begin(runner.manifest)
         copy = again.scratch / f"{record.attempt}-again"
         shutil.copytree(again.scratch / record.attempt, copy)
         if whole:
-            keep(work, record)
+            keep(runner, record)
         else:  # at any moment of the other's work
-            late.append(threading.Thread(target=keep, args=(work, record)))
+            late.append(threading.Thread(target=keep, args=(runner, record)))
             late[-1].start()
         places = [out / entry.name for entry in record.shards]
         before = [place.stat().st_ino for place in places] if whole else []
@@ -281,6 +281,6 @@ def test_two_workers_run_one_task(tmp_path: Path, wanted: dict[str, Any], whole:
         return record
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Work, "_keep", twice)
+        patch.setattr(TaskRunner, "_keep", twice)
         convert(INPUTS, out, **OPTIONS)
     assert contents(out) == wanted

@@ -176,7 +176,7 @@ def test_plot(tmp_path: Path, shards: Path, name: str):
 @pytest.mark.parametrize("name", ["a.nothing", "missing/a.png"])
 def test_no_such_picture(tmp_path: Path, shards: Path, name: str):
     result = run_stats(shards, "--plot", tmp_path / name)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: ")
     assert "internal" not in line

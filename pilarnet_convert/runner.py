@@ -1,4 +1,4 @@
-"""The work of a conversion: running its tasks, keeping their shards, writing the root."""
+"""Running the tasks of a conversion, keeping their shards, writing the root."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from pilarnet_convert.shards.writer import root_attributes
 from pilarnet_convert.tally import Tally
 from pilarnet_convert.task import BadSourceError, TaskRecord, TaskRequest, run_task
 
-__all__ = ["Work"]
+__all__ = ["TaskRunner"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class TaskRunner:
     """What is converted, where to, and how.
 
     Attributes
@@ -90,10 +90,9 @@ class Work:
 
     def _record(self, number: int) -> TaskRecord | None:
         """Give the record of a task of which all shards are there, or None."""
-        try:
-            record = TaskRecord.from_json(self.folder.record(number) or {})
-        except (KeyError, TypeError, ValueError, AttributeError):
+        if (document := self.folder.record(number)) is None:
             return None
+        record = TaskRecord.from_json(document)
         whole = all(Shard(self.folder.path, entry).is_whole() for entry in record.shards)
         return record if whole else None
 
