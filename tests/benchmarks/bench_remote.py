@@ -90,7 +90,9 @@ def compare_conversions(file: Path, *, repeat: int, rounds: int, workers: int) -
             def run(_number: int) -> int:
                 inputs = [f"{name}/{file.name}"] * repeat
                 out = folder / "out"
-                shards = convert(inputs, out, workers=workers, overwrite=True)
+                shards = convert(
+                    inputs, out, workers=workers, overwrite=True, allow_duplicates=True
+                )
                 return int(shards.attributes["statistics"]["events"])
 
             return run
