@@ -17,14 +17,15 @@ from uuid import uuid4
 
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.particles import ParticleArrays, Selection, concatenate_particles, split_up
-from pilarnet_convert.plan import Task
-from pilarnet_convert.readers.events import Source, check_events
+from pilarnet_convert.plan import EventRange, Task
+from pilarnet_convert.readers.events import Events, Source, check_events
 from pilarnet_convert.readers.repeats import merge_repeats
 from pilarnet_convert.readers.units import in_mev
 from pilarnet_convert.shards.format import SPLITS, ShardEntry, shard_name
 from pilarnet_convert.shards.remote_output import put_shards
 from pilarnet_convert.shards.writer import write_shard
-from pilarnet_convert.storage.remote import AnyPath, RemotePath
+from pilarnet_convert.storage.ahead import in_threads
+from pilarnet_convert.storage.remote import AnyPath, RemotePath, is_url
 from pilarnet_convert.tally import Tally
 
 __all__ = ["BadSourceError", "TaskRecord", "TaskRequest", "run_task"]
@@ -154,14 +155,30 @@ def _write_shards(
             )
 
 
+def _read_events(request: TaskRequest) -> Iterator[Events | InputError]:
+    """Read the events of each range; of remote files, while those before them are split up."""
+
+    def read(events_of: EventRange) -> Events | InputError:
+        try:
+            with request.sources[events_of.source].open() as reader:
+                return reader.read(events_of.start, events_of.stop)
+        except InputError as error:
+            return error
+
+    ranges = request.task.ranges
+    if len(ranges) > 1 and any(is_url(request.sources[r.source].path) for r in ranges):
+        return in_threads(read, ranges, ahead=1)
+    return map(read, ranges)
+
+
 def _particles(request: TaskRequest) -> tuple[list[dict[str, ParticleArrays]], Tally]:
     """Read the events of each source, check them and split them up."""
     parts, total = [], Tally()
-    for events_of in request.task.ranges:
+    for events_of, events in zip(request.task.ranges, _read_events(request), strict=True):
         source = request.sources[events_of.source]
         try:
-            with source.open() as reader:
-                events = reader.read(events_of.start, events_of.stop)
+            if isinstance(events, InputError):
+                raise events
             check_events(events)
         except InputError as error:
             raise BadSourceError(events_of.source, error) from error

@@ -15,7 +15,6 @@ import traceback
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import fields
 from itertools import islice
@@ -32,6 +31,7 @@ from clr_train.runtime.signals import hold_signals
 from clr_train.stream.reader import SplitReader
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.executors.local import without_main_script
+from pilarnet_convert.storage.ahead import in_threads
 
 __all__ = ["SpanLoader"]
 
@@ -74,7 +74,7 @@ class SpanLoader:
         if self.workers:
             batches = self._read_ahead(iter(spans))
         elif self.reader.is_remote:
-            batches = self._read_in_threads(spans)
+            batches = in_threads(self.reader.read, spans, ahead=_SPANS_AHEAD)
         else:
             batches = map(self.reader.read, spans)
         for batch in batches:
@@ -136,20 +136,6 @@ class SpanLoader:
             found=signal.Signals(-code).name if code and code < 0 else f"exit code {code}",
             advice="it may have run out of memory: try fewer --workers, or none",
         )
-
-    def _read_in_threads(self, spans: Iterable[NDArray[np.int64]]) -> Iterator[ParticleBatch]:
-        """Read spans of remote shards while the spans before them are used."""
-        pool = ThreadPoolExecutor(_SPANS_AHEAD)
-        ahead: deque[Future[ParticleBatch]] = deque()
-        try:
-            for span in spans:
-                ahead.append(pool.submit(self.reader.read, span))
-                if len(ahead) > _SPANS_AHEAD:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
         """End the processes; the next iteration starts new ones."""

@@ -168,13 +168,19 @@ def _check_length(request: Request) -> None:
         )
 
 
+#: Protocols and names of web servers that have served a range to this process.
+_serving_ranges: Final[set[tuple[str, str]]] = set()
+
+
 def size_of(url: str) -> int:
     """Give the size of a file in bytes; `RemoteError` if its server does not serve ranges."""
     info = tried(url, lambda fs, path: fs.info(path))
     if info.get("size") is None or info.get("partial") is False:
         raise _ranges_ignored(url)
-    if urlsplit(url).scheme in WEB and info["size"] > 1:
+    server = urlsplit(url)[:2]
+    if server[0] in WEB and server not in _serving_ranges and info["size"] > 1:
         tried(url, _read_second_byte)
+        _serving_ranges.add(server)
     return int(info["size"])
 
 

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-__all__ = ["AnyPath", "RemotePath", "as_path", "place"]
+__all__ = ["AnyPath", "RemotePath", "as_path", "is_url", "place"]
 
 _Result = TypeVar("_Result")
 _UPLOADS_AT_ONCE: Final = 16
@@ -163,9 +163,14 @@ def as_path(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))
 
 
+def is_url(path: str) -> bool:
+    """Tell whether a path is the URL of a remote file."""
+    return _URL.match(path) is not None
+
+
 def place(path: str | AnyPath) -> AnyPath:
     """Give the path of a file or folder, local, or remote if it is a URL such as ``s3://...``."""
-    if isinstance(path, str) and _URL.match(path):
+    if isinstance(path, str) and is_url(path):
         if path.startswith("file://"):
             return Path(path.removeprefix("file://"))
         return RemotePath(path)

@@ -198,7 +198,7 @@ def test_protocols_that_cannot_be_used(tmp_path, monkeypatch):
     line = error_of("--input", "s3://bucket/a.root", "--out", tmp_path / "out")
     assert line == (
         "error: s3://bucket/a.root: the package for s3:// is not installed; "
-        "pip install 'pilarnet-clr[remote]'"
+        "pip install 'pilarnet-clr[remote]', or in a checkout pip install '.[remote]'"
     )
 
 
