@@ -94,7 +94,7 @@ class RemoteOutput(Output):
         PilarnetError
             If another conversion was begun here meanwhile.
         """
-        if not self.scratch.exists():
+        if self._is_lost():
             raise PilarnetError(
                 "another conversion was begun here meanwhile",
                 file=self.path,
@@ -103,12 +103,19 @@ class RemoteOutput(Output):
         self.path.write_files({f"{split}/{_GROUP}": group_document({}) for split in SPLITS})
         (self.path / _GROUP).write_bytes(group_document(attributes))
 
+    def _is_lost(self) -> bool:
+        """Tell whether another conversion was begun here after this one."""
+        return "scratch" in vars(self) and not self.scratch.exists()
+
     def finish(self) -> None:
-        """Remove ``.conversion``; the shards stay."""
-        self._working.remove()
+        """Remove ``.conversion``, unless it is that of another conversion; the shards stay."""
+        if not self._is_lost():
+            self._working.remove()
 
     def clear(self) -> None:
-        """Remove what a conversion wrote, and nothing else."""
+        """Remove what a conversion wrote, unless another one took the place; nothing else."""
+        if self._is_lost():
+            return
         self._working.remove()
         (self.path / _GROUP).remove()
         for split in SPLITS:
