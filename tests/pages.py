@@ -25,7 +25,7 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 def check_commands(page: Path) -> int:
     """Parse the options of every command of ours on a page; give how many there are.
 
-    Variables of the shell stand for numbers.
+    Variables of the shell stand for numbers, and every ``.txt`` for a file that is there.
     """
     commands = {entry.name: entry for entry in entry_points(group="console_scripts")}
     text = "\n".join(text for language, text in blocks(page) if language == "bash")
@@ -33,7 +33,8 @@ def check_commands(page: Path) -> int:
     for line in re.sub(r"\$\{?\w+\}?", "1", text.replace("\\\n", " ")).splitlines():
         name, *arguments = shlex.split(line, comments=True) or [""]
         if name.startswith(("pilarnet-", "clr-")) and name in commands:
-            commands[name].load().make_context(name, arguments)
+            there = [os.devnull if word.endswith(".txt") else word for word in arguments]
+            commands[name].load().make_context(name, there)
             count += 1
     return count
 

@@ -147,8 +147,8 @@ def test_resume_of_what_is_complete_changes_nothing(tmp_path: Path):
 @pytest.mark.parametrize(
     ("inputs", "options", "says"),
     [
-        ([SAMPLE], {**OPTIONS, "min_voxels": 6}, "other options (expected {'min_voxels'"),
-        ([SAMPLE], {**OPTIONS, "events_per_shard": 5}, "{'events_per_shard': 4}"),
+        ([SAMPLE], {**OPTIONS, "min_voxels": 6}, "other options (expected min_voxels 5"),
+        ([SAMPLE], {**OPTIONS, "events_per_shard": 5}, "expected events_per_shard 4"),
         ([QUIRKS], OPTIONS, "other sources"),
         ([SAMPLE, SAMPLE], {**OPTIONS, "allow_duplicates": True}, "other sources"),
     ],
