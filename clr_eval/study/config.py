@@ -122,7 +122,8 @@ def read_study(path: str | Path) -> StudyConfig:
         return OptionError(message, file=path, **facts)
 
     _check_keys(table, _KEYS, "", refuse)
-    if not isinstance(table.get("nominal"), str):
+    _check_kinds(table, refuse)
+    if "nominal" not in table:
         raise refuse("missing", field="nominal", expected="the folder of the nominal shards")
     methods = tuple(table.get("methods", DEFAULT_METHODS))
     for name in methods:
@@ -162,6 +163,32 @@ def _check_keys(
             raise refuse("unknown key", field=where + name, expected=f"one of {listed}")
 
 
+def _check_kinds(table: Mapping[str, Any], refuse: Refuse) -> None:
+    """Check that each value is of the kind that its default has."""
+    kinds: dict[str, tuple[str, type | tuple[type, ...]]] = {
+        "nominal": ("a folder", str),
+        "target": ("a folder", str),
+        "domains": ("tables such as [domains.nominal]", dict),
+        "methods": ("a list of names", list),
+        "label-counts": ('a list such as [100, "all"]', list),
+        "seeds": ("a list of numbers", list),
+        "resamples": ("a number", int),
+        "dann-alpha": ("a number", (int, float)),
+        "train": ("a table of options", dict),
+        "fit": ("a table of options", dict),
+    }
+    for name, value in table.items():
+        expected, kind = kinds[name]
+        if not isinstance(value, kind):
+            raise refuse("unusable value", field=name, expected=expected, found=value)
+    for name in ("methods", "label-counts", "seeds"):
+        if name in table and not table[name]:
+            raise refuse("an empty list", field=name)
+    for seed in table.get("seeds", ()):
+        if not isinstance(seed, int) or seed < 0:
+            raise refuse("unusable value", field="seeds", expected="0 and more", found=seed)
+
+
 def _read_count(value: Any, refuse: Refuse) -> int | None:
     if value == "all":
         return None
@@ -188,6 +215,8 @@ def _read_domains(table: Mapping[str, Any], refuse: Refuse) -> dict[str, Domain]
     found = {}
     for name, keys in domains.items():
         where = f"domains.{name}."
+        if not isinstance(keys, dict):
+            raise refuse("unusable value", field=where[:-1], expected="a table", found=keys)
         _check_keys(keys, _DOMAIN_KEYS, where, refuse)
         if "shards" not in keys:
             raise refuse("a domain without shards", field=where + "shards")
