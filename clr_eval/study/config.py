@@ -23,7 +23,9 @@ _KEYS: Final = (
     *("nominal", "target", "domains", "methods", "label-counts", "seeds", "resamples"),
     *("dann-alpha", "train", "fit"),
 )
-_DOMAIN_KEYS: Final = ("shards", "split", "throw", "drift-axis", "corruption", "level")
+_DOMAIN_KEYS: Final = (
+    *("shards", "split", "throw", "drift-axis", "corruption", "level", "rotate"),
+)
 #: Options of fitting that a study may set; those of clr-eval.
 _FIT_KEYS: Final = (
     *("epochs", "min_steps", "batch_size", "lr", "finetune_lr", "augment", "class_weight"),
@@ -48,6 +50,8 @@ class Domain:
         A name of `clr_eval.corruptions.CORRUPTIONS`: what is then done to the particles.
     level : float
         At which level.
+    rotate : bool
+        Whether each particle is then turned at random.
     """
 
     shards: str
@@ -56,6 +60,7 @@ class Domain:
     drift_axis: str = "x"
     corruption: str | None = None
     level: float = 0.0
+    rotate: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +233,11 @@ def _read_domains(table: Mapping[str, Any], refuse: Refuse) -> dict[str, Domain]
                     field=where + key,
                     expected=f"one of {listed}",
                     found=keys[key],
+                )
+        for key, expected, kind in (("shards", "a folder", str), ("rotate", "true or false", bool)):
+            if not isinstance(keys.get(key, False if kind is bool else ""), kind):
+                raise refuse(
+                    "unusable value", field=where + key, expected=expected, found=keys[key]
                 )
         level = keys.get("level", 0.0)
         if not isinstance(level, int | float) or ("corruption" in keys) != ("level" in keys):

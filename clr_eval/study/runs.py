@@ -33,14 +33,18 @@ from clr_train.probe.handcrafted import handcrafted_features
 from clr_train.runtime.processes import pick_device
 from clr_train.train import pretrain
 from clr_train.training.pretrained import load_learner
+from clr_train.views.config import ViewConfig
 from clr_train.views.detector import THROWS
-from clr_train.views.make import thrown
+from clr_train.views.make import make_views, thrown
 from pilarnet_convert.shards.reader import open_shards
 
 __all__ = ["Run", "StudyRuns", "plan_runs"]
 
 _BATCH: Final = 256
 _CORRUPTION_SEED: Final = 0
+#: Number of the view, which differs from those of training with the same seed.
+_VIEW: Final = 4
+_TURNED: Final = ViewConfig(augmentations=("rotate",), num_augmentations=1, energy_transform="none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +246,9 @@ def load_domain(domain: Domain) -> LoadedSplit:
         if domain.corruption is not None:
             apply = CORRUPTIONS[domain.corruption].apply
             piece = apply(piece, domain.level, _CORRUPTION_SEED)
+        if domain.rotate:
+            sites = make_views(piece, seed=_CORRUPTION_SEED, epoch=0, view=_VIEW, config=_TURNED)
+            piece = sites.as_particles(like=piece)
         return piece
 
     pieces = [change(piece) for piece in split.batch.split(_BATCH)]

@@ -15,10 +15,10 @@ from click.testing import CliRunner, Result
 from clr_eval.embedding.split import LoadedSplit, read_split
 from clr_eval.study import runs as runs_module
 from clr_eval.study.cli import study_command
-from clr_eval.study.config import read_study
+from clr_eval.study.config import Domain, read_study
 from clr_eval.study.judge import domain_auc, energy_r2, match_particles, stability
 from clr_eval.study.methods import STUDY_METHODS
-from clr_eval.study.runs import plan_runs
+from clr_eval.study.runs import load_domain, plan_runs
 from clr_train.presets import AUGMENTATION_PRESETS
 from tests.clr_train.species import make_shards
 
@@ -162,6 +162,7 @@ def test_a_dry_run_says_what_a_study_takes(folders: tuple[Path, Path], tmp_path:
         ('[domains.other]\nshards = "', '[domains.other]\n# "', "a domain without shards"),
         ('corruption = "noise"', 'corruption = "fog"', "domains.noise.corruption: unknown name"),
         ("level = 0.2", "", "domains.noise.level: a corruption has a level"),
+        ("level = 0.2", 'level = 0.2\nrotate = "yes"', "domains.noise.rotate: unusable value"),
         ("seeds", "sedes", "sedes: unknown key"),
         ("seeds = [0, 1]", "seeds = 1", "seeds: unusable value"),
         ("seeds = [0, 1]", "seeds = [-1]", "seeds: unusable value"),
@@ -213,6 +214,24 @@ def test_shards_that_are_not_there_are_named(folders: tuple[Path, Path], tmp_pat
 
 def _split(folders: tuple[Path, Path]) -> LoadedSplit:
     return read_split(folders[0], split="test")
+
+
+def test_a_domain_is_what_its_keys_say(folders: tuple[Path, Path]) -> None:
+    plain = load_domain(Domain(shards=str(folders[0])))
+    stored = _split(folders).batch
+    assert torch.equal(plain.batch.xyz, stored.xyz)
+    assert torch.equal(plain.batch.energy, stored.energy)
+    thrown = load_domain(Domain(shards=str(folders[0]), throw="throw-8")).batch
+    noisy = load_domain(Domain(shards=str(folders[0]), corruption="noise", level=0.5)).batch
+    turned = load_domain(Domain(shards=str(folders[0]), rotate=True)).batch
+    assert thrown.energy.sum() < 0.99 * stored.energy.sum()
+    assert noisy.num_voxels > 1.3 * stored.num_voxels
+    energies = turned.index.sum(turned.energy, dim=-1)
+    torch.testing.assert_close(energies, stored.index.sum(stored.energy, dim=-1))
+    ends = [b.index.max(b.xyz.T.float().contiguous(), dim=-1) for b in (turned, stored)]
+    assert not torch.equal(*ends)
+    for batch in (thrown, noisy, turned):
+        assert torch.equal(batch.particle, stored.particle)
 
 
 def test_particles_are_matched_by_event_and_track(folders: tuple[Path, Path]) -> None:
