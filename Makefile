@@ -29,7 +29,7 @@ demo: $(INSTALLED)  ## convert the bundled sample, print its table, train a minu
 	$(BIN)/clr-train --shards $(DEMO)/shards --out $(DEMO)/run --overwrite --batch-size 64 --epochs 8
 	@echo
 	@echo "How to read the table: 'trained' learned without labels, in two minutes, from 2,465 particles; it should lie far above"
-	@echo "'untrained', and needs more particles and time to pass the hand-made features (docs/results.md)."
+	@echo "'untrained', and needs more particles and time to pass the hand-made features (docs/study.md)."
 	@echo "Look at $(DEMO)/event.png, and open $(DEMO)/event.html in a browser."
 
 lint: $(INSTALLED)
