@@ -36,15 +36,16 @@ Examples:
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file of --out.")
 def embed_command(**options: Any) -> None:
-    """Write the encoder's features of every particle of a split.
+    """Write the encoder's features of every particle of a split, or of all.
 
-    A row for each particle, in the order of the shards: its features before the projection head,
-    its label, and its origin (source, run, subrun, event, entry, cluster, track_id, pdg,
-    num_voxels, energy_init and energy_deposit in MeV).
+    A row for each particle, in the order of the shards: its features, its label, and its origin
+    (source, run, subrun, event, entry, cluster, track_id, pdg, num_voxels, energy_init and
+    energy_deposit in MeV).
     """
     from clr_eval.embedding.features import embed_to_file
 
-    click.echo(f"wrote {embed_to_file(**options, show_progress=True)}")
+    written = embed_to_file(**options, show_progress=True)
+    click.echo(f"wrote {written.path}: {written.particles:,} particles, {written.width} features")
 
 
 @click.command(

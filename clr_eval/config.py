@@ -46,7 +46,16 @@ class EmbedConfig(_EncoderConfig):
     more gave the same bits; a batch of one, or other numbers of threads, differ in the last bit.
     """
 
-    split: str = option("test", "The particles to embed.", choices=SPLITS)
+    split: str = option(
+        "test",
+        "The particles to embed; of all, the column split says which it is in.",
+        choices=(*SPLITS, "all"),
+    )
+    layer: str = option(
+        "features",
+        "features are before the projection head, projection is what the loss compares.",
+        choices=("features", "projection"),
+    )
     batch_size: int = option(
         256, "Particles embedded at once; it affects memory and speed, not the result.", least=1
     )

@@ -81,11 +81,16 @@ class Learner:
         halves: Tensor = projection.view(2, batch.num_particles, -1)
         return halves
 
-    def represent(self, batch: ParticleBatch) -> Tensor:
-        """Compute the features of particles, without augmentation or gradient, float32 [N, C]."""
+    def represent(self, batch: ParticleBatch, *, projected: bool = False) -> Tensor:
+        """Compute the features of particles, without augmentation or gradient, float32 [N, C].
+
+        With `projected`, they are the output of the projection head, which the loss compares.
+        """
         sites = as_sites(batch.to(self.device), energy_transform=self.config.energy_transform)
         with torch.no_grad(), self.evaluating(), self._autocast():
             features: Tensor = self.model.encoder(sites, self.engine)
+            if projected:
+                features = self.model.head(features)
         return features.float()
 
     def loss(self, first: Tensor, second: Tensor, label: Tensor, *, gather: bool = True) -> Tensor:

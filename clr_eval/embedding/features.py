@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from clr_eval.cache import file_digest
 from clr_eval.config import EmbedConfig
 from clr_eval.embedding.files import Table, check_target, write_table
 from clr_eval.embedding.split import provenance
-from clr_train.learner import Learner
+from clr_train.batch import ParticleBatch
 from clr_train.probe.features import collect
 from clr_train.stream.config import StreamConfig
 from clr_train.stream.stream import ParticleStream
@@ -22,6 +25,7 @@ from clr_train.training.checkpoint import find_checkpoint
 from clr_train.training.pretrained import load_learner
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import Places, open_shards
 from pilarnet_convert.species import CLASS_NAMES
 
@@ -54,6 +58,14 @@ class Embeddings:
         return self.columns["label"]
 
 
+class Written(NamedTuple):
+    """A file of embeddings: its path, and the number and width of its rows."""
+
+    path: Path
+    particles: int
+    width: int
+
+
 def embed(
     checkpoint: str | Path, shards: Places, *, show_progress: bool = False, **options: Any
 ) -> Embeddings:
@@ -68,8 +80,8 @@ def embed(
     show_progress : bool
         Draw a bar on standard error if that is a terminal.
     **options
-        The other options of `clr_eval.config.EmbedConfig`: ``split``, ``batch_size``, ``device``,
-        ``engine``, ``precision``.
+        The other options of `clr_eval.config.EmbedConfig`: ``split``, ``layer``, ``batch_size``,
+        ``device``, ``engine``, ``precision``.
 
     Raises
     ------
@@ -94,13 +106,13 @@ def embed_to_file(
     overwrite: bool = False,
     show_progress: bool = False,
     **options: Any,
-) -> Path:
+) -> Written:
     """Embed every particle of a split into a file; its features are never all in memory.
 
     Parameters
     ----------
     out : path
-        The file, which is returned; its name ends in ``.zarr``, ``.parquet``, ``.h5`` or ``.npz``
+        The file; its name ends in ``.zarr``, ``.parquet``, ``.h5`` or ``.npz``
         (which needs the memory).
     overwrite : bool
         Replace an existing file.
@@ -114,35 +126,59 @@ def embed_to_file(
     """
     config = EmbedConfig(checkpoint=str(checkpoint), shards=shards, **options)
     target = check_target(out, overwrite=overwrite)
-    write_table(target, _make_table(config, show=show_progress))
-    return target
+    table = _make_table(config, show=show_progress)
+    write_table(target, table)
+    return Written(path=target, particles=table.num_rows, width=table.width)
 
 
 def _make_table(config: EmbedConfig, *, show: bool) -> Table:
     learner = load_learner(
         config.checkpoint, device=config.device, engine=config.engine, precision=config.precision
     )
-    chosen = StreamConfig(shards=config.shards, split=config.split, batch_size=config.batch_size)
-    stream = ParticleStream(chosen)
     opened = open_shards(config.shards)
-    columns = provenance(config.shards, split=config.split)
-    if stream.num_particles != len(columns["label"]):
+    splits = [config.split]
+    if config.split == "all":
+        splits = [split for split in SPLITS if opened.num_particles(split)]
+    streams = [
+        ParticleStream(
+            StreamConfig(shards=config.shards, split=split, batch_size=config.batch_size)
+        )
+        for split in splits
+    ]
+    tables = [provenance(config.shards, split=split) for split in splits]
+    columns = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+    num_particles = sum(stream.num_particles for stream in streams)
+    if num_particles != len(columns["label"]):
         raise PilarnetError(
             "particles without voxels cannot be embedded",
             file=opened,
             field=config.split,
-            found=len(columns["label"]) - stream.num_particles,
+            found=len(columns["label"]) - num_particles,
             advice="convert again with --min-voxels 1 or more",
         )
+    several = {}
+    if config.split == "all":
+        counts = [stream.num_particles for stream in streams]
+        columns["split"] = np.repeat([SPLITS.index(split) for split in splits], counts).astype("i1")
+        several = {"splits": list(SPLITS)}
+    projected = config.layer == "projection"
+    part = learner.model.head if projected else learner.model.encoder
     return Table(
         columns=columns,
-        width=learner.model.encoder.out_features,
-        blocks=_blocks(learner, stream, batch_size=config.batch_size, show=show),
+        width=part.out_features,
+        blocks=_blocks(
+            streams,
+            features=partial(learner.represent, projected=projected),
+            batch_size=config.batch_size,
+            show=show,
+        ),
         attributes={
             "checkpoint": config.checkpoint,
             "checkpoint_sha256": file_digest(find_checkpoint(config.checkpoint)),
             "shards": str(opened),
             "split": config.split,
+            "layer": config.layer,
+            **several,
             "classes": list(CLASS_NAMES),
             "sources": [source["name"] for source in opened.attributes.get("sources", [])],
             "energy_unit": "MeV",
@@ -151,11 +187,21 @@ def _make_table(config: EmbedConfig, *, show: bool) -> Table:
 
 
 def _blocks(
-    learner: Learner, stream: ParticleStream, *, batch_size: int, show: bool
+    streams: Sequence[ParticleStream],
+    *,
+    features: Callable[[ParticleBatch], Tensor],
+    batch_size: int,
+    show: bool,
 ) -> Iterator[NDArray[np.float32]]:
-    total = stream.num_particles
-    with progress_bar(total=total, unit="particle", description="embed", show=show) as bar:
-        for batch in stream.sequential(batch_size):
-            part = collect(iter([batch]), features=learner.represent)
+    total = sum(stream.num_particles for stream in streams)
+    with progress_bar(
+        total=total,
+        unit="particle",
+        description="embed",
+        show=show,
+        advice="a GPU shortens it, and so does --precision bf16 on one",
+    ) as bar:
+        for batch in chain.from_iterable(stream.sequential(batch_size) for stream in streams):
+            part = collect(iter([batch]), features=features)
             yield part.values.astype(np.float32, copy=False)
             bar.update(batch.num_particles)

@@ -147,6 +147,7 @@ class ProjectionHead(nn.Module):
 
     def __init__(self, in_features: int, *, hidden: int, out_features: int) -> None:
         super().__init__()
+        self.out_features = out_features
         self.layers = nn.Sequential(nn.Linear(hidden or in_features, out_features))
         if hidden:
             self.layers = nn.Sequential(nn.Linear(in_features, hidden), nn.GELU(), *self.layers)

@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 import zarr
 from click.testing import CliRunner, Result
 
@@ -145,8 +146,35 @@ def _invoke(*arguments: object) -> Result:
     return CliRunner().invoke(embed_command, [*map(str, arguments), "--device=cpu"])
 
 
+def test_all_splits_follow_each_other(checkpoint: Path, shards: Path, tmp_path: Path) -> None:
+    options = ["--checkpoint", checkpoint, "--shards", shards, "--out", tmp_path / "a.npz"]
+    done = _invoke(*options, "--split=all")
+    arrays, attributes = _read(tmp_path / "a.npz")
+    width = arrays["features"].shape[1]
+    assert done.stdout == f"wrote {tmp_path / 'a.npz'}: 190 particles, {width} features\n"
+    assert attributes["splits"] == ["train", "val", "test"]
+    assert np.bincount(arrays["split"]).tolist() == [90, 40, 60]
+    for number, split in enumerate(attributes["splits"]):
+        alone = embed(checkpoint, shards, split=split, **ON_CPU)
+        rows = arrays["split"] == number
+        np.testing.assert_array_equal(arrays["label"][rows], alone.label)
+        np.testing.assert_array_equal(arrays["features"][rows], alone.features)
+
+
+def test_the_projection_is_what_the_head_makes_of_the_features(
+    checkpoint: Path, shards: Path
+) -> None:
+    before, after = (
+        embed(checkpoint, shards, layer=layer, **ON_CPU) for layer in ("features", "projection")
+    )
+    head = load_learner(checkpoint, device="cpu").model.head
+    with torch.no_grad():
+        expected = head(torch.from_numpy(before.features))
+    np.testing.assert_allclose(after.features, expected, rtol=1e-4, atol=1e-5)
+
+
 def _line(result: Result) -> str:
-    assert result.exit_code == 1, result.output
+    assert result.exit_code in (1, 2), result.output
     (line,) = result.stderr.strip().splitlines()
     assert line.startswith("error: ")
     return line
@@ -173,7 +201,8 @@ def test_what_cannot_be_done_is_said_in_a_line(
 def test_the_library_writes_what_it_returns(
     found: Any, checkpoint: Path, sample_shards: Path, tmp_path: Path
 ) -> None:
-    path = embed_to_file(
+    path, particles, width = embed_to_file(
         checkpoint, sample_shards, out=tmp_path / "new" / "a.npz", batch_size=50, **ON_CPU
     )
+    assert (particles, width) == found.features.shape
     np.testing.assert_array_equal(_read(path)[0]["features"], found.features)
