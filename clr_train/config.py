@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import tomli_w
-
 from clr_train.stream.config import StreamConfig
 from clr_train.views.config import ViewConfig
 from pilarnet_convert.options import OptionError, documented, option
@@ -234,4 +232,6 @@ def read_config(path: str | Path) -> dict[str, Any]:
 def write_config(path: str | Path, *, config: TrainConfig) -> None:
     """Write the options as TOML for `read_config`; options that are None are left out."""
     options = {name: value for name, value in config.to_dict().items() if value is not None}
+    import tomli_w  # here, because --help and wrong usage need no extra
+
     Path(path).write_text(tomli_w.dumps(options), encoding="utf-8")

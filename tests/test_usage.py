@@ -170,6 +170,32 @@ def test_a_missing_package_names_its_extra(package: str, extra: str | None):
     assert "'pilarnet-clr[eval]'" in line_of(result, exit_code=1)
 
 
+def test_every_command_has_its_help_without_the_extras():
+    script = (
+        "import sys\n"
+        "for name in ('torch', 'tomli_w', 'sklearn', 'tensorboard', 'matplotlib', 'plotly',\n"
+        "             'pyarrow', 'hdf5plugin', 'dask', 'distributed', 'requests', 'safetensors'):\n"
+        "    sys.modules[name] = None\n"
+        "from importlib.metadata import entry_points\n"
+        "from click.testing import CliRunner\n"
+        "for entry in entry_points(group='console_scripts'):\n"
+        "    if entry.value.split('.')[0] in sys.argv[1:]:\n"
+        "        done = CliRunner().invoke(entry.load(), ['--help'])\n"
+        "        print(entry.name, done.exit_code)\n"
+    )
+    packages = ("pilarnet_convert", "clr_train", "clr_eval", "pilarnet_view")
+    done = subprocess.run(
+        [sys.executable, "-c", script, *packages],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert done.stderr == ""
+    found = dict(line.split() for line in done.stdout.splitlines())
+    assert set(COMMANDS) <= set(found)
+    assert set(found.values()) == {"0"}
+
+
 def test_a_closed_pipe_ends_quietly(home: Path):
     script = "from pilarnet_convert.cli import stats_command as command; command()"
     ours, theirs = os.pipe()

@@ -24,6 +24,7 @@ def _parse_part(_ctx: click.Context, _option: click.Parameter, value: str) -> tu
 @click.command(
     "clr-study",
     cls=Command,
+    extra="eval",
     epilog="""\b
 Methods:
 """

@@ -14,6 +14,7 @@ __all__ = ["export_command"]
 @click.command(
     "clr-export",
     cls=Command,
+    extra="train",
     epilog="""\b
 Examples:
   clr-export --checkpoint runs/first/checkpoints/best.pt --out encoder/
