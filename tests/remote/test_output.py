@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -191,3 +192,35 @@ def test_input_from_the_store(tmp_path, s3):
     swapped = [f"s3://{s3.bucket}/in/{path.name}" for path in (MODERN, SAMPLE)]
     assert run_convert("--input", *swapped, "--out", tmp_path / "x", *OPTIONS).exit_code == 0
     assert files(tmp_path / "x") == files(expected)
+
+
+def test_parts_write_the_same_objects(local, s3):
+    out = f"s3://{s3.bucket}/parts"
+    common = ("--input", SAMPLE, "--out", out, *OPTIONS)
+    first = run_convert(*common, "--part", "2/2")
+    assert first.exit_code == 0, first.stderr
+    assert "1/2" in first.output  # which is missing
+    assert run_convert(*common, "--part", "1/2").exit_code == 0
+    assert objects(s3, "parts") == files(local)
+
+
+def test_workers_elsewhere_write_the_same_objects(local, s3):
+    out = f"s3://{s3.bucket}/elsewhere"
+    with ThreadPoolExecutor(2) as pool:
+        convert(SAMPLE, out, executor=pool, **SETTINGS)
+    assert objects(s3, "elsewhere") == files(local)
+
+
+@pytest.mark.cluster
+def test_workers_of_a_dask_cluster_write_the_same_objects(local, s3):
+    distributed = pytest.importorskip("distributed")
+    out = f"s3://{s3.bucket}/dask"
+    options = {
+        "processes": True,
+        "n_workers": 2,
+        "threads_per_worker": 1,
+        "dashboard_address": None,
+    }
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+        convert(SAMPLE, out, executor=client, **SETTINGS)
+    assert objects(s3, "dask") == files(local)
