@@ -9,18 +9,22 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 from uuid import uuid4
 
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.shards.format import SPLITS, shard_name
-from pilarnet_convert.shards.output import SHARD_NAME, WORKING, Output
+from pilarnet_convert.shards.output import SHARD_NAME, WORKING, Output, record_bytes
 from pilarnet_convert.shards.writer import group_document
 
 __all__ = ["OutputFolder", "locked", "replace_file", "written_beside"]
+
+#: What a file system answers that has no locks, such as Lustre mounted without flock.
+_NO_LOCKS: Final = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextmanager
@@ -51,11 +55,19 @@ def replace_file(path: Path, data: bytes) -> None:
 @contextmanager
 def locked(path: Path, *, in_use: PilarnetError) -> Iterator[None]:
     """Hold a lock on the file `path`, which is made; raise `in_use` if another process has it."""
-    with path.open("w") as lock:
+    with path.open("a") as lock:  # what a link leads to is not emptied
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise in_use from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            print(
+                f"warning: {path}: the file system has no locks ({error.strerror}); "
+                "let no other process write here",
+                file=sys.stderr,
+            )
         yield
 
 
@@ -93,6 +105,17 @@ class OutputFolder(Output):
         self._begun = path / WORKING / "begun"
         super().__init__(path, begun=self._begun)
 
+    def check(self, *, resume: bool, overwrite: bool) -> None:
+        """Check as for any output, and that no folder in it is a link that leads elsewhere."""
+        for name in (*SPLITS, WORKING):
+            if (self.path / name).is_symlink():
+                raise PilarnetError(
+                    "a folder of the output is a link, and is not followed",
+                    file=self.path / name,
+                    advice="remove it, or choose another --out",
+                )
+        super().check(resume=resume, overwrite=overwrite)
+
     def begin(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         """Write down what is to be done, unless that is written already; give what is written."""
         data = json.dumps(manifest).encode()
@@ -106,15 +129,21 @@ class OutputFolder(Output):
             shutil.rmtree(building)
         return self.manifest() or {}
 
-    def locked(self) -> AbstractContextManager[None]:
-        """Keep other conversions out of this folder."""
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other conversions out of this folder; leave no trace of one that did not begin."""
         self._working.mkdir(parents=True, exist_ok=True)
         in_use = PilarnetError(
             "another conversion is writing here",
             file=self.path,
             advice="wait for it, or choose another --out",
         )
-        return locked(self._working / "lock", in_use=in_use)
+        with locked(self._working / "lock", in_use=in_use):
+            try:
+                yield
+            finally:
+                if not self._begun.exists():
+                    shutil.rmtree(self._working, ignore_errors=True)
 
     def end_task(self, task: int, record: Mapping[str, Any], *, attempt: str) -> None:
         """Put the shards of a task in place and write its record, after which it is done.
@@ -136,7 +165,7 @@ class OutputFolder(Output):
             # Another process that ran the task may have put the same there: it stays.
             while not (_same(built, target) or _moved(built, target)):
                 self._remove(target)
-        self._put(self._record(task), json.dumps(record).encode())
+        self._put(self._record(task), record_bytes(record))
         self.drop(attempt)
 
     def drop(self, attempt: str) -> None:
@@ -153,7 +182,10 @@ class OutputFolder(Output):
     def _put(self, path: Path, data: bytes) -> None:
         """Write a file so that it appears whole, in place of what was there."""
         written = self.scratch / uuid4().hex
-        written.write_bytes(data)
+        with written.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
         os.replace(written, path)
 
     def _record(self, task: int) -> Path:
@@ -164,10 +196,15 @@ class OutputFolder(Output):
         return {int(name.stem) for name in self._tasks.glob("*.json")}
 
     def write_root(self, attributes: Mapping[str, Any]) -> None:
-        """Write the groups of the splits and, last, the root, which makes the set readable."""
+        """Write the groups of the splits and, last, the root, which makes the set readable.
+
+        Before the root, all shards are on the disk, if this machine wrote them. A resumed
+        conversion compares shards with their checksums, so that no task needs to wait for this.
+        """
         for split in SPLITS:
             (self.path / split).mkdir(exist_ok=True)
             self._put(self.path / split / "zarr.json", group_document({}))
+        os.sync()
         self._put(self.path / "zarr.json", group_document(attributes))
 
     def finish(self) -> None:

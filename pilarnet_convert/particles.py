@@ -67,7 +67,9 @@ def split_of_event(
 ) -> NDArray[np.uint8]:
     """Assign events to splits, by a hash of their source's UUID and of their numbers.
 
-    An event is in the same split wherever and whenever it is converted, under any file name.
+    An event is in the same split wherever and whenever it is converted, under any file name. Where
+    several of the events have the same numbers, as in a file that never set them, their entries
+    are hashed too.
 
     Parameters
     ----------
@@ -84,13 +86,20 @@ def split_of_event(
         Indices into `SPLITS`.
     """
     bounds = np.cumsum([splits.get(split, 0.0) for split in SPLITS])[:-1]
-    numbers = zip(events.run.tolist(), events.subrun.tolist(), events.event.tolist(), strict=True)
-    digests = b"".join(
-        hashlib.blake2b(f"{identity}:{run}:{subrun}:{event}".encode(), digest_size=8).digest()
-        for run, subrun, event in numbers
-    )
+    numbers = np.stack([events.run, events.subrun, events.event], axis=1)
+    names = [f"{identity}:{run}:{subrun}:{event}" for run, subrun, event in numbers.tolist()]
+    for i in np.flatnonzero(_repeated(numbers)):
+        names[i] += f":{events.first_entry + i}"
+    digests = b"".join(hashlib.blake2b(n.encode(), digest_size=8).digest() for n in names)
     uniform = np.frombuffer(digests, "<u8") / 2.0**64
     return np.searchsorted(bounds, uniform, "right").astype(np.uint8)
+
+
+def _repeated(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which rows occur several times."""
+    _, place, count = np.unique(numbers, axis=0, return_inverse=True, return_counts=True)
+    repeated: NDArray[np.bool_] = (count > 1)[place.reshape(-1)]
+    return repeated
 
 
 def split_up(
@@ -167,7 +176,7 @@ def concatenate_particles(parts: Sequence[ParticleArrays]) -> ParticleArrays:
         used, first, local = np.unique(process, return_index=True, return_inverse=True)
         for code in used[np.argsort(first)]:
             codes.setdefault(part.process_names[code], len(codes))
-        table = np.array([codes[part.process_names[code]] for code in used], np.uint8)
+        table = np.array([codes[part.process_names[code]] for code in used], np.uint16)
         processes.append(table[local])
     arrays = {
         name: np.concatenate([part.arrays[name] for part in parts]) if len(parts) > 1 else values
@@ -218,8 +227,10 @@ def _tally(
     entries = events.first_entry + np.searchsorted(events.particle_offset, wrong, "right") - 1
     # Some files have other rounding errors in each event.
     cubes = np.unique(np.hstack([events.grid, events.voxel_size.round(9)]), axis=0)
+    numbers = np.stack([events.run, events.subrun, events.event], axis=1)
     return Tally(
         events=events.num_events,
+        repeated_numbers=int(np.count_nonzero(_repeated(numbers))),
         seen=events.num_clusters,
         written=Counter(
             {

@@ -90,9 +90,10 @@ class TaskRunner:
 
     def _record(self, number: int) -> TaskRecord | None:
         """Give the record of a task of which all shards are there, or None."""
-        if (document := self.folder.record(number)) is None:
+        try:
+            record = TaskRecord.from_json(self.folder.record(number) or {})
+        except (KeyError, TypeError, ValueError, AttributeError):
             return None
-        record = TaskRecord.from_json(document)
         whole = all(Shard(self.folder.path, entry).is_whole() for entry in record.shards)
         return record if whole else None
 

@@ -21,6 +21,8 @@ class Tally:
     ----------
     events, seen : int
         Events, and clusters in them.
+    repeated_numbers : int
+        Events that have run, subrun and number of another of their task.
     written : Counter of (split, class name)
         Particles kept.
     rejected : Counter of reason
@@ -39,6 +41,7 @@ class Tally:
 
     events: int = 0
     seen: int = 0
+    repeated_numbers: int = 0
     written: Counter[tuple[str, str]] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     other_pdg: Counter[int] = field(default_factory=Counter)
@@ -51,6 +54,7 @@ class Tally:
         """Add the tally of other events."""
         self.events += other.events
         self.seen += other.seen
+        self.repeated_numbers += other.repeated_numbers
         self.written += other.written
         self.rejected += other.rejected
         self.other_pdg += other.other_pdg
@@ -65,6 +69,7 @@ class Tally:
         return {
             "events": self.events,
             "clusters_seen": self.seen,
+            "repeated_numbers": self.repeated_numbers,
             "particles_written": {
                 split: {c.name: self.written[split, c.name] for c in CLASSES} for split in SPLITS
             },
@@ -83,6 +88,7 @@ class Tally:
         return cls(
             events=document["events"],
             seen=document["clusters_seen"],
+            repeated_numbers=document["repeated_numbers"],
             written=Counter({(s, c): n for s, row in written.items() for c, n in row.items()}),
             rejected=Counter(document["clusters_rejected"]),
             other_pdg=Counter({int(pdg): n for pdg, n in document["other_species"].items()}),

@@ -18,7 +18,8 @@ from uuid import uuid4
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.particles import ParticleArrays, Selection, concatenate_particles, split_up
 from pilarnet_convert.plan import EventRange, Task
-from pilarnet_convert.readers.events import Events, Source, check_events
+from pilarnet_convert.readers.checks import check_events
+from pilarnet_convert.readers.events import Events, Source
 from pilarnet_convert.readers.repeats import merge_repeats
 from pilarnet_convert.readers.units import in_mev
 from pilarnet_convert.shards.format import SPLITS, ShardEntry, shard_name

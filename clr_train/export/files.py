@@ -16,13 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from clr_train.config import TrainConfig
 from clr_train.export.card import model_card
 from clr_train.export.encoder import Encoder
 from clr_train.network.models import EncoderConfig
 from clr_train.runtime.processes import pick_device
 from clr_train.training.checkpoint import CheckpointError, find_checkpoint, load_checkpoint
-from clr_train.training.pretrained import load_learner
+from clr_train.training.pretrained import config_of, load_learner
 from clr_train.views.energy import ENERGY_TRANSFORMS
 from pilarnet_convert import __version__
 from pilarnet_convert.errors import MissingDependencyError, ShardError, how_to_install
@@ -87,7 +86,7 @@ def export_encoder(
     checkpoint, out = find_checkpoint(checkpoint), as_path(out)
     state = load_checkpoint(checkpoint)
     network = load_learner(checkpoint, device="cpu").model.encoder
-    config = TrainConfig.from_dict(state["config"])
+    config = config_of(state, file=checkpoint)
     weights = save(network.state_dict(), metadata={"format": "pt"})
     options = {k: v for k, v in config.to_dict().items() if k not in _OF_THE_MACHINE}
     about = {

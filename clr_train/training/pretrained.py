@@ -11,8 +11,9 @@ from clr_train.config import TrainConfig
 from clr_train.learner import Learner
 from clr_train.runtime.processes import pick_device
 from clr_train.training.checkpoint import CheckpointError, load_checkpoint
+from pilarnet_convert.options import OptionError
 
-__all__ = ["load_learner", "load_weights"]
+__all__ = ["config_of", "load_learner", "load_weights"]
 
 
 def load_learner(
@@ -30,12 +31,29 @@ def load_learner(
     """
     state = load_checkpoint(path)
     config = dataclasses.replace(
-        TrainConfig.from_dict(state["config"]), device=device, engine=engine, precision=precision
+        config_of(state, file=path), device=device, engine=engine, precision=precision
     )
     learner = Learner(config, device=pick_device(device))
     load_weights(learner, state, file=path)
     learner.model.eval()
     return learner
+
+
+def config_of(state: Mapping[str, Any], *, file: str | Path | None = None) -> TrainConfig:
+    """Return the options of the run of a checkpoint, read from `file`.
+
+    A CheckpointError is raised if they are not options of this version.
+    """
+    try:
+        return TrainConfig.from_dict(state["config"])
+    except (TypeError, ValueError, AttributeError, OptionError) as error:
+        raise CheckpointError(
+            "checkpoint with options of another version",
+            file=file,
+            field="config",
+            found=error,
+            advice="use the release of pilarnet-clr that wrote it, or train anew",
+        ) from error
 
 
 def load_weights(
@@ -57,7 +75,7 @@ def load_weights(
         )
     try:
         learner.model.load_state_dict(state["model"])
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise CheckpointError(
             "checkpoint of another model: its weights do not fit",
             file=file,

@@ -19,7 +19,7 @@ from clr_train.stream.mixed import MixedStream
 from clr_train.stream.stream import ParticleStream
 from clr_train.training.checkpoint import CheckpointError, load_checkpoint
 from clr_train.training.optimizer import learning_rate, make_optimizer
-from clr_train.training.pretrained import load_weights
+from clr_train.training.pretrained import config_of, load_weights
 from pilarnet_convert.options import OptionError, flag
 
 __all__ = ["Progress", "TrainingRun", "start_run"]
@@ -105,7 +105,7 @@ class TrainingRun:
 
     def schedule_change(self, state: Mapping[str, Any]) -> str | None:
         """Say what becomes of the learning rate if a checkpoint is of a run of other steps."""
-        saved = TrainConfig.from_dict(state["config"])
+        saved = config_of(state)
         before = _total_steps(saved, self.stream)
         if before == self.total_steps:
             return None
@@ -119,7 +119,7 @@ class TrainingRun:
 
     def _schedule(self, state: Mapping[str, Any]) -> tuple[int, int]:
         """Plan the learning rate after a checkpoint, anew if the run has got other steps."""
-        before = _total_steps(TrainConfig.from_dict(state["config"]), self.stream)
+        before = _total_steps(config_of(state), self.stream)
         kept: tuple[int, int] = state["progress"].get("schedule") or (0, before)
         if before == self.total_steps or self.config.schedule == "constant":
             return kept
@@ -134,7 +134,7 @@ class TrainingRun:
             It cannot be read, or is of another model, other options or other shards.
         """
         state = load_checkpoint(path)
-        saved = TrainConfig.from_dict(state["config"])
+        saved = config_of(state, file=path)
         for name in self.config.differences(saved):
             kind = "model" if name in ("model", *SHAPE_OPTIONS) else "run"
             raise CheckpointError(

@@ -102,6 +102,8 @@ class RunFolder:
             for name in _WRITTEN:
                 (self.path / name).unlink(missing_ok=True)
             for name in _FOLDERS:
+                if (self.path / name).is_symlink():  # what it leads to stays
+                    (self.path / name).unlink()
                 shutil.rmtree(self.path / name, ignore_errors=True)
         #: The lines of ``log.txt``.
         self.log_file = self._stack.enter_context(RunLog(self.path / _LOG, facts=facts))

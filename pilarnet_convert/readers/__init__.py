@@ -5,7 +5,8 @@ sources      which files make up a source: folders, globs, the archive's layout
 local_files  the files of a folder; what identifies the content of a file
 kinds        what kind of file a file is, told from its content
 products     which products of a LArCV file are read
-events       what every reader delivers, and what must hold of it
+events       what every reader delivers
+checks       what must hold of it
 larcv2       LArCV2 files, read natively
 root_header  is a file a ROOT file, closed and whole
 root_file    ROOT metadata through uproot: where the baskets of a tree lie

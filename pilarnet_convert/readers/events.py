@@ -1,20 +1,18 @@
-"""Events as every reader delivers them, and what must hold of them."""
+"""Events as every reader delivers them."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.errors import InputError
-from pilarnet_convert.readers.larcv_numbers import no_finite_energy
 from pilarnet_convert.readers.units import MEV, Truth, Units
 
-__all__ = ["Events", "Reader", "Source", "check_events"]
+__all__ = ["Events", "Reader", "Source"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +53,7 @@ class Events:
         MeV; NaN where the file does not say. `energy_init` includes the mass.
     momentum, start, end : float32 arrays [P, 3]
         MeV/c, cm, cm; NaN where the file does not say.
-    process : uint8 array [P]
+    process : uint16 array [P]
         An index into `process_names`.
     process_names : tuple of str
         Geant4 creation processes; an empty name where the file does not say.
@@ -86,7 +84,7 @@ class Events:
     momentum: NDArray[np.float32]
     start: NDArray[np.float32]
     end: NDArray[np.float32]
-    process: NDArray[np.uint8]
+    process: NDArray[np.uint16]
     process_names: tuple[str, ...]
     primary: NDArray[np.bool_] | None = None
 
@@ -179,112 +177,3 @@ class Reader(AbstractContextManager["Reader"], Protocol):
 
     def read(self, start: int, stop: int) -> Events:
         """Read the events ``start`` to ``stop``, end excluded; `InputError` on damage."""
-
-
-def check_events(events: Events) -> None:
-    """Check that clusters, particles and voxels of the events make sense together.
-
-    Parameters
-    ----------
-    events : Events
-        What a reader delivered.
-
-    Raises
-    ------
-    InputError
-        Naming the first entry at fault.
-    """
-    _check_counts(events)
-    _check_voxels(events)
-    _check_particle_energies(events)
-
-
-def _check_counts(events: Events) -> None:
-    clusters = np.diff(events.cluster_offset)
-    particles = np.diff(events.particle_offset)
-    surplus = clusters - particles
-    wrong = np.flatnonzero((surplus < 0) | (surplus > 1))
-    if len(wrong):
-        at = wrong[0]
-        raise _fault(
-            events,
-            at,
-            "clusters and particles do not match",
-            field=", ".join(events.products),
-            expected=f"{particles[at]} clusters, or one more",
-            found=f"{clusters[at]}",
-            advice="take both products from the same production",
-        )
-
-
-def _check_voxels(events: Events) -> None:
-    finite = np.isfinite(events.energy)
-    if not finite.all():
-        voxel = int(np.argmin(finite))
-        raise _fault(
-            events,
-            _event_of_voxel(events, voxel),
-            "a voxel has no finite energy",
-            field=events.products[0],
-            expected="a number of MeV",
-            found=f"{events.energy[voxel]} in voxel {events.voxel_id[voxel]}",
-            advice="fetch the file again, or leave it out with --skip-bad-files",
-        )
-    num_cells = events.grid.prod(axis=1)
-    voxels = events.voxel_offset[events.cluster_offset]
-    limit: Any = num_cells[0] if len(np.unique(num_cells)) == 1 else None
-    if limit is None:
-        limit = np.repeat(num_cells, np.diff(voxels))
-    outside = (events.voxel_id < 0) | (events.voxel_id >= limit)
-    if outside.any():
-        voxel = int(np.argmax(outside))
-        at = _event_of_voxel(events, voxel)
-        nx, ny, nz = events.grid[at]
-        raise _fault(
-            events,
-            at,
-            "a voxel lies outside its cube",
-            field=events.products[0],
-            expected=f"an id below {nx} x {ny} x {nz} = {num_cells[at]}",
-            found=f"{events.voxel_id[voxel]}",
-            advice="fetch the file again, or leave it out with --skip-bad-files",
-        )
-    largest = int(events.grid.max(initial=0))
-    if largest > np.iinfo(np.uint16).max:
-        raise _fault(
-            events,
-            int(events.grid.max(axis=1).argmax()),
-            "the cube is too large for the shard format",
-            field="_meta",
-            expected=f"at most {np.iinfo(np.uint16).max} voxels a side",
-            found=f"{largest}",
-            advice="leave the file out",
-        )
-
-
-def _check_particle_energies(events: Events) -> None:
-    for name in ("energy_init", "energy_deposit"):
-        values = getattr(events, name)
-        wrong = np.flatnonzero(np.isinf(values))  # NaN: the file does not say
-        if not len(wrong):
-            continue
-        event = _owner(events.particle_offset, int(wrong[0]))
-        raise no_finite_energy(
-            values[wrong[0]],
-            int(wrong[0] - events.particle_offset[event]),
-            file=events.file,
-            entry=events.first_entry + event,
-            field=f"{events.products[1]}, {name}",
-        )
-
-
-def _event_of_voxel(events: Events, voxel: int) -> int:
-    return _owner(events.cluster_offset, _owner(events.voxel_offset, voxel))
-
-
-def _owner(offset: NDArray[np.int64], row: int) -> int:
-    return int(np.searchsorted(offset, row, "right")) - 1
-
-
-def _fault(events: Events, event: int, problem: str, **details: Any) -> InputError:
-    return InputError(problem, file=events.file, entry=events.first_entry + int(event), **details)

@@ -160,12 +160,12 @@ class Larcv2Reader:
 
     def _process(
         self, start: int, stop: int, num_particles: int
-    ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    ) -> tuple[NDArray[np.uint16], tuple[str, ...]]:
         if PROCESS not in self.source.particles.branches:
-            return np.zeros(num_particles, np.uint8), ("",)
+            return np.zeros(num_particles, np.uint16), ("",)
         codes, names = self._particles.strings(PROCESS, start, stop)
         self._check_length(PROCESS, len(codes), num_particles, start, stop)
-        return codes.astype(np.uint8), names
+        return codes.astype(np.uint16), names
 
     def _check_length(
         self, branch: str, found: int, num_particles: int, start: int, stop: int

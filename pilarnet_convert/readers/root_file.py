@@ -42,7 +42,10 @@ DAMAGE: Final = (
     struct.error,
     zlib.error,
     lzma.LZMAError,
+    ArithmeticError,
     AssertionError,
+    AttributeError,
+    MemoryError,
     TypeError,
     NotImplementedError,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, asdict, dataclass
@@ -19,12 +21,14 @@ __all__ = [
     "ArraySpec",
     "FileCheck",
     "ShardEntry",
+    "attributes_checksum",
     "shard_name",
 ]
 
 FORMAT_NAME: Final = "pilarnet-particles"
 FORMAT_VERSION: Final = 2
 SPLITS: Final = ("train", "val", "test")
+_SHARD_NAME: Final = re.compile(rf"({'|'.join(SPLITS)})/\d{{5,}}")
 
 #: Why a cluster of the input is not in the shards, in the order in which it is decided.
 REJECTIONS: Final = {
@@ -76,7 +80,7 @@ PARTICLE_ARRAYS: Final = {
     ),
     "label": ArraySpec("int8", meaning="0 electron, 1 proton, 2 gamma, 3 muon, 4 pion"),
     "pdg": ArraySpec("int32", meaning="PDG code"),
-    "process": ArraySpec("uint8", meaning="Geant4 creation process, an index into process_names"),
+    "process": ArraySpec("uint16", meaning="Geant4 creation process, an index into process_names"),
     "energy_init": ArraySpec("float32", unit="MeV", meaning="total energy, with the mass"),
     "energy_deposit": ArraySpec("float32", unit="MeV", meaning="energy deposited"),
     "momentum": _vectors(unit="MeV/c", meaning="momentum at creation"),
@@ -118,6 +122,13 @@ class FileCheck(NamedTuple):
         return cls(len(data), zlib.crc32(data))
 
 
+def attributes_checksum(attributes: Mapping[str, Any]) -> str:
+    """Give the CRC-32 of a root's attributes but for ``checksum``, as compact sorted JSON."""
+    others = {name: value for name, value in attributes.items() if name != "checksum"}
+    data = json.dumps(others, sort_keys=True, separators=(",", ":")).encode()
+    return f"{FileCheck.of(data).crc32:08x}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShardEntry:
     """What the root says of a shard.
@@ -150,5 +161,7 @@ class ShardEntry:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> ShardEntry:
         """Read an entry back from its JSON values."""
+        if not _SHARD_NAME.fullmatch(document["name"]):  # no name leads out of the set
+            raise ValueError(f"no name of a shard: {document['name']}")
         files = {name: FileCheck(*check) for name, check in document["files"].items()}
         return cls(**{**document, "files": files})

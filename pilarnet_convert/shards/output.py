@@ -10,11 +10,11 @@ from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.shards.format import FORMAT_NAME, SPLITS
+from pilarnet_convert.shards.format import FORMAT_NAME, SPLITS, attributes_checksum
 from pilarnet_convert.storage.byte_file import read_if_there
 from pilarnet_convert.storage.remote import AnyPath
 
-__all__ = ["SHARD_NAME", "WORKING", "Output"]
+__all__ = ["SHARD_NAME", "WORKING", "Output", "record_bytes"]
 
 SHARD_NAME: Final = re.compile(r"\d{5,}")
 WORKING: Final = ".conversion"
@@ -50,7 +50,7 @@ class Output(ABC):
                 "the output is not a folder", file=self.path, advice="choose another --out"
             )
         foreign = [name for name in (*SPLITS, "zarr.json") if (self.path / name).exists()]
-        if self._working.exists() or self.root() is not None:
+        if self._manifest.parent.exists() or self.root() is not None:
             if not (resume or overwrite):
                 self._refuse()
         elif foreign:
@@ -88,8 +88,10 @@ class Output(ABC):
         return _read_json(self._manifest)
 
     def record(self, task: int) -> Mapping[str, Any] | None:
-        """Give the record of a task, or None if it is not done."""
-        return _read_json(self._record(task))
+        """Give the record of a task, or None if it is not done or damaged."""
+        sealed = _read_json(self._record(task)) or {}
+        record: Mapping[str, Any] = sealed.get("record", {})
+        return record if sealed == json.loads(record_bytes(record)) else None
 
     def _record(self, task: int) -> AnyPath:
         return self._tasks / f"{task:05d}.json"
@@ -127,6 +129,16 @@ class Output(ABC):
         """Remove what a conversion wrote, and nothing else."""
 
 
+def record_bytes(record: Mapping[str, Any]) -> bytes:
+    """Give the contents of the file of a record: it and its checksum."""
+    checksum = attributes_checksum(record)
+    return json.dumps({"record": record, "checksum": checksum}).encode()
+
+
 def _read_json(path: AnyPath) -> Mapping[str, Any] | None:
-    data = read_if_there(path)
-    return None if data is None else json.loads(data)
+    """Read a file of a conversion, which a loss of power can leave there and empty."""
+    try:
+        document = json.loads(read_if_there(path) or b"")
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None

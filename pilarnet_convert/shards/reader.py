@@ -15,6 +15,7 @@ from pilarnet_convert.shards.format import (
     FORMAT_VERSION,
     SPLITS,
     ShardEntry,
+    attributes_checksum,
 )
 from pilarnet_convert.shards.joined import join_attributes
 from pilarnet_convert.shards.particle import ParticleSequence
@@ -133,8 +134,13 @@ def open_shards(places: Places, *, cache: RangeCache | None = None) -> Shards:
         If the folder holds no shards, an unfinished conversion, another format or version, or
         damaged metadata.
     """
-    paths = map(place, list_places(places))
-    sets = [(path, read_root_attributes(path)) for path in paths]
+    sets = []
+    for path in map(place, list_places(places)):
+        attributes = read_root_attributes(path)
+        with damage_reported(path, field="zarr.json"):
+            if attributes["checksum"] != attributes_checksum(attributes):
+                raise ValueError("the checksum of the attributes does not hold")
+        sets.append((path, attributes))
     with damage_reported(", ".join(str(path) for path, _ in sets), field="zarr.json"):
         return Shards(*sets, cache=cache)
 

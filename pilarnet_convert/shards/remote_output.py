@@ -19,7 +19,7 @@ from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.files import OutputFolder
 from pilarnet_convert.shards.array import SHARD_FILES
 from pilarnet_convert.shards.format import ARRAYS, SPLITS, shard_name
-from pilarnet_convert.shards.output import SHARD_NAME, WORKING, Output
+from pilarnet_convert.shards.output import SHARD_NAME, WORKING, Output, record_bytes
 from pilarnet_convert.shards.writer import group_document
 from pilarnet_convert.storage.remote import AnyPath, RemotePath
 
@@ -77,7 +77,7 @@ class RemoteOutput(Output):
         for name in {shard_name(split, task) for split in SPLITS} - written:
             shard = self.path / name
             _remove_files(shard, shard.sizes().keys() & _FILES)
-        self._record(task).write_bytes(json.dumps(record).encode())
+        self._record(task).write_bytes(record_bytes(record))
 
     def drop(self, attempt: str) -> None:
         """Do nothing: a worker leaves nothing but shards."""

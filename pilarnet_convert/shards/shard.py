@@ -18,6 +18,7 @@ from pilarnet_convert.shards.fetch import ShardRead, fetched
 from pilarnet_convert.shards.format import (
     ARRAYS,
     VOXEL_ARRAYS,
+    FileCheck,
     ShardEntry,
 )
 from pilarnet_convert.shards.particle import ParticleSequence
@@ -77,7 +78,15 @@ class Shard(ParticleSequence):
         return f"<Shard {self.name}: {self.num_particles} particles, {self.num_voxels} voxels>"
 
     def is_whole(self) -> bool:
-        """Tell whether every file is there and has its size."""
+        """Tell whether every file is there and has its size; on a local disk, its checksum too."""
+        if isinstance(self.path, Path):
+            try:
+                return all(
+                    FileCheck.of((self.path / file).read_bytes()) == self.entry.files[name]
+                    for name, file in SHARD_FILES.items()
+                )
+            except OSError:
+                return False
         sizes = file_sizes(self.path)
         return all(
             sizes.get(str(file)) == self.entry.files[name].size
@@ -88,7 +97,10 @@ class Shard(ParticleSequence):
     def process_names(self) -> tuple[str, ...]:
         """What the values of ``process`` index."""
         with damage_reported(self.path, field="zarr.json"):
-            document = json.loads((self.path / "zarr.json").read_bytes())
+            data = (self.path / "zarr.json").read_bytes()
+            if FileCheck.of(data) != self.entry.files["zarr.json"]:
+                raise ValueError("the checksum of the file does not hold")
+            document = json.loads(data)
             return tuple(document["attributes"]["process_names"])
 
     @cached_property

@@ -103,6 +103,11 @@ def statistics(shards: Shards | Places, *, show_progress: bool = False) -> Stati
 
 def _notes(tally: Mapping[str, Any], sources: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Say what was found in the files that is not as in PILArNet's."""
+    if tally["repeated_numbers"]:
+        yield (
+            f"{tally['repeated_numbers']:,} events have run, subrun and number of another: "
+            "their entries decide on their splits too"
+        )
     if tally["repeated_voxels"]:
         yield f"repeated voxels merged: {tally['repeated_voxels']:,}"
     for source in sources:

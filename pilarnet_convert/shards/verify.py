@@ -14,11 +14,16 @@ import numpy as np
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import in_words
 from pilarnet_convert.shards.array import SHARD_FILES, ArrayFile
-from pilarnet_convert.shards.format import ARRAYS, SPLITS, FileCheck, ShardEntry
+from pilarnet_convert.shards.format import (
+    ARRAYS,
+    SPLITS,
+    FileCheck,
+    ShardEntry,
+    attributes_checksum,
+)
 from pilarnet_convert.shards.reader import Shards, read_root_attributes
 from pilarnet_convert.shards.shard import Shard
 from pilarnet_convert.shards.writer import (
-    attributes_checksum,
     group_document,
     shard_array_metadata,
 )

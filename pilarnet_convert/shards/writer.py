@@ -17,6 +17,7 @@ from pilarnet_convert.shards.format import (
     FORMAT_VERSION,
     FileCheck,
     ShardEntry,
+    attributes_checksum,
 )
 from pilarnet_convert.species import CLASSES
 
@@ -112,13 +113,6 @@ def root_attributes(attributes: Mapping[str, Any], shards: Sequence[ShardEntry])
         "shards": [entry.to_json() for entry in shards],
     }
     return document | {"checksum": attributes_checksum(document)}
-
-
-def attributes_checksum(attributes: Mapping[str, Any]) -> str:
-    """Give the CRC-32 of a root's attributes but for ``checksum``, as compact sorted JSON."""
-    others = {name: value for name, value in attributes.items() if name != "checksum"}
-    data = json.dumps(others, sort_keys=True, separators=(",", ":")).encode()
-    return f"{FileCheck.of(data).crc32:08x}"
 
 
 def _json_bytes(document: Mapping[str, Any]) -> bytes:

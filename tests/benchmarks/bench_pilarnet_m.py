@@ -20,7 +20,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from pilarnet_convert.readers.events import check_events
+from pilarnet_convert.readers.checks import check_events
 from pilarnet_convert.readers.pilarnet_m.source import index_pilarnet_m
 from pilarnet_convert.readers.repeats import merge_repeats
 from tests.pilarnet_convert.pilarnet_m_files import Event, write_hdf5, write_parquet

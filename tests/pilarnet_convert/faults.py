@@ -146,6 +146,33 @@ FAULTS = {
     "a-count-that-runs-over": fault(
         damage.with_voxel_count, "_voxel_vv._voxel_v", "damaged here", entry=LAST, value=2**31
     ),
+    **{
+        f"{value}-MeV-in-a-voxel": fault(
+            damage.with_energy,
+            *("entry 19", "impossible energy", "at least 0 and at most 1e+09", f"found {value}"),
+            "--skip-bad-files",
+            entry=LAST,
+            cluster=0,
+            voxel=0,
+            value=value,
+        )
+        for value in (-1.0, 2e9)
+    },
+    **{
+        f"{value}-in-{field}": fault(
+            damage.with_meta,
+            *("entry 19", "the cube of the event", expected, f"found {value}", "--skip-bad-files"),
+            entry=LAST,
+            field=field,
+            value=value,
+        )
+        for field, value, expected in (
+            ("_xnum", 0, "expected at least 1 along x"),
+            ("_ylen", 0.0, "above 0 cm along y"),
+            ("_ylen", -0.3, "above 0 cm along y"),
+            ("_zlen", 1e300, "above 0 cm along z"),
+        )
+    },
     "a-cube-too-large": fault(
         damage.with_meta,
         *("entry 19", "too large for the shard format", "at most 65535", "found 70000"),

@@ -30,7 +30,7 @@ PARTICLES = {
     "offset": ("int64", ()),
     "label": ("int8", ()),
     "pdg": ("int32", ()),
-    "process": ("uint8", ()),
+    "process": ("uint16", ()),
     "energy_init": ("float32", ()),
     "energy_deposit": ("float32", ()),
     "momentum": ("float32", (3,)),

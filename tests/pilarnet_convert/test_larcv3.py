@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from pilarnet_convert.errors import InputError
-from pilarnet_convert.readers.events import Events, check_events
+from pilarnet_convert.readers.checks import check_events
+from pilarnet_convert.readers.events import Events
 from pilarnet_convert.readers.hdf5.larcv3 import index_larcv3
 from pilarnet_convert.readers.products import Products
 from tests.conftest import SHARED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from collections import Counter
@@ -12,7 +13,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilarnet_convert.particles import ParticleArrays, Selection, concatenate_particles, split_up
+from pilarnet_convert.particles import (
+    ParticleArrays,
+    Selection,
+    concatenate_particles,
+    split_of_event,
+    split_up,
+)
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.events import Events
 from pilarnet_convert.shards.format import VOXEL_ARRAYS
@@ -61,7 +68,7 @@ def columns_of(events: Sequence[Any], grids: Sequence[tuple[int, int, int]]) -> 
         momentum=vectors,
         start=vectors + 0.5,
         end=vectors + 0.25,
-        process=np.zeros(number, np.uint8),
+        process=np.zeros(number, np.uint16),
         process_names=("primary",),
     )
 
@@ -152,7 +159,7 @@ def test_particles_of_several_sources_are_joined_in_order(batches: list[Any]):
             selection=Selection(min_voxels=1, splits={"train": 1.0}),
         )
         arrays = particles["train"].arrays
-        arrays["process"] = (arrays["cluster"] % len(names[number])).astype(np.uint8)
+        arrays["process"] = (arrays["cluster"] % len(names[number])).astype(np.uint16)
         if not len(particles["train"]):
             continue
         parts.append(ParticleArrays(arrays=arrays, process_names=names[number]))
@@ -175,3 +182,44 @@ def rows_of(particles: ParticleArrays) -> list[dict[str, Any]]:
         }
         rows.append(row | {"process": particles.process_names[row["process"]]})
     return rows
+
+
+def test_events_without_numbers_are_spread_by_their_entries():
+    one = ([((11, 1, 1), [3])], None)
+    events = columns_of([one] * 200, [(5, 6, 7)] * 200)
+    splits = {"train": 0.5, "val": 0.3, "test": 0.2}
+    numbered = split_of_event(events, identity="a", splits=splits)
+    zero = np.zeros(200, np.int64)
+    unset = dataclasses.replace(events, run=zero, subrun=zero, event=zero)
+    found = split_of_event(unset, identity="a", splits=splits)
+    for split, share in enumerate(splits.values()):  # within five standard deviations
+        assert abs(np.mean(found == split) - share) < 5 * (share * (1 - share) / 200) ** 0.5
+    # Only those with the numbers of another are told apart by their entries.
+    twice = dataclasses.replace(events, event=np.where(events.event == 199, 198, events.event))
+    same = dataclasses.replace(twice, run=np.where(events.event == 199, 66, events.run))
+    assert split_of_event(same, identity="a", splits=splits)[:198].tolist() == (
+        numbered[:198].tolist()
+    )
+    selection = Selection(min_voxels=1, splits=splits)
+    _, tally = split_up(unset, identity="a", source=0, selection=selection)
+    assert tally.repeated_numbers == 200
+    _, tally = split_up(events, identity="a", source=0, selection=selection)
+    assert tally.repeated_numbers == 0
+
+
+def test_more_creation_processes_than_a_byte_can_number():
+    count = 700
+    names = [tuple(f"process {part}-{i}" for i in range(count)) for part in (0, 1)]
+    parts = [
+        ParticleArrays(
+            arrays={
+                "process": np.arange(count, dtype=np.uint16),
+                "label": np.zeros(count, np.int8),
+                "offset": np.arange(count + 1),
+            },
+            process_names=part,
+        )
+        for part in names
+    ]
+    joined = concatenate_particles(parts)
+    assert [joined.process_names[i] for i in joined.arrays["process"]] == [*names[0], *names[1]]

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from pilarnet_convert.errors import InputError
-from pilarnet_convert.readers.events import Events, check_events
+from pilarnet_convert.readers.checks import check_events
+from pilarnet_convert.readers.events import Events
 from pilarnet_convert.readers.pilarnet_m.source import index_pilarnet_m
 from tests.conftest import SHARED
 from tests.pilarnet_convert.outputs import read_particles, run_convert

@@ -208,7 +208,7 @@ class Larcv3Reader:
             "pdg": rows["pdg"].astype(np.int32),
             **{name: known_tracks(_field(rows, f, absent=-1)) for name, f in _TRACKS.items()},
             **{name: known_reals(values) for name, values in (reals | vectors).items()},
-            "process": process.astype(np.uint8),
+            "process": process.astype(np.uint16),
             "process_names": tuple(name.decode() for name in names.tolist()),
         }
 

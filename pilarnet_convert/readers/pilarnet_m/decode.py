@@ -226,7 +226,7 @@ def _truth(block: Block, pid: NDArray[np.int64], leading: NDArray[np.int64]) -> 
         "momentum": _known(more[:, :3], scale=1000),
         "start": _known(extra[:, 2:5], scale=VOXEL_CM),
         "end": np.full((len(leading), 3), np.nan, np.float32),
-        "process": np.zeros(len(leading), np.uint8),
+        "process": np.zeros(len(leading), np.uint16),
         "process_names": ("",),
         "primary": primary,
     }

@@ -1,0 +1,153 @@
+"""Mutated sets of shards."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pilarnet_convert import convert
+from pilarnet_convert.shards.reader import open_shards
+from pilarnet_convert.shards.verify import verify
+from tests.fuzz.target import Mutation
+from tests.sample import SAMPLE
+
+__all__ = ["ShardSets"]
+
+
+class ShardSets:
+    """The bundled sample converted, mutated."""
+
+    def __init__(self, folder: Path) -> None:
+        self._good = folder / "good"
+        convert(SAMPLE, self._good, workers=1)
+        self._files = sorted(p.relative_to(self._good) for p in self._good.rglob("*.*"))
+        self._files = [p for p in self._files if (self._good / p).is_file()]
+
+    def mutate(self, rng: np.random.Generator, path: Path) -> Mutation:
+        """Write a mutated set: links to the files that stay as they are."""
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(self._good, path, copy_function=os.link)
+        mutations: list[Callable[[np.random.Generator, Path], str]] = [
+            self._flip,
+            self._cut,
+            self._remove,
+            self._exchange,
+            self._add,
+            self._edit,
+        ]
+        return Mutation(mutations[rng.integers(len(mutations))](rng, path), True)
+
+    def _pick(self, rng: np.random.Generator) -> Path:
+        # Half of all from metadata, which are few.
+        metadata = [p for p in self._files if p.name == "zarr.json" and len(p.parts) < 4]
+        files = metadata if rng.random() < 0.3 else self._files
+        return files[rng.integers(len(files))]
+
+    def _flip(self, rng: np.random.Generator, path: Path) -> str:
+        file = path / self._pick(rng)
+        data = np.frombuffer(file.read_bytes(), np.uint8).copy()
+        at = rng.integers(0, len(data), rng.integers(1, 5))
+        data[at] ^= (1 << rng.integers(0, 8, len(at))).astype(np.uint8)
+        _replace(file, data.tobytes())
+        return "bits anywhere"
+
+    def _cut(self, rng: np.random.Generator, path: Path) -> str:
+        file = path / self._pick(rng)
+        data = file.read_bytes()
+        _replace(file, data[: rng.integers(len(data))] if rng.random() < 0.7 else b"")
+        return "cut or emptied"
+
+    def _remove(self, rng: np.random.Generator, path: Path) -> str:
+        file = path / self._pick(rng)
+        if rng.random() < 0.5 or file.parent == path:
+            file.unlink()
+        else:
+            shutil.rmtree(file.parent)
+        return "files removed"
+
+    def _exchange(self, rng: np.random.Generator, path: Path) -> str:
+        first = self._pick(rng)
+        alike = [p for p in self._files if p.name == first.name and p != first]
+        if rng.random() < 0.5:  # the same array of another shard
+            alike = [p for p in alike if p.parts[2:] == first.parts[2:]] or alike
+        second = alike[rng.integers(len(alike))] if alike else first
+        data = [(path / name).read_bytes() for name in (second, first)]
+        for name, content in zip((first, second), data, strict=True):
+            _replace(path / name, content)
+        return "files exchanged"
+
+    def _add(self, rng: np.random.Generator, path: Path) -> str:
+        file = path / self._pick(rng)
+        name = f"{rng.choice(['c.0', 'c.1', 'c.0.0', 'zarr.json', 'x'])}{rng.choice(['', '~'])}"
+        folder = file.parent / str(rng.choice([".", "c", "extra"]))
+        folder.mkdir(exist_ok=True)
+        _replace(folder / name, file.read_bytes())
+        return "files added"
+
+    def _edit(self, rng: np.random.Generator, path: Path) -> str:
+        names = [p for p in self._files if p.name == "zarr.json"]
+        roots = [p for p in names if len(p.parts) < 4]
+        file = path / (roots if rng.random() < 0.8 else names)[rng.integers(len(roots))]
+        document = json.loads(file.read_bytes())
+        _edit_json(document, rng)
+        _replace(file, json.dumps(document).encode())
+        return "metadata edited"
+
+    def read(self, path: Path) -> bytes:
+        """Read all particles; a change of the files that `verify` does not see is said."""
+        faults = verify(path) if path.exists() else []
+        shards = open_shards(path)
+        parts = []
+        for split, of_split in shards.splits.items():
+            for shard in of_split:
+                arrays = shard.read()
+                parts += [f"{split} {shard.name} {shard.process_names}".encode()]
+                parts += [arrays[name].tobytes() for name in sorted(arrays)]
+        changed = not faults and not _equal(path, self._good)
+        return b"".join(parts) + (b"changed without a fault" if changed else b"")
+
+
+def _replace(file: Path, data: bytes) -> None:
+    """Write a file anew: the one that is there is a link to the good one."""
+    file.unlink(missing_ok=True)
+    file.write_bytes(data)
+
+
+def _equal(path: Path, other: Path) -> bool:
+    names = [
+        # What lies beside shards and groups is not of the set.
+        {
+            p.relative_to(folder)
+            for p in folder.rglob("*")
+            if p.is_file() and (p.name == "zarr.json" or len(p.relative_to(folder).parts) > 2)
+        }
+        for folder in (path, other)
+    ]
+    return names[0] == names[1] and all(
+        os.path.samefile(path / n, other / n) or (path / n).read_bytes() == (other / n).read_bytes()
+        for n in names[0]
+    )
+
+
+def _edit_json(document: Any, rng: np.random.Generator) -> None:
+    """Change, remove or add a value somewhere in a document."""
+    inside: list[Any] = [document]
+    for value in inside:  # grows while it is walked
+        children = value.values() if isinstance(value, dict) else value
+        inside += [c for c in children if isinstance(c, dict | list) and len(c)]
+    chosen = inside[rng.integers(len(inside))]
+    keys = list(chosen) if isinstance(chosen, dict) else range(len(chosen))
+    key = keys[rng.integers(len(keys))]
+    new = [None, 0, -1, 10**30, 1.5, "", "../..", [], {}, True, "NaN"]
+    if rng.random() < 0.2:
+        del chosen[key]
+    elif isinstance(chosen[key], int) and rng.random() < 0.5:
+        chosen[key] += int(rng.integers(-2, 3))
+    else:
+        chosen[key] = new[rng.integers(len(new))]

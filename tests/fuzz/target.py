@@ -1,0 +1,96 @@
+"""What is mutated and read, and what may come of it."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from pilarnet_convert.errors import PilarnetError
+
+__all__ = ["FAULTS", "OUTCOMES", "Mutation", "Target", "try_input"]
+
+#: What may come of reading a mutated input. The last five are faults of the program.
+OUTCOMES = (
+    "refused",
+    "same data",
+    "other data",
+    "silent",
+    "traceback",
+    "hang",
+    "memory",
+    "crash",
+)
+FAULTS = OUTCOMES[3:]
+#: Seconds after which a read counts as hanging, and bytes that it may take.
+_PATIENCE = 60
+_MEMORY = 2 << 30
+
+
+class Mutation(NamedTuple):
+    """A mutated input: its kind, and whether a checksum covers all that was changed."""
+
+    kind: str
+    is_covered: bool
+
+
+class Target(Protocol):
+    """Inputs of one kind."""
+
+    def mutate(self, rng: np.random.Generator, path: Path) -> Mutation:
+        """Write a mutated input."""
+
+    def read(self, path: Path) -> bytes:
+        """Read an input, and give all that was read of it."""
+
+
+class _Hang(BaseException):
+    pass
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """Limit memory and time of this process inside the context."""
+
+    def ring(*_: object) -> None:
+        raise _Hang
+
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    before = signal.signal(signal.SIGALRM, ring)
+    resource.setrlimit(resource.RLIMIT_AS, (size + _MEMORY, limits[1]))
+    signal.alarm(_PATIENCE)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+def try_input(
+    read: Callable[[Path], bytes], path: Path, *, expected: bytes, mutation: Mutation
+) -> tuple[str, str]:
+    """Read a mutated input; give one of `OUTCOMES` and the message of an error."""
+    try:
+        with _limited():
+            found = read(path)
+    except PilarnetError as error:
+        line = str(error)
+        return ("refused" if "\n" not in line else "traceback"), line
+    except _Hang:
+        return "hang", ""
+    except MemoryError as error:
+        return "memory", repr(error)
+    except OSError as error:  # the commands print it as one line
+        return "refused", repr(error)
+    except Exception as error:
+        return "traceback", repr(error)
+    if found == expected:
+        return "same data", ""
+    return ("silent" if mutation.is_covered else "other data"), ""
