@@ -9,7 +9,7 @@ SAMPLE := $(ROOT)/data/sample/g4_192px_sample.root
 INSTALLED := $(VENV)/.installed
 EXTRAS := formats,train,plot,view,eval,remote,download,docs,dev
 
-.PHONY: help demo test lint env docs minkowski test-minkowski larcv3 test-larcv3 test-gpu test-slow test-cluster clean
+.PHONY: help demo test lint env docs minkowski test-minkowski larcv3 test-larcv3 test-gpu test-slow test-cluster fuzz chaos clean
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(ROOT)/Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -55,6 +55,12 @@ test-larcv3: $(INSTALLED)  ## read what larcv itself writes (after make larcv3)
 
 test-gpu: $(INSTALLED)  ## the tests that need a CUDA device
 	cd $(ROOT) && $(BIN)/pytest -m gpu
+
+fuzz: $(INSTALLED)  ## read mutated files, shards and checkpoints, 1,000 each; print a table
+	cd $(ROOT) && OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.fuzzing --inputs 1000
+
+chaos: $(INSTALLED)  ## kill conversions, trainings and evaluations, 30 times each; print a table
+	cd $(ROOT) && OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.chaos --kills 30
 
 test-slow: $(INSTALLED)  ## the tests that take minutes
 	cd $(ROOT) && $(BIN)/pytest -m slow

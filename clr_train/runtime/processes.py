@@ -13,17 +13,22 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.options import OptionError
 
 __all__ = ["World", "gather_rows", "gather_sizes", "join_world", "pick_device", "sum_over_ranks"]
 
 T = TypeVar("T")
+
+#: What a launcher sets in the environment of each process.
+_NUMBERS: Final = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+_MASTER: Final = ("MASTER_ADDR", "MASTER_PORT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +110,34 @@ def pick_device(name: str, *, local_rank: int = 0) -> torch.device:
     return torch.device("cuda", index)
 
 
+def _launched() -> tuple[int, int]:
+    """Read the number of processes and the number of this one on its machine.
+
+    A PilarnetError is raised if a launcher set some of what is needed and not all.
+    """
+    size, local_rank = os.environ.get("WORLD_SIZE", "1"), os.environ.get("LOCAL_RANK", "0")
+    wrong = [f"{name}={os.environ.get(name, '')}" for name in _NUMBERS if not _is_number(name)]
+    if size != "1":
+        wrong += [f"{name} is not set" for name in (*_NUMBERS, *_MASTER) if name not in os.environ]
+    if wrong:
+        raise PilarnetError(
+            "the processes of the run cannot be joined",
+            expected=f"{', '.join(_NUMBERS)}, numbers, and {' and '.join(_MASTER)}",
+            found=", ".join(wrong),
+            advice="start them with torchrun, or unset WORLD_SIZE",
+        )
+    return int(size), int(local_rank)
+
+
+def _is_number(name: str) -> bool:
+    return os.environ.get(name, "0").isdecimal()
+
+
 @contextmanager
 def join_world(device: str) -> Iterator[World]:
     """Join the processes that ``torchrun`` started, if it did; leave them at the end."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    picked = pick_device(device, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
+    size, local_rank = _launched()
+    picked = pick_device(device, local_rank=local_rank)
     if picked.type == "cuda":
         torch.cuda.set_device(picked)
     if size == 1:

@@ -90,7 +90,7 @@ def running_on(executor: Any, *, workers: int | None, dask: str | None) -> Itera
             if not isinstance(executor, Executor):
                 executor = stack.enter_context(executor_of(executor))
             chosen = Workers(executor=executor, in_flight=_IN_FLIGHT)
-        elif (workers := workers or len(os.sched_getaffinity(0))) == 1:
+        elif (workers := workers or _num_cores()) == 1:
             chosen = Workers.in_this_process()
         else:
             pool = stack.enter_context(local_executor(workers))
@@ -103,3 +103,10 @@ def running_on(executor: Any, *, workers: int | None, dask: str | None) -> Itera
                 found="killed from outside, or out of memory",
                 advice="go on with --resume, with fewer --workers if memory is short",
             ) from error
+
+
+def _num_cores() -> int:
+    """Count the cores that this process may use; macOS does not say which these are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

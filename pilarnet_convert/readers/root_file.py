@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import lzma
 import struct
+import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ __all__ = [
     "read_embedded",
 ]
 
+#: Held while a file is open in uproot; a reader may open one inside another.
+_CLASSES: Final = threading.RLock()
 _FETCH_AGAIN: Final = "fetch or copy the file again"
 #: What uproot, the decompressors and our own decoding raise on bytes that make no sense.
 DAMAGE: Final = (
@@ -157,10 +160,39 @@ def _opened(path: str | AnyPath) -> Iterator[Any]:
 
     where = place(path)
     try:
-        with uproot.open(RemoteFile(where) if isinstance(where, RemotePath) else where) as file:
+        with (
+            _own_classes(),
+            uproot.open(RemoteFile(where) if isinstance(where, RemotePath) else where) as file,
+        ):
             yield file
     except uproot.deserialization.DeserializationError as error:
         raise ValueError(str(error)) from error
+
+
+@contextmanager
+def _own_classes() -> Iterator[None]:
+    """Forget, at the end, the classes that a file describes.
+
+    uproot keeps them for all files of the process: after a damaged file, good ones could not be
+    read, or be misread.
+    """
+    import uproot
+
+    with _CLASSES:
+        before = dict(uproot.classes)
+        versions = {
+            name: dict(kind.known_versions)
+            for name, kind in before.items()
+            if hasattr(kind, "known_versions")
+        }
+        try:
+            yield
+        finally:
+            uproot.classes.clear()
+            uproot.classes.update(before)
+            for name, known in versions.items():
+                before[name].known_versions.clear()
+                before[name].known_versions.update(known)
 
 
 def _index_tree(

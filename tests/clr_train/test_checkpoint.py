@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -139,13 +142,52 @@ def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
 
 
 class _Bomb:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, ("touch exploded",)
+    """Calls a function when it is unpickled."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.call
 
 
-def test_code_in_a_file_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+_SHELL = "touch exploded"
+_PYTHON = "open('exploded', 'w').close()"
+
+
+class _State:
+    """Runs code in the function that sets its state."""
+
+    def __reduce__(self) -> Any:
+        return _Bomb, (os.system, _SHELL), None, None, None, _set_state
+
+
+def _set_state(*_: object) -> None:
+    os.system(_SHELL)
+
+
+_BOMBS: dict[str, Callable[[], object]] = {
+    "system": lambda: _Bomb(os.system, _SHELL),
+    "eval": lambda: _Bomb(eval, _PYTHON),
+    "exec": lambda: _Bomb(exec, _PYTHON),
+    "popen": lambda: _Bomb(subprocess.Popen, ["touch", "exploded"]),
+    "partial": lambda: _Bomb(functools.partial, os.system, _SHELL),
+    "attribute": lambda: _Bomb(getattr, _Bomb(importlib.import_module, "os"), "system"),
+    "state": _State,
+    "torch": lambda: _Bomb(torch.hub.load, "nobody/nothing", "exploded"),
+}
+
+
+@pytest.mark.parametrize("name", _BOMBS)
+@pytest.mark.parametrize("hidden", [True, False])
+@pytest.mark.parametrize("as_archive", [True, False])
+def test_code_in_a_file_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, hidden: bool, as_archive: bool
+) -> None:
     monkeypatch.chdir(tmp_path)
-    torch.save(_Bomb(), "a.pt")
+    bomb = _BOMBS[name]()
+    state = {"format": "pilarnet-clr-checkpoint", "version": 1, **_state(1), "progress": bomb}
+    torch.save(state if hidden else bomb, "a.pt", _use_new_zipfile_serialization=as_archive)
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_checkpoint("a.pt")
     assert not (tmp_path / "exploded").exists()

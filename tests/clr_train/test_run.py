@@ -14,6 +14,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from clr_train.config import TrainConfig, read_config
+from clr_train.runtime.processes import join_world
 from clr_train.runtime.signals import Interrupted, StopRequest
 from clr_train.training.run_folder import COLUMNS, RunFolder
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError
@@ -163,3 +164,21 @@ def test_what_may_be_given_up_ends_at_once() -> None:
             time.sleep(60)
         with pytest.raises(Interrupted), stop.interrupting():  # it came before
             raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("variables", "found"),
+    [
+        ({"WORLD_SIZE": "2"}, "RANK is not set, LOCAL_RANK is not set, MASTER_ADDR is not set"),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE=two"),
+        ({"WORLD_SIZE": ""}, "WORLD_SIZE="),
+        ({"LOCAL_RANK": "-1"}, "LOCAL_RANK=-1"),
+    ],
+)
+def test_half_a_launcher_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], found: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(PilarnetError, match=f"cannot be joined.*found {found}"), join_world("cpu"):
+        pass
