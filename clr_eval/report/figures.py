@@ -5,6 +5,7 @@ All but `draw_map` draw a part of report.json.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,7 +137,15 @@ def draw_binned_metrics(binned: Mapping[str, Any], *, path: Path) -> None:
         for axes in (above, below):
             if methods[first][0]["median"] > 0:
                 axes.set_xscale("log")
-                axes.xaxis.set_major_formatter("{x:g}")
+                low, high = axes.get_xlim()
+                ticks = [
+                    step * 10.0**power
+                    for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
+                    for step in ((1, 1.5, 2, 3, 5, 7) if high < 10 * low else (1, 2, 5))
+                ]
+                shown = [tick for tick in ticks if low <= tick <= high]
+                axes.set_xticks(shown, [f"{tick:g}" for tick in shown])
+                axes.xaxis.set_minor_formatter("")
             axes.grid(alpha=0.3)
     panels[0, 0].set_ylabel("accuracy [%]")
     panels[1, 0].set_ylabel("efficiency of the class [%]")

@@ -24,7 +24,7 @@ class Section:
     title, text : str
         Its heading, and a paragraph.
     head, rows : sequence of str, sequence of sequences of str
-        A table; the first column is text, the others are numbers.
+        A table; the first column is text, the others are numbers, or text too without a head.
     figure : str, optional
         The name of a picture, without ``.png``.
     level : int
@@ -95,8 +95,10 @@ def as_html(
 
 
 def _table(section: Section) -> str:
-    lines = [_row(section.head, "th"), *(_row(row, "td") for row in section.rows)]
-    return f'<div class="wide"><table>{"".join(lines)}</table></div>'
+    lines = [_row(row, "td") for row in section.rows]
+    if not any(section.head):  # names and facts, all of it text
+        return f'<table class="facts">{"".join(lines)}</table>'
+    return f'<div class="wide"><table>{_row(section.head, "th")}{"".join(lines)}</table></div>'
 
 
 def _row(cells: Sequence[str], tag: str) -> str:

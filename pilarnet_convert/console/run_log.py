@@ -53,7 +53,7 @@ class RunLog:
         self._path = path
         revision = _revision()
         known = {
-            "command": shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
+            "command": shlex.join([_program(), *sys.argv[1:]]),
             "folder": os.getcwd(),
             "host": f"{platform.node()}, {platform.platform()}, {os.cpu_count()} cores",
             "pilarnet-clr": __version__ + (f", revision {revision}" if revision else ""),
@@ -75,6 +75,12 @@ class RunLog:
         now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
         with self._path.open("a", encoding="utf-8") as file:
             file.writelines(f"{now}  {line}\n" for line in text.splitlines())
+
+
+def _program() -> str:
+    """Give the name of the command that runs, also if it was started by ``python -m``."""
+    path = Path(sys.argv[0])
+    return path.parent.name if path.name == "__main__.py" else path.name
 
 
 def _revision() -> str | None:
