@@ -16,7 +16,9 @@ __all__ = ["EmbedConfig", "EvalConfig"]
 class _EncoderConfig:
     """Which encoder is used, on which particles and on which device."""
 
-    checkpoint: str = option(MISSING, "A checkpoint of clr-train.", metavar="FILE")
+    checkpoint: str = option(
+        MISSING, "A checkpoint of clr-train, or the folder of a run: its best one.", metavar="FILE"
+    )
     shards: Places = option(
         MISSING,
         "Shards written by pilarnet-convert: a folder or a URL; may be repeated, to read several "

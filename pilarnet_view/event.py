@@ -49,7 +49,8 @@ def event_scene(file: str | AnyPath, *, entry: int = 0) -> Scene:
         raise InputError("the event left no voxels", file=path, entry=entry)
     num_voxels = sum(cloud.num_voxels for cloud in clouds)
     deposit_mev = sum(cloud.deposit_mev for cloud in clouds)
-    size = f"{len(clouds)} clusters, {num_voxels:,} voxels, {deposit_mev:,.0f} MeV deposited"
+    clusters = "1 cluster" if len(clouds) == 1 else f"{len(clouds)} clusters"
+    size = f"{clusters}, {num_voxels:,} voxels, {deposit_mev:,.0f} MeV deposited"
     run, subrun, event = (int(v[0]) for v in (columns.run, columns.subrun, columns.event))
     cell = columns.voxel_size[0].tolist()
     return Scene(
