@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pilarnet_convert.errors import InputError
+from pilarnet_convert.options import OptionError
 from pilarnet_convert.readers.larcv2 import Larcv2Reader, index_larcv2
 from pilarnet_view import event_scene
 from tests.pilarnet_convert.pilarnet_m_files import random_events, rows_of, write_hdf5
@@ -73,7 +74,7 @@ def test_colours_go_by_size():
 @pytest.mark.parametrize("entry", [-1, 20])
 def test_an_entry_that_is_not_there(entry: int):
     with pytest.raises(
-        InputError, match=rf"--entry: no such entry \(expected 0 to 19, found {entry}\)"
+        OptionError, match=rf"--entry: no such entry \(expected 0 to 19, found {entry}\)"
     ):
         event_scene(SAMPLE, entry=entry)
 
