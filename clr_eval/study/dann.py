@@ -22,7 +22,7 @@ from clr_train.learner import Learner
 __all__ = ["DomainAdversarialClassifier", "reverse_gradient"]
 
 _TARGET_ORDER: Final = 0x7A6
-#: How fast the strength rises with the steps, as published (section 5.2.2).
+#: How fast the strength rises with the steps, as published.
 _RISE: Final = 10.0
 
 

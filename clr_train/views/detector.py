@@ -117,7 +117,7 @@ THROWS: Final[Mapping[str, Detector]] = MappingProxyType(
 def drift_velocity(field: Tensor) -> Tensor:
     """Compute the drift velocity of electrons in liquid argon at 87.3 K, cm/us.
 
-    The parametrisation of W. Walkowiak, Nucl. Instrum. Meth. A 449 (2000) 288, equation 5;
+    The parametrisation of W. Walkowiak, Nucl. Instrum. Meth. A 449 (2000) 288;
     1.63 mm/us at 0.5 kV/cm.
 
     Parameters
@@ -134,7 +134,7 @@ def recombination(de_dx: Tensor, *, field: Tensor) -> Tensor:
     """Compute the fraction of electrons that escape recombination: the modified box model.
 
     ln(A + x) / x with x = B (dE/dx) / (density E), A = 0.93, B = 0.212 (kV/cm) (g/cm^2) / MeV and
-    1.38 g/cm^3: ArgoNeuT, JINST 8 (2013) P08005, equations 4 and following.
+    1.38 g/cm^3: ArgoNeuT, JINST 8 (2013) P08005.
 
     Parameters
     ----------
