@@ -142,7 +142,8 @@ class OutputFolder(Output):
             try:
                 yield
             finally:
-                if not self._begun.exists():
+                remains = (self._begun, *(self.path / split for split in SPLITS))
+                if not any(folder.exists() for folder in remains):
                     shutil.rmtree(self._working, ignore_errors=True)
 
     def end_task(self, task: int, record: Mapping[str, Any], *, attempt: str) -> None:

@@ -50,7 +50,9 @@ class Output(ABC):
                 "the output is not a folder", file=self.path, advice="choose another --out"
             )
         foreign = [name for name in (*SPLITS, "zarr.json") if (self.path / name).exists()]
-        if self._manifest.parent.exists() or self.root() is not None:
+        # An unfinished set may lack its manifest: it was being cleared when its process ended.
+        unfinished = self._manifest.parent.exists() or (foreign and self._working.exists())
+        if unfinished or self.root() is not None:
             if not (resume or overwrite):
                 self._refuse()
         elif foreign:

@@ -412,13 +412,18 @@ def test_training_lowers_the_loss_and_the_probe_is_kept(shards: Path, tmp_path: 
     assert any(line.startswith("trained encoder, linear") for line in said[-1].splitlines())
 
 
+def _validator(config: TrainConfig) -> Validator:
+    train, val = (open_stream(config, split=split) for split in ("train", "val"))
+    return Validator(config, train=train, val=val)
+
+
 def test_a_voxel_budget_does_not_change_the_validation(shards: Path, tmp_path: Path) -> None:
     config = _config(shards, tmp_path / "run")
     learner = Learner(config, device=torch.device("cpu"))
     sizes = [b.num_voxels for b in open_stream(config, split="val").sequential(1)]
-    expected = Validator(config).measure(learner)
+    expected = _validator(config).measure(learner)
     for budget in (max(sizes), sum(sizes) // 3):  # no batch of the split is whole
-        found = Validator(dataclasses.replace(config, voxel_budget=budget)).measure(learner)
+        found = _validator(dataclasses.replace(config, voxel_budget=budget)).measure(learner)
         for name in ("val_loss", "val_alignment", "val_uniformity"):
             assert found[name] == pytest.approx(expected[name], rel=1e-4)
 
@@ -426,11 +431,12 @@ def test_a_voxel_budget_does_not_change_the_validation(shards: Path, tmp_path: P
 def test_evaluations_take_a_sample_of_the_whole_split(tmp_path: Path) -> None:
     counts = {"train": 500, "val": 200}
     shards = make_shards(tmp_path / "shards", counts, in_order=True)
-    validator = Validator(_config(shards, tmp_path / "run", eval_particles=50))
+    config = _config(shards, tmp_path / "run", eval_particles=50)
+    validator = _validator(config)
     # Of the first 50, each of one class, the majority would be all.
-    row = validator.measure(Learner(validator.config, device=torch.device("cpu")))
+    row = validator.measure(Learner(config, device=torch.device("cpu")))
     assert 0.1 < row["val_majority_accuracy"] < 0.5
-    assert row == validator.measure(Learner(validator.config, device=torch.device("cpu")))
+    assert row == validator.measure(Learner(config, device=torch.device("cpu")))
 
 
 def test_memory_is_counted_by_what_is_kept(shards: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pilarnet_convert import __version__, convert, work
+from pilarnet_convert import __version__, convert, runner
 from pilarnet_convert.errors import PilarnetError
 from tests import damage
 from tests.pilarnet_convert.clusters import PATIENCE, Programs, deadly, programs, slow, wait_until
@@ -88,7 +88,7 @@ def test_from_the_command_line(
 def test_a_worker_dies(
     tmp_path: Path, wanted: dict[str, Any], client: Any, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(work, "run_task", deadly(tmp_path, times=1))
+    monkeypatch.setattr(runner, "run_task", deadly(tmp_path, times=1))
     convert(INPUTS, tmp_path / "shards", executor=client, **OPTIONS)
     assert (tmp_path / "died-0").exists()
     assert contents(tmp_path / "shards") == wanted
@@ -99,7 +99,7 @@ def test_workers_that_run_a_task_die(
 ):
     out = tmp_path / "shards"
     with monkeypatch.context() as patch:
-        patch.setattr(work, "run_task", deadly(tmp_path, times=99))
+        patch.setattr(runner, "run_task", deadly(tmp_path, times=99))
         with pytest.raises(PilarnetError) as error:
             convert(INPUTS, out, executor=client, **OPTIONS)
     assert str(error.value).startswith(
@@ -159,10 +159,10 @@ def dawdling(tmp_path: Path) -> list[str]:
     """Give the command whose tasks take a second each, on one worker or another."""
     program = (
         "from pathlib import Path\n"
-        "from pilarnet_convert import work\n"
+        "from pilarnet_convert import runner\n"
         "from pilarnet_convert.cli import convert_command\n"
         "from tests.pilarnet_convert.clusters import slow\n"
-        f"work.run_task = slow(Path({str(tmp_path)!r}))\n"
+        f"runner.run_task = slow(Path({str(tmp_path)!r}))\n"
         "convert_command()\n"
     )
     return [sys.executable, "-c", program]
@@ -253,7 +253,7 @@ def test_an_adaptive_cluster(
     tmp_path: Path, wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ):
     """It has no worker to begin with, grows while there are tasks, and shrinks."""
-    monkeypatch.setattr(work, "run_task", slow(tmp_path, seconds=0.5))
+    monkeypatch.setattr(runner, "run_task", slow(tmp_path, seconds=0.5))
     with (
         distributed.LocalCluster(
             n_workers=0,

@@ -278,5 +278,5 @@ def test_without_requests():
     assert done.returncode == 1
     assert done.stderr == (
         "error: files are fetched by requests, which is not installed; "
-        "pip install 'pilarnet-clr[download]'\n"
+        "pip install 'pilarnet-clr[download]', or in a checkout pip install '.[download]'\n"
     )

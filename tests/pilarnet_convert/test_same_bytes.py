@@ -81,7 +81,7 @@ def die_and_resume(out: Path, after: int, **how: Any) -> int:
     if not (out / "zarr.json").exists():
         with pytest.raises(ShardError):
             verify(out)
-    if out.exists() and any(out.iterdir()):
+    if (out / ".conversion" / "begun").exists() or (out / "zarr.json").exists():
         with pytest.raises(PilarnetError, match="already holds"):
             convert([SAMPLE, QUIRKS], out, workers=1, **OPTIONS)
     with dying(out) as steps:
