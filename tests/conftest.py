@@ -9,8 +9,8 @@ import pytest
 from hypothesis import settings
 
 # No example is timed: the machine may be busy.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+settings.register_profile("plain", deadline=None, max_examples=40)
+settings.load_profile("plain")
 
 #: Larger LArCV files and what LArCV2 reads from them; beside the project where they are at hand.
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "larcv"
