@@ -66,6 +66,8 @@ def main(path: str, seed: str) -> None:
             particle.energy_init(float(made["energy_init"]))
             particle.first_step(*made["first"], 0.0)
             particle.creation_process(made["process"])
+            # larcv 3.5.1 may keep letters of a longer name that was there before.
+            made["process"] = particle.creation_process()
             particles.append(particle)
         manager.get_data("cluster3d", "mcst").set(clusters)
         manager.save_entry()
