@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,8 +156,7 @@ class Source(ABC):
     def truth(self, start: int, stop: int) -> Truth:
         """Read what tells the units of the particles of events ``start`` to ``stop``."""
         with self.open() as reader:
-            events = reader.read(start, stop)
-        return Truth(events.pdg, events.energy_init, events.momentum)
+            return reader.truth(start, stop)
 
     def numbers(self) -> NDArray[np.int64]:
         """Read run, subrun and number of all events, int64 [num_entries, 3].
@@ -168,12 +167,22 @@ class Source(ABC):
             If the products hold different events.
         """
         with self.open() as reader:
-            events = reader.read(0, self.num_entries)
-        return np.stack([events.run, events.subrun, events.event], axis=1)
+            return reader.numbers(0, self.num_entries)
 
 
-class Reader(AbstractContextManager["Reader"], Protocol):
+class Reader(AbstractContextManager["Reader"]):
     """Reads ranges of the events of a source; leaving its context closes the files."""
 
+    @abstractmethod
     def read(self, start: int, stop: int) -> Events:
         """Read the events ``start`` to ``stop``, end excluded; `InputError` on damage."""
+
+    def truth(self, start: int, stop: int) -> Truth:
+        """Read what tells the units of the particles of events ``start`` to ``stop``."""
+        events = self.read(start, stop)
+        return Truth(events.pdg, events.energy_init, events.momentum)
+
+    def numbers(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Read run, subrun and number of the events ``start`` to ``stop``, int64 [E, 3]."""
+        events = self.read(start, stop)
+        return np.stack([events.run, events.subrun, events.event], axis=1)

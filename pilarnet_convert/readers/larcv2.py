@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.baskets import BasketReader
-from pilarnet_convert.readers.events import Events
+from pilarnet_convert.readers.events import Events, Reader
 from pilarnet_convert.readers.larcv2_source import (
     GRID,
     IDS,
@@ -31,7 +31,7 @@ from pilarnet_convert.readers.units import Truth
 __all__ = ["Larcv2Reader", "Larcv2Source", "index_larcv2"]
 
 
-class Larcv2Reader:
+class Larcv2Reader(Reader):
     """Reads ranges of the events of a source.
 
     Parameters
@@ -44,9 +44,6 @@ class Larcv2Reader:
         self.source = source
         self._clusters = BasketReader(source.clusters)
         self._particles = BasketReader(source.particles)
-
-    def __enter__(self) -> Larcv2Reader:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._clusters.close()

@@ -25,7 +25,6 @@ from pilarnet_convert.readers.products import (
 )
 from pilarnet_convert.readers.root_file import Layout, TreeIndex, index_trees
 from pilarnet_convert.readers.root_header import HEAD_BYTES, check_header
-from pilarnet_convert.readers.units import Truth
 from pilarnet_convert.storage.byte_file import read_head
 from pilarnet_convert.storage.remote import AnyPath
 
@@ -91,16 +90,6 @@ class Larcv2Source(Source):
         from pilarnet_convert.readers.larcv2 import Larcv2Reader  # which imports this module
 
         return Larcv2Reader(self)
-
-    def truth(self, start: int, stop: int) -> Truth:
-        """Read what tells the units, see `Source`; no voxels."""
-        with self.open() as reader:
-            return reader.truth(start, stop)
-
-    def numbers(self) -> NDArray[np.int64]:
-        """Read the numbers of all events, see `Source`; no voxels."""
-        with self.open() as reader:
-            return reader.numbers(0, self.num_entries)
 
     def basket_borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where baskets of voxels begin and end, see `Source`."""

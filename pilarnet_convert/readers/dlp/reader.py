@@ -20,7 +20,7 @@ from pilarnet_convert.errors import InputError
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.dlp.files import Chain, baskets, list_products
 from pilarnet_convert.readers.dlp.packages import Packages, load_packages, quiet
-from pilarnet_convert.readers.events import Events, Source
+from pilarnet_convert.readers.events import Events, Reader, Source
 from pilarnet_convert.readers.larcv_numbers import known_reals, known_tracks, refuse_nan
 from pilarnet_convert.readers.products import Products, common_length, find_products
 from pilarnet_convert.readers.units import Truth
@@ -59,11 +59,6 @@ class DlpSource(Source):
     def open(self) -> DlpReader:
         """Open its files."""
         return DlpReader(self)
-
-    def truth(self, start: int, stop: int) -> Truth:
-        """Read what tells the units, see `Source`; no voxels."""
-        with self.open() as reader:
-            return reader.truth(start, stop)
 
     def basket_borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where baskets of voxels begin and end, see `Source`."""
@@ -106,16 +101,13 @@ def _open_chains(packages: Packages, paths: Sequence[str]) -> list[Chain]:
         return [Chain(packages, *of) for of in zip(_PRODUCTS, paths, strict=True)]
 
 
-class DlpReader:
+class DlpReader(Reader):
     """Reads ranges of the events of a source, as `Larcv2Reader` does."""
 
     def __init__(self, source: DlpSource) -> None:
         self.source = source
         self._packages = load_packages()
         self._chains = _open_chains(self._packages, source.paths)
-
-    def __enter__(self) -> DlpReader:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._chains.clear()  # ROOT closes the files with the chains

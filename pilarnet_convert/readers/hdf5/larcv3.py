@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.ragged import gather_rows, offsets_of
-from pilarnet_convert.readers.events import Events, Source
+from pilarnet_convert.readers.events import Events, Reader, Source
 from pilarnet_convert.readers.hdf5.file import open_hdf5, read_rows, reading
 from pilarnet_convert.readers.larcv_numbers import known_reals, known_tracks, refuse_nan
 from pilarnet_convert.readers.local_files import file_record
@@ -59,16 +59,6 @@ class Larcv3Source(Source):
     def open(self) -> Larcv3Reader:
         """Open its file."""
         return Larcv3Reader(self)
-
-    def truth(self, start: int, stop: int) -> Truth:
-        """Read what tells the units, see `Source`; no voxels."""
-        with self.open() as reader:
-            return reader.truth(start, stop)
-
-    def numbers(self) -> NDArray[np.int64]:
-        """Read the numbers of all events, see `Source`; no voxels."""
-        with self.open() as reader:
-            return reader.numbers(0, self.num_entries)
 
     def basket_borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where blocks of voxels begin and end, taken as all of one size, see `Source`."""
@@ -114,7 +104,7 @@ def index_larcv3(name: str, path: Path, *, products: Products | None = None) -> 
     )
 
 
-class Larcv3Reader:
+class Larcv3Reader(Reader):
     """Reads ranges of the events of a file.
 
     Parameters
@@ -126,9 +116,6 @@ class Larcv3Reader:
     def __init__(self, source: Larcv3Source) -> None:
         self.source = source
         self._file = open_hdf5(source.path)
-
-    def __enter__(self) -> Larcv3Reader:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()

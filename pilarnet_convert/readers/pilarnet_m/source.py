@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import InputError
-from pilarnet_convert.readers.events import Events, Source
+from pilarnet_convert.readers.events import Events, Reader, Source
 from pilarnet_convert.readers.local_files import file_record
 from pilarnet_convert.readers.pilarnet_m.decode import Block, decode, join_events
 from pilarnet_convert.readers.pilarnet_m.tables import Table, open_table
@@ -51,12 +51,6 @@ class PilarnetMSource(Source):
     def open(self) -> PilarnetMReader:
         """Open its file."""
         return PilarnetMReader(self)
-
-    def numbers(self) -> NDArray[np.int64]:
-        """Read the numbers of all events, see `Source`; there are no runs."""
-        with self.open() as reader:
-            event = reader.numbers(0, self.num_entries)
-        return np.stack([np.full_like(event, -1), np.full_like(event, -1), event], axis=1)
 
     def basket_borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where blocks of voxels begin and end, see `Source`."""
@@ -133,7 +127,7 @@ def _extra_width(table: Table, path: Path, num_events: int) -> int:
     return width or min(_REVISIONS)
 
 
-class PilarnetMReader:
+class PilarnetMReader(Reader):
     """Reads ranges of the events of a file.
 
     Parameters
@@ -145,9 +139,6 @@ class PilarnetMReader:
     def __init__(self, source: PilarnetMSource) -> None:
         self.source = source
         self._table = open_table(source.path)
-
-    def __enter__(self) -> PilarnetMReader:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._table.close()
@@ -172,11 +163,16 @@ class PilarnetMReader:
                 first_entry=start,
                 columns={n: self._table.read(n, start, stop) for n in self.source.columns},
                 extra_width=self.source.extra_width,
-                event=self.numbers(start, stop),
+                event=self._event_numbers(start, stop),
             )
         )
 
     def numbers(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Read the numbers of events, see `Reader`; there are no runs."""
+        event = self._event_numbers(start, stop)
+        return np.stack([np.full_like(event, -1), np.full_like(event, -1), event], axis=1)
+
+    def _event_numbers(self, start: int, stop: int) -> NDArray[np.int64]:
         """Give the numbers of the events: ``event_id``, where there is one, or their entries."""
         if "event_id" in self._table.names:
             return self._table.numbers("event_id", start, stop)
