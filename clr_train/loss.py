@@ -5,6 +5,8 @@ Legend: n particles of this process, N of all processes together, D the width of
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -108,24 +110,22 @@ def _sum_of_anchors(
     If there are several blocks, they are computed again in the backward pass, so that memory grows
     with the size of a block and not with (2N)^2.
     """
+    sum_of_block = partial(
+        _sum_of_block,
+        contrast=contrast,
+        labels=labels,
+        temperature=temperature,
+        label_weight=label_weight,
+    )
     rows = max(1, _BLOCK_ELEMENTS // len(contrast))
     if rows >= len(anchors):
-        return _sum_of_block(anchors, position, contrast, labels, temperature, label_weight)
-    total = anchors.new_zeros(())
-    for begin in range(0, len(anchors), rows):
-        block = slice(begin, begin + rows)
-        total = total + checkpoint(
-            _sum_of_block,
-            anchors[block],
-            position[block],
-            contrast,
-            labels,
-            temperature,
-            label_weight,
-            use_reentrant=False,
-            preserve_rng_state=False,
-        )
-    return total
+        return sum_of_block(anchors, position)
+    blocks = zip(anchors.split(rows), position.split(rows), strict=True)
+    sums = [
+        checkpoint(sum_of_block, *block, use_reentrant=False, preserve_rng_state=False)
+        for block in blocks
+    ]
+    return torch.stack(sums).sum()
 
 
 def _sum_of_block(

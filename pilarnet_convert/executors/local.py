@@ -31,7 +31,7 @@ def local_executor(workers: int) -> Iterator[Executor]:
     Ctrl-C, and end when this process ends, even if it is killed.
     """
     context: Any = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pilarnet_convert.task"])
+    context.set_forkserver_preload(["pilarnet_convert.task", "pilarnet_convert.readers.larcv2"])
     _start_server()
     pool = _Pool(workers, mp_context=context, initializer=_begin_worker)
     try:
