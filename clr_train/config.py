@@ -31,35 +31,34 @@ class TrainConfig(ViewConfig, StreamConfig):
     """
 
     out: str | Path = option(
-        "runs/pretrain", "Folder of the run: configuration, metrics, checkpoints."
+        "runs/pretrain", "Folder of the run: configuration, metrics, checkpoints.", may_change=True
     )
     val_split: str = option(
         "val",
         "Split to validate on; without particles in it there is no validation.",
         choices=SPLITS,
+        may_change=True,
     )
     test_split: str = option(
-        "test", "Split of the final probe; without particles in it there is none.", choices=SPLITS
+        "test",
+        "Split of the final probe; without particles in it there is none.",
+        choices=SPLITS,
+        may_change=True,
     )
     # Model and loss.
     model: str = option(
         "atto",
         "Size of the encoder: small is the original study's and needs a GPU; tiny, nano, pico, "
         "femto, atto and zepto are ever smaller, and the last two train on a laptop.",
-        fixed=True,
     )
     stem: int | None = option(
         None,
         "Edge of the cubes that the first layer joins, in voxels; by default that of the model. "
         "Smaller cubes keep more detail and take more time.",
         least=1,
-        fixed=True,
     )
     kernel_size: int | None = option(
-        None,
-        "Edge of the depth-wise kernels, odd; by default that of the model.",
-        least=1,
-        fixed=True,
+        None, "Edge of the depth-wise kernels, odd; by default that of the model.", least=1
     )
     pooling: str | None = option(
         None,
@@ -67,14 +66,12 @@ class TrainConfig(ViewConfig, StreamConfig):
         "number of cubes of 1, 2, 4 to 64 voxels that the particle touches; robust does the same "
         "with sites and cubes counted by how much energy they hold, so that noise hardly moves it.",
         choices=("max", "mean", "max+mean", "max+mean+size", "robust"),
-        fixed=True,
     )
     neck: int | None = option(
         None,
         "Width of a layer after the pooling, whose output is the vector of a particle; by default "
         "that of the model. 0 leaves it out.",
         least=0,
-        fixed=True,
     )
     grn: str | None = option(
         None,
@@ -82,99 +79,98 @@ class TrainConfig(ViewConfig, StreamConfig):
         "(which mixes particles, so that a batch in pieces differs from a whole one); by default "
         "as in the model.",
         choices=("particle", "batch"),
-        fixed=True,
     )
     drop_path: float | None = option(
-        None,
-        "Rate of dropped branches; by default that of the model.",
-        least=0,
-        most=0.9,
-        fixed=True,
+        None, "Rate of dropped branches; by default that of the model.", least=0, most=0.9
     )
     loss: str = option(
         "simclr",
         "simclr pairs the two views; supervised takes all particles of a class as positives.",
         choices=("simclr", "supervised"),
-        fixed=True,
     )
     label_weight: float = option(
         1.0,
         "Share of the class pairs in the loss supervised; the rest is of the two views.",
         least=0,
         most=1,
-        fixed=True,
     )
     unlabelled: str | None = option(
         None,
         "More shards, whose labels are not used: half of each batch is of their particles, each "
         "paired with its other view alone.",
         metavar="FOLDER",
+        may_change=True,
     )
-    temperature: float = option(0.1, "Temperature of the loss.", above=0, fixed=True)
+    temperature: float = option(0.1, "Temperature of the loss.", above=0)
     # Training.
-    epochs: int = option(20, "Passes over the training split.", least=1)
+    epochs: int = option(20, "Passes over the training split.", least=1, may_change=True)
     max_steps: int | None = option(
-        None, "End after this many steps if the epochs are longer.", least=1
+        None, "End after this many steps if the epochs are longer.", least=1, may_change=True
     )
-    batch_size: int = option(
-        256, "Particles of a step, over all processes together.", least=2, fixed=True
-    )
+    batch_size: int = option(256, "Particles of a step, over all processes together.", least=2)
     micro_batch_size: int | None = option(
         None,
         "Particles that a process embeds at once. A larger batch is embedded in pieces, which "
         "gives the same gradients and takes a second forward pass.",
         least=1,
+        may_change=True,
     )
     lr: float | None = option(
         None,
         "Peak learning rate of AdamW; unless given, 0.01 for atto and zepto, else 0.001.",
         above=0,
-        fixed=True,
     )
-    weight_decay: float = option(
-        0.05, "Decay of weights; biases and norms do not decay.", least=0, fixed=True
-    )
+    weight_decay: float = option(0.05, "Decay of weights; biases and norms do not decay.", least=0)
     warmup: float = option(
-        0.05, "Share of the steps in which the rate rises linearly.", least=0, most=1, fixed=True
+        0.05, "Share of the steps in which the rate rises linearly.", least=0, most=1
     )
     final_lr: float = option(
-        0.01, "Share of the peak rate at which the cosine ends.", least=0, most=1, fixed=True
+        0.01, "Share of the peak rate at which the cosine ends.", least=0, most=1
     )
     lr_decay: float | None = option(
-        None,
-        "Factor of the rate after each epoch, in place of the cosine.",
-        above=0,
-        most=1,
-        fixed=True,
+        None, "Factor of the rate after each epoch, in place of the cosine.", above=0, most=1
     )
-    beta2: float = option(
-        0.95, "Decay of AdamW's mean of squared gradients.", least=0, below=1, fixed=True
-    )
+    beta2: float = option(0.95, "Decay of AdamW's mean of squared gradients.", least=0, below=1)
     schedule: str = option(
         "stretch",
         "The learning rate when a run is resumed with another number of steps: stretch plans it "
         "over all steps as if from the start, restart lets it rise and fall again over those that "
         "are left, constant keeps what was planned and stays at its end.",
         choices=("stretch", "restart", "constant"),
+        may_change=True,
     )
-    clip_norm: float = option(1.0, "Norm to which gradients are clipped.", above=0, fixed=True)
+    clip_norm: float = option(1.0, "Norm to which gradients are clipped.", above=0)
     # Device.
-    device: str = option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one.")
-    engine: str = option("auto", "Sparse engine.", choices=("auto", "minkowski", "torch"))
+    device: str = option(
+        "auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one.", may_change=True
+    )
+    engine: str = option(
+        "auto", "Sparse engine.", choices=("auto", "minkowski", "torch"), may_change=True
+    )
     precision: str = option(
-        "auto", "auto is bf16 on a GPU and fp32 elsewhere.", choices=("auto", "fp32", "bf16")
+        "auto",
+        "auto is bf16 on a GPU and fp32 elsewhere.",
+        choices=("auto", "fp32", "bf16"),
+        may_change=True,
     )
     # Output.
-    checkpoint_every: int = option(500, "Steps between checkpoints.", least=1)
-    keep_last: int = option(3, "Latest checkpoints to keep, besides the best.", least=1)
-    eval_every: int = option(500, "Steps between evaluations on the validation split.", least=1)
+    checkpoint_every: int = option(500, "Steps between checkpoints.", least=1, may_change=True)
+    keep_last: int = option(
+        3, "Latest checkpoints to keep, besides the best.", least=1, may_change=True
+    )
+    eval_every: int = option(
+        500, "Steps between evaluations on the validation split.", least=1, may_change=True
+    )
     eval_particles: int = option(
-        4000, "Particles of a split, drawn by the seed, that an evaluation uses.", least=10
+        4000,
+        "Particles of a split, drawn by the seed, that an evaluation uses.",
+        least=10,
+        may_change=True,
     )
     final_probe: bool = option(
-        True, "At the end, score a linear probe on the test split, with baselines."
+        True, "At the end, score a linear probe on the test split, with baselines.", may_change=True
     )
-    wandb: str | None = option(None, "Also log to this Weights & Biases project.")
+    wandb: str | None = option(None, "Also log to this Weights & Biases project.", may_change=True)
 
     def __post_init__(self) -> None:
         StreamConfig.__post_init__(self)
@@ -197,7 +193,8 @@ class TrainConfig(ViewConfig, StreamConfig):
         return [
             field.name
             for field in dataclasses.fields(self)
-            if field.metadata["fixed"] and getattr(self, field.name) != getattr(other, field.name)
+            if not field.metadata["may_change"]
+            and getattr(self, field.name) != getattr(other, field.name)
         ]
 
 

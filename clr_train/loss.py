@@ -120,7 +120,7 @@ def _sum_of_anchors(
     rows = max(1, _BLOCK_ELEMENTS // len(contrast))
     if rows >= len(anchors):
         return sum_of_block(anchors, position)
-    blocks = zip(anchors.split(rows), position.split(rows), strict=True)
+    blocks = zip(torch.split(anchors, rows), torch.split(position, rows), strict=True)
     sums = [
         checkpoint(sum_of_block, *block, use_reentrant=False, preserve_rng_state=False)
         for block in blocks

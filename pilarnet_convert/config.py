@@ -21,56 +21,59 @@ __all__ = ["ConvertConfig"]
 class ConvertConfig:
     """The options of `convert` and ``pilarnet-convert``; `OptionError` for a bad value."""
 
-    min_voxels: int = option(10, "The least number of voxels of a particle.", least=1, fixed=True)
+    min_voxels: int = option(10, "The least number of voxels of a particle.", least=1)
     splits: str = option(
         "train=0.8,val=0.1,test=0.1",
         "Fractions of the events; all particles of an event go to one split.",
-        fixed=True,
     )
-    primaries_only: bool = option(False, "Keep only primary particles.", fixed=True)
+    primaries_only: bool = option(False, "Keep only primary particles.")
     events_per_shard: int | None = option(
         None,
         "About so many events make up the shards of one number (train/00012, val/00012, "
         "test/00012); unless given, up to 64 MB of compressed voxels, some 2,500 events of 512 "
         "pixels.",
         least=1,
-        fixed=True,
     )
-    max_events: int | None = option(None, "Take only the first of all events.", least=1, fixed=True)
+    max_events: int | None = option(None, "Take only the first of all events.", least=1)
     reader: str = option(
         "auto",
         "auto tells the kind of each file from its content; dlp reads LArCV2 through "
         "dlp_opendata_api and ROOT.",
         choices=READERS,
+        may_change=True,
     )
     products: str | None = option(
         None,
         "What to read of LArCV files; unless given, those called mcst, else pcluster, else the "
         "only pair.",
         metavar="cluster3d_NAME,particle_NAME",
-        fixed=True,
     )
     energy_unit: str = option(
         "auto",
         "The unit of the particles' energies in LArCV files; auto tells it from their masses and "
         "momenta.",
         choices=ENERGY_UNITS,
-        fixed=True,
     )
-    allow_duplicates: bool = option(False, "Take the same content twice where it is named twice.")
+    allow_duplicates: bool = option(
+        False, "Take the same content twice where it is named twice.", may_change=True
+    )
     workers: int | None = option(
         None,
         "Processes; all cores unless given. The shards are the same for any number.",
         least=1,
+        may_change=True,
     )
     dask: str | None = option(
         None,
         "Run on the workers of a Dask cluster: the address of its scheduler, or its scheduler "
         "file. Input and output must lie where all workers see them.",
         metavar="ADDRESS",
+        may_change=True,
     )
     skip_bad_files: bool = option(
-        False, "Leave out what cannot be read; it is listed, and the exit code is 3."
+        False,
+        "Leave out what cannot be read; it is listed, and the exit code is 3.",
+        may_change=True,
     )
 
     def __post_init__(self) -> None:
@@ -111,8 +114,10 @@ class ConvertConfig:
 
     def deciding(self) -> dict[str, Any]:
         """Give the options that decide on the contents of the shards, as JSON values."""
-        fixed = [field.name for field in dataclasses.fields(self) if field.metadata["fixed"]]
-        values = {name: getattr(self, name) for name in fixed}
+        deciding = [
+            field.name for field in dataclasses.fields(self) if not field.metadata["may_change"]
+        ]
+        values = {name: getattr(self, name) for name in deciding}
         return values | {"splits": dict(self.selection.splits)}
 
 

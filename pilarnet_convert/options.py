@@ -45,7 +45,7 @@ def option(
     most: float | None = None,
     below: float | None = None,
     metavar: str | None = None,
-    fixed: bool = False,
+    may_change: bool = False,
     repeated: bool = False,
 ) -> Any:
     """Declare a field of a record of options.
@@ -62,8 +62,8 @@ def option(
         Values must be at least, above, at most and below these.
     metavar : str, optional
         What ``--help`` shows in place of a value.
-    fixed : bool
-        True if a run that is resumed may not change it.
+    may_change : bool
+        True if a run that is resumed may change it.
     repeated : bool
         True if the flag may be given several times; the value is a tuple then.
     """
@@ -75,7 +75,7 @@ def option(
         "most": most,
         "below": below,
         "metavar": metavar,
-        "fixed": fixed,
+        "may_change": may_change,
         "repeated": repeated,
     }
     return dataclasses.field(default=default, metadata=metadata)

@@ -33,41 +33,39 @@ class StreamConfig:
         "sets as one.",
         metavar="FOLDER",
         repeated=True,
+        may_change=True,
     )
-    split: str = option("train", "Split that the batches come from.", choices=SPLITS, fixed=True)
+    split: str = option("train", "Split that the batches come from.", choices=SPLITS)
     classes: tuple[str, ...] = option(
         (),
         "Classes to keep, comma-separated; all unless given.",
         choices=tuple(c.name for c in CLASSES),
-        fixed=True,
     )
-    min_voxels: int = option(1, "Leave out particles of fewer voxels.", least=1, fixed=True)
-    max_voxels: int | None = option(
-        None, "Leave out particles of more voxels.", least=1, fixed=True
-    )
+    min_voxels: int = option(1, "Leave out particles of fewer voxels.", least=1)
+    max_voxels: int | None = option(None, "Leave out particles of more voxels.", least=1)
     voxel_budget: int | None = option(
-        None,
-        "Most voxels of a batch on one process; the largest particles are cut.",
-        least=1,
-        fixed=True,
+        None, "Most voxels of a batch on one process; the largest particles are cut.", least=1
     )
-    balanced: bool = option(False, "Draw all classes equally often.", fixed=True)
-    batch_size: int = option(
-        256, "Particles of a batch, over all processes together.", least=1, fixed=True
-    )
-    seed: int = option(
-        0, "Seed of weights, order, views, drop path.", least=0, most=2**31 - 1, fixed=True
-    )
+    balanced: bool = option(False, "Draw all classes equally often.")
+    batch_size: int = option(256, "Particles of a batch, over all processes together.", least=1)
+    seed: int = option(0, "Seed of weights, order, views, drop path.", least=0, most=2**31 - 1)
     cache: str | None = option(
         None,
         "Folder that keeps what was read of remote shards, for later epochs and runs.",
         metavar="FOLDER",
+        may_change=True,
     )
     cache_size: float = option(
-        50.0, "Gigabytes of the folder of --cache; what is used least goes.", above=0
+        50.0,
+        "Gigabytes of the folder of --cache; what is used least goes.",
+        above=0,
+        may_change=True,
     )
     workers: int | None = option(
-        None, "Processes that read shards; 0 on the CPU and 4 on a GPU unless given.", least=0
+        None,
+        "Processes that read shards; 0 on the CPU and 4 on a GPU unless given.",
+        least=0,
+        may_change=True,
     )
 
     def __post_init__(self) -> None:

@@ -146,8 +146,7 @@ class TrainingRun:
                 advice="leave the option away, or train into another folder",
             )
         sizes = self._stream_sizes()
-        # Checkpoints of version 0.1.0 do not name the set of shards.
-        saved_sizes = {name: state["stream"].get(name, sizes[name]) for name in sizes}
+        saved_sizes = {name: state["stream"].get(name) for name in sizes}
         if saved_sizes != sizes:
             text = "{num_particles} particles in {num_batches} batches of the set {shards}"
             raise CheckpointError(

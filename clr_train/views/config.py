@@ -51,99 +51,71 @@ class ViewConfig:
         ("rotate", "translate", "shift-energy", "drop"),
         "Augmentations to draw from, comma-separated.",
         choices=tuple(AUGMENTATION_NAMES),
-        fixed=True,
     )
-    num_augmentations: int = option(
-        2, "Number of augmentations that each view draws.", least=0, fixed=True
-    )
+    num_augmentations: int = option(2, "Number of augmentations that each view draws.", least=0)
     draw: str = option(
         "without-replacement",
         "Whether a view may draw an augmentation again, which is then applied again.",
         choices=("without-replacement", "with-replacement"),
-        fixed=True,
     )
     energy_transform: str = option(
         "log",
         "Transform of the energy of a voxel. log separates the end of a proton from the track of "
         "a muon; sqrt-clip is the original study's and saturates at 1 MeV.",
         choices=("log", "sqrt-clip", "none"),
-        fixed=True,
     )
     throw_strength: float = option(
         1.0,
         "throw: range of the detector parameters, as a fraction of the original study's.",
         least=0,
         most=3,
-        fixed=True,
     )
     drift_axis: str = option(
-        "x",
-        "throw: axis along which charge drifts; the anode is at voxel 0.",
-        choices=DRIFT_AXES,
-        fixed=True,
+        "x", "throw: axis along which charge drifts; the anode is at voxel 0.", choices=DRIFT_AXES
     )
     shift_energy: float = option(
-        0.1, "shift-energy: largest relative loss of energy.", least=0, below=1, fixed=True
+        0.1, "shift-energy: largest relative loss of energy.", least=0, below=1
     )
     shift_energy_sigma: float = option(
-        0.1,
-        "shift-energy-normal: standard deviation of the factor, whose mean is 1.",
-        least=0,
-        fixed=True,
+        0.1, "shift-energy-normal: standard deviation of the factor, whose mean is 1.", least=0
     )
     scale_energy_sigma: float = option(
-        0.1,
-        "scale-energy: standard deviation of the factors, whose mean is 1.",
-        least=0,
-        fixed=True,
+        0.1, "scale-energy: standard deviation of the factors, whose mean is 1.", least=0
     )
     smear_energy_mev: float = option(
         0.05,
         "smear-energy: standard deviation of what is added, MeV. A minimum-ionising particle "
         "leaves 0.63 MeV in a voxel.",
         least=0,
-        fixed=True,
     )
     noise_fraction: float = option(
-        0.1, "noise: most voxels added, as a fraction of those there.", least=0, most=1, fixed=True
+        0.1, "noise: most voxels added, as a fraction of those there.", least=0, most=1
     )
-    noise_energy_mev: float = option(
-        0.15, "noise: mean energy of an added voxel, MeV.", above=0, fixed=True
-    )
-    threshold_mev: float = option(
-        0.2, "threshold: the highest threshold, MeV.", least=0, fixed=True
-    )
+    noise_energy_mev: float = option(0.15, "noise: mean energy of an added voxel, MeV.", above=0)
+    threshold_mev: float = option(0.2, "threshold: the highest threshold, MeV.", least=0)
     crop_fraction: float = option(
         0.5,
         "crop: half the edge of the smallest cube, as a fraction of the particle's longest extent.",
         least=0,
         most=1,
-        fixed=True,
     )
     cutout_fraction: float = option(
         0.5,
         "cutout: edge of the largest cube, as a fraction of the particle's longest extent.",
         least=0,
         below=1,
-        fixed=True,
     )
     drop_probability: float = option(
-        0.1, "drop: probability of each voxel, independently.", least=0, below=1, fixed=True
+        0.1, "drop: probability of each voxel, independently.", least=0, below=1
     )
     scale_fraction: float = option(
-        0.1, "scale: largest relative change of the size.", least=0, below=1, fixed=True
+        0.1, "scale: largest relative change of the size.", least=0, below=1
     )
     jitter_voxels: float = option(
-        0.3,
-        "jitter: standard deviation of what is added to each coordinate, voxels.",
-        least=0,
-        fixed=True,
+        0.3, "jitter: standard deviation of what is added to each coordinate, voxels.", least=0
     )
     translate_voxels: float = option(
-        51.2,
-        "translate: length of the range on each axis, voxels; a tenth of a 512 cube.",
-        least=0,
-        fixed=True,
+        51.2, "translate: length of the range on each axis, voxels; a tenth of a 512 cube.", least=0
     )
 
     def __post_init__(self) -> None:
