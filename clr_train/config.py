@@ -167,6 +167,13 @@ class TrainConfig(ViewConfig, StreamConfig):
         least=10,
         may_change=True,
     )
+    images_every: int | None = option(
+        None,
+        "Steps between pictures in TensorBoard and Weights & Biases: a map of the features, "
+        "particles with their nearest neighbours, the confusion matrix of the linear probe. They "
+        "take as long as an evaluation and some seconds; by default there are none.",
+        least=1,
+    )
     final_probe: bool = option(
         True, "At the end, score a linear probe on the test split, with baselines.", may_change=True
     )

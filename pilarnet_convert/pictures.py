@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pilarnet_convert.errors import MissingDependencyError, how_to_install
 from pilarnet_convert.files import written_beside
 from pilarnet_convert.options import OptionError, check_folder
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Figure
 
 __all__ = [
+    "as_pixels",
     "check_picture",
     "colour_map",
     "draw_colour_bar",
@@ -92,6 +96,16 @@ def save_figure(figure: Figure, path: str | Path, *, option: str) -> None:
     path = check_picture(path, option=option)
     with written_beside(path) as stream:
         figure.savefig(stream, format=path.suffix.lower().removeprefix("."))
+
+
+def as_pixels(figure: Figure) -> NDArray[np.uint8]:
+    """Draw a figure to pixels, uint8 [height, width, 3]."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba(), np.uint8)  # type: ignore[no-untyped-call]
+    return pixels[..., :3].copy()
 
 
 def hide_frames(figure: Figure) -> None:

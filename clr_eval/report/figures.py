@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from clr_eval.binned_metrics import QUANTITIES
 from clr_eval.embedding.split import LoadedSplit
 from clr_eval.methods import METHODS, main_methods
+from clr_train.probe.figures import draw_classes, draw_neighbours
+from clr_train.probe.figures import draw_confusion as draw_counts
 from pilarnet_convert.pictures import hide_frames, log_norm, new_figure, save_figure
-from pilarnet_convert.species import CLASS_NAMES, CLASSES, COLOURS
+from pilarnet_convert.species import CLASS_NAMES, COLOURS
 
 if TYPE_CHECKING:
     from pilarnet_convert.pictures import Axes, Figure
@@ -27,6 +29,7 @@ __all__ = [
     "draw_confusion",
     "draw_fractions",
     "draw_map",
+    "draw_nearest",
     "draw_robustness",
 ]
 
@@ -71,18 +74,8 @@ def draw_confusion(results: Sequence[Mapping[str, Any]], *, fraction: float, pat
     figure = new_figure(4.1 * len(names), 4.3)
     panels = figure.subplots(1, len(names), squeeze=False)[0]
     for axes, name in zip(panels, names, strict=True):
-        counts = np.array(chosen[name]["confusion"])
-        share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
-        for row, column in np.ndindex(*share.shape):
-            value = share[row, column]
-            axes.text(
-                column, row, f"{value:.0f}", ha="center", va="center", fontsize=11,
-                color="white" if value > 55 else "black",
-            )  # fmt: skip
-        axes.set_xticks(range(len(CLASS_NAMES)), CLASS_NAMES, rotation=35, ha="right")
-        axes.set_yticks(range(len(CLASS_NAMES)), CLASS_NAMES)
-        axes.set(xlabel="predicted class", title=METHODS[name].title)
+        draw_counts(axes, np.array(chosen[name]["confusion"]))
+        axes.set_title(METHODS[name].title)
     panels[0].set_ylabel("true class (each row adds up to 100 %)")
     _save(figure, path)
 
@@ -161,22 +154,14 @@ def draw_map(
     """Draw positions [n, 2] of the `rows` of `particles`, coloured by class and by energy."""
     figure = new_figure(13, 6)
     by_class, by_energy = figure.subplots(1, 2)
-    label = particles.label[rows]
-    # Shuffled, so that no class covers all others.
-    order = np.random.default_rng(0).permutation(len(rows))
-    palette = np.array([COLOURS[species.name] for species in CLASSES])
     size = float(np.clip(20_000 / len(rows), 5, 30))
-    by_class.scatter(*place[order].T, c=palette[label[order]], s=size, linewidths=0)
-    for species in CLASSES:
-        count = np.count_nonzero(label == species.label)
-        by_class.scatter([], [], c=COLOURS[species.name], s=40, label=f"{species.name} ({count:,})")
-    by_class.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    draw_classes(by_class, place, label=particles.label[rows], size=size)
     energy = particles.columns["energy_deposit"][rows]
     positive = energy[np.isfinite(energy) & (energy > 0)]
     low, high = np.quantile(positive, [0.01, 0.99]) if len(positive) else (1.0, 10.0)
     shown = by_energy.scatter(
-        *place[order].T,
-        c=energy[order],
+        *place.T,
+        c=energy,
         s=size,
         linewidths=0,
         cmap="cividis",
@@ -189,6 +174,21 @@ def draw_map(
         axes.set_aspect("equal")
         axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2")
     figure.suptitle(f"features of {len(rows):,} particles of the test split")
+    save_figure(figure, path, option="--out")
+
+
+def draw_nearest(
+    neighbours: Mapping[str, NDArray[Any]], *, test: LoadedSplit, train: LoadedSplit, path: Path
+) -> None:
+    """Draw particles of the test split, each in a row with its neighbours in the training split.
+
+    `neighbours` is from `clr_eval.embedding_map.nearest_neighbours`.
+    """
+    figure = draw_neighbours(
+        test.pick(neighbours["query"]),
+        found=train.pick(neighbours["found"].ravel()),
+        similarity=neighbours["similarity"],
+    )
     save_figure(figure, path, option="--out")
 
 

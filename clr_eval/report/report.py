@@ -24,9 +24,9 @@ from clr_eval.report.figures import (
     draw_confusion,
     draw_fractions,
     draw_map,
+    draw_nearest,
     draw_robustness,
 )
-from clr_eval.report.neighbours import draw_neighbours
 from clr_eval.report.sections import as_html, as_markdown
 from clr_eval.report.text import format_results, make_sections
 from clr_eval.robustness import robustness
@@ -246,7 +246,7 @@ def _map(evaluation: Evaluation, report: dict[str, Any], out: Path) -> dict[str,
     neighbours = nearest_neighbours(evaluation)
     place, rows = found["place"], found["rows"]
     draw_map(place, rows=rows, particles=test, path=out / "map.png")
-    draw_neighbours(neighbours, test=test, train=train, path=out / "neighbours.png")
+    draw_nearest(neighbours, test=test, train=train, path=out / "neighbours.png")
     report["map"] = {
         "particles": len(rows),
         "neighbours": {name: value.tolist() for name, value in neighbours.items()},

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clr_eval.study.methods import STUDY_METHODS
+from clr_train.probe.figures import draw_classes
+from clr_train.probe.figures import draw_confusion as draw_counts
 from pilarnet_convert.pictures import hide_frames, new_figure, save_figure
-from pilarnet_convert.species import CLASS_NAMES, CLASSES, COLOURS
 
 if TYPE_CHECKING:
     from pilarnet_convert.pictures import Figure
@@ -89,16 +90,9 @@ def draw_confusion(metrics: Mapping[str, Any], *, domains: Sequence[str], path: 
     figure = new_figure(4 * len(domains), 4.2)
     panels = figure.subplots(1, len(domains), squeeze=False)[0]
     for axes, domain in zip(panels, domains, strict=True):
-        table = np.array(metrics[domain]["confusion"])
-        share = 100 * table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-        axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
-        for (row, column), value in np.ndenumerate(share):
-            colour = "white" if value > 60 else "black"
-            axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour)
-        axes.set_xticks(range(len(CLASS_NAMES)), CLASS_NAMES, rotation=45)
-        axes.set_yticks(range(len(CLASS_NAMES)), CLASS_NAMES)
-        axes.set(xlabel="predicted", title=domain)
-    panels[0].set_ylabel("true")
+        draw_counts(axes, np.array(metrics[domain]["confusion"]))
+        axes.set_title(domain)
+    panels[0].set_ylabel("true class")
     _save(figure, path)
 
 
@@ -113,17 +107,14 @@ def draw_map(
     """Draw features of several domains in one map [N, 2], by class and by domain."""
     figure = new_figure(13, 5.5)
     by_class, by_domain = figure.subplots(1, 2)
-    for species in CLASSES:
-        rows = label == species.label
-        by_class.scatter(*place[rows].T, s=4, linewidths=0, color=COLOURS[species.name])
-        by_class.scatter([], [], s=40, color=COLOURS[species.name], label=species.name)
+    draw_classes(by_class, place, label=label, size=4)
     for number, name in enumerate(domains):
         rows, colour = domain == number, _DOMAIN_COLOURS[number % len(_DOMAIN_COLOURS)]
         by_domain.scatter(*place[rows].T, s=4, linewidths=0, color=colour, alpha=0.6)
         by_domain.scatter([], [], s=40, color=colour, label=name)
+    by_domain.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     for axes, title in ((by_class, "by class"), (by_domain, "by domain")):
         axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2", title=title)
-        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     _save(figure, path)
 
 

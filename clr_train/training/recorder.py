@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from clr_train.training.validation import (
     untrained_columns,
 )
 from pilarnet_convert.console import progress_bar
+from pilarnet_convert.pictures import require_matplotlib
 
 __all__ = ["NullRecorder", "Recorder"]
 
@@ -84,6 +85,8 @@ class Recorder(NullRecorder):
         self._stop = stop
         # All splits are opened before the folder is touched.
         self._train = open_stream(run.config, split=run.config.split)
+        if run.config.images_every is not None:
+            require_matplotlib()
         val, self._test = open_judging(run.config)
         self._validator = None if val is None else Validator(run.config, train=self._train, val=val)
         self._stack = ExitStack()
@@ -144,6 +147,8 @@ class Recorder(NullRecorder):
             self._say(line)
         if unlogged:
             self._evaluate(progress.unevaluated or {"epoch": 0})
+        if progress.step == 0:
+            self._draw()
 
     def record(self, figures: Mapping[str, float], *, stopping: bool) -> None:
         """Log a step that is done; evaluate and save where that is due.
@@ -161,6 +166,8 @@ class Recorder(NullRecorder):
             self._log({"step": progress.step, **figures})
             if stopping or progress.step % config.checkpoint_every == 0:
                 self._save()
+        if not stopping:
+            self._draw()
         self._bar.set_postfix_str(
             f"epoch {figures['epoch'] + 1:.0f} of {self._run.num_epochs}, "
             f"loss {figures['loss']:.3f}, {figures['particles_per_second']:,.0f} particles/s",
@@ -194,6 +201,16 @@ class Recorder(NullRecorder):
             progress.best_loss = min(progress.best_loss, row["val_loss"])
             progress.unevaluated = None
             self._save(best=improved)
+
+    def _draw(self) -> None:
+        """Draw what was learned so far, where that is due; give it up at a signal."""
+        step, every = self._run.progress.step, self._config.images_every
+        if every is None or self._validator is None:
+            return
+        if step % every == 0 or step == self._run.total_steps:
+            self._bar.set_postfix_str("drawing")
+            with suppress(Interrupted), self._stop.interrupting():
+                self._folder.show(self._validator.draw(self._run.learner), step=step)
 
     def _save(self, *, best: bool = False) -> None:
         # The metrics of every step that a checkpoint counts as logged must be on the disk.

@@ -4,7 +4,7 @@
 config.toml     the options of the run, for ``--config``
 metrics.csv     a row for each step, see `COLUMNS`; steps without validation leave cells empty
 checkpoints/    see `clr_train.training.checkpoint`
-tensorboard/    the same figures as event files
+tensorboard/    the same figures, options and pictures as event files
 probe.json      scores of the probes on the test split, at the end of training
 log.txt         what was said and how the run went on, with versions, host and command line
 nonfinite.json  the particles of a batch whose loss was not finite
@@ -18,40 +18,26 @@ import io
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from torch.utils.tensorboard import SummaryWriter
+import numpy as np
+from numpy.typing import NDArray
 
 from clr_train.config import TrainConfig, write_config
+from clr_train.training.trackers import TAGS, TensorBoard, Tracker, WeightsAndBiases
 from pilarnet_convert.console import RunLog
-from pilarnet_convert.errors import MissingDependencyError, PilarnetError, how_to_install
+from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.files import locked, written_beside
 from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["COLUMNS", "RunFolder"]
 
-_PROBES: Final = ("knn", "linear", "untrained_knn", "untrained_linear", "majority")
 #: Columns of metrics.csv. Times are in seconds; accuracies are from 0 to 1, the balanced ones
 #: means over the classes. The untrained encoder and the majority class are baselines.
-COLUMNS: Final = (
-    "step",
-    "epoch",
-    "loss",
-    "learning_rate",
-    "gradient_norm",
-    "particles",
-    "seconds",
-    "particles_per_second",
-    "data_wait_share",
-    "val_loss",
-    "val_alignment",
-    "val_uniformity",
-    *(f"val_{probe}_{what}" for probe in _PROBES for what in ("accuracy", "balanced_accuracy")),
-)
+COLUMNS: Final = ("step", *TAGS)
 _LOG: Final = "log.txt"
 _WRITTEN: Final = ("config.toml", "metrics.csv", "probe.json", "nonfinite.json", "wandb.id", _LOG)
 _LOCK: Final = ".lock"
@@ -76,8 +62,7 @@ class RunFolder:
     ) -> None:
         self.path = as_path(path)
         self.checkpoints = self.path / "checkpoints"
-        self._tensorboard: SummaryWriter | None = None
-        self._wandb: Any = None
+        self._trackers: list[Tracker] = []
         if self.path.exists() and not self.path.is_dir():
             raise PilarnetError("is not a folder", file=self.path, field="--out")
         self.path.mkdir(parents=True, exist_ok=True)
@@ -122,12 +107,15 @@ class RunFolder:
         """
         write_config(self.path / "config.toml", config=config)
         self._cut_metrics(next_step)
-        self._tensorboard = SummaryWriter(str(self.path / "tensorboard"), purge_step=next_step)
-        self._stack.callback(self._tensorboard.close)
+        self._track(
+            TensorBoard(self.path / "tensorboard", options=config.to_dict(), next_step=next_step)
+        )
         if config.wandb is not None:
-            run = _start_wandb(config.wandb, folder=self.path, options=config.to_dict())
-            self._stack.push(lambda kind, *_: run.finish(exit_code=1 if kind else 0))
-            self._wandb = run
+            self._track(WeightsAndBiases(config.wandb, folder=self.path, options=config.to_dict()))
+
+    def _track(self, tracker: Tracker) -> None:
+        self._stack.push(lambda kind, *_: tracker.close(failed=kind is not None))
+        self._trackers.append(tracker)
 
     def _cut_metrics(self, next_step: int) -> None:
         path = self.path / "metrics.csv"
@@ -151,14 +139,14 @@ class RunFolder:
             csv.writer(file, lineterminator="\n").writerow(
                 [_text(row[name]) if name in row else "" for name in COLUMNS]
             )
-        step = int(row["step"])
-        if self._tensorboard is not None:
-            for name, value in row.items():
-                if name != "step":
-                    group = "val" if name.startswith("val_") else "train"
-                    self._tensorboard.add_scalar(f"{group}/{name}", value, step)
-        if self._wandb is not None:
-            self._wandb.log(dict(row), step=step)
+        figures = {name: value for name, value in row.items() if name != "step"}
+        for tracker in self._trackers:
+            tracker.log(figures, step=int(row["step"]))
+
+    def show(self, pictures: Mapping[str, NDArray[np.uint8]], *, step: int) -> None:
+        """Add pictures, uint8 [height, width, 3] by name, to the logs that can show them."""
+        for tracker in self._trackers:
+            tracker.show(pictures, step=step)
 
     def sync(self) -> None:
         """Flush the metrics to the disk."""
@@ -175,26 +163,3 @@ class RunFolder:
 def _text(value: float) -> str:
     # Nine digits distinguish all values of float32.
     return str(value) if isinstance(value, int) else f"{value:.9g}"
-
-
-def _start_wandb(project: str, *, folder: Path, options: Mapping[str, Any]) -> Any:
-    try:
-        import wandb
-    except ImportError:
-        raise MissingDependencyError(
-            "wandb is not installed",
-            field="--wandb",
-            advice=f"{how_to_install('wandb')}; or leave the option out",
-        ) from None
-    # After --resume the same run at Weights & Biases continues.
-    identity = folder / "wandb.id"
-    if not identity.exists():
-        identity.write_text(uuid.uuid4().hex, encoding="utf-8")
-    return wandb.init(
-        project=project,
-        name=folder.name,
-        id=identity.read_text(encoding="utf-8"),
-        resume="allow",
-        dir=str(folder),
-        config=dict(options),
-    )

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from clr_train.batch import ParticleBatch
 from clr_train.config import TrainConfig
 from clr_train.learner import Learner
-from clr_train.probe.features import collect
+from clr_train.probe.features import Features, collect
 from clr_train.probe.geometry import alignment, uniformity
 from clr_train.probe.handcrafted import handcrafted_features
 from clr_train.probe.probes import Scores, linear_probe, majority, nearest_neighbours
 from clr_train.stream.reader import EmptySplitError
 from clr_train.stream.sampling import fill_batches
 from clr_train.stream.stream import ParticleStream, open_stream
+from clr_train.training.images import draw_images
 from pilarnet_convert.console import ProgressBar
 
 __all__ = [
@@ -60,7 +63,7 @@ def describe_missing(config: TrainConfig) -> list[str]:
     if val is None:
         lines.append(
             f"{config.val_split}: no particles, so there is no validation: no loss, no probes "
-            "during training, and no best checkpoint, only the last ones"
+            "or pictures during training, and no best checkpoint, only the last ones"
         )
     if test is None and config.final_probe:
         lines.append(f"{config.test_split}: no particles, so there is no final probe")
@@ -90,16 +93,25 @@ class Validator:
 
     def measure(self, learner: Learner) -> dict[str, float]:
         """Measure loss, alignment, uniformity and probes, as columns of metrics.csv."""
-        train, val = (
-            collect(self._batches(sample, _BATCH), features=learner.represent)
-            for sample in self._samples
-        )
+        train, val = self._features(learner)
         return {
             **self._contrast(learner),
             **_columns("knn", nearest_neighbours(train, test=val)),
             **_columns("linear", linear_probe(train, test=val)),
             **_columns("majority", majority(train, test=val)),
         }
+
+    def draw(self, learner: Learner) -> dict[str, NDArray[np.uint8]]:
+        """Draw what the features of the samples show, see `draw_images`."""
+        train, val = self._features(learner)
+        return draw_images(train, val, particles=self._samples, seed=self.config.seed)
+
+    def _features(self, learner: Learner) -> tuple[Features, Features]:
+        train, val = (
+            collect(self._batches(sample, _BATCH), features=learner.represent)
+            for sample in self._samples
+        )
+        return train, val
 
     def _contrast(self, learner: Learner) -> dict[str, float]:
         """Contrast views of the validation split as in training, always `size` particles at once.

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 
 from clr_train.batch import ParticleBatch
 from clr_train.probe.features import Features, collect
+from clr_train.probe.figures import draw_confusion
 from clr_train.probe.geometry import alignment, uniformity
 from clr_train.probe.handcrafted import HANDCRAFTED_FEATURES, handcrafted_features
 from clr_train.probe.probes import linear_probe, majority, nearest_neighbours
+from pilarnet_convert.pictures import new_figure
+from pilarnet_convert.species import CLASS_NAMES
 
 
 def _batch(counts: list[int], seed: int = 0) -> ParticleBatch:
@@ -165,3 +168,14 @@ def test_extremes_of_alignment_and_uniformity() -> None:
     assert alignment(rows, second=-rows) == pytest.approx(4)
     assert uniformity(rows) == pytest.approx(0, abs=1e-6)
     assert uniformity(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])) == pytest.approx(-8)
+
+
+def test_a_confusion_matrix_is_in_per_cent_of_its_rows() -> None:
+    axes = new_figure(4, 4).subplots()
+    counts = np.zeros((5, 5))
+    counts[0], counts[1, 2] = (6, 2, 0, 0, 1), 3  # no particle of the other classes
+    draw_confusion(axes, counts)
+    texts = {tuple(map(int, text.get_position())): text.get_text() for text in axes.texts}
+    expected = {(0, 0): "67", (1, 0): "22", (4, 0): "11", (2, 1): "100"}  # column, row
+    assert {place: text for place, text in texts.items() if text != "0"} == expected
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == list(CLASS_NAMES)

@@ -109,8 +109,8 @@ def test_logs_and_configuration_agree(tmp_path: Path) -> None:
     assert TrainConfig.from_dict(read_config(tmp_path / "config.toml")) == config
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
-    assert [(e.step, e.value) for e in events.Scalars("train/loss")] == [(1, 2.5)]
-    assert [(e.step, e.value) for e in events.Scalars("val/val_loss")] == [(1, 3.5)]
+    assert [(e.step, e.value) for e in events.Scalars("training/loss")] == [(1, 2.5)]
+    assert [(e.step, e.value) for e in events.Scalars("validation/loss")] == [(1, 3.5)]
 
 
 def test_missing_wandb_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

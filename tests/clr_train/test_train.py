@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import json
 import os
 import shutil
 import signal
 import socket
+import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from clr_train.config import TrainConfig, read_config
 from clr_train.learner import Learner
@@ -410,6 +416,45 @@ def test_training_lowers_the_loss_and_the_probe_is_kept(shards: Path, tmp_path: 
     counts = f"{held['test']} particles, fitted on {held['train']} of the train split:"
     assert said[-2] == f"probes of the test split, {counts}"
     assert any(line.startswith("trained encoder, linear") for line in said[-1].splitlines())
+
+
+def test_pictures_are_logged_and_change_nothing(
+    shards: Path, straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[tuple[int, str, Any]] = []
+    run = SimpleNamespace(
+        log=lambda values, step: logged.extend((step, name, values[name]) for name in values),
+        finish=lambda exit_code: logged.append((-1, "end", exit_code)),
+    )
+    wandb = SimpleNamespace(Image=lambda pixels: pixels, init=lambda **_options: run)
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    _train(_config(shards, tmp_path / "run", images_every=10, wandb="project"))
+    assert_same_run(tmp_path / "run", straight)
+
+    events = EventAccumulator(str(tmp_path / "run/tensorboard"), size_guidance={"images": 0})
+    events.Reload()
+    names = ["map of the features", "nearest neighbours", "confusion of the linear probe"]
+    assert events.Tags()["images"] == [f"pictures/{name}" for name in names]
+    for name in names:
+        shown = {step: pixels for step, tag, pixels in logged if tag == f"pictures/{name}"}
+        assert list(shown) == [0, 6]  # at the end too, whatever its number
+        for event in events.Images(f"pictures/{name}"):
+            image = np.asarray(Image.open(io.BytesIO(event.encoded_image_string)))
+            np.testing.assert_array_equal(image, shown[event.step])
+            assert image.std() > 20  # something is drawn
+        assert (shown[0] != shown[6]).any()  # something was learned
+    assert {tag for step, tag, _ in logged if step >= 0 and "pictures/" not in tag} == set(
+        events.Tags()["scalars"]
+    )
+    assert logged[-1] == (-1, "end", 0)
+    content = events.PluginTagToContent("hparams")["_hparams_/session_start_info"]
+    options = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert options["batch_size"].number_value == 24
+    assert options["model"].string_value == "atto"
+    assert (
+        "| batch_size | 24 |"
+        in events.Tensors("options/text_summary")[0].tensor_proto.string_val[0].decode()
+    )
 
 
 def _validator(config: TrainConfig) -> Validator:

@@ -1,0 +1,117 @@
+"""Drawings of what an encoder has learned, in colours that colour-blind readers can tell apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clr_train.batch import ParticleBatch
+from pilarnet_convert.pictures import log_norm, new_figure
+from pilarnet_convert.species import CLASS_NAMES, CLASSES, COLOURS
+
+if TYPE_CHECKING:
+    from pilarnet_convert.pictures import Axes, Figure
+
+__all__ = ["draw_classes", "draw_confusion", "draw_neighbours"]
+
+#: Range of the colours of voxels, MeV: from noise to the end of a proton's track.
+_ENERGIES_MEV: Final = (0.05, 20.0)
+_MARGIN: Final = 2.0
+
+
+def draw_classes(
+    axes: Axes, place: NDArray[np.floating], *, label: NDArray[np.int64], size: float
+) -> None:
+    """Draw positions [N, 2] with the labels [N], coloured by class, with a legend to the right."""
+    # Shuffled, so that no class covers all others.
+    order = np.random.default_rng(0).permutation(len(label))
+    palette = np.array([COLOURS[name] for name in CLASS_NAMES])
+    x, y = place[order].T
+    axes.scatter(x, y, c=palette[label[order]], s=size, linewidths=0)
+    for species in CLASSES:
+        count = np.count_nonzero(label == species.label)
+        axes.scatter([], [], c=COLOURS[species.name], s=40, label=f"{species.name} ({count:,})")
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def draw_confusion(axes: Axes, counts: NDArray[np.floating]) -> None:
+    """Draw a confusion matrix [class, class], a row for each true class, in per cent of the row."""
+    share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    for (row, column), value in np.ndenumerate(share):
+        colour = "white" if value > 55 else "black"
+        axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=11, color=colour)
+    axes.set_xticks(range(len(CLASS_NAMES)), CLASS_NAMES, rotation=35, ha="right")
+    axes.set_yticks(range(len(CLASS_NAMES)), CLASS_NAMES)
+    axes.set_xlabel("predicted class")
+
+
+def draw_neighbours(
+    queries: ParticleBatch, *, found: ParticleBatch, similarity: NDArray[np.floating]
+) -> Figure:
+    """Draw particles, each in a row with its neighbours.
+
+    Parameters
+    ----------
+    queries : ParticleBatch
+        Q particles.
+    found : ParticleBatch
+        Q x K particles: the neighbours of the first, nearest first, then those of the second, ...
+    similarity : float array [Q, K]
+        Cosine of the angle between the features.
+    """
+    columns = 1 + similarity.shape[1]
+    rows = [
+        [query, *near.split(1)]
+        for query, near in zip(queries.split(1), found.split(columns - 1), strict=True)
+    ]
+    figure = new_figure(2.3 * columns, 2.5 * len(rows) + 0.6)
+    panels = figure.subplots(len(rows), columns, squeeze=False)
+    for panel, particles, cosines in zip(panels, rows, similarity, strict=True):
+        shown = [_flat(particle) for particle in particles]
+        reach = max(np.abs(flat).max() for flat, _ in shown) + _MARGIN
+        notes = ["query", *(f"{cosine:.3f}" for cosine in cosines)]
+        for axes, particle, note, (flat, energy) in zip(
+            panel, particles, notes, shown, strict=True
+        ):
+            name = CLASSES[int(particle.label[0])].name
+            _draw_particle(axes, flat, energy, reach)
+            axes.set_title(f"{name}  {note}", fontsize=10, color=COLOURS[name], weight="bold")
+            for spine in axes.spines.values():
+                spine.set(linewidth=2.5 if note == "query" else 0.8)
+        panel[0].set_ylabel(f"{2 * reach:.0f} voxels across", fontsize=9)
+    last = panels[0, 0].collections[0]
+    figure.colorbar(last, ax=panels, label="energy of a voxel [MeV]", shrink=0.6)
+    figure.suptitle("particles and their nearest neighbours (number: cosine of their features)")
+    return figure
+
+
+def _flat(particle: ParticleBatch) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Project the voxels of a particle to the plane of its two largest principal axes.
+
+    Returns
+    -------
+    flat : float64 array [V, 2]
+        Voxels, centred.
+    energy : float32 array [V]
+        MeV.
+    """
+    xyz = particle.xyz.numpy().astype(np.float64)
+    xyz -= xyz.mean(axis=0)
+    _, axes = np.linalg.eigh(xyz.T @ xyz)
+    flat = xyz @ axes[:, [2, 1]]
+    return flat - (flat.max(axis=0) + flat.min(axis=0)) / 2, particle.energy.numpy()
+
+
+def _draw_particle(
+    axes: Axes, flat: NDArray[np.float64], energy: NDArray[np.float32], reach: float
+) -> None:
+    order = np.argsort(energy)  # the brightest on top
+    x, y = flat[order].T
+    axes.scatter(
+        x, y, c=energy[order], cmap="cividis_r", norm=log_norm(*_ENERGIES_MEV), s=6, linewidths=0
+    )
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
+    axes.set_aspect("equal")
