@@ -81,7 +81,7 @@ class Classifier:
         steps_per_epoch = train.num_particles // size
         total = num_steps(train.num_particles, config=config)
         lr = config.finetune_lr if self.pretrained else config.lr
-        schedule = dataclasses.replace(self.train_config, lr=lr)
+        schedule = dataclasses.replace(self.train_config, lr=lr, lr_decay=None)
         weights = list(self.module.parameters())
         optimizer = make_optimizer(weights, weight_decay=schedule.weight_decay, betas=(0.9, 0.999))
         self.class_weights = None
@@ -94,7 +94,10 @@ class Classifier:
                 order = permutation(train.num_particles, key(self.seed, epoch, _ORDER))
             rows = torch.from_numpy(order[position * size : (position + 1) * size])
             batch = train.take(rows).to(self.device)
-            set_learning_rate(optimizer, learning_rate(step, total_steps=total, config=schedule))
+            rate = learning_rate(
+                step, total_steps=total, epoch_steps=steps_per_epoch, config=schedule
+            )
+            set_learning_rate(optimizer, rate)
             optimizer.zero_grad(set_to_none=True)
             self.progress = step / total
             loss = self._loss(batch, epoch=epoch, augment=config.augment)

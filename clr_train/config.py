@@ -173,6 +173,7 @@ class TrainConfig(ViewConfig, StreamConfig):
         "particles with their nearest neighbours, the confusion matrix of the linear probe. They "
         "take as long as an evaluation and some seconds; by default there are none.",
         least=1,
+        may_change=True,
     )
     final_probe: bool = option(
         True, "At the end, score a linear probe on the test split, with baselines.", may_change=True

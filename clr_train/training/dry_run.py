@@ -43,7 +43,10 @@ def describe(config: TrainConfig) -> str:
         sum(weight.numel() for weight in module.parameters())
         for module in (learner.model.encoder, learner.model.head)
     )
-    peak = max(learning_rate(i, total_steps=total, config=config) for i in range(total))
+    rates = (
+        learning_rate(i, total_steps=total, epoch_steps=stream.num_batches, config=config)
+        for i in range(total)
+    )
     return "\n".join(
         [
             f"model      {config.model}: {encoder:,} parameters in the encoder, {head:,} in the "
@@ -52,7 +55,7 @@ def describe(config: TrainConfig) -> str:
             *(f"particles  {line}" for line in stream.lines()),
             *(f"particles  {line}" for line in empty),
             f"batches    {stream.num_batches:,} of {stream.batch_size:,} particles an epoch, "
-            f"{total:,} steps in all, rate up to {peak:.2g}",
+            f"{total:,} steps in all, rate up to {max(rates):.2g}",
             f"views      {config.num_augmentations} of {', '.join(config.augmentations)}; energy "
             f"as {config.energy_transform}",
             f"memory     {_describe_memory(run)}",

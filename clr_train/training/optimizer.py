@@ -41,20 +41,20 @@ def make_optimizer(
     return torch.optim.AdamW(groups, betas=betas)
 
 
-def learning_rate(step: int, *, total_steps: int, config: TrainConfig) -> float:
+def learning_rate(step: int, *, total_steps: int, epoch_steps: int, config: TrainConfig) -> float:
     """Compute the learning rate of a step, 0 to ``total_steps - 1``: a linear rise, then a cosine.
 
     The peak, ``config.lr`` or the default of ``config.model``, is reached after the share
     ``config.warmup`` of the steps; the last step is near ``config.final_lr`` times the peak, and
-    steps after it are there. With ``config.lr_decay`` the rate falls by this factor after each of
-    the epochs instead.
+    steps after it are there. With ``config.lr_decay`` the rate falls by this factor after each
+    epoch of ``epoch_steps`` steps instead, and is that of the last step after it.
     """
     peak = _PEAK_RATES.get(config.model, _PEAK_RATE) if config.lr is None else config.lr
     rising = round(config.warmup * total_steps)
     if step < rising:
         return peak * (step + 1) / rising
     if config.lr_decay is not None:
-        return peak * config.lr_decay ** (step * config.epochs // total_steps)
+        return peak * config.lr_decay ** (min(step, total_steps - 1) // epoch_steps)
     progress = min(1.0, (step - rising) / max(1, total_steps - rising))
     cosine = (1 + math.cos(math.pi * progress)) / 2
     return peak * (config.final_lr + (1 - config.final_lr) * cosine)

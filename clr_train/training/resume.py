@@ -99,9 +99,17 @@ class TrainingRun:
 
     def next_rate(self) -> float:
         """Compute the learning rate of the next step."""
-        begin, end = self.progress.schedule or (0, self.total_steps)
-        step = self.progress.step - begin
-        return learning_rate(step, total_steps=end - begin, config=self.config)
+        return self._rate(self.progress.step, self.progress.schedule or (0, self.total_steps))
+
+    def _rate(self, step: int, schedule: tuple[int, int]) -> float:
+        """Compute the learning rate of a step, where a schedule begins and ends at these steps."""
+        begin, end = schedule
+        return learning_rate(
+            step - begin,
+            total_steps=end - begin,
+            epoch_steps=self.stream.num_batches,
+            config=self.config,
+        )
 
     def schedule_change(self, state: Mapping[str, Any]) -> str | None:
         """Say what becomes of the learning rate if a checkpoint is of a run of other steps."""
@@ -109,9 +117,9 @@ class TrainingRun:
         before = _total_steps(saved, self.stream)
         if before == self.total_steps:
             return None
-        step, (begin, end) = state["step"], self._schedule(state)
+        step = state["step"]
         last = state["optimizer"]["param_groups"][0]["lr"]
-        rate = learning_rate(step - begin, total_steps=end - begin, config=self.config)
+        rate = self._rate(step, self._schedule(state))
         return (
             f"{self.total_steps} steps in place of {before}: the learning rate, {last:.3g} in step "
             f"{step}, is {rate:.3g} in the next (--schedule {self.config.schedule})"

@@ -236,6 +236,27 @@ def test_more_steps_and_the_learning_rate(
     assert run.next_rate() == pytest.approx(rate(8))
 
 
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [("stretch", [1 / 4, 1 / 8]), ("restart", [1, 1 / 2]), ("constant", [1 / 2, 1 / 2])],
+)
+def test_more_epochs_and_a_rate_that_falls_each_epoch(
+    shards: Path, tmp_path: Path, schedule: str, expected: list[float]
+) -> None:
+    options = {"lr_decay": 0.5, "lr": 1.0, "warmup": 0.0, "max_steps": None}
+    world = World(rank=0, size=1, device=torch.device("cpu"))
+    run = start_run(_config(shards, tmp_path, epochs=2, **options), world=world)
+    assert run.stream.num_batches == 4
+    run.progress.step = 8
+    longer = start_run(
+        _config(shards, tmp_path, epochs=4, schedule=schedule, **options), world=world
+    )
+    longer.restore(run.capture())
+    for step in range(8, 16):
+        longer.progress.step = step
+        assert longer.next_rate() == expected[(step - 8) // 4]
+
+
 def _distance(out: Path, other: Path, config: TrainConfig) -> float:
     """Compare the weights that two runs end with, relative to how far they moved."""
     step = config.max_steps or 0
