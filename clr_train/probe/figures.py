@@ -49,7 +49,11 @@ def draw_confusion(axes: Axes, counts: NDArray[np.floating]) -> None:
 
 
 def draw_neighbours(
-    queries: ParticleBatch, *, found: ParticleBatch, similarity: NDArray[np.floating]
+    queries: ParticleBatch,
+    *,
+    found: ParticleBatch,
+    similarity: NDArray[np.floating],
+    dpi: float | None = None,
 ) -> Figure:
     """Draw particles, each in a row with its neighbours.
 
@@ -61,13 +65,15 @@ def draw_neighbours(
         Q x K particles: the neighbours of the first, nearest first, then those of the second, ...
     similarity : float array [Q, K]
         Cosine of the angle between the features.
+    dpi : float, optional
+        Pixels an inch, by default as in `new_figure`.
     """
     columns = 1 + similarity.shape[1]
     rows = [
         [query, *near.split(1)]
         for query, near in zip(queries.split(1), found.split(columns - 1), strict=True)
     ]
-    figure = new_figure(2.3 * columns, 2.5 * len(rows) + 0.6)
+    figure = new_figure(2.3 * columns, 2.5 * len(rows) + 0.6, dpi=dpi)
     panels = figure.subplots(len(rows), columns, squeeze=False)
     for panel, particles, cosines in zip(panels, rows, similarity, strict=True):
         shown = [_flat(particle) for particle in particles]

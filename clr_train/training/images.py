@@ -23,6 +23,7 @@ __all__ = ["draw_images"]
 #: The most particles of the map: t-SNE of so many takes some seconds.
 _MAPPED: Final = 1000
 _NEIGHBOURS: Final = 4
+_DPI: Final = 80
 #: Fewest voxels of a particle shown with its neighbours, unless its class has only smaller ones.
 _FEWEST_VOXELS: Final = 30
 
@@ -56,7 +57,7 @@ def draw_images(
 
 def _map(val: Features, *, seed: int) -> Figure:
     values, label = val.values[:_MAPPED], val.label[:_MAPPED]
-    figure = new_figure(8, 6, dpi=100)
+    figure = new_figure(8, 6, dpi=_DPI)
     axes = figure.subplots()
     draw_classes(axes, project_to_plane(values, seed=seed), label=label, size=12)
     axes.set_aspect("equal")
@@ -77,6 +78,7 @@ def _neighbours(
         particles[1].take(torch.from_numpy(query)),
         found=particles[0].take(torch.from_numpy(found.ravel())),
         similarity=similarity,
+        dpi=_DPI,
     )
 
 
@@ -84,7 +86,7 @@ def _confusion(train: Features, val: Features) -> Figure:
     guess = fit_classifier("linear", train.values, train.label).predict(val.values)
     counts = np.zeros((len(CLASSES), len(CLASSES)))
     np.add.at(counts, (val.label, guess), 1)
-    figure = new_figure(5, 4.6, dpi=100)
+    figure = new_figure(5, 4.6, dpi=_DPI)
     axes = figure.subplots()
     draw_confusion(axes, counts)
     axes.set_ylabel("true class (each row adds up to 100 %)")

@@ -245,8 +245,8 @@ def test_what_cannot_be_judged_is_said_and_the_batch_is_cut(tmp_path: Path) -> N
     assert (planned.exit_code, done.exit_code) == (0, 0), done.output
     lines = [
         "train: the batch of 256 particles is cut to 61, as an epoch has no more",
-        "val: no particles, so there is no validation: no loss, no probes during training, and no "
-        "best checkpoint, only the last ones",
+        "val: no particles, so there is no validation: no loss, no probes or pictures during "
+        "training, and no best checkpoint, only the last ones",
         "test: no particles, so there is no final probe",
     ]
     for line in lines:
