@@ -41,7 +41,7 @@ def convert(
     Parameters
     ----------
     inputs : path or sequence of paths
-        LArCV2, LArCV3 and PILArNet-M files, folders of them, or globs; URLs of LArCV2 files.
+        LArCV2, LArCV3 and PILArNet-M files, folders of them, or globs, also as URLs.
     out : path
         The folder to write, or a URL, such as ``s3://bucket/prefix``.
     executor : Executor or distributed.Client, optional

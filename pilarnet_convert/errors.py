@@ -16,6 +16,7 @@ __all__ = [
     "ShardError",
     "how_to_install",
     "in_words",
+    "while_reading",
 ]
 
 
@@ -104,6 +105,15 @@ class MissingError(RemoteError):
 
 class ConnectionFault(RemoteError):
     """A request that failed as often as it was repeated."""
+
+
+def while_reading(error: RemoteError, *, entry: int | None = None) -> PilarnetError:
+    """Turn what is wrong with a remote file into an `InputError`, which may name an event.
+
+    A connection that failed stays one: the file is not to blame.
+    """
+    kind = ConnectionFault if isinstance(error, ConnectionFault) else InputError
+    return kind(error.problem, **{**error.details, "entry": entry})
 
 
 class MissingDependencyError(PilarnetError):

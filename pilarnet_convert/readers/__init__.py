@@ -2,7 +2,7 @@
 
 ============ =====================================================================
 sources      which files make up a source: folders, globs, the archive's layout
-local_files  the files of a folder; what identifies the content of a file
+local_files  the files of a folder
 kinds        what kind of file a file is, told from its content
 products     which products of a LArCV file are read
 events       what every reader delivers
@@ -88,18 +88,17 @@ def _index(reader: str, name: str, files: Sequence[AnyPath], products: Products 
         from pilarnet_convert.readers.larcv2_source import index_larcv2
 
         return index_larcv2(name, files, products=products)
-    here = [require_local(path, reader=reader) for path in files]
     if reader == "larcv3":
         from pilarnet_convert.readers.hdf5.larcv3 import index_larcv3
 
-        return index_larcv3(name, here[0], products=products)
+        return index_larcv3(name, files[0], products=products)
     if reader == "pilarnet-m":
         from pilarnet_convert.readers.pilarnet_m.source import index_pilarnet_m
 
-        return index_pilarnet_m(name, here[0])
+        return index_pilarnet_m(name, files[0])
     from pilarnet_convert.readers.dlp.reader import index_dlp
 
-    return index_dlp(name, here)
+    return index_dlp(name, [require_local(path, reader=reader) for path in files])
 
 
 def _units(source: Source, energy_unit: str) -> Units:

@@ -18,7 +18,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from pilarnet_convert.errors import ConnectionFault, InputError, RemoteError
+from pilarnet_convert.errors import RemoteError, while_reading
 from pilarnet_convert.readers import decode
 from pilarnet_convert.readers.decode import Basket
 from pilarnet_convert.readers.root_file import (
@@ -79,8 +79,7 @@ class BasketReader:
         except RemoteError as error:
             behind = [place for place in first_entry if place[0] >= error.position]
             at = max(start, first_entry[min(behind)]) if behind else start
-            kind = ConnectionFault if isinstance(error, ConnectionFault) else InputError
-            raise kind(error.problem, **{**error.details, "entry": at}) from error
+            raise while_reading(error, entry=at) from error
 
     def flat(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Read a branch of one value an entry."""

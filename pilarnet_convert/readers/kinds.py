@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 from pilarnet_convert.errors import InputError
-from pilarnet_convert.readers.local_files import require_local
 from pilarnet_convert.readers.products import listed
 from pilarnet_convert.storage.byte_file import read_head
 from pilarnet_convert.storage.remote import AnyPath
@@ -45,7 +44,7 @@ def reader_of(path: AnyPath) -> str:
     if head.startswith(b"PAR1"):
         return "pilarnet-m"
     if any(head[place:].startswith(_HDF5) for place in _HDF5_PLACES):
-        return _reader_of_hdf5(require_local(path, reader="of HDF5"))
+        return _reader_of_hdf5(path)
     raise InputError(
         _packed(path, head) or "not a file of any kind that is read",
         file=path,
@@ -83,7 +82,7 @@ def _packed(path: AnyPath, head: bytes) -> str | None:
     )
 
 
-def _reader_of_hdf5(path: Path) -> str:
+def _reader_of_hdf5(path: AnyPath) -> str:
     from pilarnet_convert.readers.hdf5.file import open_hdf5, reading
 
     with open_hdf5(path) as file, reading(path):

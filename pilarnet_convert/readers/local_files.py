@@ -1,8 +1,7 @@
-"""Files of this machine: those of a folder, and what identifies the content of one."""
+"""Files of this machine: those of a folder."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,12 +11,10 @@ from typing import Final
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.storage.remote import AnyPath
 
-__all__ = ["file_record", "files_below", "require_local"]
+__all__ = ["SUFFIXES", "files_below", "require_local"]
 
 #: What is looked for in folders; the kind of a file is told from its content all the same.
 SUFFIXES: Final = (".root", ".h5", ".hdf5", ".parquet")
-#: The first bytes of a file whose hash identifies it, with its size.
-_HEAD_BYTES: Final = 1_048_576
 
 
 def files_below(folder: Path, *, note: Callable[[str], object]) -> list[Path]:
@@ -80,17 +77,6 @@ def require_local(path: AnyPath, *, reader: str) -> Path:
         raise InputError(
             f"the reader {reader} reads local files only",
             file=path,
-            advice="download the file; of remote files, those of LArCV2 are read",
+            advice="leave --reader out, or download the file",
         )
     return path
-
-
-def file_record(path: Path) -> tuple[str, int, str]:
-    """Give the name, the size in bytes and what identifies a file that bears no UUID.
-
-    The last is its size and a hash of its first MiB, so that a copy under another name has it too.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        digest = hashlib.blake2b(stream.read(_HEAD_BYTES), digest_size=16).hexdigest()
-    return path.name, size, f"{size}-{digest}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from pilarnet_convert.errors import InputError
-from pilarnet_convert.readers.local_files import files_below
+from pilarnet_convert.readers.local_files import SUFFIXES, files_below
 from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
 
 __all__ = ["SourceFiles", "find_sources", "read_input_list"]
@@ -91,10 +91,10 @@ def _expand_remote(path: RemotePath) -> list[RemotePath]:
     """List the files of a folder or a glob; whether a file is there, its reader finds out."""
     if _GLOB.search(path.url):
         found = path.glob()
-    elif path.suffix == ".root" or not path.is_dir():
+    elif path.suffix.lower() in SUFFIXES or not path.is_dir():
         return [path]
     else:
-        found = path.find("*.root")
+        found = path.find(SUFFIXES)
     if not found:
         raise InputError(
             "no file matches, or the server does not list its files",

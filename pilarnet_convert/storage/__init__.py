@@ -4,6 +4,8 @@
 remote     files named by URLs such as ``s3://bucket/key``
 connection requests through fsspec: time-outs, repeating, one-line errors
 byte_file  a file of which ranges of bytes are read, local or remote
+stream     a remote file as a stream that reads ahead
+identity   what identifies the content of a file
 ahead      reading ahead in threads
 cache      ranges of remote files, kept on disk and fetched together
 ranges     which ranges of bytes are fetched together

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from pilarnet_convert.errors import ConnectionFault, InputError, MissingError, RemoteError
+from pilarnet_convert.errors import InputError, MissingError, RemoteError, while_reading
 from pilarnet_convert.storage.ranges import Range, merge_ranges
 from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
 
@@ -199,10 +199,8 @@ def read_head(path: AnyPath, num_bytes: int) -> tuple[bytes, int]:
         raise InputError(
             "cannot be opened", file=path, found=error.strerror, advice="check the path"
         ) from error
-    except ConnectionFault:
-        raise
     except RemoteError as error:
-        raise InputError(error.problem, **error.details) from error
+        raise while_reading(error) from error
 
 
 def read_if_there(path: AnyPath) -> bytes | None:

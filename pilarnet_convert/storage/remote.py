@@ -109,11 +109,11 @@ class RemotePath:
 
         return read_many([(self.url, start, stop) for start, stop in ranges])
 
-    def find(self, pattern: str) -> list[RemotePath]:
-        """List the files under this folder whose names match, through all levels, in order."""
+    def find(self, suffixes: Sequence[str]) -> list[RemotePath]:
+        """List the files under this folder with these endings, through all levels, in order."""
         found = self._tried(lambda fs, path: [fs.unstrip_protocol(p) for p in fs.find(path)])
         paths = map(RemotePath, sorted(found))
-        return [path for path in paths if PurePosixPath(path.name).match(pattern)]
+        return [path for path in paths if path.suffix.lower() in suffixes]
 
     def glob(self) -> list[RemotePath]:
         """List what the URL, a pattern with ``*`` and ``[]``, matches, in order."""

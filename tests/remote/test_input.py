@@ -202,13 +202,10 @@ def test_protocols_that_cannot_be_used(tmp_path, monkeypatch):
     )
 
 
-def test_other_readers_take_local_files_only(tmp_path, web):
+def test_the_reader_through_root_takes_local_files_only(tmp_path, web):
     url = f"{web.url}/{NAME}"
     line = error_of("--input", url, "--out", tmp_path / "out", "--reader", "dlp")
-    assert line.startswith(f"error: {url}: the reader dlp reads local files only; download")
-    (tmp_path / "web" / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(5000))
-    line = error_of("--input", f"{web.url}/a.h5", "--out", tmp_path / "out")
-    assert line.startswith(f"error: {web.url}/a.h5: the reader of HDF5 reads local files only; ")
+    assert line.startswith(f"error: {url}: the reader dlp reads local files only; leave --reader")
 
 
 def test_input_list(tmp_path, web):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pilarnet_convert import larcv3_files
 from tests.pilarnet_convert.inputs import MODERN
 from tests.pilarnet_convert.outputs import contents, run_convert
 from tests.remote.xrootd_server import xrootd_server
@@ -37,6 +38,15 @@ def test_same_bytes_by_name_glob_and_folder(tmp_path, xrootd):
         result = run_convert("--input", *inputs, "--out", out, "--workers", 1 + (number > 0))
         assert result.exit_code == 0, result.stderr
         assert contents(out) == contents(expected)
+
+
+def test_hdf5(tmp_path, xrootd):
+    path = tmp_path / "export" / "data" / "a.h5"
+    larcv3_files.write_larcv3(path, larcv3_files.random_events(1))
+    for out, name in (("expected", path), ("found", f"{xrootd}/a.h5")):
+        result = run_convert("--input", name, "--out", tmp_path / out, "--workers", 1)
+        assert result.exit_code == 0, result.stderr
+    assert contents(tmp_path / "found") == contents(tmp_path / "expected")
 
 
 def test_output(tmp_path, xrootd):

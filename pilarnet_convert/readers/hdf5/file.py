@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,44 +13,91 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.errors import InputError, MissingDependencyError, how_to_install
+from pilarnet_convert.errors import (
+    InputError,
+    MissingDependencyError,
+    RemoteError,
+    how_to_install,
+    while_reading,
+)
 from pilarnet_convert.ragged import Ragged
+from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
+from pilarnet_convert.storage.stream import RemoteStream
 
 __all__ = ["open_hdf5", "read_ragged", "read_rows", "reading"]
 
 _FETCH_AGAIN: Final = "fetch or copy the file again"
 #: Numbers below are filters that every HDF5 has; blosc and its kin are registered above.
 _FIRST_REGISTERED_FILTER: Final = 256
+#: Whether cyclic garbage was collected before each remote file that is open was opened.
+_collection: Final = threading.Lock()
+_collection_off: Final[list[bool]] = []
 
 
-def open_hdf5(path: Path | str) -> h5py.File:
-    """Open a file for reading.
+@contextmanager
+def open_hdf5(path: AnyPath | str) -> Iterator[h5py.File]:
+    """Open a file for reading, and close it at the end.
 
     Raises
     ------
     InputError
         If it is missing, no HDF5 file, or cut short.
+    ConnectionFault
+        If the connection to its store fails for good.
     """
+    where = place(path)
+    with ExitStack() as stack:
+        try:
+            stream: Path | RemoteStream
+            if isinstance(where, RemotePath):
+                stack.enter_context(_no_collection())
+                stream = stack.enter_context(RemoteStream(where))
+            else:
+                stream = where
+            file = stack.enter_context(h5py.File(stream, "r"))
+        except RemoteError as error:
+            raise while_reading(error) from error
+        except OSError as error:
+            text = " ".join(str(error).split())
+            truncated = "truncated" in text
+            raise InputError(
+                "truncated" if truncated else "cannot be read as an HDF5 file",
+                file=path,
+                found=text[:160],
+                advice=_FETCH_AGAIN,
+            ) from error
+        yield file
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Let Python collect no cyclic garbage meanwhile, in no thread.
+
+    h5py holds its lock while it waits for bytes of a stream. The thread that fetches them would
+    wait for that lock, for ever, if it happened to collect an object of h5py.
+    """
+    with _collection:
+        _collection_off.append(gc.isenabled())
+        gc.disable()
     try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        text = " ".join(str(error).split())
-        truncated = "truncated" in text
-        raise InputError(
-            "truncated" if truncated else "cannot be read as an HDF5 file",
-            file=path,
-            found=text[:160],
-            advice=_FETCH_AGAIN,
-        ) from error
+        yield
+    finally:
+        with _collection:
+            if _collection_off.pop():
+                gc.enable()
 
 
 @contextmanager
 def reading(
-    path: Path | str, dataset: str | None = None, *, entry: int | None = None
+    path: AnyPath | str, dataset: str | None = None, *, entry: int | None = None
 ) -> Iterator[None]:
     """Turn what h5py raises on bytes that make no sense into an `InputError`."""
     try:
         yield
+    except RemoteError as error:
+        if error.details["entry"] is not None:
+            raise
+        raise while_reading(error, entry=entry) from error
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         text = " ".join(str(error).split())
         raise InputError(

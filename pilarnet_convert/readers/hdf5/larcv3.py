@@ -9,8 +9,8 @@ files written by larcv 3.5.1.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +21,6 @@ from pilarnet_convert.ragged import gather_rows, offsets_of
 from pilarnet_convert.readers.events import Events, Reader, Source
 from pilarnet_convert.readers.hdf5.file import open_hdf5, read_rows, reading
 from pilarnet_convert.readers.larcv_numbers import known_reals, known_tracks, refuse_nan
-from pilarnet_convert.readers.local_files import file_record
 from pilarnet_convert.readers.products import (
     Products,
     choose_products,
@@ -29,6 +28,8 @@ from pilarnet_convert.readers.products import (
     no_products,
 )
 from pilarnet_convert.readers.units import Truth
+from pilarnet_convert.storage.identity import file_record, unchanged
+from pilarnet_convert.storage.remote import AnyPath
 
 __all__ = ["Larcv3Reader", "Larcv3Source", "index_larcv3"]
 
@@ -66,7 +67,7 @@ class Larcv3Source(Source):
         return entries, entries * self.num_bytes // self.num_entries
 
 
-def index_larcv3(name: str, path: Path, *, products: Products | None = None) -> Larcv3Source:
+def index_larcv3(name: str, path: AnyPath, *, products: Products | None = None) -> Larcv3Source:
     """Look into a LArCV3 file, of which `products` are read, see `choose_products`.
 
     Raises
@@ -115,10 +116,11 @@ class Larcv3Reader(Reader):
 
     def __init__(self, source: Larcv3Source) -> None:
         self.source = source
-        self._file = open_hdf5(source.path)
+        self._open = ExitStack()
+        self._file = self._open.enter_context(open_hdf5(source.path))
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self._open.close()
 
     def read(self, start: int, stop: int) -> Events:
         """Read the events ``start`` to ``stop``, end excluded.
@@ -126,9 +128,10 @@ class Larcv3Reader(Reader):
         Raises
         ------
         InputError
-            If the bytes are damaged or an event has several projections.
+            If the bytes are damaged, an event has several projections, or a remote file changed.
         """
-        with reading(self.source.path, entry=start):
+        path = self.source.path
+        with unchanged(path, self.source.files[0]), reading(path, entry=start):
             return self._read(start, stop)
 
     def _read(self, start: int, stop: int) -> Events:

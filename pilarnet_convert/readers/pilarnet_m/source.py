@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import ClassVar, Final
 
 import numpy as np
@@ -13,10 +12,11 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.readers.events import Events, Reader, Source
-from pilarnet_convert.readers.local_files import file_record
 from pilarnet_convert.readers.pilarnet_m.decode import Block, decode, join_events
 from pilarnet_convert.readers.pilarnet_m.tables import Table, open_table
 from pilarnet_convert.readers.products import common_length, listed
+from pilarnet_convert.storage.identity import file_record, unchanged
+from pilarnet_convert.storage.remote import AnyPath
 
 __all__ = ["PilarnetMReader", "PilarnetMSource", "index_pilarnet_m"]
 
@@ -58,7 +58,7 @@ class PilarnetMSource(Source):
         return np.array(entries, np.int64), np.array(num_bytes, np.int64)
 
 
-def index_pilarnet_m(name: str, path: Path) -> PilarnetMSource:
+def index_pilarnet_m(name: str, path: AnyPath) -> PilarnetMSource:
     """Look into a file of PILArNet-M.
 
     Raises
@@ -93,7 +93,7 @@ def index_pilarnet_m(name: str, path: Path) -> PilarnetMSource:
     )
 
 
-def not_pilarnet_m(path: Path, names: Sequence[str], missing: str) -> InputError:
+def not_pilarnet_m(path: AnyPath, names: Sequence[str], missing: str) -> InputError:
     """Say what a file lacks; v1 has points and clusters alone."""
     if missing == "cluster_extra":
         return InputError(
@@ -110,7 +110,7 @@ def not_pilarnet_m(path: Path, names: Sequence[str], missing: str) -> InputError
     )
 
 
-def _extra_width(table: Table, path: Path, num_events: int) -> int:
+def _extra_width(table: Table, path: AnyPath, num_events: int) -> int:
     """Tell how many columns ``cluster_extra`` has, from the first events."""
     clusters = table.read("cluster", 0, num_events)
     extra = table.read("cluster_extra", 0, num_events)
@@ -151,10 +151,11 @@ class PilarnetMReader(Reader):
         Raises
         ------
         InputError
-            If the bytes are damaged or do not make sense together.
+            If the bytes are damaged or do not make sense together, or a remote file changed.
         """
         inner = [border for border in self.source.borders[0] if start < border < stop]
-        return join_events([self._block(*of) for of in pairwise([start, *inner, stop])])
+        with unchanged(self.source.path, self.source.files[0]):
+            return join_events([self._block(*of) for of in pairwise([start, *inner, stop])])
 
     def _block(self, start: int, stop: int) -> Events:
         return decode(

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Protocol
+from contextlib import ExitStack
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.errors import InputError, MissingDependencyError, how_to_install
+from pilarnet_convert.errors import (
+    InputError,
+    MissingDependencyError,
+    PilarnetError,
+    RemoteError,
+    how_to_install,
+    while_reading,
+)
 from pilarnet_convert.ragged import Ragged
-from pilarnet_convert.readers.hdf5.file import open_hdf5, read_ragged
+from pilarnet_convert.readers.hdf5.file import open_hdf5, read_ragged, reading
+from pilarnet_convert.storage.byte_file import read_head
+from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
+from pilarnet_convert.storage.stream import RemoteStream
 
 __all__ = ["Table", "open_table"]
 
 #: Events between two places where a task may end, in an HDF5 file.
 _BLOCK_EVENTS = 64
+_PARQUET: Final = b"PAR1"
 
 
 class Table(Protocol):
@@ -37,20 +48,23 @@ class Table(Protocol):
         """Close the file."""
 
 
-def open_table(path: str | Path) -> Table:
+def open_table(path: str | AnyPath) -> Table:
     """Open a file; parquet is told by its first bytes."""
-    with Path(path).open("rb") as stream:
-        return ParquetTable(path) if stream.read(4) == b"PAR1" else Hdf5Table(path)
+    where = place(path)
+    head, _ = read_head(where, len(_PARQUET))
+    return ParquetTable(where) if head == _PARQUET else Hdf5Table(where)
 
 
 class Hdf5Table:
     """The datasets of an HDF5 file."""
 
-    def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
-        self._file = open_hdf5(path)
-        self.names = tuple(self._file)
-        self.lengths = {n: len(d) for n, d in self._file.items() if getattr(d, "shape", ())}
+    def __init__(self, path: AnyPath) -> None:
+        with ExitStack() as stack:
+            self._file = stack.enter_context(open_hdf5(path))
+            with reading(path):
+                self.names = tuple(self._file)
+                self.lengths = {n: len(d) for n, d in self._file.items() if getattr(d, "shape", ())}
+            self._open = stack.pop_all()
 
     def read(self, name: str, start: int, stop: int) -> Ragged:
         """Read a column of arrays."""
@@ -64,17 +78,17 @@ class Hdf5Table:
         """Divide the file evenly: where a row lies in it, HDF5 does not tell."""
         count = self.lengths["point"]
         events = np.append(np.arange(0, count, _BLOCK_EVENTS), count)
-        return events, events * self._path.stat().st_size // count
+        return events, events * self._file.id.get_filesize() // count
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._open.close()
 
 
 class ParquetTable:
     """The list columns of a parquet file."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: AnyPath) -> None:
         try:
             import pyarrow as pa
             import pyarrow.compute as pc
@@ -85,10 +99,12 @@ class ParquetTable:
                 file=path,
                 advice=how_to_install("formats"),
             ) from None
-        self._path, self._errors = str(path), (pa.ArrowException, OSError, ValueError)
+        self._path = str(path)
+        self._errors = (RemoteError, pa.ArrowException, OSError, ValueError)
         self._list_lengths = pc.list_value_length
         try:
-            self._file = pq.ParquetFile(path)
+            stream = RemoteStream(path) if isinstance(path, RemotePath) else path
+            self._file = pq.ParquetFile(stream)
         except self._errors as error:
             raise self._damaged(error) from error
         self.names = tuple(self._file.schema_arrow.names)
@@ -136,7 +152,9 @@ class ParquetTable:
 
     def _damaged(
         self, error: Exception, *, name: str | None = None, entry: int | None = None
-    ) -> InputError:
+    ) -> PilarnetError:
+        if isinstance(error, RemoteError):
+            return while_reading(error, entry=entry)
         text = " ".join(str(error).split())
         return InputError(
             "the file is damaged here" if name else "cannot be read as a parquet file",

@@ -1,0 +1,136 @@
+"""A remote file as a stream, for libraries that read one, with what comes next read ahead."""
+
+from __future__ import annotations
+
+import io
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.storage.remote import RemotePath
+
+__all__ = ["RemoteStream"]
+
+#: What is fetched where nothing before it was read, and what at most.
+_FIRST_BYTES: Final = 65_536
+_MOST_BYTES: Final = 4_194_304
+#: What is held of a file; those not used for longest are dropped.
+_HELD_BYTES: Final = 33_554_432
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Bytes that were fetched or are on their way; `follows` others that were read."""
+
+    start: int
+    stop: int
+    follows: bool
+    data: Future[bytes | PilarnetError]
+
+    @property
+    def num_bytes(self) -> int:
+        return self.stop - self.start
+
+
+class RemoteStream(io.RawIOBase):
+    """A file of a remote store as a binary stream.
+
+    Where bytes are read one after the other, or nearly, they are fetched in spans that double in
+    size, each while the one before is used. There may be several such places in a file.
+
+    Parameters
+    ----------
+    path : RemotePath
+        The file.
+
+    Raises
+    ------
+    RemoteError
+        By every method that reads, if the file cannot be read.
+    """
+
+    def __init__(self, path: RemotePath) -> None:
+        self.path = path
+        self._size = path.size()
+        self._position = 0
+        self._spans: list[_Span] = []  # those used last at the end
+        self._pool = ThreadPoolExecutor(2)
+
+    def __repr__(self) -> str:
+        return str(self.path)  # by which h5py names the file
+
+    def close(self) -> None:
+        """Drop what is held."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._spans.clear()
+        super().close()
+
+    def readable(self) -> bool:
+        """Tell that the stream can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell that the stream has a position."""
+        return True
+
+    def tell(self) -> int:
+        """Give the position."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Set the position."""
+        begin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}
+        self._position = begin[whence] + offset
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer from the position on, less of it at the end of the file."""
+        stop = min(self._position + len(buffer), self._size)
+        filled = 0
+        while self._position < stop:
+            span = self._span_at(self._position)
+            data = span.data.result()
+            if isinstance(data, PilarnetError):
+                self._spans.remove(span)
+                raise data
+            piece = data[self._position - span.start : stop - span.start]
+            buffer[filled : filled + len(piece)] = piece
+            filled += len(piece)
+            self._position += len(piece)
+        return filled
+
+    def _span_at(self, position: int) -> _Span:
+        """Give the span that holds a position, and fetch the one behind it."""
+        found = [span for span in self._spans if span.start <= position < span.stop]
+        if found:
+            span = found[0]
+            self._spans.remove(span)
+        else:
+            behind = [s for s in self._spans if 0 <= position - s.stop < s.num_bytes]
+            span = self._fetch(position, max(behind, key=lambda s: s.stop, default=None))
+        comes = span.stop == self._size or any(s.start <= span.stop < s.stop for s in self._spans)
+        if span.follows and not comes:
+            self._spans.append(self._fetch(span.stop, span))
+        self._spans.append(span)
+        while sum(s.num_bytes for s in self._spans) > _HELD_BYTES:
+            self._spans.pop(0)
+        return span
+
+    def _fetch(self, position: int, before: _Span | None) -> _Span:
+        """Fetch what follows a span, or from a position on."""
+        start = position if before is None else before.stop
+        size = _FIRST_BYTES if before is None else min(2 * before.num_bytes, _MOST_BYTES)
+        stop = min([start + size, self._size, *(s.start for s in self._spans if s.start > start)])
+        data = self._pool.submit(_read, self.path, start, stop)
+        return _Span(start, stop, before is not None, data)
+
+
+def _read(path: RemotePath, start: int, stop: int) -> bytes | PilarnetError:
+    """Read a range, or give the error without its traceback, as it goes to another thread."""
+    try:
+        return path.read_ranges([(start, stop)])[0]
+    except PilarnetError as error:
+        return copy(error)
