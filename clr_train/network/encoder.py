@@ -8,6 +8,7 @@ study of PILArNet: they compute at occupied sites only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clr_train.batch import SiteBatch
+from clr_train.keys import fold_in, uniform
 from clr_train.network.box_counting import (
     BOX_EDGES,
     POOLING_HALF,
@@ -53,13 +55,11 @@ class SparseConvNeXt(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config, self.out_features = config, config.out_features
-        last = max(sum(config.depths) - 1, 1)
-        rates = [config.drop_path * index / last for index in range(last + 1)]
         in_channels = config.in_channels + config.occupancy
         self.down = nn.ModuleList()
         self.down_norms = nn.ModuleList()
         self.stages = nn.ModuleList()
-        previous, first = in_channels, 0
+        previous = in_channels
         for stage, (channels, depth) in enumerate(zip(config.dims, config.depths, strict=True)):
             size = config.stem if stage == 0 else 2
             self.down.append(StridedConv(previous, channels, kernel_size=size))
@@ -67,17 +67,11 @@ class SparseConvNeXt(nn.Module):
             self.down_norms.append(nn.LayerNorm(channels if stage == 0 else previous, eps=1e-6))
             self.stages.append(
                 nn.ModuleList(
-                    Block(
-                        channels,
-                        kernel_size=config.kernel_size,
-                        grn=config.grn,
-                        drop_path=rates[number],
-                        salt=number,
-                    )
-                    for number in range(first, first + depth)
+                    Block(channels, kernel_size=config.kernel_size, grn=config.grn)
+                    for _ in range(depth)
                 )
             )
-            previous, first = channels, first + depth
+            previous = channels
         pooled = len(config.pools) * previous
         self.norm = nn.LayerNorm(pooled, eps=1e-6)
         self.neck = nn.Linear(pooled + config.num_sizes, config.neck) if config.neck else None
@@ -102,7 +96,7 @@ class SparseConvNeXt(nn.Module):
         if self.config.occupancy:
             ones = torch.ones_like(sites.features[:, :1])
             sites = replace(sites, features=torch.cat([sites.features, ones], dim=1))
-        x = engine.tensor(sites)
+        x, scales = engine.tensor(sites), iter(self._path_scales(keys))
         energy = x.replace(sites.features[:, :1])
         for index, (down, norm, stage) in enumerate(
             zip(self.down, self.down_norms, self.stages, strict=True)
@@ -113,7 +107,7 @@ class SparseConvNeXt(nn.Module):
             else:
                 x = down(x.replace(norm(x.features)))
             for block in stage.children():
-                x = block(x, keys=keys)
+                x = block(x, scale=next(scales))
             if self.config.pooling == "robust":
                 energy = _sum_cubes(energy, edge=2 if index else self.config.stem)
         out, sizes = self._pool(x, energy=energy, sites=sites)
@@ -121,6 +115,21 @@ class SparseConvNeXt(nn.Module):
             # Joined after the LayerNorm, which would scale them with the features.
             out = torch.cat([out, sizes.to(out.dtype)], dim=1)
         return out if self.neck is None else F.gelu(self.neck(out))
+
+    def _path_scales(self, keys: Tensor | None) -> Sequence[Tensor | None]:
+        """Draw, for each block, the factor of its output for each particle, float32 [N].
+
+        It is 0 for a particle that skips the block, and else makes up for those that do.
+        """
+        number = sum(self.config.depths)
+        if not (self.training and self.config.drop_path and number):
+            return [None] * number
+        if keys is None:
+            raise ValueError("keys: a model with drop path needs a key for every particle")
+        blocks = torch.arange(number, device=keys.device)[:, None]
+        rates = self.config.drop_path * blocks.double() / max(number - 1, 1)
+        kept = uniform(fold_in(keys, blocks)) >= rates.float()
+        return (kept / (1.0 - rates).float()).unbind()
 
     def _pool(
         self, x: SparseTensor, *, energy: SparseTensor, sites: SiteBatch

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from clr_train.keys import fold_in, uniform
 from clr_train.network.response_norm import GlobalResponseNorm, GrnSpan
 
 if TYPE_CHECKING:
@@ -55,17 +54,11 @@ class DepthwiseConv(nn.Module):
 class Block(nn.Module):
     """A block of ConvNeXt V2: depth-wise convolution, then at each site a layer of 4 C channels.
 
-    In training a particle skips the block with the probability `drop_path`. `salt` is the number of
-    the block in its network: its random draws differ from those of other blocks. For `grn` see
-    `GlobalResponseNorm`.
+    For `grn` see `GlobalResponseNorm`.
     """
 
-    def __init__(
-        self, channels: int, *, kernel_size: int, grn: GrnSpan, drop_path: float, salt: int
-    ) -> None:
+    def __init__(self, channels: int, *, kernel_size: int, grn: GrnSpan) -> None:
         super().__init__()
-        self.drop_path = drop_path
-        self.salt = salt
         self.depthwise = DepthwiseConv(channels, kernel_size=kernel_size)
         self.norm = nn.LayerNorm(channels, eps=1e-6)
         self.expand = nn.Linear(channels, 4 * channels)
@@ -73,14 +66,13 @@ class Block(nn.Module):
         self.response = GlobalResponseNorm(4 * channels, over=grn)
         self.reduce = nn.Linear(4 * channels, channels)
 
-    def forward(self, x: SparseTensor, *, keys: Tensor | None) -> SparseTensor:
-        """Return the features plus those of the block, for the particles that do not skip it."""
+    def forward(self, x: SparseTensor, *, scale: Tensor | None) -> SparseTensor:
+        """Return the features plus those of the block.
+
+        Those of a particle are multiplied by its `scale`, float32 [N], if there is one.
+        """
         y = self.expand(self.norm(self.depthwise(x).features))
         y = self.reduce(self.response(self.activation(y), of=x))
-        if self.training and self.drop_path > 0.0:
-            if keys is None:
-                raise ValueError("keys: a model with drop path needs a key for every particle")
-            kept = uniform(fold_in(keys, self.salt)) >= self.drop_path
-            scale = kept.to(y.dtype) / (1.0 - self.drop_path)
-            y = y * x.index.broadcast(scale[:, None])
+        if scale is not None:
+            y = y * x.index.broadcast(scale.to(y.dtype)[:, None])
         return x.replace(x.features + y)

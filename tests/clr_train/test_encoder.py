@@ -248,15 +248,12 @@ def test_a_kept_path_is_scaled_by_what_was_dropped() -> None:
     network, sites = make(drop_path=0.4, depths=(1, 1)), sample(num_particles=40)
     block = network.stages[1][0]
     tensor = ENGINE.tensor(dataclasses.replace(sites, features=sites.features.repeat(1, 8)))
-    dropped = block(tensor, keys=torch.arange(40)).features - tensor.features
-    block.eval()
-    ratio = (dropped / (block(tensor, keys=None).features - tensor.features)).mean(1)
-    kept = ratio > 0.5
-    torch.testing.assert_close(
-        ratio[kept], torch.full_like(ratio[kept], 1 / 0.6), rtol=1e-3, atol=0.0
-    )
-    assert torch.equal(ratio[~kept], torch.zeros_like(ratio[~kept]))
-    assert 0 < len(tensor.index.particle[~kept].unique()) < 40
+    first, second = network._path_scales(torch.arange(40))
+    assert torch.equal(first, torch.ones(40))  # the rate rises from 0
+    assert set(second.tolist()) == {0.0, float(torch.tensor(1 / 0.6))}
+    whole, dropped = (block(tensor, scale=s).features - tensor.features for s in (None, second))
+    expected = whole * second[tensor.index.particle][:, None]
+    torch.testing.assert_close(dropped, expected, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.minkowski
