@@ -102,7 +102,9 @@ class ParticleBatch:
         return RaggedIndex(self.offset, num_rows=self.num_voxels)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> ParticleBatch:
-        """Return the batch on `device`."""
+        """Return the batch on `device`, itself if it is there."""
+        if self.device == torch.device(device):
+            return self
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> ParticleBatch:
@@ -212,6 +214,13 @@ class SiteBatch:
         return particle_of(self.keys)
 
     @cached_property
+    def index(self) -> RaggedIndex:
+        """Which sites belong to which particle."""
+        return RaggedIndex.of_particles(
+            self.particle, num_particles=self.num_particles, is_sorted=True
+        )
+
+    @cached_property
     def xyz(self) -> Tensor:
         """Coordinates of each site, int32 [M, 3]."""
         return torch.stack(unpack(self.keys)[1:], dim=1).int()
@@ -221,7 +230,7 @@ class SiteBatch:
         return ParticleBatch(
             xyz=self.xyz,
             energy=self.features[:, 0].contiguous(),
-            offset=offsets_of(torch.bincount(self.particle, minlength=self.num_particles)),
+            offset=self.index.offset,
             label=like.label,
             particle=like.particle,
         )

@@ -170,7 +170,8 @@ def _step(run: TrainingRun, batch: ParticleBatch, *, epoch: int, world: World) -
     # The loss is that of the joined batch: its gradient is the sum over the processes.
     world.sum_gradients(run.parameters)
     norm = torch.nn.utils.clip_grad_norm_(run.parameters, config.clip_norm)
-    return {"loss": float(loss), "learning_rate": rate, "gradient_norm": float(norm)}
+    found = torch.stack([loss, norm]).tolist()  # together: on a GPU each look waits for the device
+    return {"loss": found[0], "learning_rate": rate, "gradient_norm": found[1]}
 
 
 def _batches(

@@ -13,17 +13,20 @@ by its visibility, a smooth step in the energy that it holds, the change is smal
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 import torch
 from torch import Tensor
 
 from clr_train.batch import SiteBatch
+from clr_train.ragged import sum_groups
 from clr_train.site_keys import coarsen, particle_of
 
 __all__ = [
     "BOX_EDGES",
     "POOLING_HALF",
+    "constants",
     "log_sizes",
     "soft_sizes",
     "visibility",
@@ -48,8 +51,21 @@ def log_sizes(sites: SiteBatch) -> Tensor:
     The result is float32 [N, S]. An empty particle counts as one of a single voxel.
     """
     counts = count_boxes(sites).clamp(min=1).float()
-    track = [max(_TYPICAL_LENGTH / edge, 1.0) for edge in BOX_EDGES]
-    return (counts / counts.new_tensor(track)).log()
+    track = tuple(max(_TYPICAL_LENGTH / edge, 1.0) for edge in BOX_EDGES)
+    return (counts / constants(track, like=counts)).log()
+
+
+def constants(values: tuple[float, ...], *, like: Tensor) -> Tensor:
+    """Make a tensor of numbers with the type and the device of another; it may not be changed.
+
+    It is kept: to copy numbers to a GPU waits for the device.
+    """
+    return _constants(values, like.dtype, str(like.device))
+
+
+@functools.cache
+def _constants(values: tuple[float, ...], dtype: torch.dtype, device: str) -> Tensor:
+    return torch.tensor(values, dtype=dtype, device=device)
 
 
 def count_boxes(sites: SiteBatch) -> Tensor:
@@ -92,9 +108,10 @@ def soft_sizes(sites: SiteBatch) -> Tensor:
         is_new[1:] = boxes.diff() != 0
         number = is_new.cumsum(0) - 1
         # One row a site, though there are fewer boxes: their number is not known without waiting.
-        held = torch.zeros_like(energy).index_add_(0, number, energy[order])
-        owner = torch.zeros_like(boxes).index_copy_(0, number, particle_of(boxes))
-        count = energy.new_zeros(sites.num_particles)
-        count.index_add_(0, owner, visibility(held, half=_BOX_HALF))
+        held = sum_groups(energy[order], number, num_groups=len(energy), is_sorted=True)
+        owner = torch.full_like(boxes, sites.num_particles - 1)
+        owner.index_copy_(0, number, particle_of(boxes))
+        seen = visibility(held, half=_BOX_HALF)
+        count = sum_groups(seen, owner, num_groups=sites.num_particles, is_sorted=True)
         columns.append((count + _FLOOR) / max(_SOFT_LENGTH / edge, 1.0))
     return torch.stack(columns, dim=1).log()

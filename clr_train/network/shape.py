@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from clr_train.batch import SiteBatch
-from clr_train.network.box_counting import visibility
+from clr_train.network.box_counting import constants, visibility
+from clr_train.ragged import sum_groups
 
 __all__ = ["NUM_SHAPE", "SLICES", "SPECTRUM", "shape_numbers"]
 
@@ -113,8 +114,9 @@ class _Frame:
 
     def total(self, values: Tensor) -> Tensor:
         """Sum the rows of each particle, [M, C] to [N, C]."""
-        out = values.new_zeros(self.sites.num_particles, values.shape[1])
-        return out.index_add_(0, self.sites.particle, values)
+        return sum_groups(
+            values, self.sites.particle, num_groups=self.sites.num_particles, is_sorted=True
+        )
 
 
 def _moments(frame: _Frame) -> Tensor:
@@ -136,7 +138,7 @@ def _slices(frame: _Frame) -> Tensor:
     number = ((along + 1.0) * (SLICES / 2)).floor().clamp(0, SLICES - 1).long()
     away = frame.coordinates[:, 1:].square().sum(1).sqrt()
     held = torch.stack([frame.energy, frame.weight, away * frame.weight], dim=1)
-    sums = held.new_zeros(count * SLICES, 3).index_add_(0, particle * SLICES + number, held)
+    sums = sum_groups(held, particle * SLICES + number, num_groups=count * SLICES)
     energy, weight, distance = sums.view(count, SLICES, 3).unbind(2)
     columns = [
         energy / (frame.energies + _FLOOR),
@@ -147,6 +149,6 @@ def _slices(frame: _Frame) -> Tensor:
 
 
 def _spectrum(frame: _Frame) -> Tensor:
-    over = frame.energy[:, None] - frame.energy.new_tensor(SPECTRUM)
+    over = frame.energy[:, None] - constants(SPECTRUM, like=frame.energy)
     above = frame.total(torch.sigmoid(_SHARPNESS * over))
     return ((above + _FLOOR) / (frame.weights + _FLOOR)).log()

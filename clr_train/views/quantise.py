@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from clr_train.batch import SiteBatch
+from clr_train.ragged import sum_groups
 from clr_train.site_keys import AXIS_BITS, MAX_COORDINATE, MAX_PARTICLES, pack, unpack
 from clr_train.views.augmented_batch import AugmentedBatch
 from clr_train.views.energy import transform_energy
@@ -65,8 +66,10 @@ def quantise(batch: AugmentedBatch, *, energy_transform: str) -> SiteBatch:
             found=reach,
             advice="use smaller cubes of voxels or smaller translations",
         )
-    energy = batch.energy.index_select(0, order)
-    energy = torch.zeros_like(energy).scatter_add_(0, group, energy)[:count]
+    # One group more, of those removed.
+    energy = sum_groups(
+        batch.energy.index_select(0, order), group, num_groups=count + 1, is_sorted=True
+    )[:count]
     keys = torch.empty_like(keys).scatter_(0, group, keys)[:count]
     return SiteBatch(
         keys=_widen(keys, bits=bits),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from clr_train.keys import fold_in, uniform
-from clr_train.ragged import RaggedIndex, offsets_of
+from clr_train.ragged import RaggedIndex, offsets_of, sum_groups
 from clr_train.site_keys import pack, particle_of, unpack
 from clr_train.views.augmented_batch import AugmentedBatch, Draw
 from clr_train.views.config import DRIFT_AXES, ViewConfig
@@ -123,7 +123,9 @@ def diffuse(batch: AugmentedBatch, *, sigma: Tensor, drift_axis: str) -> Augment
         batch,
         particle=torch.cat([batch.index.particle, batch.index.particle[row]]),
         position=torch.cat([batch.position, target], dim=1),
-        energy=torch.cat([energy.index_add(0, row, -moved), moved]),
+        energy=torch.cat(
+            [energy - sum_groups(moved, row, num_groups=len(energy), is_sorted=True), moved]
+        ),
     )
 
 
@@ -145,7 +147,7 @@ def _merge(
     """Sum the energies of voxels that fall together; those there before keep their places."""
     sites = pack(particle, position.long())
     keys, inverse = sites.unique(return_inverse=True)  # type: ignore[no-untyped-call]
-    total = energy.new_zeros(len(keys)).index_add_(0, inverse, energy)
+    total = sum_groups(energy, inverse, num_groups=len(keys))
     number = torch.arange(len(particle), device=energy.device)
     first = torch.full_like(keys, len(particle)).scatter_reduce_(0, inverse, number, "amin")
     owner = particle_of(keys)

@@ -37,7 +37,7 @@ def test_reductions_of_features_are_those_of_a_loop(is_sorted: bool) -> None:
 def test_reductions_of_quantities_are_those_of_a_loop(
     with_numpy: bool, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clr_train.ragged._uses_numpy", lambda _values: with_numpy)
+    monkeypatch.setattr("clr_train.ragged._on_cpu", lambda _values: with_numpy)
     counts = torch.tensor([3, 1, 4, 1, 5])
     index = RaggedIndex(offsets_of(counts), num_rows=14)
     values = _random(*shape, 14, dtype=torch.float64)

@@ -368,7 +368,7 @@ def test_a_view_does_not_depend_on_the_number_of_threads() -> None:
 def take_the_gpu_s_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compute on the CPU what a GPU computes, where the CPU has a faster way of its own."""
     monkeypatch.setattr("clr_train.keys._mix", keys._mix_with_torch)
-    monkeypatch.setattr("clr_train.ragged._uses_numpy", lambda _values: False)
+    monkeypatch.setattr("clr_train.ragged._on_cpu", lambda _values: False)
     monkeypatch.setattr("clr_train.views.quantise._bits_to_sort", lambda _farthest: AXIS_BITS)
 
 
