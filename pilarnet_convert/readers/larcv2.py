@@ -27,6 +27,8 @@ from pilarnet_convert.readers.larcv2_source import (
 )
 from pilarnet_convert.readers.larcv_numbers import known_reals, known_tracks, refuse_nan
 from pilarnet_convert.readers.units import Truth
+from pilarnet_convert.storage.ahead import in_threads
+from pilarnet_convert.storage.remote import is_url
 
 __all__ = ["Larcv2Reader", "Larcv2Source", "index_larcv2"]
 
@@ -57,8 +59,9 @@ class Larcv2Reader(Reader):
         InputError
             If the bytes are damaged or the products hold different events.
         """
-        self._clusters.prefetch(start, stop)
-        self._particles.prefetch(start, stop)
+        if is_url(self.source.path):
+            both = (self._clusters, self._particles)
+            list(in_threads(lambda product: product.prefetch(start, stop), both, ahead=2))
         run, subrun, event = self.numbers(start, stop).T
         clusters, voxels, voxel_id, energy = self._clusters.voxel_sets(VOXELS, start, stop)
         particles, pdg = self._particles.jagged(PDG, start, stop)

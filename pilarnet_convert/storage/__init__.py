@@ -9,5 +9,6 @@ identity   what identifies the content of a file
 ahead      reading ahead in threads
 cache      ranges of remote files, kept on disk and fetched together
 ranges     which ranges of bytes are fetched together
+web_ranges many ranges in one request of a web server
 ========== =====================================================================
 """

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from pilarnet_convert.errors import (
@@ -22,6 +22,7 @@ from pilarnet_convert.errors import (
     RemoteError,
     how_to_install,
 )
+from pilarnet_convert.storage.web_ranges import Request, read_jointly
 
 __all__ = ["WEB", "connect", "read_many", "size_of", "tried"]
 
@@ -85,10 +86,6 @@ def tried(url: str, request: Callable[[Any, str], _Result], *absent: _Result) ->
     raise fault
 
 
-#: Bytes of a file: its URL, the first, and the end, excluded.
-Request: TypeAlias = tuple[str, int, int]
-
-
 def read_many(requests: Sequence[Request]) -> list[bytes]:
     """Read ranges of files of one store, all at once; those that fail are read again.
 
@@ -121,19 +118,26 @@ def read_many(requests: Sequence[Request]) -> list[bytes]:
 
 
 def _cat_ranges(requests: Sequence[Request], *, again: bool) -> list[bytes | Exception]:
-    urls, starts, stops = (list(values) for values in zip(*requests, strict=True))
+    found: dict[Request, bytes | Exception] = {}
     try:
-        fs = connect(urls[0])[0]
+        fs = connect(requests[0][0])[0]
+        if urlsplit(requests[0][0]).scheme in WEB and not again:
+            found |= read_jointly(fs, requests)
+        single = [request for request in requests if request not in found]
+        if not single:
+            return [found[request] for request in requests]
+        urls, starts, stops = (list(values) for values in zip(*single, strict=True))
         paths = [fs._strip_protocol(url) for url in urls]
         if again:  # also closes files that XRootD holds open
             for url in dict.fromkeys(urls):
                 fs.invalidate_cache(url)
-        found: list[bytes | Exception] = fs.cat_ranges(paths, starts, stops, on_error="return")
+        answers = fs.cat_ranges(paths, starts, stops, on_error="return")
+        found |= zip(single, answers, strict=True)
     except PilarnetError:
         raise
     except Exception as error:
-        return [error] * len(requests)
-    return found
+        return [found.get(request, error) for request in requests]
+    return [found[request] for request in requests]
 
 
 def _fault(request: Request, data: bytes | Exception) -> RemoteError:

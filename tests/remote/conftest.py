@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 from uuid import uuid4
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from pilarnet_convert.storage import connection
 from tests.remote.http_server import HttpServer, http_server
 from tests.remote.s3_server import S3Server, s3_server
+from tests.remote.xrootd_server import xrootd_server
 
 
 @pytest.fixture
@@ -46,3 +50,24 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests that are repeated soon, and time out soon."""
     monkeypatch.setattr(connection, "FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr(connection, "TIMEOUT_S", 1)
+
+
+class Xrootd(NamedTuple):
+    """The URL of a server, and the folder that it serves."""
+
+    url: str
+    folder: Path
+
+
+@pytest.fixture
+def xrootd() -> Iterator[Xrootd]:
+    """An XRootD server of an empty folder."""
+    pytest.importorskip("fsspec_xrootd")
+    if shutil.which("xrootd") is None:
+        pytest.skip("xrootd-server is not installed")
+    # Not in pytest's folder, which the server's user could not enter.
+    with TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        data.mkdir()
+        with xrootd_server(data.parent) as url:
+            yield Xrootd(url, data)

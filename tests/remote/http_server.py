@@ -22,8 +22,9 @@ class HttpServer(ThreadingHTTPServer):
     """Serves the files of a folder.
 
     Set its attributes to make it misbehave: `drop_every` closes the connection of every n-th
-    request instead of an answer, `ignore_ranges` sends whole files, `cut` sends only half of each
-    body, `status` answers with an error, and `before` is called with the path of each request.
+    request instead of an answer, `ignore_ranges` sends whole files, `one_range` does so where
+    several ranges are asked for, `cut` sends only half of each body, `status` answers with an
+    error, and `before` is called with the path of each request.
     """
 
     daemon_threads = True
@@ -33,6 +34,7 @@ class HttpServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), partial(_Handler, folder=folder))
         self.drop_every = 0
         self.ignore_ranges = False
+        self.one_range = False
         self.cut = False
         self.status = 200
         self.before: Callable[[str], object] = lambda _path: None
@@ -50,6 +52,7 @@ class HttpServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: HttpServer
 
     def __init__(self, *args: object, folder: Path) -> None:
@@ -85,6 +88,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_file(self, path: Path, *, body: bool) -> None:
         size = path.stat().st_size
+        several = re.findall(r"(\d+)-(\d+)", self.headers.get("Range", ""))
+        if len(several) > 1 and not (self.server.one_range or self.server.ignore_ranges):
+            self._send_ranges(path, [(int(first), int(last)) for first, last in several], body=body)
+            return
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if wanted is None or self.server.ignore_ranges:
             with path.open("rb") as stream:
@@ -99,6 +106,17 @@ class _Handler(BaseHTTPRequestHandler):
             data = os.pread(stream.fileno(), last - first + 1, first)
         headers = {"Content-Range": f"bytes {first}-{last}/{size}", "Accept-Ranges": "bytes"}
         self._answer(206, data, headers, body=body)
+
+    def _send_ranges(self, path: Path, ranges: list[tuple[int, int]], *, body: bool) -> None:
+        size = path.stat().st_size
+        parts = []
+        with path.open("rb") as stream:
+            for first, last in ranges:
+                head = f"--mark\r\nContent-Range: bytes {first}-{last}/{size}\r\n\r\n"
+                data = os.pread(stream.fileno(), last - first + 1, first)
+                parts += [head.encode(), data, b"\r\n"]
+        headers = {"Content-Type": "multipart/byteranges; boundary=mark"}
+        self._answer(206, b"".join([*parts, b"--mark--\r\n"]), headers, body=body)
 
     def _answer(self, status: int, data: bytes, headers: dict[str, object], body: bool) -> None:
         self.send_response(status)

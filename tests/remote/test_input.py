@@ -16,6 +16,7 @@ from pilarnet_convert.readers.larcv2 import Larcv2Source, index_larcv2
 from pilarnet_convert.storage.remote import RemotePath
 from tests.pilarnet_convert.inputs import MODERN, SPLIT
 from tests.pilarnet_convert.outputs import contents, run_convert
+from tests.remote.counting import needed_bytes
 from tests.sample import SAMPLE
 
 NAME = SAMPLE.name
@@ -31,12 +32,6 @@ def convert_to(out: Path, *arguments: str | Path, workers: int = 1) -> dict[str,
     result = run_convert(*arguments, "--out", out, "--workers", workers)
     assert result.exit_code == 0, result.stderr
     return contents(out)
-
-
-def needed_bytes(source: Larcv2Source) -> int:
-    """Add up the baskets of the branches that are read, as the file's own tables give them."""
-    tables = [*source.clusters.branches.values(), *source.particles.branches.values()]
-    return sum(int(table.num_bytes.sum()) for table in tables)
 
 
 def index_remote(url: str) -> Larcv2Source:
@@ -88,16 +83,18 @@ def test_only_the_needed_baskets_travel_in_few_requests(tmp_path, web):
             events = reader.read(start, stop)
         assert events.num_events == stop - start
         assert web.num_bytes < 1.1 * needed
-        # Of each of two trees: the ranges, and the header again.
-        assert web.num_requests <= 2 * 12
+        assert web.num_requests <= 6  # of each product: its ranges, and the header again
 
 
-def test_whole_conversion_travels_little_more_than_the_needed_baskets(tmp_path, web, shared_larcv):
-    file = shared_larcv / "dlprod_512px_00.root"
-    put(tmp_path / "web", file)
-    convert_to(tmp_path / "shards", "--input", f"{web.url}/{file.name}")
-    needed = needed_bytes(index_larcv2(file.name, [file]))
-    assert needed < web.num_bytes < 1.1 * needed
+def test_a_server_that_answers_with_one_range_is_asked_for_each(tmp_path, web):
+    put(tmp_path / "web", MODERN)
+    url = f"{web.url}/{MODERN.name}"
+    expected = convert_to(tmp_path / "expected", "--input", MODERN)
+    web.num_requests = 0
+    assert convert_to(tmp_path / "jointly", "--input", url) == expected
+    jointly, web.one_range = web.num_requests, True
+    assert convert_to(tmp_path / "singly", "--input", url) == expected
+    assert web.num_requests > jointly + 3
 
 
 def test_a_connection_that_dies_names_file_and_entry(tmp_path, web, impatient):
