@@ -128,8 +128,6 @@ def _run(*, resume: bool, overwrite: bool, dry_run: bool, **options: Any) -> Non
                 f"{result.total_steps}; {kept}; go on with --resume"
             )
         ctx.exit(128 + result.stopped_by)
-    if result.checkpoint is not None:
-        click.echo(f"done: {result.step} steps; the encoder is in {result.checkpoint}")
 
 
 def _not_given(ctx: click.Context, saved: dict[str, Any]) -> dict[str, Any]:

@@ -86,6 +86,7 @@ def _convert(
         ctx.exit(INTERRUPTED)
     found = statistics(shards)
     click.echo(render(found, brief=True))
+    click.echo(f"\nwrote {out}: {len(shards):,} particles, {found.num_shards} shards")
     if found.bad_files:
         click.echo(f"error: {len(found.bad_files)} bad files were left out, see above", err=True)
         ctx.exit(3)
@@ -219,3 +220,5 @@ def stats_command(
     click.echo(render(statistics(opened, show_progress=True), style=style))
     if picture is not None:
         plot_classes(opened, picture)
+        # What json and csv print is for a program to read.
+        click.echo(f"wrote {picture}: {len(opened):,} particles", err=style in ("json", "csv"))

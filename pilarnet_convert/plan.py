@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.readers.events import Source
 
-__all__ = ["EventRange", "Part", "Task", "plan_tasks"]
+__all__ = ["EventRange", "Part", "Task", "num_bytes", "plan_tasks"]
 
 #: Compressed bytes of voxels in a task, some 2,500 events of 512 pixels: larger tasks leave fewer
 #: files. Small conversions have smaller tasks, so that there are some for every worker.
@@ -172,6 +172,16 @@ def plan_tasks(
             ranges += [[part] for part in parts]
             size_so_far = size if len(parts) == 1 else math.inf
     return [Task(number=number, ranges=tuple(part)) for number, part in enumerate(ranges)]
+
+
+def num_bytes(tasks: Iterable[Task], sources: Sequence[Source]) -> float:
+    """Count the compressed bytes of voxels of tasks."""
+    return sum(
+        float(np.interp(part.stop, *borders) - np.interp(part.start, *borders))
+        for task in tasks
+        for part in task.ranges
+        for borders in [sources[part.source].basket_borders()]
+    )
 
 
 def _equal_shares(

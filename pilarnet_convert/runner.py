@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.executors import Workers
 from pilarnet_convert.manifest import describe, require_same
-from pilarnet_convert.plan import Task, plan_tasks
+from pilarnet_convert.plan import Task, num_bytes, plan_tasks
 from pilarnet_convert.readers.events import Source
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.output import Output
@@ -22,6 +22,10 @@ from pilarnet_convert.tally import Tally
 from pilarnet_convert.task import BadSourceError, TaskRecord, TaskRequest, run_task
 
 __all__ = ["TaskRunner"]
+
+#: Compressed bytes of voxels that a core converts in a second, roughly, see docs/speed.md: it has
+#: to be good enough to tell hours from minutes.
+_BYTES_PER_SECOND: Final = 20e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +145,8 @@ class TaskRunner:
                 done = {record.task for record in records.values()}
                 missing = [r for task in tasks if (r := self._request(task, bad)).task not in done]
                 bar.begin_at(num_events - sum(request.task.num_events for request in missing))
+                left = num_bytes((request.task for request in missing), self.sources)
+                bar.foresee(left / (_BYTES_PER_SECOND * max(1, self.workers.in_flight // 2)))
                 if not missing:
                     return [records[task.number] for task in tasks]
                 found: set[int] = set()

@@ -111,11 +111,11 @@ def view_command(
     shown = {"colouring": options["colouring"], "axes": options["axes"]}
     if picture is not None:
         write_picture(scene, picture, **shown)
-        click.echo(f"{picture}: {scene.title}, {scene.subtitle}")
+        click.echo(f"wrote {picture}: {scene.title}, {scene.subtitle}")
     if out is not None or picture is None:
         target = out or Path(f"{name}.html")
         write_page(scene, target, **shown)
-        click.echo(f"{target}: {scene.title}, {scene.subtitle}")
+        click.echo(f"wrote {target}: {scene.title}, {scene.subtitle}")
 
 
 def _check_page(path: Path) -> Path:

@@ -53,4 +53,4 @@ def export_command(checkpoint: Path, out: Path, shards: Path | None, overwrite: 
             "them; export again with --shards if they are elsewhere",
             err=True,
         )
-    click.echo(f"{out}: {encoder!r}")
+    click.echo(f"wrote {out}: {encoder!r}")

@@ -12,8 +12,9 @@ from typing import Any
 from clr_train.learner import Learner
 from clr_train.probe.probes import Scores
 from clr_train.runtime.signals import Interrupted, StopRequest
-from clr_train.stream.stream import open_stream
+from clr_train.stream.stream import ParticleStream, open_stream
 from clr_train.training.checkpoint import CheckpointFolder
+from clr_train.training.forecast import forecast_training
 from clr_train.training.resume import TrainingRun
 from clr_train.training.run_folder import RunFolder
 from clr_train.training.validation import (
@@ -145,6 +146,7 @@ class Recorder(NullRecorder):
             self._say(line)
         for line in describe_missing(self._config):
             self._say(line)
+        self._bar.foresee(forecast_training(self._run, train=self._train))
         if unlogged:
             self._evaluate(progress.unevaluated or {"epoch": 0})
         if progress.step == 0:
@@ -230,34 +232,50 @@ class Recorder(NullRecorder):
         return self._folder.write_json("nonfinite.json", content)
 
     def finish(self) -> dict[str, Scores]:
-        """Probe the trained encoder on the test split; print the scores and save them.
+        """Probe the trained encoder on the test split, and say what the run has come to.
 
-        There are none if a signal comes first.
+        The scores are saved too. There are none if a signal comes first.
         """
-        if self._test is None:
-            return {}
+        scores = {} if self._test is None else self._probe(self._test)
+        if not self._stop.signal:
+            self._say(self._summary(scores))
+        return scores
+
+    def _probe(self, test: ParticleStream) -> dict[str, Scores]:
         learner, train = self._run.learner, self._train
         untrained = Learner(self._config, device=learner.device)
-        total = 3 * (train.num_particles + self._test.num_particles)
+        total = 3 * (train.num_particles + test.num_particles)
         try:
             with (
                 self._stop.interrupting(),
                 self._new_bar(total=total, unit="particle", description="final probe") as bar,
             ):
-                scores = final_probe(
-                    learner, untrained=untrained, train=train, test=self._test, bar=bar
-                )
+                scores = final_probe(learner, untrained=untrained, train=train, test=test, bar=bar)
         except Interrupted:
             return {}
         self._folder.write_json(
             "probe.json", {name: dataclasses.asdict(score) for name, score in scores.items()}
         )
         self._say(
-            f"probes of the {self._config.test_split} split, {self._test.num_particles:,} "
+            f"probes of the {self._config.test_split} split, {test.num_particles:,} "
             f"particles, fitted on {train.num_particles:,} of the {self._config.split} split:"
         )
         self._say(format_probe(scores))
         return scores
+
+    def _summary(self, scores: Mapping[str, Scores]) -> str:
+        """Say in a line what the run has made, with its headline numbers."""
+        progress, out = self._run.progress, self._folder.path
+        facts = [f"{progress.step:,} steps", f"the encoder is in {self.last_checkpoint}"]
+        if scores:
+            trained, untrained = (
+                f"{scores[f'{name} encoder, linear'].balanced_accuracy:.1%}".replace("%", " %")
+                for name in ("trained", "untrained")
+            )
+            facts.append(f"balanced accuracy of its linear probe {trained} (untrained {untrained})")
+        if self._checkpoints.best.exists():
+            facts.append(f"best.pt has the lowest validation loss, {progress.best_loss:.3f}")
+        return f"wrote {out}: " + "; ".join(facts)
 
 
 def _describe(row: Mapping[str, float]) -> str:

@@ -59,6 +59,15 @@ class ProgressBar(tqdm):  # type: ignore[misc]  # tqdm has no types
             self.start_t = self._time()
             self.refresh()
 
+    def foresee(self, seconds: float) -> None:
+        """Say how to shorten the work, before it begins, if it is estimated to take very long."""
+        if self._advice and seconds > _LONG_SECONDS:
+            note = f"{self.desc}: about {seconds / 3600:,.1f} hours to come; {self._advice}"
+            self._advice = ""
+            self._tell(note)
+            if self._draws:
+                tqdm.write(note, file=sys.stderr)
+
     @property
     def format_dict(self) -> dict[str, Any]:
         """What the bar shows, by name."""
@@ -112,17 +121,13 @@ class ProgressBar(tqdm):  # type: ignore[misc]  # tqdm has no types
         return float((self.total - self.n) / rate)
 
     def _watch(self) -> None:
-        """Tell a line now and then, and once the advice if there is much left to do."""
+        """Tell a line now and then, and once the advice if there is much to do."""
         ticks = 0
         while not self._ended.wait(_TICK_SECONDS):
             ticks += 1
             left = self._seconds_left()
-            if self._advice and left is not None and left > _LONG_SECONDS:
-                note = f"{self.desc}: about {left / 3600:,.1f} hours left; {self._advice}"
-                self._tell(note)
-                if self._draws:
-                    tqdm.write(note, file=sys.stderr)
-                self._advice = ""
+            if left is not None:
+                self.foresee(left)
             if ticks % _TICKS_A_LINE == 0:
                 self._has_told = True
                 self._tell(self._line())
@@ -162,7 +167,7 @@ def progress_bar(
     log : callable, optional
         Receives the lines, also where there is a bar, or nothing is shown.
     advice : str
-        How to shorten the work: said once where more than an hour is left.
+        How to shorten the work: said once where more than an hour is to come.
     """
     return ProgressBar(
         iterable,

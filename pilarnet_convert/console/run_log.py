@@ -67,7 +67,9 @@ class RunLog:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, _trace: object) -> None:
-        if kind is not None:
+        if kind is KeyboardInterrupt:
+            self.write("interrupted")
+        elif kind is not None:
             self.write(f"error: {error if str(error) else kind.__name__}")
 
     def write(self, text: str) -> None:

@@ -65,4 +65,4 @@ def download_command(
         click.echo(total)
         return
     fetch_all(files, out, show_progress=True)
-    click.echo(f"{out}: {total}")
+    click.echo(f"wrote {out}: {total}")

@@ -10,6 +10,7 @@ import click
 from pilarnet_convert.console import Command
 from pilarnet_convert.export.exporting import FORMATS, REVISIONS, export
 from pilarnet_convert.shards.format import SPLITS
+from pilarnet_convert.shards.reader import open_shards
 
 __all__ = ["export_command"]
 
@@ -49,8 +50,13 @@ Examples:
     "with PoLAr-MAE reads.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export.")
-def export_command(shards: Path, out: Path, **options: Any) -> None:
+def export_command(shards: Path, out: Path, splits: tuple[str, ...], **options: Any) -> None:
     """Write the particles of SHARDS for programs that read other formats."""
-    export(shards, out, show_progress=True, **options)
-    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    click.echo(f"{out}: {size / 1e6:,.1f} MB in the format {options['format']}")
+    opened = open_shards(shards)
+    folder = export(opened, out, splits=splits, show_progress=True, **options)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    particles = sum(len(opened[split]) for split in splits or SPLITS)
+    click.echo(
+        f"wrote {out}: {particles:,} particles, {size / 1e6:,.1f} MB in the format "
+        f"{options['format']}"
+    )

@@ -215,7 +215,7 @@ def test_without_the_shards(trained: dict[str, Any], tmp_path: Path):
     assert result.exit_code == 0
     assert "export again with --shards" in result.stderr
     assert result.stdout == (
-        f"{tmp_path / 'encoder'}: <Encoder atto: 0.3 million parameters, 384 features>\n"
+        f"wrote {tmp_path / 'encoder'}: <Encoder atto: 0.3 million parameters, 384 features>\n"
     )
     about = json.loads((tmp_path / "encoder" / "config.json").read_text())
     assert (about["training"]["shards"], about["training"]["scores"]) == (None, {})

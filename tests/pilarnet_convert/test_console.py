@@ -130,7 +130,9 @@ def test_what_conversion_prints(tmp_path: Path):
     assert [line.split()[0] for line in lines[2:9]] == (
         ["class", "electron", "proton", "gamma", "muon", "pion", "all"]
     )
-    assert lines[-1].split()[:2] == ["seen", "254"]
+    assert lines[-3].split()[:2] == ["seen", "254"]
+    particles = lines[8].split()[4]
+    assert lines[-1] == f"wrote {tmp_path / 'out'}: {particles} particles, 3 shards"
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -70,7 +70,7 @@ def _of_512(archives: Archives) -> dict[str, bytes]:
 def test_files_by_identifier_under_their_own_names(archives: Archives, tmp_path: Path):
     archives.together = 4
     result = run("pilarnet-512", "--out", tmp_path)
-    assert result.output == f"{tmp_path}: 10 files, 0.5 MB\n"
+    assert result.output == f"wrote {tmp_path}: 10 files, 0.5 MB\n"
     assert _files(tmp_path) == _of_512(archives)
     assert archives.most_running == 4
 

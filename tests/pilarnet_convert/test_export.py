@@ -233,9 +233,10 @@ def test_what_an_export_says_of_itself(shards: Shards, tmp_path: Path):
     out = tmp_path / "out"
     result = run(shards.path, "--format", "parquet", "--out", out, "--split", "test")
     assert result.exit_code == 0
-    assert result.output.startswith(f"{out}: ")
+    count = len(shards["test"])
+    assert result.output.startswith(f"wrote {out}: {count} particles, ")
     about = json.loads((out / "export.json").read_text())
-    assert about["particles"] == {"test": len(shards["test"])}
+    assert about["particles"] == {"test": count}
     assert about["shards"]["checksum"] == shards.identity
     assert [source["name"] for source in about["shards"]["sources"]] == [SAMPLE.name, QUIRKS.name]
 

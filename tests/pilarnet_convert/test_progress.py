@@ -89,8 +89,18 @@ def test_much_work_is_told_once_with_what_shortens_it(capsys: pytest.CaptureFixt
         lines.wait()
     bar.close()
     (note,) = (line for line in lines if "buy time" in line)
-    assert re.fullmatch(r"train: about [\d,.]+ hours left; buy time", note)
+    assert re.fullmatch(r"train: about [\d,.]+ hours to come; buy time", note)
     capsys.readouterr()
+
+
+def test_much_work_is_told_before_it_begins(capsys: pytest.CaptureFixture[str]):
+    bar = progress_bar(total=9, unit="step", description="train", advice="buy time")
+    bar.foresee(3500)
+    for _ in range(2):
+        bar.foresee(9000)
+    bar.close()
+    line = "train: about 2.5 hours to come; buy time\n"
+    assert capsys.readouterr().err == line
 
 
 @pytest.mark.parametrize(

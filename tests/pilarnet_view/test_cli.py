@@ -27,8 +27,8 @@ def test_an_event(run: Run):
     result = run(SAMPLE, "--entry", 9)
     assert result.exit_code == 0, result.output
     assert result.output == (
-        "dlprod_192px_00-entry9.html: dlprod_192px_00.root, entry 9, run 1, subrun 110, event 9: "
-        "16 clusters, 2,077 voxels, 1,270 MeV deposited\n"
+        "wrote dlprod_192px_00-entry9.html: dlprod_192px_00.root, entry 9, run 1, subrun 110, "
+        "event 9: 16 clusters, 2,077 voxels, 1,270 MeV deposited\n"
     )
     data = data_of(Path("dlprod_192px_00-entry9.html").read_text("utf-8"))
     assert len(data["picks"]) == 16  # type: ignore[arg-type]
@@ -72,8 +72,8 @@ def test_a_picture_alone_or_beside_the_page(run: Run):
     assert [path.name for path in Path().iterdir()] == ["event.png"]
     result = run(SAMPLE, "--png", "event.png", "--out", "event.html")
     assert [line.split(":")[0] for line in result.output.splitlines()] == [
-        "event.png",
-        "event.html",
+        "wrote event.png",
+        "wrote event.html",
     ]
     assert Path("event.html").stat().st_size > 1_000_000
 
