@@ -168,7 +168,7 @@ def _read_events(request: TaskRequest) -> Iterator[Events | InputError]:
 
     ranges = request.task.ranges
     if len(ranges) > 1 and any(is_url(request.sources[r.source].path) for r in ranges):
-        return in_threads(read, ranges, ahead=2)
+        return in_threads(read, ranges, ahead=1)
     return map(read, ranges)
 
 
