@@ -28,12 +28,15 @@ from clr_train.network.box_counting import (
 from clr_train.network.layers import Block, StridedConv
 from clr_train.network.models import SIZE_WIDTH, EncoderConfig
 from clr_train.network.shape import NUM_SHAPE, shape_numbers
+from clr_train.network.typical import standardised
 
 if TYPE_CHECKING:
     from clr_train.sparse import Engine, SparseTensor
 
 __all__ = ["ContrastiveModel", "ProjectionHead", "SparseConvNeXt"]
 
+#: Initial weight of the pooled features beside robust sizes, which say more at first.
+_POOLED_WEIGHT: Final = 0.1
 #: Keeps the weighted mean finite where no site is visible.
 _LEAST_WEIGHT: Final = 1e-3
 
@@ -76,8 +79,13 @@ class SparseConvNeXt(nn.Module):
         self.norm = nn.LayerNorm(pooled, eps=1e-6)
         self.neck = nn.Linear(pooled + config.num_sizes, config.neck) if config.neck else None
         self.apply(_initialise)
-        # Not initialised like the rest: the numbers that it reads are few and of order 1.
-        self.sizes = _size_layers() if config.pooling == "robust" else None
+        self.sizes = None
+        if config.pooling == "robust":
+            # Not initialised like the rest: what they read is few numbers of order 1.
+            self.sizes = _size_layers()
+            nn.init.constant_(self.norm.weight, _POOLED_WEIGHT)
+            if self.neck is not None:
+                self.neck.reset_parameters()
 
     def forward(self, sites: SiteBatch, engine: Engine, keys: Tensor | None = None) -> Tensor:
         """Encode N particles in the order of the batch, float [N, out_features].
@@ -141,7 +149,8 @@ class SparseConvNeXt(nn.Module):
             mean = x.mean_pool() / (x.replace(weight).mean_pool() + _LEAST_WEIGHT)
             # A site without weight gives 0, which must not be more than what others give.
             most = x.replace(F.relu(x.features)).max_pool()
-            sizes: Tensor = self.sizes(torch.cat([soft_sizes(sites), shape_numbers(sites)], dim=1))
+            numbers = torch.cat([soft_sizes(sites), shape_numbers(sites)], dim=1)
+            sizes: Tensor = self.sizes(standardised(numbers))
             return self.norm(torch.cat([most, mean], dim=1)), sizes
         pools = {"max": x.max_pool, "mean": x.mean_pool}
         out = self.norm(torch.cat([pools[name]() for name in self.config.pools], dim=1))

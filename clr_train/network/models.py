@@ -126,7 +126,7 @@ MODELS: dict[str, EncoderConfig] = {
             depths=(0, 1),
             kernel_size=3,
             pooling="robust",
-            neck=128,
+            neck=512,
         ),
     )
 }

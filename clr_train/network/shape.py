@@ -3,7 +3,7 @@
 Sites weigh by their visibility. Energies are the transformed ones, so a minimum-ionising voxel has
 1 after the transform ``log``; less than 0 counts as 0.
 
-Legend: M sites, N particles, B slices.
+Legend: M sites, N particles, B bins of the distance from an end.
 """
 
 from __future__ import annotations
@@ -19,18 +19,22 @@ from clr_train.batch import SiteBatch
 from clr_train.network.box_counting import constants, visibility
 from clr_train.ragged import sum_groups
 
-__all__ = ["NUM_SHAPE", "SLICES", "SPECTRUM", "shape_numbers"]
+__all__ = ["END_BINS", "NUM_SHAPE", "SPECTRUM", "shape_numbers"]
 
-#: Slices of a particle along its longest axis.
-SLICES: Final = 8
+#: Distances from an end that bound the bins, voxels; the last bin is all beyond.
+END_BINS: Final = (2.0, 4.0, 8.0, 16.0, 32.0)
+#: Widths of the bins; the last is open, and this divides it.
+_WIDTHS: Final = (2.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 #: Energies over which sites are counted: 0.39 to 9.6 MeV before the transform ``log``.
 SPECTRUM: Final = (0.8, 1.1, 1.4, 1.7, 2.0, 2.3)
 #: Columns of `shape_numbers`.
-NUM_SHAPE: Final = 7 + 3 * SLICES + len(SPECTRUM)
+NUM_SHAPE: Final = 7 + 1 + 4 * len(_WIDTHS) + len(SPECTRUM)
 #: Energy of a site that weighs half.
 _HALF: Final = 1.0
-#: Slices reach so many mean distances from the middle.
-_REACH: Final = 2.4
+#: Share of the weight that may lie beyond an end, which a few voxels far away do not make, and how
+#: far beyond it sites still belong to it, voxels.
+_BEYOND: Final = 0.02
+_MARGIN: Final = 2.0
 #: How sharp the counts over an energy are.
 _SHARPNESS: Final = 10.0
 #: Added under logarithms and to divisors: energies and counts, and widths in voxels.
@@ -40,7 +44,7 @@ _TINY: Final = 1e-9
 
 
 def shape_numbers(sites: SiteBatch) -> Tensor:
-    """Compute energy, widths, slices along the longest axis, and spectrum, float32 [N, 37].
+    """Compute energy, widths, profiles from both ends, and spectrum, float32 [N, 38].
 
     A particle without sites has the numbers of one without energy.
 
@@ -55,12 +59,14 @@ def shape_numbers(sites: SiteBatch) -> Tensor:
         - logarithm of the sum of the energies; of the mean distances from the middle along the
           three principal axes, the longest first; mean energy; mean energy weighted by energy,
           which a dense end raises; and how far the energy lies towards one end;
-        - for each slice, from the end with less energy: its share of the energy, the logarithm of
-          the mean distance from the axis, and the energy over the weight;
-        - for each energy of `SPECTRUM`, the logarithm of the share of sites above.
+        - the logarithm of the length along the longest axis; and for each bin of the distance from
+          the end with less energy, then from the other, the logarithm of its energy over its
+          width, and then for each its energy over its weight. So a stopping particle shows how
+          its energy loss rises over the last centimetres;
+        - for each energy of `SPECTRUM`, half the logarithm of the share of sites above, plus 1.
     """
     frame = _Frame(sites)
-    numbers = torch.cat([_moments(frame), _slices(frame), _spectrum(frame)], dim=1)
+    numbers = torch.cat([_moments(frame), _profiles(frame), _spectrum(frame)], dim=1)
     return numbers.float()
 
 
@@ -107,10 +113,31 @@ class _Frame:
         return self.total(self.coordinates.abs() * self.weight[:, None]) / self.weights
 
     @cached_property
-    def lean(self) -> Tensor:
-        """Mean coordinate along the longest axis, weighted by energy, [N]."""
-        along = self.total((self.coordinates[:, 0] * self.energy)[:, None])
-        return (along / self.energies.clamp(min=_TINY))[:, 0]
+    def along(self) -> Tensor:
+        """Coordinate along the longest axis, towards the end with more energy, [M]."""
+        lean = self.total((self.coordinates[:, 0] * self.energy)[:, None])[:, 0]
+        direction = torch.where(lean < 0, -1.0, 1.0).to(lean.dtype)
+        return self.coordinates[:, 0] * direction[self.sites.particle]
+
+    @cached_property
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """Where a particle begins and ends `along`, [N] each; 0 without sites."""
+        particle = self.sites.particle
+        order = self.along.argsort(stable=True)
+        order = order[particle[order].argsort(stable=True)]
+        owner, along, weight = particle[order], self.along[order], self.weight[order]
+        total = self.total(self.weight[:, None])[:, 0]
+        # The weight of the site and of those before it in the particle, and of those after.
+        so_far = weight.cumsum(0) - (total.cumsum(0) - total)[owner]
+        to_come = total[owner] - so_far + weight
+        least = _BEYOND * total[owner]
+        far = along.new_full(total.shape, torch.inf)
+        inside = torch.where(so_far >= least, along, torch.inf)
+        begin = far.scatter_reduce(0, owner, inside, "amin")
+        inside = torch.where(to_come >= least, along, -torch.inf)
+        end = (-far).scatter_reduce(0, owner, inside, "amax")
+        known = begin.isfinite() & end.isfinite()
+        return torch.where(known, begin, 0.0), torch.where(known, end, 0.0)
 
     def total(self, values: Tensor) -> Tensor:
         """Sum the rows of each particle, [M, C] to [N, C]."""
@@ -126,29 +153,29 @@ def _moments(frame: _Frame) -> Tensor:
         (frame.widths + _WIDTH_FLOOR).log(),
         frame.total((frame.weight * frame.energy)[:, None]) / frame.weights,
         frame.total(frame.energy.square()[:, None]) / energies.clamp(min=_TINY),
-        3.0 * (frame.lean.abs() / (frame.widths[:, 0] + _WIDTH_FLOOR))[:, None],
+        frame.total((3.0 * frame.along * frame.energy)[:, None])
+        / (energies.clamp(min=_TINY) * (frame.widths[:, :1] + _WIDTH_FLOOR)),
     ]
     return torch.cat(columns, dim=1)
 
 
-def _slices(frame: _Frame) -> Tensor:
+def _profiles(frame: _Frame) -> Tensor:
     particle, count = frame.sites.particle, frame.sites.num_particles
-    unit = frame.lean.sign() / (frame.widths[:, 0] + _WIDTH_FLOOR)
-    along = frame.coordinates[:, 0] * unit[particle] / _REACH
-    number = ((along + 1.0) * (SLICES / 2)).floor().clamp(0, SLICES - 1).long()
-    away = frame.coordinates[:, 1:].square().sum(1).sqrt()
-    held = torch.stack([frame.energy, frame.weight, away * frame.weight], dim=1)
-    sums = sum_groups(held, particle * SLICES + number, num_groups=count * SLICES)
-    energy, weight, distance = sums.view(count, SLICES, 3).unbind(2)
-    columns = [
-        energy / (frame.energies + _FLOOR),
-        (distance / (weight + _FLOOR) + _WIDTH_FLOOR).log(),
-        energy / (weight + _WIDTH_FLOOR),
-    ]
+    bounds = constants(END_BINS, like=frame.along)
+    width = constants(_WIDTHS, like=frame.along)
+    bins = len(_WIDTHS)
+    begin, end = frame.ends
+    columns = [(end - begin + 1.0).log()[:, None]]
+    for distance in (frame.along - begin[particle], end[particle] - frame.along):
+        number = particle * bins + torch.bucketize(distance, bounds)
+        held = torch.stack([frame.energy, frame.weight], dim=1) * (distance > -_MARGIN)[:, None]
+        sums = sum_groups(held, number, num_groups=count * bins)
+        energy, weight = sums.view(count, bins, 2).unbind(2)
+        columns += [(energy / width + _FLOOR).log(), energy / (weight + _WIDTH_FLOOR)]
     return torch.cat(columns, dim=1)
 
 
 def _spectrum(frame: _Frame) -> Tensor:
     over = frame.energy[:, None] - constants(SPECTRUM, like=frame.energy)
     above = frame.total(torch.sigmoid(_SHARPNESS * over))
-    return ((above + _FLOOR) / (frame.weights + _FLOOR)).log()
+    return 1.0 + 0.5 * ((above + _FLOOR) / (frame.weights + _FLOOR)).log()
