@@ -35,7 +35,7 @@ class LoadedSplit:
     batch : ParticleBatch
         N particles; 16 bytes per voxel.
     columns : dict of str to array [N]
-        `PROVENANCE` and ``num_voxels``.
+        `PROVENANCE`, ``num_voxels``, and ``momentum`` [N, 3] at creation, MeV/c.
     """
 
     batch: ParticleBatch
@@ -79,6 +79,8 @@ def read_split(shards: Places, *, split: str, max_particles: int | None = None) 
     if max_particles is not None:
         count = min(count, max_particles)
     columns = provenance(shards, split=split)
+    momenta = [shard.read(("momentum",)) for shard in open_shards(shards).splits[split]]
+    columns["momentum"] = np.concatenate([table["momentum"] for table in momenta])
     return LoadedSplit(
         batch=reader.read(np.arange(count)),
         columns={name: values[:count] for name, values in columns.items()},

@@ -252,7 +252,10 @@ def load_domain(domain: Domain) -> LoadedSplit:
         return piece
 
     pieces = [change(piece) for piece in split.batch.split(_BATCH)]
-    return LoadedSplit(batch=ParticleBatch.concatenate(pieces), columns=split.columns)
+    columns = dict(split.columns)
+    if domain.rotate:  # the momenta are not turned with the voxels
+        columns["momentum"] = np.full_like(columns["momentum"], np.nan)
+    return LoadedSplit(batch=ParticleBatch.concatenate(pieces), columns=columns)
 
 
 def _features(particles: LoadedSplit, learner: Learner | None) -> Features:

@@ -20,7 +20,13 @@ from clr_eval.study.figures import (
     draw_map,
     draw_stability,
 )
-from clr_eval.study.judge import domain_auc, energy_r2, judge_method, stability
+from clr_eval.study.judge import (
+    direction_angle,
+    domain_auc,
+    energy_r2,
+    judge_method,
+    stability,
+)
 from clr_eval.study.methods import PRETRAININGS, STUDY_METHODS
 from clr_eval.study.runs import Run, StudyRuns, plan_runs
 from clr_eval.study.text import make_sections
@@ -188,6 +194,9 @@ def _report(
                     for d in domains[1:]
                 },
                 "energy_r2": energy_r2(found[0], train=study.train, domains=study.domains),
+                "direction_deg": direction_angle(
+                    found[0], train=study.train, domains=study.domains
+                ),
             }
     _draw(report, study, results, out=out)
     sections = make_sections(report)

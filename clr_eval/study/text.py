@@ -90,18 +90,28 @@ def _features(report: Mapping[str, Any]) -> Section:
             auc = found["domain_auc"].get(domain)
             r2 = found["energy_r2"].get(domain)
             energies = ["", ""] if r2 is None else [f"{r2[k]:.3f}" for k in ("features", "sum")]
+            angle = found["direction_deg"].get(domain)
+            angles = (
+                ["", ""] if angle is None else [f"{angle[k]:.0f}" for k in ("features", "axis")]
+            )
             rows.append(
                 [
                     STUDY_METHODS[name].title, domain, "" if auc is None else f"{auc:.3f}",
-                    *energies,
+                    *energies, *angles,
                 ]
             )  # fmt: skip
     return Section(
         title="What the frozen features hold",
         text="Whether a linear classifier tells the domain from the first one (area under the ROC "
-        "curve, 0.5 if it cannot), and R^2 of the logarithm of the deposited energy, read by a "
-        "ridge regression from the features and from the sum of the energies.",
-        head=["method", "domain", "domain AUC", "energy, features", "energy, sum"],
+        "curve, 0.5 if it cannot). R^2 of the logarithm of the deposited energy, read by a ridge "
+        "regression from the features and from the sum of the energies. The angle to the momentum "
+        "at creation within which 68 % of the particles are, degrees, of a ridge regression from "
+        "the features and of the principal axis towards the end with more energy. The energy and "
+        "the direction are of the first seed.",
+        head=[
+            *("method", "domain", "domain AUC", "energy, features", "energy, sum"),
+            *("angle, features", "angle, axis"),
+        ],
         rows=rows,
     )
 

@@ -16,9 +16,16 @@ from clr_eval.embedding.split import LoadedSplit, read_split
 from clr_eval.study import runs as runs_module
 from clr_eval.study.cli import study_command
 from clr_eval.study.config import Domain, read_study
-from clr_eval.study.judge import domain_auc, energy_r2, match_particles, stability
+from clr_eval.study.judge import (
+    direction_angle,
+    domain_auc,
+    energy_r2,
+    match_particles,
+    stability,
+)
 from clr_eval.study.methods import STUDY_METHODS
 from clr_eval.study.runs import load_domain, plan_runs
+from clr_train.batch import ParticleBatch
 from clr_train.presets import AUGMENTATION_PRESETS
 from tests.clr_train.species import make_shards
 
@@ -286,3 +293,35 @@ def test_an_energy_that_a_feature_holds_is_read(folders: tuple[Path, Path]) -> N
     assert energy_r2(result, train=train, domains={"a": test})["a"]["features"] > 0.99
     noise = {name: generator.normal(size=v.shape) for name, v in result.items()}
     assert energy_r2(noise, train=train, domains={"a": test})["a"]["features"] < 0.3
+
+
+def test_a_direction_that_features_hold_is_read(folders: tuple[Path, Path]) -> None:
+    train, test = read_split(folders[0], split="train"), _split(folders)
+    generator = np.random.default_rng(0)
+    momenta = [generator.normal(size=(len(split), 3)) for split in (train, test)]
+    for split, momentum in zip((train, test), momenta, strict=True):
+        split.columns["momentum"] = momentum
+    held = [m / np.linalg.norm(m, axis=1, keepdims=True) for m in momenta]
+    result = {"train/features": held[0], "a/features": held[1]}
+    assert direction_angle(result, train=train, domains={"a": test})["a"]["features"] < 2
+    noise = {name: generator.normal(size=v.shape) for name, v in result.items()}
+    assert direction_angle(noise, train=train, domains={"a": test})["a"]["features"] > 60
+    test.columns["momentum"] = np.full_like(momenta[1], np.nan)
+    assert direction_angle(result, train=train, domains={"a": test}) == {}
+
+
+def test_the_principal_axis_is_the_direction_of_a_track() -> None:
+    # Two tracks whose energy rises along their momenta: 68 % of the angles are 0.
+    steps = torch.arange(10, dtype=torch.int32)[:, None]
+    along = torch.tensor([[1, 1, 0], [0, -1, 0]], dtype=torch.int32)
+    batch = ParticleBatch(
+        xyz=torch.cat([50 + steps * a for a in along]),
+        energy=torch.arange(1.0, 11.0).repeat(2),
+        offset=torch.tensor([0, 10, 20]),
+        label=torch.tensor([0, 1]),
+        particle=torch.tensor([0, 1]),
+    )
+    split = LoadedSplit(batch=batch, columns={"momentum": 3.0 * along.numpy()})
+    result = {"train/features": np.eye(2), "a/features": np.eye(2)}
+    found = direction_angle(result, train=split, domains={"a": split})
+    assert found["a"]["axis"] == pytest.approx(0, abs=1e-3)
