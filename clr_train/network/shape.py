@@ -17,7 +17,7 @@ from torch import Tensor
 
 from clr_train.batch import SiteBatch
 from clr_train.network.box_counting import constants, visibility
-from clr_train.ragged import sum_groups
+from clr_train.ragged import offsets_of, sum_groups
 
 __all__ = ["END_BINS", "NUM_SHAPE", "SPECTRUM", "shape_numbers"]
 
@@ -35,6 +35,8 @@ _HALF: Final = 1.0
 #: far beyond it sites still belong to it, voxels.
 _BEYOND: Final = 0.02
 _MARGIN: Final = 2.0
+#: A weight of 1 as a whole number.
+_UNITS: Final = 1 << 32
 #: How sharp the counts over an energy are.
 _SHARPNESS: Final = 10.0
 #: Added under logarithms and to divisors: energies and counts, and widths in voxels.
@@ -125,19 +127,22 @@ class _Frame:
         particle = self.sites.particle
         order = self.along.argsort(stable=True)
         order = order[particle[order].argsort(stable=True)]
-        owner, along, weight = particle[order], self.along[order], self.weight[order]
-        total = self.total(self.weight[:, None])[:, 0]
-        # The weight of the site and of those before it in the particle, and of those after.
-        so_far = weight.cumsum(0) - (total.cumsum(0) - total)[owner]
-        to_come = total[owner] - so_far + weight
-        least = _BEYOND * total[owner]
-        far = along.new_full(total.shape, torch.inf)
-        inside = torch.where(so_far >= least, along, torch.inf)
-        begin = far.scatter_reduce(0, owner, inside, "amin")
-        inside = torch.where(to_come >= least, along, -torch.inf)
-        end = (-far).scatter_reduce(0, owner, inside, "amax")
-        known = begin.isfinite() & end.isfinite()
-        return torch.where(known, begin, 0.0), torch.where(known, end, 0.0)
+        number = torch.arange(self.sites.num_particles, device=order.device)
+        start = torch.searchsorted(particle, number)
+        stop = torch.searchsorted(particle, number, right=True)
+        # Whole numbers, whose sums are exact: no particle depends on others of its batch.
+        sums = offsets_of((self.weight[order] * _UNITS).long())
+        before, after = sums[start], sums[stop]
+        beyond = ((after - before) * _BEYOND).long()
+        first = torch.searchsorted(sums[1:], before + beyond)
+        last = torch.searchsorted(sums[:-1], after - beyond, right=True) - 1
+        along = torch.cat([self.along[order], self.along.new_zeros(1)])
+        nowhere = torch.full_like(start, len(order))
+        begin, end = (
+            along[torch.where(start < stop, row.clamp(start, stop - 1), nowhere)]
+            for row in (first, last)
+        )
+        return begin, end
 
     def total(self, values: Tensor) -> Tensor:
         """Sum the rows of each particle, [M, C] to [N, C]."""
