@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+from pilarnet_convert.species import OTHER_COLOURS
+
 __all__ = ["CLASSIFYING_PARTS", "CLASS_WEIGHTS", "METHODS", "PARTS", "Method", "main_methods"]
 
 #: The parts of a report, and what each tells.
@@ -49,7 +51,7 @@ class Method:
     classifier : str or None
         A name of `clr_train.probe.classifiers.CLASSIFIERS`; None for a network.
     colour, line : str
-        How it is drawn, in colours of Okabe and Ito; not solid without pretraining.
+        How it is drawn, in one of `OTHER_COLOURS`; not solid without pretraining.
     main : bool
         Whether it has a confusion matrix and is evaluated for robustness and in bins.
     """
@@ -71,30 +73,53 @@ def _probe(title: str, features: str, classifier: str, colour: str, **drawn: Any
 METHODS: Final[Mapping[str, Method]] = MappingProxyType(
     {
         "finetuned": Method(
-            title="pretrained, fine-tuned", part="finetune", colour="#0072B2", main=True
+            title="pretrained, fine-tuned",
+            part="finetune",
+            colour=OTHER_COLOURS["black"],
+            main=True,
         ),
-        "linear": _probe("pretrained, linear probe", "trained", "linear", "#009E73", main=True),
-        "knn": _probe("pretrained, kNN", "trained", "knn", "#56B4E9"),
-        "trees": _probe("pretrained, boosted trees", "trained", "trees", "#009E73", line="-."),
+        "linear": _probe(
+            "pretrained, linear probe", "trained", "linear", OTHER_COLOURS["indigo"], main=True
+        ),
+        "knn": _probe("pretrained, kNN", "trained", "knn", OTHER_COLOURS["sky"]),
+        "trees": _probe(
+            "pretrained, boosted trees", "trained", "trees", OTHER_COLOURS["indigo"], line="-."
+        ),
         "scratch": Method(
-            title="trained from scratch", part="scratch", colour="#D55E00", line="--", main=True
+            title="trained from scratch",
+            part="scratch",
+            colour=OTHER_COLOURS["wine"],
+            line="--",
+            main=True,
         ),
         "handcrafted-trees": _probe(
             "handcrafted features, boosted trees",
             "handcrafted",
             "trees",
-            "#E69F00",
+            OTHER_COLOURS["olive"],
             line="--",
             main=True,
         ),
         "handcrafted-linear": _probe(
-            "handcrafted features, linear", "handcrafted", "linear", "#E69F00", line=":"
+            "handcrafted features, linear",
+            "handcrafted",
+            "linear",
+            OTHER_COLOURS["olive"],
+            line=":",
         ),
         "untrained-linear": _probe(
-            "untrained encoder, linear probe", "untrained", "linear", "#CC79A7", line="--"
+            "untrained encoder, linear probe",
+            "untrained",
+            "linear",
+            OTHER_COLOURS["brown"],
+            line="--",
         ),
-        "untrained-knn": _probe("untrained encoder, kNN", "untrained", "knn", "#CC79A7", line=":"),
-        "majority": _probe("majority class", "handcrafted", "majority", "#666666", line=":"),
+        "untrained-knn": _probe(
+            "untrained encoder, kNN", "untrained", "knn", OTHER_COLOURS["brown"], line=":"
+        ),
+        "majority": _probe(
+            "majority class", "handcrafted", "majority", OTHER_COLOURS["grey"], line=":"
+        ),
     }
 )
 

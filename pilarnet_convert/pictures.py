@@ -34,9 +34,12 @@ __all__ = [
     "new_figure",
     "require_matplotlib",
     "save_figure",
+    "set_log_ticks",
 ]
 
 _DPI: Final = 150
+#: The width of a digit below a small axis, as a part of the length of the axis.
+_LETTER: Final = 0.025
 _ENDINGS: Final = (".png", ".pdf", ".svg")
 
 
@@ -119,6 +122,23 @@ def log_norm(low: float, high: float) -> LogNorm:
     from matplotlib.colors import LogNorm
 
     return LogNorm(low, high, clip=True)
+
+
+def set_log_ticks(axes: Axes) -> None:
+    """Make the x axis logarithmic, with as many ticks as have room for their numbers."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    for steps in ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        ticks = np.sort(np.outer(10.0**decades, steps).ravel())
+        ticks = ticks[(ticks >= low) & (ticks <= high)]
+        names = [f"{tick:,.6g}" for tick in ticks]
+        lengths = np.array([len(name) for name in names])
+        gaps = np.diff(np.log10(ticks)) / np.log10(high / low)
+        if np.all(gaps > _LETTER * ((lengths[1:] + lengths[:-1]) / 2 + 1)):
+            break
+    axes.set_xticks(ticks, names)
+    axes.minorticks_off()
 
 
 def colour_map(colours: Sequence[str]) -> Colormap:

@@ -14,6 +14,7 @@ __all__ = [
     "COLOURS",
     "MASSES_MEV",
     "OTHER",
+    "OTHER_COLOURS",
     "PUBLISHED_COUNTS",
     "ParticleClass",
     "label_of_pdg",
@@ -66,6 +67,18 @@ COLOURS: Final = {
     "gamma": "#E69F00",
     "muon": "#009E73",
     "pion": "#CC79A7",
+}
+
+#: Colours of what is no class, such as methods: none can be taken for that of a class. Most are of
+#: P. Tol's scheme "muted" (SRON/EPS/TN/09-002, 2021).
+OTHER_COLOURS: Final = {
+    "indigo": "#332288",
+    "olive": "#999933",
+    "wine": "#882255",
+    "sky": "#88CCEE",
+    "brown": "#7A4A21",
+    "black": "#000000",
+    "grey": "#666666",
 }
 
 _LABEL_OF_PDG: Final = {code: c.label for c in CLASSES for code in c.pdg_codes}

@@ -2,19 +2,25 @@
 
 Imports run one way::
 
-    colours -> scene -> event, particles -> augmented -> thinning, page, picture -> cli
+    colours, camera -> scene -> relations -> event, particles -> augmented
+        -> thinning, page, projection -> drawing -> picture -> cli
 
-========= ======================================================================
-colours   colours that colour-blind readers can tell apart
-scene     what is shown, as numbers: particle clouds in panels
-event     a scene of one event of a LArCV file
-particles a scene of single particles from shards
-augmented a scene of particles beside their views (needs torch)
-thinning  leaving out voxels of a scene that has too many
-page      a scene as one HTML file (needs plotly)
-picture   a scene as a picture (needs matplotlib)
-cli       the command pilarnet-view
-========= ======================================================================
+========== =====================================================================
+colours    colours that colour-blind readers can tell apart
+camera     where a scene is looked at from
+scene      what is shown, as numbers: particle clouds in panels
+relations  vertices, and links from parents
+event      a scene of events of a file
+particles  a scene of single particles from shards, with their events
+augmented  a scene of particles beside their views (needs torch)
+thinning   leaving out voxels of a scene that has too many
+page       a scene as one HTML file
+projection where voxels fall on a picture
+drawing    one set of axes of a picture
+picture    a scene as a picture (needs matplotlib)
+figure     a particle as a figure for a notebook (needs plotly)
+cli        the command pilarnet-view
+========== =====================================================================
 
 In a notebook::
 
@@ -26,9 +32,10 @@ In a notebook::
 
 from __future__ import annotations
 
+from pilarnet_view.camera import Camera
 from pilarnet_view.event import event_scene
 from pilarnet_view.page import write_page
 from pilarnet_view.particles import particle_scene
 from pilarnet_view.picture import write_picture
 
-__all__ = ["event_scene", "particle_scene", "write_page", "write_picture"]
+__all__ = ["Camera", "event_scene", "particle_scene", "write_page", "write_picture"]

@@ -107,7 +107,7 @@ def _row(particle: StoredParticle, views: list[_View]) -> list[Panel]:
         Panel.around(
             (cloud,),
             framed=[particle.cloud, *(cloud for _, cloud in views)],
-            origin_cm=particle.origin_cm,
+            **particle.place,
             title=title,
             caption=text + cloud.size,
         )

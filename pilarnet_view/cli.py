@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import sys
+import webbrowser
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +17,7 @@ from pilarnet_convert.options import OptionError, check_folder, make_flags
 from pilarnet_convert.pictures import check_picture, is_picture
 from pilarnet_convert.storage.remote import AnyPath, RemotePath, as_path, place
 from pilarnet_view.augmented import views_scene
+from pilarnet_view.camera import Camera
 from pilarnet_view.colours import COLOURINGS
 from pilarnet_view.event import event_scene
 from pilarnet_view.page import write_page
@@ -24,7 +28,7 @@ from pilarnet_view.thinning import thin
 
 __all__ = ["view_command"]
 
-_OF_EVENTS: Final = ("entry",)
+_OF_EVENTS: Final = ("entries",)
 _OF_DRAWS: Final = ("label", "count")
 _OF_VIEWS: Final = ("num_views", "epoch", "augmentations", "num_augmentations")
 _OF_SHARDS: Final = (*_OF_DRAWS, "split", "seed", "indices", "views", *_OF_VIEWS)
@@ -33,17 +37,25 @@ _OF_SHARDS: Final = (*_OF_DRAWS, "split", "seed", "indices", "views", *_OF_VIEWS
 @click.command(
     "pilarnet-view",
     cls=Command,
-    extra="view",
     params=make_flags(Choice, leave_out=("indices",)),
     epilog="""\b
 Examples:
-  pilarnet-view dlprod_512px_00.root --entry 3
+  pilarnet-view dlprod_512px_00.root --open
+  pilarnet-view dlprod_512px_00.root --entry 100:200 --out hundred.html
+  pilarnet-view dlprod_512px_00.root --entry 3 --camera zy --cube --png event.png
   pilarnet-view shards/ --label muon --count 12
   pilarnet-view shards/ --label electron --views --png views.png
 """,
 )
 @click.argument("path", type=place)
-@click.option("--entry", default=0, help="Of a LArCV file: the event to show, counted from 0.")
+@click.option(
+    "--entry",
+    "entries",
+    default="0:10",
+    metavar="N or N:M",
+    help="Of a file: the event to show, counted from 0, or the events N to M, M left out; a page "
+    "has a button for the next, a picture shows the first.",
+)
 @click.option(
     "--index",
     "indices",
@@ -67,10 +79,20 @@ Examples:
 )
 @click.option("--axes", type=click.Choice(["cm", "voxels"]), help="The unit of the axes at first.")
 @click.option(
+    "--camera",
+    default="3d",
+    metavar="NAME or A,E",
+    help="Where to look from at first: 3d, a projection (zy, zx, xy), or azimuth and elevation in "
+    "degrees, such as -60,25; a page shows those of its camera.",
+)
+@click.option(
+    "--cube", is_flag=True, help="Show the whole cube at first, not the part that has voxels."
+)
+@click.option(
     "--max-voxels",
     type=click.IntRange(min=1),
-    default=60_000,
-    help="Show at most so many voxels, drawn at random.",
+    default=100_000,
+    help="Show at most so many voxels of an event or particle, drawn at random.",
 )
 @click.option(
     "--out",
@@ -84,6 +106,9 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Draw a picture for a paper (.png, .pdf, .svg); a page too if --out is given.",
 )
+@click.option(
+    "--open", "opened", is_flag=True, help="Open the page, or the picture, when it is made."
+)
 @click.pass_context
 def view_command(
     context: click.Context,
@@ -93,10 +118,12 @@ def view_command(
     picture: Path | None,
     **options: Any,
 ) -> None:
-    """Show an event of a LArCV file, or particles of shards, as a page that needs no network.
+    """Show events of a file, or particles of shards, as a page that needs no network.
 
-    PATH is a LArCV2 file or a folder of shards, or the URL of one. In the page, particles and
-    colouring are chosen, and the voxel under the pointer tells what it belongs to.
+    PATH is a file that pilarnet-convert reads or a folder of shards, or the URL of one. In the
+    page the arrow keys go to the previous and the next event, the legend switches classes off and
+    on, and the voxel under the pointer tells what it belongs to. From a particle of shards a
+    button leads to its event.
     """
     if out is not None and is_picture(out):
         if picture is not None:
@@ -106,16 +133,21 @@ def view_command(
         picture = check_picture(picture, option="--png")
     if out is not None:
         out = _check_page(out)
+    look = {name: options[name] for name in ("colouring", "axes", "cube")}
+    look["camera"] = Camera.parse(options["camera"])
     scene, name = _scene(context, path, options)
     scene = thin(scene, max_voxels=options["max_voxels"])
-    shown = {"colouring": options["colouring"], "axes": options["axes"]}
+    made = []
     if picture is not None:
-        write_picture(scene, picture, **shown)
-        click.echo(f"wrote {picture}: {scene.title}, {scene.subtitle}")
+        write_picture(scene, picture, **look)
+        made.append(picture)
     if out is not None or picture is None:
-        target = out or Path(f"{name}.html")
-        write_page(scene, target, **shown)
+        made.append(out or Path(f"{name}.html"))
+        write_page(scene, made[-1], **look)
+    for target in made:
         click.echo(f"wrote {target}: {scene.title}, {scene.subtitle}")
+    if options["opened"] and not webbrowser.open(made[-1].resolve().as_uri()):
+        click.echo(f"no browser was found: open {made[-1]} yourself", err=True)
 
 
 def _check_page(path: Path) -> Path:
@@ -137,8 +169,9 @@ def _scene(context: click.Context, path: AnyPath, options: dict[str, Any]) -> tu
     """Make the scene, and a name for its file."""
     if path.suffix == ".root" if isinstance(path, RemotePath) else not path.is_dir():
         _refuse(context, _OF_SHARDS, "PATH is a file, and this option is for shards")
-        entry = options["entry"]
-        return event_scene(path, entry=entry), f"{path.stem}-entry{entry}"
+        entries = _read_entries(options["entries"])
+        name = f"{path.stem}-entry{entries.start}"
+        return event_scene(path, entry=entries), name if len(entries) == 1 else f"{name}-on"
     _refuse(context, _OF_EVENTS, "PATH is a folder of shards, and this option is for LArCV files")
     if options["indices"]:
         _refuse(context, _OF_DRAWS, "with --index nothing is drawn")
@@ -149,6 +182,18 @@ def _scene(context: click.Context, path: AnyPath, options: dict[str, Any]) -> tu
     if not options["views"]:
         return particle_scene(path, choice=choice), "-".join(filter(None, words))
     return views_scene(path, choice=choice), "-".join(filter(None, [*words, "views"]))
+
+
+def _read_entries(text: str) -> range:
+    """Read the value of ``--entry``: ``"3"``, ``"10:20"`` or ``"10:"``."""
+    start, colon, stop = text.partition(":")
+    if not re.fullmatch(r"-?\d+", start) or not re.fullmatch(r"\d*", stop):
+        raise OptionError(
+            "not an event", field="--entry", expected="such as 3 or 10:20", found=text
+        )
+    if not colon:
+        return range(int(start), int(start) + 1)
+    return range(int(start), int(stop) if stop else sys.maxsize)
 
 
 def _refuse(context: click.Context, names: tuple[str, ...], why: str) -> None:

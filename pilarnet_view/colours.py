@@ -1,6 +1,6 @@
 """Colours that colour-blind readers can tell apart, on a light and on a dark background.
 
-Qualitative colours are those of M. Okabe and K. Ito (jfly.uni-koeln.de/color); energies take
+Classes have the colours of M. Okabe and K. Ito (jfly.uni-koeln.de/color); energies take
 viridis (S. van der Walt and N. Smith, SciPy 2015), without the end that the background would hide.
 """
 
@@ -34,15 +34,22 @@ SPECIES_COLOURS: Final = MappingProxyType(
     {**COLOURS, OTHER_SPECIES: "#56B4E9", NO_PARTICLE: "#999999"}
 )
 
-#: Colours of particles that are neighbours in a list, by theme; they repeat.
+#: Colours of particles that are neighbours in a list, by theme; they repeat. None is that of a
+#: class. P. Tol's schemes "muted" and "light" (SRON/EPS/TN/09-002, 2021).
 PARTICLE_COLOURS: Final = MappingProxyType(
     {
-        "light": ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
-        "dark": ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442"),
+        "light": (
+            *("#332288", "#CC6677", "#117733", "#88CCEE", "#882255"),
+            *("#999933", "#44AA99", "#AA4499", "#DDCC77"),
+        ),
+        "dark": (
+            *("#77AADD", "#EE8866", "#BBCC33", "#FFAABB", "#44BB99"),
+            *("#EEDD88", "#99DDFF", "#AAAA00", "#DDDDDD"),
+        ),
     }
 )
 
-#: Symbols that tell particles of the same colour apart: plotly's name, matplotlib's marker.
+#: Symbols that tell particles of the same colour apart: the page's name, matplotlib's marker.
 SYMBOLS: Final = (("circle", "o"), ("square", "s"), ("diamond", "D"))
 
 _VIRIDIS: Final = (

@@ -1,8 +1,9 @@
-"""A scene of one event of a LArCV file."""
+"""A scene of events of a file."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,83 +17,133 @@ from pilarnet_convert.readers.units import in_mev
 from pilarnet_convert.species import label_of_pdg
 from pilarnet_convert.storage.remote import AnyPath, place
 from pilarnet_view.colours import NO_PARTICLE, species_name
-from pilarnet_view.scene import Panel, ParticleCloud, Pick, Scene
+from pilarnet_view.relations import find_vertices, link_parents
+from pilarnet_view.scene import Panel, ParticleCloud, Scene, in_voxels
 
 __all__ = ["event_scene"]
 
+#: Events of a page, so that it opens in any browser.
+_MOST_EVENTS: Final = 1000
 
-def event_scene(file: str | AnyPath, *, entry: int = 0) -> Scene:
-    """Read an event, given by its index in the file from 0, with all its particles.
+
+def event_scene(file: str | AnyPath, *, entry: int | range = 0) -> Scene:
+    """Read events, given by their indices in the file from 0, with all their particles.
 
     `file` is a LArCV2, LArCV3 or PILArNet-M file, or one of the archive's three files of a source.
+    A range of consecutive entries may end beyond the last event, and makes a panel an event.
 
     Raises
     ------
     InputError
-        If the file cannot be read, there is no such entry, or the event left no voxels.
+        If the file cannot be read, or no event left a voxel.
+    OptionError
+        If there is no such entry, or the range has more than 1,000 events.
     """
     path = place(file)
     index = index_source(find_sources([path])[0], reading=Reading())[0]
-    if not 0 <= entry < index.num_entries:
+    entries = entry if isinstance(entry, range) else range(entry, entry + 1)
+    stop = min(entries.stop, index.num_entries)
+    if not 0 <= entries.start < stop:
         raise OptionError(
             "no such entry",
             file=path,
             field="--entry",
             expected=f"0 to {index.num_entries - 1}",
-            found=entry,
+            found=entries.start,
+        )
+    if stop - entries.start > _MOST_EVENTS:
+        raise OptionError(
+            "too many events for a page",
+            field="--entry",
+            expected=f"at most {_MOST_EVENTS:,}",
+            found=f"{stop - entries.start:,}",
         )
     with index.open() as reader:
-        columns = in_mev(reader.read(entry, entry + 1), index.units)
-    check_events(columns)
-    clouds = _clouds(columns)
-    if not clouds:
-        raise InputError("the event left no voxels", file=path, entry=entry)
-    num_voxels = sum(cloud.num_voxels for cloud in clouds)
-    deposit_mev = sum(cloud.deposit_mev for cloud in clouds)
-    clusters = "1 cluster" if len(clouds) == 1 else f"{len(clouds)} clusters"
-    size = f"{clusters}, {num_voxels:,} voxels, {deposit_mev:,.0f} MeV deposited"
-    run, subrun, event = (int(v[0]) for v in (columns.run, columns.subrun, columns.event))
-    cell = columns.voxel_size[0].tolist()
+        events = in_mev(reader.read(entries.start, stop), index.units)
+    check_events(events)
+    panels = tuple(_panel(events, number) for number in range(events.num_events))
+    if not any(panel.clouds for panel in panels):
+        raise InputError("the event left no voxels", file=path, entry=entries.start)
+    title = path.name
+    subtitle = f"entries {entries.start} to {stop - 1} of {index.num_entries:,}"
+    if len(panels) == 1:  # its texts become those of the scene
+        title = f"{title}, entry {entries.start}"
+        subtitle = f"{panels[0].title.partition(': ')[2]}: {panels[0].caption}"
+        panels = (replace(panels[0], title="", caption=""),)
+    cells = events.voxel_size
+    same = np.allclose(cells, cells[0], rtol=1e-6)
     return Scene(
-        title=f"{path.name}, entry {entry}",
-        subtitle=f"run {run}, subrun {subrun}, event {event}: {size}",
-        panels=(Panel.around(clouds, origin_cm=columns.origin[0]),),
-        picks=tuple(
-            Pick(name=cloud.summary, panels=(0,), cloud=number)
-            for number, cloud in enumerate(clouds)
-        ),
+        title=title,
+        subtitle=subtitle,
+        panels=panels,
         columns=1,
         colouring="class",
-        voxel_cm=(cell[0], cell[1], cell[2]),
+        voxel_cm=(float(cells[0, 0]), float(cells[0, 1]), float(cells[0, 2])) if same else None,
     )
 
 
-def _clouds(columns: Events) -> tuple[ParticleCloud, ...]:
-    """Make a cloud of every cluster of the one event that has voxels."""
-    size = np.diff(columns.voxel_offset)
-    z, y, x = np.unravel_index(columns.voxel_id, columns.grid[0, ::-1])
+def _panel(events: Events, number: int) -> Panel:
+    """Make a panel of an event; `number` counts from the first that was read."""
+    clouds = _clouds(events, number)
+    particles = slice(events.particle_offset[number], events.particle_offset[number + 1])
+    tracks = (events.track_id[particles], events.parent_track_id[particles])
+    clouds, links = link_parents(
+        clouds, parents=dict(zip(*(t.tolist() for t in tracks), strict=True))
+    )
+    run, subrun, event = (int(v[number]) for v in (events.run, events.subrun, events.event))
+    num_voxels = sum(cloud.num_voxels for cloud in clouds)
+    deposit_mev = sum(cloud.deposit_mev for cloud in clouds)
+    clusters = "1 cluster" if len(clouds) == 1 else f"{len(clouds)} clusters"
+    voxels = "1 voxel" if num_voxels == 1 else f"{num_voxels:,} voxels"
+    return Panel.around(
+        clouds,
+        grid=events.grid[number],
+        origin_cm=events.origin[number],
+        title=f"entry {events.first_entry + number}: run {run}, subrun {subrun}, event {event}",
+        caption=f"{clusters}, {voxels}, {deposit_mev:,.0f} MeV deposited",
+        vertices=find_vertices(clouds),
+        links=links,
+    )
+
+
+def _clouds(events: Events, number: int) -> tuple[ParticleCloud, ...]:
+    """Make a cloud of every cluster of an event that has voxels."""
+    clusters = range(events.cluster_offset[number], events.cluster_offset[number + 1])
+    offset = events.voxel_offset[clusters.start : clusters.stop + 1]
+    size = np.diff(offset)
+    z, y, x = np.unravel_index(events.voxel_id[offset[0] : offset[-1]], events.grid[number, ::-1])
     xyz = np.stack([x, y, z], axis=1)
+    energy = events.energy[offset[0] : offset[-1]]
     # The largest get the colours that are furthest apart.
     rank = np.argsort(np.argsort(-size, kind="stable"))
-    label = label_of_pdg(columns.pdg)
     clouds = []
     for cluster in np.flatnonzero(size):
-        rows = slice(columns.voxel_offset[cluster], columns.voxel_offset[cluster + 1])
-        known: dict[str, Any] = {"species": NO_PARTICLE}
-        if cluster < len(columns.pdg):
-            known = {
-                "species": species_name(label[cluster]),
-                "pdg": int(columns.pdg[cluster]),
-                "process": columns.process_names[columns.process[cluster]],
-                "energy_init_mev": float(columns.energy_init[cluster]),
-            }
+        rows = slice(*(offset[cluster : cluster + 2] - offset[0]))
         clouds.append(
             ParticleCloud.of(
                 xyz[rows],
-                columns.energy[rows],
+                energy[rows],
                 name=f"cluster {cluster}",
                 number=int(rank[cluster]),
-                **known,
+                **_known(events, number, int(cluster)),
             )
         )
     return tuple(clouds)
+
+
+def _known(events: Events, number: int, cluster: int) -> dict[str, Any]:
+    """Tell what is known of the particle of a cluster; the last cluster may have none."""
+    row = int(events.particle_offset[number]) + cluster
+    if row >= events.particle_offset[number + 1]:
+        return {"species": NO_PARTICLE}
+    cube = {"origin_cm": events.origin[number], "voxel_cm": events.voxel_size[number]}
+    return {
+        "species": species_name(int(label_of_pdg(events.pdg[row : row + 1])[0])),
+        "pdg": int(events.pdg[row]),
+        "process": events.process_names[events.process[row]],
+        "energy_init_mev": float(events.energy_init[row]),
+        "track_id": int(events.track_id[row]),
+        "parent_track_id": int(events.parent_track_id[row]),
+        "start": in_voxels(events.start[row], **cube),
+        "end": in_voxels(events.end[row], **cube),
+    }

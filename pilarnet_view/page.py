@@ -1,35 +1,40 @@
-"""A scene as one HTML file that holds plotly.js and the data, and needs no network."""
+"""A scene as one HTML file that holds all its data, and needs no network."""
 
 from __future__ import annotations
 
 import base64
-import html
-import json
 from importlib.resources import files
 from pathlib import Path
-from string import Template
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from pilarnet_convert.errors import MissingDependencyError, how_to_install
 from pilarnet_convert.files import replace_file
+from pilarnet_convert.pages import lay_out_page
 from pilarnet_convert.storage.remote import as_path
+from pilarnet_view.camera import CAMERAS, Camera
 from pilarnet_view.colours import PARTICLE_COLOURS, SCALES, SPECIES_COLOURS, SYMBOLS
 from pilarnet_view.scene import Panel, ParticleCloud, Scene, energy_range
 
 __all__ = ["document", "page", "write_page"]
 
-
-def write_page(
-    scene: Scene, path: str | Path, *, colouring: str | None = None, axes: str | None = None
-) -> None:
-    """Write a scene as a page; see `page`."""
-    text = page(scene, colouring=colouring, axes=axes)
-    replace_file(as_path(path), text.encode())
+#: In the order in which each uses what comes before.
+_SCRIPTS: Final = ("camera", "voxels", "axes", "plot", "page", "controls")
 
 
-def page(scene: Scene, *, colouring: str | None = None, axes: str | None = None) -> str:
+def write_page(scene: Scene, path: str | Path, **look: Any) -> None:
+    """Write a scene as a page; `look` as of `page`."""
+    replace_file(as_path(path), page(scene, **look).encode())
+
+
+def page(
+    scene: Scene,
+    *,
+    colouring: str | None = None,
+    axes: str | None = None,
+    camera: Camera = CAMERAS["3d"],
+    cube: bool = False,
+) -> str:
     """Lay out a scene as a page, in HTML that is the same for the same scene.
 
     Parameters
@@ -38,44 +43,48 @@ def page(scene: Scene, *, colouring: str | None = None, axes: str | None = None)
         How it is coloured at first; one of `COLOURINGS`, that of the scene by default.
     axes : {"cm", "voxels"}, optional
         The unit of the axes at first; cm by default, where the scene has it.
+    camera : Camera
+        Where it is looked at from at first.
+    cube : bool
+        True if the whole cube is shown at first, not the part that has voxels.
 
     Raises
     ------
-    MissingDependencyError
-        If plotly is not installed.
     PilarnetError
         If there is no such colouring, or no cm.
     """
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise MissingDependencyError(
-            "pages are drawn by plotly, which is not installed",
-            advice=how_to_install("view"),
-        ) from error
     template = files("pilarnet_view") / "template"
-    parts = {name: (template / f"page.{name}").read_text("utf-8") for name in ("css", "js")}
-    data = json.dumps(document(scene, colouring=colouring, axes=axes), separators=(",", ":"))
-    return Template((template / "page.html").read_text("utf-8")).substitute(
-        title=html.escape(scene.title),
-        css=parts["css"],
-        plotly=get_plotlyjs(),
-        # No text of a file may end the element that holds the data.
-        data=data.replace("<", "\\u003c"),
-        js=parts["js"],
+    scripts = [(template / f"{name}.js").read_text("utf-8") for name in _SCRIPTS]
+    return lay_out_page(
+        (template / "page.html").read_text("utf-8"),
+        title=scene.title,
+        subtitle=scene.subtitle,
+        css=(template / "page.css").read_text("utf-8"),
+        js="\n".join(['"use strict";', "(() => {", *scripts, "})();"]),
+        data=document(scene, colouring=colouring, axes=axes, camera=camera, cube=cube),
     )
 
 
-def document(scene: Scene, *, colouring: str | None, axes: str | None) -> dict[str, Any]:
+def document(
+    scene: Scene,
+    *,
+    colouring: str | None,
+    axes: str | None,
+    camera: Camera = CAMERAS["3d"],
+    cube: bool = False,
+) -> dict[str, Any]:
     """Give all data of the page, as JSON values."""
     colouring, unit = scene.choose(colouring=colouring, axes=axes)
     return {
         "title": scene.title,
-        "subtitle": scene.subtitle,
         "notes": scene.notes,
         "colouring": colouring,
         "axes": unit,
+        "camera": _camera(camera),
+        "cameras": {name: _camera(known) for name, known in CAMERAS.items()},
+        "cube": cube,
         "columns": scene.columns,
+        "group": scene.group,
         "voxel_cm": scene.voxel_cm,
         "energy_mev": energy_range(scene.clouds),
         "species": dict(SPECIES_COLOURS),
@@ -83,10 +92,11 @@ def document(scene: Scene, *, colouring: str | None, axes: str | None) -> dict[s
         "scale": dict(SCALES),
         "symbols": [symbol for symbol, _ in SYMBOLS],
         "panels": [_panel(panel) for panel in scene.panels],
-        "picks": [
-            {"name": pick.name, "panels": pick.panels, "cloud": pick.cloud} for pick in scene.picks
-        ],
     }
+
+
+def _camera(camera: Camera) -> dict[str, float]:
+    return {"azimuth": camera.azimuth, "elevation": camera.elevation}
 
 
 def _panel(panel: Panel) -> dict[str, Any]:
@@ -95,17 +105,25 @@ def _panel(panel: Panel) -> dict[str, Any]:
         "caption": panel.caption,
         "low": panel.low.tolist(),
         "high": panel.high.tolist(),
+        "grid": panel.grid.tolist(),
         "origin_cm": panel.origin_cm.tolist(),
         "clouds": [_cloud(cloud) for cloud in panel.clouds],
+        "vertices": panel.vertices.tolist(),
+        "links": panel.links.tolist(),
+        "event": panel.event and _panel(panel.event),
+        "focus": panel.focus,
     }
 
 
 def _cloud(cloud: ParticleCloud) -> dict[str, Any]:
     return {
         "name": cloud.name,
+        "summary": cloud.summary,
         "species": cloud.species,
         "number": cloud.number,
         "facts": cloud.facts,
+        "start": None if cloud.start is None else cloud.start.tolist(),
+        "end": None if cloud.end is None else cloud.end.tolist(),
         "xyz": _base64(cloud.xyz.T.astype("<i4")),
         "energy_mev": _base64(cloud.energy_mev.astype("<f4")),
     }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,8 @@ from pilarnet_convert.shards.particle import Particle
 from pilarnet_convert.shards.reader import Places, Shards, open_shards
 from pilarnet_convert.species import CLASS_NAMES
 from pilarnet_view.colours import species_name
-from pilarnet_view.scene import Panel, ParticleCloud, Pick, Scene
+from pilarnet_view.relations import find_vertices, link_parents
+from pilarnet_view.scene import Panel, ParticleCloud, Scene, in_voxels
 
 __all__ = [
     "Choice",
@@ -67,16 +69,24 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredParticle:
-    """A particle of the shards: its index in the split, its label, its cloud and its origin."""
+    """A particle of the shards: its index in the split, its label, its cloud and its event."""
 
     index: int
     label: int
     cloud: ParticleCloud
-    origin_cm: NDArray[np.float64]
+    event: Panel
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """What a panel of it has from its event: the cube, and the event itself."""
+        event = self.event
+        return {"grid": event.grid, "origin_cm": event.origin_cm, "event": event}
 
 
 def particle_scene(path: Places, *, choice: Choice | None = None) -> Scene:
     """Read some particles of shards, by default of the train split, each in a panel.
+
+    Every panel has the event that the particle is from, as far as it is in the shards.
 
     Raises
     ------
@@ -89,7 +99,7 @@ def particle_scene(path: Places, *, choice: Choice | None = None) -> Scene:
     panels = [
         Panel.around(
             (particle.cloud,),
-            origin_cm=particle.origin_cm,
+            **particle.place,
             title=f"{particle.cloud.species}, {particle.cloud.size}",
             caption=caption(particle),
         )
@@ -109,11 +119,8 @@ def gallery(
         title=f"{shards.name}: {what} of the {choice.split} split",
         subtitle=f"{len(particles)} of the split's {total:,} particles",
         panels=tuple(panels),
-        picks=tuple(
-            Pick(name=particle.cloud.summary, panels=tuple(range(first, first + each)))
-            for first, particle in zip(range(0, len(panels), each), particles, strict=True)
-        ),
         columns=each if each > 1 else min(4, len(panels)),
+        group=each,
         colouring="energy",
         voxel_cm=voxel_edges(shards),
     )
@@ -153,8 +160,7 @@ def read_particles(shards: Shards, *, choice: Choice, default_count: int) -> lis
                 expected=f"0 to {total - 1} in the {choice.split} split",
                 found=index,
             )
-    particles = shards[choice.split]
-    return [_stored(particles[i], number=number) for number, i in enumerate(indices)]
+    return [_stored(shards, choice.split, i, number) for number, i in enumerate(indices)]
 
 
 def _draw(shards: Shards, choice: Choice, count: int) -> tuple[int, ...]:
@@ -179,22 +185,75 @@ def _draw(shards: Shards, choice: Choice, count: int) -> tuple[int, ...]:
     return tuple(sorted(drawn.tolist()))
 
 
-def _stored(particle: Particle, *, number: int) -> StoredParticle:
-    run, subrun, event, cluster = (particle[n] for n in ("run", "subrun", "event", "cluster"))
-    cloud = ParticleCloud.of(
+def _stored(shards: Shards, split: str, index: int, number: int) -> StoredParticle:
+    """Read a particle and the event that it is from."""
+    shard = next(s for s in shards.splits[split] if index < s.first + s.num_particles)
+    row = index - shard.first
+    # The particles of an event are neighbours in a shard.
+    of = np.stack([shard.read((name,))[name] for name in ("source", "entry")])
+    rows = np.flatnonzero((of == of[:, row : row + 1]).all(axis=0))
+    particles = shard[int(rows[0]) : int(rows[-1]) + 1]
+    particle = particles[row - int(rows[0])]
+    edges = voxel_edges(shards)
+    event = _event(particles, edges=edges, grid=_largest_cube(shards), focus=row - int(rows[0]))
+    cloud = replace(
+        event.clouds[row - int(rows[0])],
+        name=f"{split} {index}",
+        number=number,
+        event=f"{event.title}, cluster {particle['cluster']}",
+    )
+    return StoredParticle(index=index, label=particle.label, cloud=cloud, event=event)
+
+
+def _event(
+    particles: Sequence[Particle],
+    *,
+    edges: tuple[float, float, float] | None,
+    grid: NDArray[np.int64],
+    focus: int,
+) -> Panel:
+    """Make a panel of the particles of an event."""
+    rank = np.argsort(np.argsort([-len(p) for p in particles], kind="stable"))
+    clouds = [_cloud(p, edges=edges, number=int(n)) for p, n in zip(particles, rank, strict=True)]
+    parents = {int(p["track_id"]): int(p["parent_track_id"]) for p in particles}
+    linked, links = link_parents(clouds, parents=parents)
+    run, subrun, event = (particles[0][name] for name in ("run", "subrun", "event"))
+    what = "1 particle" if len(clouds) == 1 else f"{len(clouds)} particles"
+    return Panel.around(
+        linked,
+        grid=grid,
+        origin_cm=particles[0]["origin"].astype(np.float64),
+        title=f"run {run}, subrun {subrun}, event {event}",
+        caption=f"entry {particles[0]['entry']} of its file: {what} in the shards",
+        vertices=find_vertices(linked),
+        links=links,
+        focus=focus,
+    )
+
+
+def _cloud(
+    particle: Particle, *, edges: tuple[float, float, float] | None, number: int
+) -> ParticleCloud:
+    steps = {}
+    if edges is not None:
+        cube = {"origin_cm": particle["origin"], "voxel_cm": np.array(edges)}
+        steps = {name: in_voxels(particle[name], **cube) for name in ("start", "end")}
+    return ParticleCloud.of(
         particle.xyz,
         particle.energy,
-        name=f"{particle.split} {particle.index}",
+        name=f"cluster {particle['cluster']}",
         species=species_name(particle.label),
         number=number,
         pdg=int(particle["pdg"]),
         process=particle["process"],
         energy_init_mev=float(particle["energy_init"]),
-        event=f"run {run}, subrun {subrun}, event {event}, cluster {cluster}",
+        track_id=int(particle["track_id"]),
+        parent_track_id=int(particle["parent_track_id"]),
+        **steps,
     )
-    return StoredParticle(
-        index=particle.index,
-        label=particle.label,
-        cloud=cloud,
-        origin_cm=particle["origin"].astype(np.float64),
-    )
+
+
+def _largest_cube(shards: Shards) -> NDArray[np.int64]:
+    """Give the voxels of the cube along each axis; of several cubes, the most."""
+    cubes = [geometry["voxels"] for geometry in shards.attributes["geometry"]]
+    return np.asarray(np.max(cubes, axis=0), np.int64)

@@ -6,7 +6,7 @@ Shapes: V voxels of a cloud.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pilarnet_convert.options import OptionError
 from pilarnet_view.colours import COLOURINGS
 
-__all__ = ["Panel", "ParticleCloud", "Pick", "Scene", "energy_range", "frame"]
+__all__ = ["Panel", "ParticleCloud", "Scene", "energy_range", "frame", "in_voxels"]
 
 #: Shortest edge of a frame, in voxels and relative to the longest, so that ticks have room.
 _LEAST_EDGE: Final = 8.0
@@ -46,6 +46,12 @@ class ParticleCloud:
         Total energy at creation, including the mass; NaN where it is not known.
     event : str
         The event it belongs to, where the scene holds particles of several.
+    track_id, parent_track_id : int
+        Geant4 tracks; -1 where they are not known.
+    parent : str
+        The parent, in words.
+    start, end : float64 array [3], optional
+        The first and the last step, in voxels; None where they are not known.
     """
 
     name: str
@@ -59,6 +65,11 @@ class ParticleCloud:
     process: str = ""
     energy_init_mev: float = float("nan")
     event: str = ""
+    track_id: int = -1
+    parent_track_id: int = -1
+    parent: str = ""
+    start: NDArray[np.float64] | None = None
+    end: NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, xyz: NDArray[Any], energy_mev: NDArray[Any], **known: Any) -> ParticleCloud:
@@ -68,8 +79,8 @@ class ParticleCloud:
     def with_voxels(
         self, xyz: NDArray[Any], energy_mev: NDArray[Any], *, name: str
     ) -> ParticleCloud:
-        """Give the same particle with other voxels, under another name."""
-        return replace(self, name=name, **_measured(xyz, energy_mev))
+        """Give the same particle with other voxels and no known steps, under another name."""
+        return replace(self, name=name, start=None, end=None, **_measured(xyz, energy_mev))
 
     @property
     def size(self) -> str:
@@ -90,6 +101,8 @@ class ParticleCloud:
             lines.append(f"PDG {self.pdg}, process {self.process or 'not known'}")
         if np.isfinite(self.energy_init_mev):
             lines.append(f"total energy at creation {self.energy_init_mev:,.1f} MeV")
+        if self.parent:
+            lines.append(f"parent {self.parent}")
         lines.append(f"{self.size} deposited")
         if self.event:
             lines.append(self.event)
@@ -116,18 +129,31 @@ class Panel:
         What it shows.
     low, high : float64 arrays [3]
         The corners of its frame, in voxels.
+    grid : int64 array [3]
+        The voxels of the event's cube along each axis.
     origin_cm : float64 array [3]
         The corner of voxel 0.
     title, caption : str
         The text above it, and a smaller line below that.
+    vertices, links : float64 arrays [n, 3], [n, 3, 3]
+        See `pilarnet_view.relations`.
+    event : Panel, optional
+        The whole event, where the panel shows a particle of it.
+    focus : int, optional
+        The cloud that stands out at first.
     """
 
     clouds: tuple[ParticleCloud, ...]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+    grid: NDArray[np.int64]
     origin_cm: NDArray[np.float64]
     title: str = ""
     caption: str = ""
+    vertices: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
+    links: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3, 3)))
+    event: Panel | None = None
+    focus: int | None = None
 
     @classmethod
     def around(
@@ -135,20 +161,21 @@ class Panel:
         clouds: tuple[ParticleCloud, ...],
         *,
         framed: Sequence[ParticleCloud] = (),
+        grid: NDArray[np.int64],
         **known: Any,
     ) -> Panel:
-        """Make a panel whose frame has room for its clouds, or for all of `framed`."""
-        low, high = frame(framed or clouds)
-        return cls(clouds=clouds, low=low, high=high, **known)
+        """Make a panel whose frame has room for its clouds, or for all of `framed`.
 
+        Without a voxel the frame is the cube.
+        """
+        framed = framed or clouds
+        low, high = frame(framed) if framed else _cube(grid)
+        return cls(clouds=clouds, low=low, high=high, grid=grid, **known)
 
-@dataclass(frozen=True, kw_only=True)
-class Pick:
-    """What the reader may choose to look at: some panels, or one cloud in them."""
-
-    name: str
-    panels: tuple[int, ...]
-    cloud: int | None = None
+    def with_cube(self) -> Panel:
+        """Give the panel with the whole cube for its frame."""
+        low, high = _cube(self.grid)
+        return replace(self, low=np.minimum(low, self.low), high=np.maximum(high, self.high))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,9 +185,9 @@ class Scene:
     Attributes
     ----------
     panels : tuple of Panel
-        In order; `columns` in a row of a picture.
-    picks : tuple of Pick
-        What the reader of a page can choose.
+        In order; `columns` in a row of a picture. A page shows one after the other if that is 1.
+    group : int
+        Consecutive panels that belong together: a particle and its views.
     colouring : str
         The default colouring, one of `COLOURINGS`.
     voxel_cm : tuple of three float, optional
@@ -172,10 +199,10 @@ class Scene:
     title: str
     subtitle: str
     panels: tuple[Panel, ...]
-    picks: tuple[Pick, ...]
     columns: int
     colouring: str
     voxel_cm: tuple[float, float, float] | None
+    group: int = 1
     notes: tuple[str, ...] = ()
 
     @property
@@ -223,6 +250,20 @@ def frame(clouds: Sequence[ParticleCloud]) -> tuple[NDArray[np.float64], NDArray
     edge = np.maximum(edge, max(_LEAST_EDGE, _LEAST_RELATIVE_EDGE * edge.max()))
     centre = (low + high) / 2
     return centre - edge / 2, centre + edge / 2
+
+
+def in_voxels(
+    place_cm: NDArray[Any], *, origin_cm: NDArray[Any], voxel_cm: NDArray[Any]
+) -> NDArray[np.float64] | None:
+    """Turn a place [3] in cm into voxels, where whole numbers are centres; None if not known."""
+    if not np.all(np.isfinite(place_cm)):
+        return None
+    voxel: NDArray[np.float64] = (np.asarray(place_cm, np.float64) - origin_cm) / voxel_cm - 0.5
+    return voxel
+
+
+def _cube(grid: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return np.full(3, -0.5), grid.astype(np.float64) - 0.5
 
 
 def energy_range(clouds: Sequence[ParticleCloud]) -> tuple[float, float]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import islice
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_view.scene import ParticleCloud, Scene
+from pilarnet_view.scene import Panel, ParticleCloud, Scene
 
 __all__ = ["allot", "thin"]
 
 #: Voxels that thinning leaves to a particle if it can; the default --min-voxels of shards.
 _LEAST_VOXELS: Final = 10
+#: Voxels of a page, some 40 MB, so that it opens in any browser.
+_MOST_VOXELS: Final = 2_000_000
 
 
 def allot(counts: NDArray[np.int64], *, budget: int) -> NDArray[np.int64]:
@@ -38,27 +39,44 @@ def allot(counts: NDArray[np.int64], *, budget: int) -> NDArray[np.int64]:
 
 
 def thin(scene: Scene, *, max_voxels: int) -> Scene:
-    """Leave out voxels at random until at most `max_voxels` are left, and add a note about it.
+    """Leave out voxels at random until no panel has more than `max_voxels`, and say so in a note.
 
-    The choice is the same each time. ``num_voxels`` and ``deposit_mev`` stay those of all voxels.
+    The page as a whole keeps at most two million. The choice is the same each time.
+    ``num_voxels`` and ``deposit_mev`` stay those of all voxels.
     """
-    counts = np.array([len(cloud.energy_mev) for cloud in scene.clouds], np.int64)
-    shown = allot(counts, budget=max_voxels)
-    if shown.sum() == counts.sum():
+    every = [p for panel in scene.panels for p in (panel, panel.event) if p is not None]
+    share = min(1.0, _MOST_VOXELS / max(sum(map(_num_voxels, every)), 1))
+    panels = tuple(_thin_panel(p, max_voxels=max_voxels, share=share) for p in scene.panels)
+    left, total = (sum(map(_num_voxels, shown)) for shown in (panels, scene.panels))
+    scene = replace(scene, panels=panels)
+    if left == total:
         return scene
-    numbered = enumerate(zip(scene.clouds, shown, strict=True))
-    thinned = iter([_thin(cloud, count, seed=seed) for seed, (cloud, count) in numbered])
-    panels = tuple(
-        replace(panel, clouds=tuple(islice(thinned, len(panel.clouds)))) for panel in scene.panels
-    )
     note = (
-        f"{shown.sum():,} of {counts.sum():,} voxels are shown, drawn at random; "
+        f"{left:,} of {total:,} voxels are shown, drawn at random; "
         "voxel counts and energies are those of all (--max-voxels)"
     )
-    return replace(scene, panels=panels, notes=(note, *scene.notes))
+    return replace(scene, notes=(note, *scene.notes))
+
+
+def _num_voxels(panel: Panel) -> int:
+    return sum(len(cloud.energy_mev) for cloud in panel.clouds)
+
+
+def _thin_panel(panel: Panel, *, max_voxels: int, share: float) -> Panel:
+    """Thin a panel and its event, each to a share of its voxels and to at most `max_voxels`."""
+    event = panel.event and _thin_panel(panel.event, max_voxels=max_voxels, share=share)
+    counts = np.array([len(cloud.energy_mev) for cloud in panel.clouds], np.int64)
+    shown = allot(counts, budget=min(max_voxels, int(share * counts.sum())))
+    clouds = tuple(
+        _thin(cloud, count, seed=seed)
+        for seed, (cloud, count) in enumerate(zip(panel.clouds, shown, strict=True))
+    )
+    return replace(panel, clouds=clouds, event=event)
 
 
 def _thin(cloud: ParticleCloud, count: int, *, seed: int) -> ParticleCloud:
+    if count == len(cloud.energy_mev):
+        return cloud
     order = np.random.default_rng(seed).permutation(len(cloud.energy_mev))
     kept = np.sort(order[:count])
     return replace(cloud, xyz=cloud.xyz[kept], energy_mev=cloud.energy_mev[kept])

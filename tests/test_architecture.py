@@ -44,7 +44,7 @@ OWNERS: dict[str, str | tuple[str, ...]] = {
         "clr_eval.embedding.files",
     ),
     "particle": "pilarnet_convert.species",
-    "plotly": ("pilarnet_view.page", "pilarnet_view.figure"),
+    "plotly": "pilarnet_view.figure",
     "tqdm": "pilarnet_convert.console.progress",
 }
 

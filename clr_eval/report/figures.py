@@ -5,9 +5,9 @@ All but `draw_map` draw a part of report.json.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +16,15 @@ from numpy.typing import NDArray
 from clr_eval.binned_metrics import QUANTITIES
 from clr_eval.embedding.split import LoadedSplit
 from clr_eval.methods import METHODS, main_methods
-from clr_train.probe.figures import draw_classes, draw_neighbours
+from clr_train.probe.figures import draw_classes, draw_neighbours, frame_map
 from clr_train.probe.figures import draw_confusion as draw_counts
-from pilarnet_convert.pictures import hide_frames, log_norm, new_figure, save_figure
+from pilarnet_convert.pictures import (
+    hide_frames,
+    log_norm,
+    new_figure,
+    save_figure,
+    set_log_ticks,
+)
 from pilarnet_convert.species import CLASS_NAMES, COLOURS
 
 if TYPE_CHECKING:
@@ -38,11 +44,13 @@ def draw_fractions(results: Sequence[Mapping[str, Any]], *, path: Path) -> None:
     """Draw balanced accuracy over the number of labelled particles, a curve for each method."""
     figure = new_figure(9.5, 5)
     axes = figure.subplots()
-    for name, method in METHODS.items():
+    drawn = [name for name in METHODS if any(result["method"] == name for result in results)]
+    for number, name in enumerate(drawn):
+        method = METHODS[name]
         points = [result for result in results if result["method"] == name]
-        if not points:
-            continue
-        labels = [point["num_labelled"] for point in points]
+        # Side by side, so that methods with the same accuracy are all seen.
+        aside = 1.05 ** (number - (len(drawn) - 1) / 2)
+        labels = [aside * point["num_labelled"] for point in points]
         style: dict[str, Any] = {"color": method.colour, "linestyle": method.line}
         if name == "majority":
             level = 100 * points[0]["balanced_accuracy"]["value"]
@@ -56,7 +64,7 @@ def draw_fractions(results: Sequence[Mapping[str, Any]], *, path: Path) -> None:
     axes.set_xscale("log")
     counts = sorted({result["num_labelled"] for result in results})
     axes.set_xticks(counts, [f"{count:,}" for count in counts])
-    axes.xaxis.set_minor_formatter("")
+    axes.minorticks_off()
     axes.set(
         xlabel="labelled particles of the training split",
         ylabel="balanced accuracy on the test split [%]",
@@ -100,7 +108,7 @@ def draw_robustness(robustness: Mapping[str, Any], *, path: Path) -> None:
                 levels, values - errors[0], values + errors[1],
                 color=method.colour, alpha=0.15, linewidth=0,
             )  # fmt: skip
-        axes.set(xlabel=corruption["axis"], title=corruption["title"])
+        axes.set(xlabel=fill(corruption["axis"], 34), title=corruption["title"])
         axes.grid(alpha=0.3)
     for axes in panels[::4]:
         axes.set_ylabel("balanced accuracy [%]")
@@ -129,16 +137,7 @@ def draw_binned_metrics(binned: Mapping[str, Any], *, path: Path) -> None:
         below.set(xlabel=label, title=METHODS[first].title)
         for axes in (above, below):
             if methods[first][0]["median"] > 0:
-                axes.set_xscale("log")
-                low, high = axes.get_xlim()
-                ticks = [
-                    step * 10.0**power
-                    for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
-                    for step in ((1, 1.5, 2, 3, 5, 7) if high < 10 * low else (1, 2, 5))
-                ]
-                shown = [tick for tick in ticks if low <= tick <= high]
-                axes.set_xticks(shown, [f"{tick:g}" for tick in shown])
-                axes.xaxis.set_minor_formatter("")
+                set_log_ticks(axes)
             axes.grid(alpha=0.3)
     panels[0, 0].set_ylabel("accuracy [%]")
     panels[1, 0].set_ylabel("efficiency of the class [%]")
@@ -167,12 +166,11 @@ def draw_map(
         cmap="cividis",
         norm=log_norm(low, high),
     )
-    figure.colorbar(shown, ax=by_energy, label="deposited energy [MeV]")
+    figure.colorbar(shown, ax=by_energy, label="deposited energy [MeV]", shrink=0.85)
     by_class.set_title("by class")
     by_energy.set_title("by deposited energy")
     for axes in (by_class, by_energy):
-        axes.set_aspect("equal")
-        axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2")
+        frame_map(axes, place)
     figure.suptitle(f"features of {len(rows):,} particles of the test split")
     save_figure(figure, path, option="--out")
 

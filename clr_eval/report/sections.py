@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
+
+from pilarnet_convert.pages import lay_out_page
 
 __all__ = ["Section", "as_html", "as_markdown"]
 
@@ -69,7 +69,7 @@ def as_html(
         ``facts`` (a text) of each particle; ``names`` and ``colours`` of the classes.
     """
     template = files("clr_eval") / "report" / "template"
-    parts = [f"<h1>{html.escape(title)}</h1>"]
+    parts = ["<main>"]
     for section in sections:
         tag = f"h{section.level}"
         parts.append(f"<{tag}>{html.escape(section.title)}</{tag}>")
@@ -82,15 +82,15 @@ def as_html(
         elif section.figure:
             picture = base64.b64encode((folder / f"{section.figure}.png").read_bytes()).decode()
             parts.append(
-                f'<img src="data:image/png;base64,{picture}" alt="{html.escape(section.title)}">'
+                f'<div class="wide"><img src="data:image/png;base64,{picture}" '
+                f'alt="{html.escape(section.title)}"></div>'
             )
-    return Template((template / "page.html").read_text("utf-8")).substitute(
-        title=html.escape(title),
+    return lay_out_page(
+        "\n".join([*parts, "</main>"]),
+        title=title,
         css=(template / "page.css").read_text("utf-8"),
-        body="\n".join(parts),
-        # No text of a file may end the element that holds the data.
-        data=json.dumps(particle_map).replace("<", "\\u003c"),
         js=(template / "map.js").read_text("utf-8"),
+        data=particle_map,
     )
 
 

@@ -13,13 +13,14 @@ from clr_eval.study.methods import STUDY_METHODS
 from clr_train.probe.figures import draw_classes
 from clr_train.probe.figures import draw_confusion as draw_counts
 from pilarnet_convert.pictures import hide_frames, new_figure, save_figure
+from pilarnet_convert.species import OTHER_COLOURS
 
 if TYPE_CHECKING:
     from pilarnet_convert.pictures import Figure
 
 __all__ = ["draw_confusion", "draw_domains", "draw_labels", "draw_map", "draw_stability"]
 
-_DOMAIN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_DOMAIN_COLOURS = tuple(OTHER_COLOURS.values())
 
 
 def draw_domains(results: Mapping[str, Any], *, domains: Sequence[str], path: Path) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from pilarnet_convert.species import OTHER_COLOURS
+
 __all__ = ["DEFAULT_METHODS", "PRETRAININGS", "STUDY_METHODS", "Pretraining", "StudyMethod"]
 
 
@@ -60,7 +62,7 @@ class StudyMethod:
         How labels are fitted: a linear probe of frozen features, the whole network, or boosted
         trees on handcrafted features.
     colour, line : str
-        How it is drawn.
+        How it is drawn, in one of `OTHER_COLOURS`.
     """
 
     title: str
@@ -80,40 +82,47 @@ class StudyMethod:
 STUDY_METHODS: Final[Mapping[str, StudyMethod]] = MappingProxyType(
     {
         "classifier": StudyMethod(
-            title="supervised classifier", fit="scratch", colour="#D55E00", line="--"
+            title="supervised classifier", fit="scratch", colour=OTHER_COLOURS["wine"], line="--"
         ),
         "simclr-target": StudyMethod(
             title="SimCLR on the target, linear probe",
             pretraining="simclr-target",
-            colour="#56B4E9",
+            colour=OTHER_COLOURS["sky"],
         ),
         "simclr-nominal": StudyMethod(
-            title="SimCLR on nominal, linear probe", pretraining="simclr-nominal", colour="#0072B2"
+            title="SimCLR on nominal, linear probe",
+            pretraining="simclr-nominal",
+            colour=OTHER_COLOURS["indigo"],
         ),
         "simclr-both": StudyMethod(
-            title="SimCLR on both, linear probe", pretraining="simclr-both", colour="#009E73"
+            title="SimCLR on both, linear probe",
+            pretraining="simclr-both",
+            colour=OTHER_COLOURS["black"],
         ),
         "finetuned": StudyMethod(
             title="SimCLR on nominal, fine-tuned",
             pretraining="simclr-nominal",
             fit="finetune",
-            colour="#0072B2",
+            colour=OTHER_COLOURS["indigo"],
             line="-.",
         ),
         "supervised": StudyMethod(
             title="supervised contrastive, linear probe",
             pretraining="supervised-nominal",
-            colour="#CC79A7",
+            colour=OTHER_COLOURS["brown"],
         ),
         "supervised-both": StudyMethod(
             title="supervised contrastive and target, linear probe",
             pretraining="supervised-both",
-            colour="#CC79A7",
+            colour=OTHER_COLOURS["brown"],
             line="-.",
         ),
-        "dann": StudyMethod(title="DANN", fit="dann", colour="#666666", line="--"),
+        "dann": StudyMethod(title="DANN", fit="dann", colour=OTHER_COLOURS["grey"], line="--"),
         "handcrafted": StudyMethod(
-            title="handcrafted features, boosted trees", fit="trees", colour="#E69F00", line=":"
+            title="handcrafted features, boosted trees",
+            fit="trees",
+            colour=OTHER_COLOURS["olive"],
+            line=":",
         ),
     }
 )

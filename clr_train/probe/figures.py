@@ -14,7 +14,7 @@ from pilarnet_convert.species import CLASS_NAMES, CLASSES, COLOURS
 if TYPE_CHECKING:
     from pilarnet_convert.pictures import Axes, Figure
 
-__all__ = ["draw_classes", "draw_confusion", "draw_neighbours"]
+__all__ = ["draw_classes", "draw_confusion", "draw_neighbours", "frame_map"]
 
 #: Range of the colours of voxels, MeV: from noise to the end of a proton's track.
 _ENERGIES_MEV: Final = (0.05, 20.0)
@@ -34,6 +34,16 @@ def draw_classes(
         count = np.count_nonzero(label == species.label)
         axes.scatter([], [], c=COLOURS[species.name], s=40, label=f"{species.name} ({count:,})")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def frame_map(axes: Axes, place: NDArray[np.floating]) -> None:
+    """Give axes a square frame about positions [N, 2], however they lie, without ticks."""
+    low, high = place.min(axis=0), place.max(axis=0)
+    reach = 0.53 * float((high - low).max()) or 1.0
+    x, y = (low + high) / 2
+    axes.set_aspect("equal")
+    axes.set(xlim=(x - reach, x + reach), ylim=(y - reach, y + reach))
+    axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2")
 
 
 def draw_confusion(axes: Axes, counts: NDArray[np.floating]) -> None:

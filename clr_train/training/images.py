@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clr_train.batch import ParticleBatch
 from clr_train.probe.classifiers import find_neighbours, fit_classifier, project_to_plane
 from clr_train.probe.features import Features
-from clr_train.probe.figures import draw_classes, draw_confusion, draw_neighbours
+from clr_train.probe.figures import draw_classes, draw_confusion, draw_neighbours, frame_map
 from pilarnet_convert.pictures import as_pixels, new_figure
 from pilarnet_convert.species import CLASSES
 
@@ -59,9 +59,9 @@ def _map(val: Features, *, seed: int) -> Figure:
     values, label = val.values[:_MAPPED], val.label[:_MAPPED]
     figure = new_figure(8, 6, dpi=_DPI)
     axes = figure.subplots()
-    draw_classes(axes, project_to_plane(values, seed=seed), label=label, size=12)
-    axes.set_aspect("equal")
-    axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2")
+    place = project_to_plane(values, seed=seed)
+    draw_classes(axes, place, label=label, size=12)
+    frame_map(axes, place)
     axes.set_title(f"features of {len(label):,} particles of the validation split")
     return figure
 

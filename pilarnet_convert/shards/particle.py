@@ -113,7 +113,10 @@ class ParticleSequence:
     def __getitem__(self, index: Any) -> Any:
         """Read a particle, or a list of those of a slice."""
         if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+            start, stop, step = index.indices(len(self))
+            if step != 1:
+                return [self[i] for i in range(start, stop, step)]
+            return list(self._between(start, stop))
         position = range(len(self))[index]  # IndexError beyond the end; counts from it below 0
         number = bisect_right(self._ends, position)
         shard = self._shards[number]
@@ -121,9 +124,15 @@ class ParticleSequence:
         return next(_particles(shard, row, row + 1))
 
     def __iter__(self) -> Iterator[Particle]:
-        for shard in self._shards:
-            for start in range(0, shard.num_particles, BLOCK):
-                yield from _particles(shard, start, min(start + BLOCK, shard.num_particles))
+        return self._between(0, len(self))
+
+    def _between(self, start: int, stop: int) -> Iterator[Particle]:
+        """Read the particles `start` to `stop`, block by block."""
+        for shard, end in zip(self._shards, self._ends, strict=True):
+            first = end - shard.num_particles
+            low, high = max(start - first, 0), min(stop - first, shard.num_particles)
+            for block in range(low, high, BLOCK):
+                yield from _particles(shard, block, min(block + BLOCK, high))
 
     def blocks(
         self, names: Sequence[str] = tuple(ARRAYS), *, size: int = BLOCK

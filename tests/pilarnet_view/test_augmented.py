@@ -43,7 +43,8 @@ def test_a_particle_and_its_views_have_one_frame(shards: Path):
             assert np.array_equal(panel.low, row[0].low)
             assert np.all(panel.clouds[0].xyz.min(axis=0) > panel.low)
             assert np.all(panel.clouds[0].xyz.max(axis=0) < panel.high)
-    assert [pick.panels for pick in scene.picks] == [(0, 1, 2), (3, 4, 5)]
+    assert (scene.group, scene.columns, len(scene.panels)) == (3, 3, 6)
+    assert all(panel.event is not None for panel in scene.panels)
 
 
 def test_augmentations_can_be_chosen(shards: Path):

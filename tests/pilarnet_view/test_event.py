@@ -71,12 +71,76 @@ def test_colours_go_by_size():
     assert len({cloud.number for cloud in clouds}) == len(clouds)
 
 
+def test_several_events_have_a_panel_each():
+    scene = event_scene(SAMPLE, entry=range(17, 1000))
+    assert scene.subtitle == "entries 17 to 19 of 20"
+    assert [panel.title.split(":")[0] for panel in scene.panels] == [
+        f"entry {entry}" for entry in (17, 18, 19)
+    ]
+    for entry, panel in zip((17, 18, 19), scene.panels, strict=True):
+        alone = event_scene(SAMPLE, entry=entry).panels[0]
+        for found, expected in zip(panel.clouds, alone.clouds, strict=True):
+            assert found.facts == expected.facts
+            assert np.array_equal(found.xyz, expected.xyz)
+        assert np.array_equal(panel.links, alone.links)
+
+
+def test_an_event_that_left_nothing_among_others():
+    there = {entry for entry, _ in expected(QUIRKS)}
+    scene = event_scene(QUIRKS, entry=range(24))
+    assert {n for n, panel in enumerate(scene.panels) if panel.clouds} == there
+    empty = next(panel for panel in scene.panels if not panel.clouds)
+    assert np.array_equal(empty.high - empty.low, empty.grid)
+
+
+def test_vertices_and_links_are_those_of_the_particles():
+    """As a plain loop over the columns of the file finds them."""
+    with Larcv2Reader(index_larcv2("sample", [SAMPLE])) as reader:
+        columns = reader.read(0, 20)
+    num_vertices = num_links = 0
+    for entry, panel in enumerate(event_scene(SAMPLE, entry=range(20)).panels):
+        rows = range(*columns.particle_offset[entry : entry + 2])
+        origin, cell = columns.origin[entry], columns.voxel_size[entry]
+        starts = [tuple(columns.start[r]) for r in rows]
+        shown = {int(c.name.split()[1]): c for c in panel.clouds if c.pdg is not None}
+        primaries = [
+            starts[n] for n in shown
+            if columns.track_id[rows[n]] == columns.parent_track_id[rows[n]]
+        ]  # fmt: skip
+        shared = {s for s in primaries if primaries.count(s) > 1}
+        found = panel.vertices * cell + origin + cell / 2
+        assert sorted(map(tuple, found)) == pytest.approx(np.array(sorted(shared)), abs=0.01)
+        num_vertices += len(shared)
+        # Whoever names a shown particle as its parent is linked to it, from where it starts.
+        tracks = {int(columns.track_id[rows[n]]): cloud for n, cloud in shown.items()}
+        direct = [
+            (cloud, tracks[cloud.parent_track_id]) for cloud in shown.values()
+            if cloud.parent_track_id in tracks and cloud.parent_track_id != cloud.track_id
+        ]  # fmt: skip
+        for cloud, parent in direct:
+            assert f"parent {parent.name}, {parent.species}" in cloud.facts
+            assert cloud.start is not None
+            distance = [np.linalg.norm(c.xyz - cloud.start, axis=1) for c in (parent, cloud)]
+            ends = [np.linalg.norm(link - cloud.start, axis=1) for link in panel.links]
+            wanted = (distance[0].min(), 0, distance[1].min())
+            assert any(end == pytest.approx(wanted) for end in ends)
+        num_links += len(direct)
+    assert num_vertices >= 5
+    assert num_links >= 20
+
+
 @pytest.mark.parametrize("entry", [-1, 20])
 def test_an_entry_that_is_not_there(entry: int):
     with pytest.raises(
         OptionError, match=rf"--entry: no such entry \(expected 0 to 19, found {entry}\)"
     ):
         event_scene(SAMPLE, entry=entry)
+
+
+def test_more_events_than_a_page_takes(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pilarnet_view.event._MOST_EVENTS", 6)
+    with pytest.raises(OptionError, match=r"--entry: too many events .*at most 6, found 7\)"):
+        event_scene(SAMPLE, entry=range(3, 10))
 
 
 def test_an_event_that_left_nothing():

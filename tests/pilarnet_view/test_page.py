@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pilarnet_convert.errors import MissingDependencyError, PilarnetError
+from pilarnet_convert.errors import PilarnetError
 from pilarnet_view import event_scene, write_page
+from pilarnet_view.camera import Camera
 from pilarnet_view.colours import SPECIES_COLOURS
 from pilarnet_view.page import document, page
 from pilarnet_view.scene import Scene
@@ -55,7 +56,7 @@ def test_a_name_of_a_file_cannot_become_markup(scene: Scene):
     evil = "</script><script>alert(1)</script>"
     cloud = replace(scene.clouds[0], process=evil)
     panel = replace(scene.panels[0], clouds=(cloud,))
-    text = page(replace(scene, title=evil, panels=(panel,), picks=()))
+    text = page(replace(scene, title=evil, panels=(panel,)))
     assert evil not in text
     found = data_of(text)
     assert found["title"] == evil
@@ -72,11 +73,14 @@ def test_what_is_shown_at_first(scene: Scene):
         document(flat, colouring=None, axes="cm")
     with pytest.raises(PilarnetError, match="--axes: no such unit"):
         document(scene, colouring=None, axes="mm")
+    found = document(scene, colouring=None, axes=None, camera=Camera(10, 20), cube=True)
+    assert (found["camera"], found["cube"]) == ({"azimuth": 10, "elevation": 20}, True)
     with pytest.raises(PilarnetError, match="--colour: no such colouring"):
         document(scene, colouring="charge", axes=None)
 
 
-def test_without_plotly(scene: Scene, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "plotly.offline", None)
-    with pytest.raises(MissingDependencyError, match=r"plotly, which is not installed.*\[view\]"):
-        page(scene)
+def test_pages_need_no_library(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    # The voxels take 22 bytes each in base64; all else is small.
+    assert len(page(scene)) < 22 * sum(c.num_voxels for c in scene.clouds) + 80_000

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from pilarnet_convert import convert, open_shards
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.species import CLASSES
-from pilarnet_view import particle_scene
+from pilarnet_view import event_scene, particle_scene
 from pilarnet_view.particles import Choice, voxel_edges
 from tests.sample import SAMPLE
 
@@ -53,7 +54,7 @@ def test_the_draw_depends_on_the_seed_alone(shards: Path):
 def test_a_class_is_shown_whole_when_it_has_too_few(shards: Path):
     total = sum(s.counts["gamma"] for s in open_shards(shards).splits["train"])
     scene = particle_scene(shards, choice=Choice(label="gamma", count=1000))
-    assert len(scene.panels) == len(scene.picks) == total
+    assert len(scene.panels) == total
 
 
 @pytest.mark.parametrize(
@@ -84,6 +85,26 @@ def test_particles_that_are_not_there(shards: Path, choice: Choice, message: str
 def test_choices_that_cannot_be(value: dict[str, Any], message: str):
     with pytest.raises(OptionError, match=message):
         Choice(**value)
+
+
+def test_the_event_of_a_particle_is_there_too(shards: Path):
+    scene = particle_scene(shards, choice=Choice(indices=(60, 61)))
+    for panel in scene.panels:
+        event, cloud = panel.event, panel.clouds[0]
+        assert event is not None
+        assert event.focus is not None
+        assert np.array_equal(event.clouds[event.focus].xyz, cloud.xyz)
+        assert event.title in cloud.event
+        # The file itself has all of the event; the shards lack what has fewer than 10 voxels.
+        entry = int(re.findall(r"entry (\d+)", event.caption)[0])
+        file = event_scene(SAMPLE, entry=entry)
+        expected = {c.name: c for c in file.clouds if c.pdg is not None and c.num_voxels >= 10}
+        assert expected.keys() == {c.name for c in event.clouds}
+        for found in event.clouds:
+            of_file = expected[found.name]
+            assert np.array_equal(found.xyz, of_file.xyz)
+            assert found.start == pytest.approx(of_file.start, abs=1e-3)
+            assert found.end == pytest.approx(of_file.end, abs=1e-3)
 
 
 def test_a_label_without_particles(tmp_path: Path):

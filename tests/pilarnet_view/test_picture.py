@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,14 @@ import numpy as np
 import pytest
 
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError
+from pilarnet_convert.pictures import new_figure
 from pilarnet_view import event_scene, particle_scene, write_picture
+from pilarnet_view.camera import CAMERAS as CAMERAS_BY_NAME
+from pilarnet_view.camera import Camera
 from pilarnet_view.colours import NO_PARTICLE, SCALES, SPECIES_COLOURS
+from pilarnet_view.drawing import Look, draw_panel
 from pilarnet_view.particles import Choice
+from pilarnet_view.projection import Projection
 from pilarnet_view.scene import Scene
 from tests.sample import SAMPLE
 
@@ -56,6 +62,45 @@ def test_particles_get_a_panel_each(shards: Path, tmp_path: Path):
     write_picture(particle_scene(shards, choice=Choice(count=6)), many, colouring="particle")
     assert image.imread(many).shape[0] > 1.5 * image.imread(few).shape[0]
     assert image.imread(many).shape[1] == 2 * image.imread(few).shape[1]
+
+
+CAMERAS = [*CAMERAS_BY_NAME.values(), Camera(-170, -50), Camera(3, 8), Camera(130, 70)]
+
+
+@pytest.mark.parametrize("columns", [1, 4])
+def test_no_text_of_the_axes_is_cut_or_lies_on_another(scene: Scene, columns: int):
+    """By the boxes that matplotlib itself measures."""
+    for camera, cube in zip(CAMERAS, itertools.cycle((False, True)), strict=False):
+        figure = new_figure(7.2 / columns**0.5, 5.6 / columns**0.5, layout=None)
+        axes = figure.add_axes((0, 0, 1, 1))
+        look = Look(cell_cm=np.full(3, 0.3), colouring="class", limits_mev=(0.1, 10.0),
+                    camera=camera, small=columns > 1)  # fmt: skip
+        panel = scene.panels[0].with_cube() if cube else scene.panels[0]
+        draw_panel(axes, replace(panel, clouds=panel.clouds[:1]), look)
+        boxes = [text.get_window_extent() for text in axes.texts]
+        texts = [text.get_text() for text in axes.texts]
+        assert len({text for text in texts if "[cm]" in text}) >= 2, camera
+        for box in boxes:
+            assert figure.bbox.padded(1).contains(box.x0, box.y0), (camera, texts)
+            assert figure.bbox.padded(1).contains(box.x1, box.y1), (camera, texts)
+        for one, other in itertools.combinations(boxes, 2):
+            assert not one.overlaps(other), (camera, texts)
+
+
+def test_a_projection_is_true_to_scale(scene: Scene, tmp_path: Path):
+    """Along z the picture is x to the right and y up, as many points a voxel on both axes."""
+    panel = scene.panels[0]
+    box = np.stack([panel.low, panel.high])
+    projection = Projection(box, CAMERAS_BY_NAME["xy"], (50.0, 450.0, 40.0, 340.0))
+    xyz = np.concatenate([cloud.xyz for cloud in panel.clouds])
+    points, depth = projection.project(xyz)
+    slope = [np.polyfit(xyz[:, axis], points[:, axis], 1)[0] for axis in (0, 1)]
+    assert slope[0] == pytest.approx(slope[1])
+    assert slope[0] > 0
+    assert np.array_equal(np.argsort(depth), np.argsort(xyz[:, 2] - xyz[:, 2].mean()))
+    assert np.all((points >= (50, 40)) & (points <= (450, 340)))
+    write_picture(scene, tmp_path / "xy.png", camera=CAMERAS_BY_NAME["xy"], cube=True)
+    assert image.imread(tmp_path / "xy.png").shape[2] == 4
 
 
 @pytest.mark.parametrize(("suffix", "magic"), [(".pdf", b"%PDF"), (".svg", b"<?xml")])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,13 +21,11 @@ def cloud_of(num_voxels: int, *, seed: int = 0) -> ParticleCloud:
 
 def scene_of(*sizes: int) -> Scene:
     clouds = tuple(cloud_of(n, seed=n) for n in sizes)
-    low, high = frame(clouds)
-    panel = Panel(title="", caption="", clouds=clouds, low=low, high=high, origin_cm=np.zeros(3))
+    panel = Panel.around(clouds, grid=np.full(3, 500), origin_cm=np.zeros(3))
     return Scene(
         title="t",
         subtitle="s",
         panels=(panel,),
-        picks=(),
         columns=1,
         colouring="class",
         voxel_cm=(0.3, 0.3, 0.3),
@@ -70,7 +70,23 @@ def test_thinning_keeps_voxels_with_their_energies_and_says_so():
 
 def test_nothing_is_thinned_that_fits():
     scene = scene_of(20, 30)
-    assert thin(scene, max_voxels=50) is scene
+    thinned = thin(scene, max_voxels=50)
+    assert [len(c.energy_mev) for c in thinned.clouds] == [20, 30]
+    assert thinned.notes == scene.notes
+
+
+def test_every_panel_is_thinned_and_the_page_as_a_whole(monkeypatch: pytest.MonkeyPatch):
+    panels = tuple(panel for n in (900, 300, 60) for panel in scene_of(n).panels)
+    panels = (replace(panels[0], event=panels[1]), *panels[1:])
+    scene = replace(scene_of(1), panels=panels)
+
+    def sizes(max_voxels: int) -> list[int]:
+        found = thin(scene, max_voxels=max_voxels).panels
+        return [len(p.clouds[0].energy_mev) for p in (*found, found[0].event) if p is not None]
+
+    assert sizes(400) == [400, 300, 60, 300]
+    monkeypatch.setattr("pilarnet_view.thinning._MOST_VOXELS", 780)  # half of all
+    assert sizes(400) == [400, 150, 30, 150]
 
 
 @given(

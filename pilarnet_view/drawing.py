@@ -1,0 +1,211 @@
+"""One set of axes of a picture: the voxels, and the box with its ticks and titles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pilarnet_convert.pictures import colour_map, log_norm
+from pilarnet_view.camera import Camera
+from pilarnet_view.colours import PARTICLE_COLOURS, SCALES, SPECIES_COLOURS, SYMBOLS
+from pilarnet_view.projection import Edge, Projection, nice_ticks
+from pilarnet_view.scene import Panel, ParticleCloud
+
+if TYPE_CHECKING:
+    from pilarnet_convert.pictures import Axes
+
+__all__ = ["Look", "colour_of", "draw_panel", "symbol_of"]
+
+_GREY: Final = {"lines": "0.72", "grid": "0.88", "ticks": "0.3"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How a panel is drawn.
+
+    Attributes
+    ----------
+    cell_cm : float64 array [3], optional
+        Edges of a voxel; None for axes in voxels.
+    colouring : str
+        One of `COLOURINGS`.
+    limits_mev : tuple of two float
+        Energies at the ends of the colours.
+    camera : Camera
+        Where the viewer is.
+    small : bool
+        True if there are several panels.
+    """
+
+    cell_cm: NDArray[np.float64] | None
+    colouring: str
+    limits_mev: tuple[float, float]
+    camera: Camera
+    small: bool
+
+
+def draw_panel(axes: Axes, panel: Panel, look: Look) -> None:
+    """Draw a panel on axes, whose data coordinates become points from their lower left."""
+    box = axes.get_window_extent()
+    width, height = (72 * length / axes.figure.dpi for length in (box.width, box.height))
+    axes.set(xlim=(0, width), ylim=(0, height))
+    axes.set_axis_off()
+    left, below = (46, 30) if look.small else (58, 40)
+    frame = (left, width - 12, below, height - 8)
+    projection = Projection(np.stack([panel.low, panel.high]), look.camera, frame)
+    edges = [projection.edge(axis) for axis in range(3)]
+    ticks = [_ticks(edge, panel, look) for edge in edges]
+    _draw_box(axes, projection, [voxels for voxels, _ in ticks])
+    _draw_voxels(axes, panel, projection, look)
+    _write(axes, projection, edges, ticks, look=look, size=(width, height))
+    if panel.title:
+        style: dict[str, Any] = {"ha": "center", "va": "bottom"}
+        axes.text(width / 2, height + 14, panel.title, fontsize=10, weight="bold", **style)
+        axes.text(width / 2, height + 2, panel.caption, fontsize=8, color="0.35", **style)
+
+
+def colour_of(cloud: ParticleCloud, colouring: str) -> str:
+    """Give the colour of a particle by its class, or by its number."""
+    if colouring == "class":
+        return SPECIES_COLOURS[cloud.species]
+    palette = PARTICLE_COLOURS["light"]
+    return palette[cloud.number % len(palette)]
+
+
+def symbol_of(cloud: ParticleCloud, colouring: str) -> int:
+    """Choose a symbol: the next one for each round through the colours of particles."""
+    if colouring != "particle":
+        return 0
+    return cloud.number // len(PARTICLE_COLOURS["light"]) % len(SYMBOLS)
+
+
+def _draw_voxels(axes: Axes, panel: Panel, projection: Projection, look: Look) -> None:
+    dot = float(np.clip(0.9 * projection.scale, 1.5 if look.small else 1.8, 8.0))
+    # A collection for each symbol: only within a collection are points sorted by depth.
+    for symbol, (_, marker) in enumerate(SYMBOLS):
+        clouds = [c for c in panel.clouds if symbol_of(c, look.colouring) == symbol]
+        if not clouds:
+            continue
+        points, depth = projection.project(np.concatenate([c.xyz for c in clouds]))
+        order = np.argsort(depth, kind="stable")
+        axes.scatter(
+            points[order, 0],
+            points[order, 1],
+            c=_voxel_colours(clouds, look)[order],
+            marker=marker,
+            s=dot**2,
+            linewidths=0,
+            rasterized=True,
+            zorder=2,
+            clip_on=False,
+        )
+
+
+def _voxel_colours(clouds: Sequence[ParticleCloud], look: Look) -> NDArray[Any]:
+    if look.colouring == "energy":
+        energy = np.concatenate([c.energy_mev for c in clouds])
+        return np.asarray(colour_map(SCALES["light"])(log_norm(*look.limits_mev)(energy)))
+    counts = [len(cloud.energy_mev) for cloud in clouds]
+    return np.repeat([colour_of(cloud, look.colouring) for cloud in clouds], counts)
+
+
+def _ticks(
+    edge: Edge | None, panel: Panel, look: Look
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give the ticks of an edge: their places in voxels, and their values."""
+    if edge is None:
+        return np.empty(0), np.empty(0)
+    axis = edge.axis
+    low, high = panel.low[axis], panel.high[axis]
+    origin, cell = 0.0, 1.0
+    if look.cell_cm is not None:  # the centre of voxel 0, and a voxel's edge
+        cell = float(look.cell_cm[axis])
+        origin = float(panel.origin_cm[axis]) + cell / 2
+    each = (20 if abs(edge.away[0]) > 0.7 else 28) * (1 if look.small else 1.5)
+    values = nice_ticks(origin + low * cell, origin + high * cell, most=edge.length / each)
+    return (values - origin) / cell, values
+
+
+def _draw_box(axes: Axes, projection: Projection, ticks: Sequence[NDArray[np.float64]]) -> None:
+    box, back = projection.box, projection.back
+    grid, edges = [], []
+    for axis, voxels in enumerate(ticks):
+        for wall in {0, 1, 2} - {axis}:
+            start = box[0].copy()
+            start[wall] = box[back[wall], wall]
+            along = 3 - axis - wall
+            starts = projection.along(start, axis, voxels)
+            grid += [projection.along(place, along, box[:, along]) for place in starts]
+    for axis, *sides in projection.lines():
+        start = box[0].copy()
+        for other, side in zip(sorted({0, 1, 2} - {axis}), sides, strict=True):
+            start[other] = box[side, other]
+        edges.append(projection.along(start, axis, box[:, axis]))
+    for lines, grey, width in ((grid, _GREY["grid"], 0.5), (edges, _GREY["lines"], 0.8)):
+        if lines:
+            points = projection.project(np.concatenate(lines))[0].reshape(-1, 2, 2)
+            # A line of matplotlib for each column.
+            x, y = np.moveaxis(points, 1, 2).reshape(-1, 2, 2).transpose(1, 2, 0)
+            axes.plot(x, y, color=grey, linewidth=width, zorder=1, clip_on=False)
+
+
+def _write(
+    axes: Axes,
+    projection: Projection,
+    edges: Sequence[Edge | None],
+    ticks: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]],
+    *,
+    look: Look,
+    size: tuple[float, float],
+) -> None:
+    """Write the titles of the axes, then the ticks where they are free."""
+    fontsize = 7.5 if look.small else 9
+    unit = "voxel" if look.cell_cm is None else "cm"
+    taken: list[NDArray[np.float64]] = []
+    labels = [[f"{value:.6g}".replace("-", "\u2212") for value in values] for _, values in ticks]
+    for edge, texts in zip(edges, labels, strict=True):
+        if edge is None:
+            continue
+        widest = 0.6 * fontsize * max(map(len, texts), default=0)
+        gap = 8 + float(np.abs(edge.away) @ np.array([widest, 1.1 * fontsize]))
+        title = f"{'xyz'[edge.axis]} [{unit}]"
+        for part in (0.5, 0.35, 0.65, 0.2, 0.8, 0.0, 1.0):
+            at = edge.ends[0] + part * (edge.ends[1] - edge.ends[0])
+            box = _box(title, at, edge.away, gap, fontsize + 1)
+            box += np.maximum(-box[:2], 0)[[0, 1, 0, 1]]
+            box -= np.maximum(box[2:] - size, 0)[[0, 1, 0, 1]]
+            if _is_free(box, taken):
+                _text(axes, title, box, fontsize=fontsize + 1)
+                taken.append(box)
+                break
+    for edge, (voxels, _), texts in zip(edges, ticks, labels, strict=True):
+        if edge is None:
+            continue
+        points, _ = projection.project(projection.along(edge.place, edge.axis, voxels))
+        for text, at in zip(texts, points, strict=True):
+            box = _box(text, at, edge.away, 4, fontsize)
+            if _is_free(box, taken) and np.all(box >= 0) and np.all(box[2:] <= size):
+                _text(axes, text, box, fontsize=fontsize, color=_GREY["ticks"])
+                taken.append(box)
+
+
+def _box(
+    text: str, at: NDArray[np.float64], away: NDArray[np.float64], gap: float, fontsize: float
+) -> NDArray[np.float64]:
+    """Give left, bottom, right and top of a text beyond a point, with room for any letters."""
+    half = np.array([0.33 * fontsize * len(text), 0.62 * fontsize])
+    centre = at + away * (gap + np.abs(away) @ half)
+    return np.concatenate([centre - half, centre + half])
+
+
+def _is_free(box: NDArray[np.float64], taken: Sequence[NDArray[np.float64]]) -> bool:
+    return not any(np.all(box[:2] < other[2:]) and np.all(other[:2] < box[2:]) for other in taken)
+
+
+def _text(axes: Axes, text: str, box: NDArray[np.float64], **style: Any) -> None:
+    x, y = (box[:2] + box[2:]) / 2
+    axes.text(x, y, text, ha="center", va="center", zorder=3, **style)

@@ -1,0 +1,95 @@
+"""Pictures of reports: colours with one meaning, ticks apart, every method seen."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clr_eval.methods import METHODS
+from clr_eval.report import figures
+from clr_eval.study.figures import _DOMAIN_COLOURS
+from clr_eval.study.methods import STUDY_METHODS
+from clr_train.probe.figures import frame_map
+from pilarnet_convert.pictures import new_figure, set_log_ticks
+from pilarnet_convert.species import COLOURS, OTHER_COLOURS
+from pilarnet_view.colours import PARTICLE_COLOURS, SPECIES_COLOURS
+
+
+def lab(colour: str) -> np.ndarray:
+    """CIE L*a*b* of a colour of sRGB under D65, by the formulas of CIE 15 and IEC 61966-2-1."""
+    srgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    x, y, z = np.cbrt(np.array(to_xyz) @ linear / (0.9505, 1.0, 1.089))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def test_no_colour_can_be_taken_for_that_of_a_class():
+    for colour in OTHER_COLOURS.values():
+        for species in COLOURS.values():
+            assert np.linalg.norm(lab(colour) - lab(species)) > 30, (colour, species)
+    used = {m.colour for m in (*METHODS.values(), *STUDY_METHODS.values())}
+    assert used | set(_DOMAIN_COLOURS) <= set(OTHER_COLOURS.values())
+    particles = {colour.upper() for palette in PARTICLE_COLOURS.values() for colour in palette}
+    assert not particles & {colour.upper() for colour in SPECIES_COLOURS.values()}
+    # Methods of one colour differ in their lines.
+    for methods in (METHODS, STUDY_METHODS):
+        drawn = [(m.colour, m.line) for m in methods.values()]
+        assert len(set(drawn)) == len(drawn)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(-3, 5), st.floats(0.3, 4))
+def test_ticks_of_a_logarithmic_axis_are_apart(start: float, decades: float):
+    figure = new_figure(4.5, 3)  # a panel of the metrics in bins
+    axes = figure.subplots()
+    axes.set_xlim(10**start, 10 ** (start + decades))
+    set_log_ticks(axes)
+    figure.draw_without_rendering()
+    low, high = axes.get_xlim()
+    labels = [t for t in axes.get_xticklabels() if low <= t.get_position()[0] <= high]
+    assert len(labels) >= 1
+    for one, other in itertools.pairwise(t.get_window_extent() for t in labels):
+        assert not one.overlaps(other), [t.get_text() for t in labels]
+
+
+def test_every_method_is_seen(monkeypatch: pytest.MonkeyPatch):
+    """All of the same accuracy: no marker hides another."""
+    made: list[Any] = []
+    monkeypatch.setattr(
+        figures, "save_figure", lambda figure, *_args, **_kwargs: made.append(figure)
+    )
+    same = {"value": 0.5, "low": 0.4, "high": 0.6}
+    figures.draw_fractions(
+        [
+            {"method": name, "fraction": n / 400, "num_labelled": n, "balanced_accuracy": same}
+            for name in METHODS
+            for n in (4, 40, 400)
+        ],
+        path=Path("x.png"),
+    )
+    (figure,) = made
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    lines = [line for line in axes.lines if line.get_marker() == "o"]
+    assert len(lines) == len(METHODS) - 1  # the majority is a line across
+    for point in range(3):
+        pixels = np.array([axes.transData.transform(line.get_xydata()[point]) for line in lines])
+        assert np.diff(np.sort(pixels[:, 0])).min() > 5
+    texts = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert texts == {method.title for method in METHODS.values()}
+
+
+@pytest.mark.parametrize("places", [[[0, 0], [1, 300]], [[5, 5]], [[-40, 2], [60, 2], [3, 2]]])
+def test_a_map_of_few_particles_is_a_square(places: list[list[float]]):
+    axes = new_figure(4, 4).subplots()
+    frame_map(axes, np.array(places, float))
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    assert right - left == pytest.approx(high - low)
+    assert all(left < x < right and low < y < high for x, y in places)
