@@ -1,14 +1,24 @@
-"""Fill in ``{{ help:NAME }}`` on the pages of the documentation: the help text of a command."""
+"""Fill in what pages of the documentation show from elsewhere.
+
+``{{ help:NAME }}`` stands for the help text of a command, ``{{ notebook:NAME }}`` for a notebook
+beside the page, with its outputs.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace every mark by what the command prints for ``--help``."""
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Replace every mark by what it stands for."""
+    folder = Path(page.file.abs_src_path).parent
+    markdown = re.sub(
+        r"\{\{ notebook:(\S+) \}\}", lambda mark: _notebook(folder / mark[1]), markdown
+    )
     return re.sub(r"\{\{ help:(\S+) \}\}", lambda mark: f"```text\n{_help(mark[1])}\n```", markdown)
 
 
@@ -17,3 +27,24 @@ def _help(name: str) -> str:
     context = command.load().make_context(name, [], resilient_parsing=True, max_content_width=88)
     help_text: str = context.get_help()
     return help_text
+
+
+def _notebook(path: Path) -> str:
+    parts = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        parts.append(f"```python\n{source}\n```" if cell["cell_type"] == "code" else source)
+        parts += [_output(output) for output in cell.get("outputs", [])]
+    return "\n\n".join(parts)
+
+
+def _output(output: dict[str, Any]) -> str:
+    """Give the best of the forms in which a notebook keeps an output."""
+    data = {kind: "".join(value) for kind, value in output.get("data", {}).items()}
+    if "image/png" in data:
+        pixels = data["image/png"].replace("\n", "")
+        return f'<img alt="Output of the cell" src="data:image/png;base64,{pixels}">'
+    if "text/html" in data:
+        return data["text/html"]
+    text = data.get("text/plain") or "".join(output["text"])
+    return f"```text\n{text.rstrip()}\n```"
