@@ -30,7 +30,10 @@ OWNERS: dict[str, str | tuple[str, ...]] = {
     "tensorboard": "clr_train.training.trackers",
     "wandb": "clr_train.training.trackers",
     "MinkowskiEngine": "clr_train.sparse.minkowski_engine",
-    "triton": "clr_train.sparse.triton_depthwise",
+    "triton": (
+        "clr_train.sparse.triton_depthwise",
+        "clr_train.network.triton_response_norm",
+    ),
     "zarr": "clr_eval.embedding.files",
     "h5py": (
         "pilarnet_convert.readers.hdf5.file",

@@ -5,6 +5,8 @@ Legend: M sites, N particles, C channels.
 
 from __future__ import annotations
 
+import functools
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import torch
@@ -15,14 +17,14 @@ from clr_train.ragged import Piece, RaggedIndex
 if TYPE_CHECKING:
     from clr_train.sparse import SparseTensor
 
-__all__ = ["GlobalResponseNorm", "GrnSpan"]
+__all__ = ["EPSILON", "TINY", "GlobalResponseNorm", "GrnSpan", "plain_response_norm"]
 
 GrnSpan: TypeAlias = Literal["particle", "batch"]
 
 #: Added to the mean norm, as published.
-_EPSILON: Final = 1e-6
+EPSILON: Final = 1e-6
 #: Added under the root, whose derivative is infinite at 0, the norm of a channel that is all zero.
-_TINY: Final = 1e-12
+TINY: Final = 1e-12
 _PIECE_ELEMENTS: Final = 200_000
 
 
@@ -49,15 +51,31 @@ class GlobalResponseNorm(nn.Module):
     def forward(self, x: Tensor, *, of: SparseTensor) -> Tensor:
         """Normalise features [M, C] that lie on the sites of `of`."""
         if self.over == "particle":
-            out: Tensor = _ResponseNorm.apply(x, self.gamma, self.beta, of.index)  # type: ignore[no-untyped-call]
-            return out
-        norm = (x.float().square().sum(0, keepdim=True) + _TINY).sqrt()
-        scale = 1.0 + self.gamma * norm / (norm.mean(1, keepdim=True) + _EPSILON)
+            if x.is_cuda and of.index.is_sorted and _has_triton():
+                from clr_train.network import triton_response_norm  # imports Triton
+
+                return triton_response_norm.response_norm(
+                    x, self.gamma, self.beta, of.index, tiny=TINY, epsilon=EPSILON
+                )
+            return plain_response_norm(x, self.gamma, self.beta, of.index)
+        norm = (x.float().square().sum(0, keepdim=True) + TINY).sqrt()
+        scale = 1.0 + self.gamma * norm / (norm.mean(1, keepdim=True) + EPSILON)
         return torch.addcmul(self.beta.to(x.dtype), x, scale.to(x.dtype))
+
+
+@functools.cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
 
 
 def _pieces(x: Tensor, index: RaggedIndex) -> list[Piece]:
     return index.pieces(max(_PIECE_ELEMENTS // max(x.shape[1], 1), 1))
+
+
+def plain_response_norm(x: Tensor, gamma: Tensor, beta: Tensor, index: RaggedIndex) -> Tensor:
+    """Normalise features [M, C] of each particle in plain torch operations; weights are [C]."""
+    out: Tensor = _ResponseNorm.apply(x, gamma, beta, index)  # type: ignore[no-untyped-call]
+    return out
 
 
 class _ResponseNorm(torch.autograd.Function):
@@ -74,9 +92,9 @@ class _ResponseNorm(torch.autograd.Function):
         out = torch.empty_like(x)
         for piece in _pieces(x, index):
             rows = x[piece.rows]
-            size = piece.index.sum(rows.to(wide).square()).add_(_TINY).sqrt_()
+            size = piece.index.sum(rows.to(wide).square()).add_(TINY).sqrt_()
             norm[piece.particles] = size
-            response = size / (size.mean(1, keepdim=True) + _EPSILON)
+            response = size / (size.mean(1, keepdim=True) + EPSILON)
             scale = piece.index.broadcast(response.mul_(gamma).add_(1.0).to(x.dtype))
             torch.addcmul(beta.to(x.dtype), rows, scale, out=out[piece.rows])
         ctx.index = index
@@ -91,7 +109,7 @@ class _ResponseNorm(torch.autograd.Function):
         grad_gamma, grad_beta = torch.zeros_like(gamma), torch.zeros_like(gamma)
         for piece in _pieces(x, ctx.index):
             rows, upper, size = x[piece.rows], grad[piece.rows], norm[piece.particles]
-            mean = size.mean(1, keepdim=True) + _EPSILON
+            mean = size.mean(1, keepdim=True) + EPSILON
             response = size / mean
             grad_scale = piece.index.sum(rows.to(norm.dtype) * upper)
             grad_gamma += (grad_scale * response).sum(0)
