@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clr_train.runtime.kernels import runs_triton
+
 __all__ = ["fold_in", "key", "normal", "permutation", "uniform"]
 
 # A normal draw is one of 2**16 quantiles; the outermost lie at 4.32 standard deviations.
@@ -38,7 +40,13 @@ _LAST_SHIFT: Final = 31
 
 def _mix(words: Tensor) -> Tensor:
     """Scramble int64 words in place (a bijection); return them."""
-    return _mix_with_numpy(words) if words.device.type == "cpu" else _mix_with_torch(words)
+    if words.device.type == "cpu":
+        return _mix_with_numpy(words)
+    if runs_triton(words) and words.is_contiguous():
+        from clr_train import triton_keys  # imports Triton
+
+        return triton_keys.mix(words)
+    return _mix_with_torch(words)
 
 
 def _mix_with_numpy(words: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ OWNERS: dict[str, str | tuple[str, ...]] = {
     "triton": (
         "clr_train.sparse.triton_depthwise",
         "clr_train.network.triton_response_norm",
+        "clr_train.triton_keys",
     ),
     "zarr": "clr_eval.embedding.files",
     "h5py": (

@@ -5,14 +5,13 @@ Legend: M sites, N particles, C channels.
 
 from __future__ import annotations
 
-import functools
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from clr_train.ragged import Piece, RaggedIndex
+from clr_train.runtime.kernels import runs_triton
 
 if TYPE_CHECKING:
     from clr_train.sparse import SparseTensor
@@ -51,7 +50,7 @@ class GlobalResponseNorm(nn.Module):
     def forward(self, x: Tensor, *, of: SparseTensor) -> Tensor:
         """Normalise features [M, C] that lie on the sites of `of`."""
         if self.over == "particle":
-            if x.is_cuda and of.index.is_sorted and _has_triton():
+            if runs_triton(x) and of.index.is_sorted:
                 from clr_train.network import triton_response_norm  # imports Triton
 
                 return triton_response_norm.response_norm(
@@ -61,11 +60,6 @@ class GlobalResponseNorm(nn.Module):
         norm = (x.float().square().sum(0, keepdim=True) + TINY).sqrt()
         scale = 1.0 + self.gamma * norm / (norm.mean(1, keepdim=True) + EPSILON)
         return torch.addcmul(self.beta.to(x.dtype), x, scale.to(x.dtype))
-
-
-@functools.cache
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
 
 
 def _pieces(x: Tensor, index: RaggedIndex) -> list[Piece]:

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 
 import torch
 
+from clr_train.runtime.kernels import has_triton
 from clr_train.sparse.engine import Engine, SparseTensor
 from clr_train.sparse.torch_engine import TorchEngine
 from pilarnet_convert.errors import PilarnetError
@@ -55,7 +56,7 @@ def get_engine(name: str = "auto", device: torch.device | str = "cpu") -> Engine
 
 
 def _prefer_minkowski(device: torch.device) -> bool:
-    if device.type != "cuda" or find_spec("triton") or not find_spec("MinkowskiEngine"):
+    if device.type != "cuda" or has_triton() or not find_spec("MinkowskiEngine"):
         return False
     from clr_train.sparse.minkowski_engine import has_fused_depthwise
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
 from clr_train.batch import SiteBatch
 from clr_train.ragged import RaggedIndex
+from clr_train.runtime.kernels import has_triton, runs_triton
 from clr_train.site_keys import unpack
 from clr_train.sparse.depthwise import depthwise
 from clr_train.sparse.kernel_map import Sites
@@ -78,7 +78,7 @@ class TorchSparseTensor:
         x = self.features
         if torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
-        if self.use_triton and x.device.type == "cuda":
+        if self.use_triton and runs_triton(x):
             from clr_train.sparse import triton_depthwise  # imports Triton
 
             return self.replace(triton_depthwise.depthwise(x, weight, bias, pairs=pairs))
@@ -106,7 +106,7 @@ class TorchEngine:
     name = "torch"
 
     def __init__(self, *, use_triton: bool | None = None) -> None:
-        self.use_triton = find_spec("triton") is not None if use_triton is None else use_triton
+        self.use_triton = has_triton() if use_triton is None else use_triton
 
     def tensor(self, sites: SiteBatch) -> TorchSparseTensor:
         """Return a tensor of stride 1, rows in the order of the batch."""

@@ -89,3 +89,17 @@ def test_rotations_are_proper_and_uniform() -> None:
     cosine = ((turns[0, 0] + turns[1, 1] + turns[2, 2] - 1) / 2).clamp(-1, 1)
     angle = np.sort(cosine.acos().numpy())
     assert distance(angle, (angle - np.sin(angle)) / math.pi) < limit
+
+
+def compare_triton(device: str) -> None:
+    """Compare Triton's hash with numpy's, bit for bit."""
+    from clr_train import triton_keys
+
+    words = fold_in(key(3), torch.arange(3000))
+    found = triton_keys.mix(words.clone().to(device)).cpu()
+    assert torch.equal(found, keys._mix_with_numpy(words.clone()))
+
+
+@pytest.mark.gpu
+def test_triton_s_hash_is_numpy_s_on_a_gpu() -> None:
+    compare_triton("cuda")

@@ -137,6 +137,7 @@ def test_triton_kernels_in_its_interpreter() -> None:
         "size = {'device': 'cpu', 'kernel_size': 3, 'num_sites': 40}\n"
         "c(**size, dtype=torch.float32, tolerance=1e-5, channels=5)\n"
         "c(**size, dtype=torch.bfloat16, tolerance=2**-7, channels=16)\n"
+        "from tests.clr_train.test_keys import compare_triton as c; c('cpu')\n"
         "from tests.clr_train.test_response_norm import compare_triton as c\n"
         "c(device='cpu', dtype=torch.float32, tolerance=1e-6, channels=5)\n"
         "c(device='cpu', dtype=torch.float32, tolerance=1e-6, channels=144)\n"
