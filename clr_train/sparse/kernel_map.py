@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from clr_train.ragged import RaggedIndex
 from clr_train.site_keys import AXIS_BITS, AXIS_MASK, MAX_KERNEL, pack, particle_of, unpack
 
 __all__ = ["Chunk", "DepthwiseMap", "Sites"]
+
+#: Rows that a search by planes may find: with more, most are not near in z, and take the memory.
+_MOST_CANDIDATES: Final = 1 << 25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,21 +97,42 @@ def _starts(ascending: Tensor, *, volume: int) -> Tensor:
 
 
 def _neighbours(keys: Tensor, *, kernel_size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return target, source and kernel offset of all pairs, each int64 [P].
+    """Return target, source and kernel offset of all pairs, each int64 [P], in ascending order."""
+    if _searches_planes(keys):
+        ranges = _plane_ranges(keys, kernel_size=kernel_size)
+        if int(ranges[1].sum()) <= _MOST_CANDIDATES:
+            return _pairs_of_planes(keys, *ranges, kernel_size=kernel_size)
+    return _pairs_of_columns(keys, kernel_size=kernel_size)
 
-    For each site and each of the K planes x + dx, two searches find the range of rows with y + dy
-    inside the kernel: 2 K searches for each site in place of K**3, one for each offset. The rows of
-    the range that lie outside in z are then removed.
+
+def _searches_planes(keys: Tensor) -> bool:
+    """Whether planes are searched, with a third of the time of columns on the CPU.
+
+    A GPU would wait for the number of pairs that are left of the candidates, and needs memory for
+    all of these.
+    """
+    return keys.device.type == "cpu"
+
+
+def _plane_ranges(keys: Tensor, *, kernel_size: int) -> tuple[Tensor, Tensor]:
+    """Find, for each site and each plane x + dx, the rows with y + dy inside the kernel.
+
+    Two searches for each of the K planes give the first row and the number of rows, int64 [M * K].
     """
     reach = kernel_size // 2
     planes = torch.arange(-reach, reach + 1, device=keys.device) << (2 * AXIS_BITS)
     origin = (keys & ~AXIS_MASK)[:, None] + planes
     first = torch.searchsorted(keys, origin - (reach << AXIS_BITS)).flatten()
     last = torch.searchsorted(keys, origin + (reach + 1 << AXIS_BITS)).flatten()
-    count = last - first
-    run = torch.repeat_interleave(count)
-    source = torch.arange(run.shape[0], device=keys.device)
-    source += (first - (count.cumsum(0) - count)).index_select(0, run)
+    return first, last - first
+
+
+def _pairs_of_planes(
+    keys: Tensor, first: Tensor, count: Tensor, *, kernel_size: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Keep of the rows of each plane's range those inside the kernel in z."""
+    reach = kernel_size // 2
+    run, source = _enumerate(first, count)
     target = torch.div(run, kernel_size, rounding_mode="floor")
     dz = _difference(keys & AXIS_MASK, source, target)
     near = (dz.abs() <= reach).nonzero().squeeze(1)
@@ -115,6 +140,28 @@ def _neighbours(keys: Tensor, *, kernel_size: int) -> tuple[Tensor, Tensor, Tens
     dy = _difference(keys >> AXIS_BITS & AXIS_MASK, source, target)
     plane = run - target * kernel_size
     return target, source, (plane * kernel_size + dy + reach) * kernel_size + dz + reach
+
+
+def _pairs_of_columns(keys: Tensor, *, kernel_size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Find, for each site and each of the K**2 columns (x + dx, y + dy), the rows in the kernel."""
+    reach = kernel_size // 2
+    steps = torch.arange(-reach, reach + 1, device=keys.device)
+    columns = ((steps[:, None] << 2 * AXIS_BITS) + (steps << AXIS_BITS)).flatten()
+    middle = keys[:, None] + columns
+    first = torch.searchsorted(keys, middle - reach).flatten()
+    last = torch.searchsorted(keys, middle + reach, right=True).flatten()
+    run, source = _enumerate(first, last - first)
+    target = torch.div(run, len(columns), rounding_mode="floor")
+    dz = _difference(keys, source, target) - columns.index_select(0, run - target * len(columns))
+    return target, source, (run - target * len(columns)) * kernel_size + dz + reach
+
+
+def _enumerate(first: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """List the rows of all ranges, and the number of the range of each."""
+    run = torch.repeat_interleave(count)
+    source = torch.arange(run.shape[0], device=first.device)
+    source += (first - (count.cumsum(0) - count)).index_select(0, run)
+    return run, source
 
 
 def _difference(values: Tensor, source: Tensor, target: Tensor) -> Tensor:

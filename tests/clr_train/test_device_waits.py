@@ -26,7 +26,7 @@ import clr_train
 from clr_train.config import TrainConfig
 from clr_train.learner import Learner
 from clr_train.runtime.processes import World
-from clr_train.sparse import torch_engine
+from clr_train.sparse import kernel_map, torch_engine
 from clr_train.sparse.depthwise import depthwise
 from clr_train.sparse.kernel_map import DepthwiseMap
 from clr_train.train import _step
@@ -91,6 +91,7 @@ def as_triton_does(
 
 def watched_step(monkeypatch: pytest.MonkeyPatch, **options: Any) -> Watch:
     take_the_gpu_s_way(monkeypatch)
+    monkeypatch.setattr(kernel_map, "_searches_planes", lambda _keys: False)
     monkeypatch.setattr(torch_engine, "_DENSE_CHANNELS", 1 << 30)
     monkeypatch.setattr(torch_engine, "depthwise", as_triton_does)
     config = TrainConfig(precision="bf16", **options)
@@ -122,9 +123,9 @@ def test_a_step_waits_for_sizes_and_for_its_figures(
     model: str, levels: int, maps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch = watched_step(monkeypatch, model=model)
-    # The sites of the views, those of each level, candidates and neighbours of each map, and the
-    # figures of the step. Nothing else, whatever the model.
-    expected = {"views/quantise.py": 1, "sparse/kernel_map.py": levels + 2 * maps, "train.py": 1}
+    # The sites of the views, those of each level, the pairs of each map, and the figures of
+    # the step. Nothing else, whatever the model.
+    expected = {"views/quantise.py": 1, "sparse/kernel_map.py": levels + maps, "train.py": 1}
     if model == "zepto":
         expected["network/shape.py"] = 1  # principal axes: torch looks whether they converged
     assert watch.waits == expected

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from clr_train.site_keys import pack, unpack
+from clr_train.site_keys import MAX_COORDINATE, MAX_KERNEL, pack, unpack
 from clr_train.sparse.depthwise import depthwise
 from clr_train.sparse.kernel_map import DepthwiseMap, Sites
 from tests.clr_train.sparse_reference import assert_close
@@ -39,8 +39,12 @@ def test_keys_ascend_as_sites_do_and_unpack() -> None:
         assert torch.equal(torch.stack(unpack(short, bits=bits), dim=1), torch.tensor(rows))
 
 
+@pytest.mark.parametrize("most", [10**6, 0])
 @pytest.mark.parametrize("kernel_size", [1, 3, 7])
-def test_pairs_are_those_of_a_loop_over_sites_and_offsets(kernel_size: int) -> None:
+def test_pairs_are_those_of_a_loop_over_sites_and_offsets(
+    kernel_size: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clr_train.sparse.kernel_map._MOST_CANDIDATES", most)
     keys = random_keys(1, num_sites=120, reach=5)
     row_of = {row: number for number, row in enumerate(rows_of(keys))}
     reach = range(-(kernel_size // 2), kernel_size // 2 + 1)
@@ -68,6 +72,17 @@ def test_chunks_cover_rows_and_pairs_once(num_pairs: int) -> None:
         kernel = pairs.kernel[chunk.pairs][chunk.by_offset]
         assert torch.equal(kernel.bincount(minlength=343), chunk.offset_start.diff())
         assert (kernel.diff() >= 0).all()
+
+
+@pytest.mark.parametrize("most", [10**6, 0])
+def test_pairs_at_the_ends_of_the_coordinates(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clr_train.sparse.kernel_map._MOST_CANDIDATES", most)
+    ends = [-MAX_COORDINATE, MAX_COORDINATE - 1]
+    corners = torch.cartesian_prod(torch.tensor([0, 1]), *3 * [torch.tensor(ends)])
+    keys = pack(corners[:, 0], corners[:, 1:].unbind(1))
+    pairs = DepthwiseMap(keys, kernel_size=MAX_KERNEL)
+    assert torch.equal(pairs.target, torch.arange(len(keys)))
+    assert torch.equal(pairs.source, torch.arange(len(keys)))
 
 
 def test_maps_are_built_once_a_level() -> None:
