@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,17 @@ from torch import Tensor
 
 from clr_train import TrainConfig, load_learner, open_stream, pretrain
 from clr_train.batch import ParticleBatch, SiteBatch
+from clr_train.learner import Learner
 from clr_train.loss import contrastive_loss
 from clr_train.network.encoder import ContrastiveModel
 from clr_train.network.models import MODELS
-from clr_train.sparse import TorchEngine
-from clr_train.views.make import ViewConfig, make_views
+from clr_train.sparse import Engine, TorchEngine, get_engine
+from clr_train.sparse.kernel_map import Sites
+from clr_train.training.checkpoint import load_checkpoint
+from clr_train.training.gradient_cache import backpropagate
+from clr_train.training.optimizer import make_optimizer
+from clr_train.views.make import ViewConfig, as_sites, make_views
+from pilarnet_convert.errors import MissingDependencyError
 from tests.clr_train.batches import make_batch
 from tests.clr_train.species import make_shards
 from tests.clr_train.test_views import CONFIGS
@@ -58,18 +66,45 @@ def test_views_are_the_same_but_for_voxels_on_an_edge(name: str, batch: Particle
     torch.testing.assert_close(energy[0], energy[1], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("use_triton", [False, True])
-@pytest.mark.parametrize("model", ["atto", "nano"])
+@pytest.mark.parametrize("kernel_size", [3, 7])
+def test_levels_and_kernel_maps_are_the_same(kernel_size: int, batch: ParticleBatch) -> None:
+    keys = as_sites(batch, energy_transform="none").keys
+    found = []
+    for device in ("cpu", DEVICE):
+        level = Sites(keys.to(device), stride=1, num_particles=batch.num_particles)
+        tensors = []
+        for factor in (4, 2, 2):
+            level, parent, child = level.coarser(factor)
+            pairs = level.depthwise_map(kernel_size)
+            tensors += [level.keys, parent, child, level.index.offset, *pairs.by_kernel]
+            tensors += [pairs.source, pairs.target, pairs.kernel, pairs.row_offset]
+        found.append([tensor.cpu() for tensor in tensors])
+    for mine, other in zip(*found, strict=True):
+        assert torch.equal(mine, other)
+
+
+def _engine(name: str) -> Engine:
+    if name != "minkowski":
+        return TorchEngine(use_triton=name == "triton")
+    try:
+        return get_engine(name, DEVICE)
+    except MissingDependencyError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("engine", ["plain", "triton", "minkowski"])
+@pytest.mark.parametrize("model", ["atto", "nano", "zepto"])
 def test_the_network_and_its_gradients_are_the_same(
-    model: str, use_triton: bool, batch: ParticleBatch
+    model: str, engine: str, batch: ParticleBatch
 ) -> None:
+    there_engine = _engine(engine)
     sites = make_views(batch, seed=0, epoch=0, view=0, count=2, config=ViewConfig())
     found = []
     for device in ("cpu", DEVICE):
         torch.manual_seed(0)
         network = ContrastiveModel(MODELS[model]).to(device).eval()
         there = replace(sites, keys=sites.keys.to(device), features=sites.features.to(device))
-        features, projection = network(there, TorchEngine(use_triton=use_triton))
+        features, projection = network(there, TorchEngine() if device == "cpu" else there_engine)
         loss = contrastive_loss(
             *projection.view(2, batch.num_particles, -1).unbind(), temperature=0.1
         )
@@ -82,6 +117,46 @@ def test_the_network_and_its_gradients_are_the_same(
         assert mine is not None
         assert other is not None
         _close(other, mine, tolerance=1e-3)
+
+
+@pytest.mark.parametrize("model", ["atto", "zepto", "nano"])
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(model: str, batch: ParticleBatch) -> None:
+    device = torch.device(DEVICE)
+    names = ("throw", "noise", "crop", "drop", "rotate", "jitter")
+    config = TrainConfig(
+        model=model, precision="bf16", augmentations=names, num_augmentations=4, drop_path=0.1
+    )
+    weights = []
+    for _ in range(2):
+        learner = Learner(config, device=device)
+        optimizer = make_optimizer(learner.model.parameters(), weight_decay=0.05)
+        for epoch in range(3):
+            optimizer.zero_grad()
+            project = partial(learner.project, epoch=epoch)
+            backpropagate(batch.to(device), project=project, loss=learner.loss, micro_batch_size=80)
+            optimizer.step()
+        weights.append([p.detach().cpu() for p in learner.model.parameters()])
+    for one, other in zip(*weights, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_resumed_run_ends_with_the_weights_of_one_that_was_not_stopped(tmp_path: Path) -> None:
+    shards = make_shards(tmp_path / "shards", {"train": 100})
+    config = TrainConfig(
+        shards=str(shards), out=str(tmp_path / "whole"), device=DEVICE, model="atto",
+        batch_size=24, max_steps=4, epochs=9, workers=1, precision="bf16", checkpoint_every=2,
+        final_probe=False,
+    )  # fmt: skip
+    whole = pretrain(config, say=lambda _line: None).checkpoint
+    assert whole is not None
+    shutil.copytree(tmp_path / "whole", tmp_path / "again")
+    (tmp_path / "again/checkpoints" / whole.name).unlink()
+    resumed = replace(config, out=str(tmp_path / "again"))
+    again = pretrain(resumed, resume=True, say=lambda _line: None).checkpoint
+    assert again is not None
+    assert again.name == whole.name
+    one, other = (load_checkpoint(path)["model"] for path in (whole, again))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_a_run_in_bf16_learns_resumes_and_its_encoder_works_on_the_cpu(tmp_path: Path) -> None:
