@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from clr_eval.cli import embed_command
+from clr_eval.cli import embed_command, eval_command
 from clr_train.cli import train_command
 from clr_train.config import TrainConfig, read_config
 from clr_train.training.checkpoint import load_checkpoint
@@ -65,6 +65,22 @@ def test_a_run_on_two_sets(tmp_path, sets):
         np.full(open_shards(each).num_particles("val"), number) for number, each in enumerate(sets)
     ]
     assert np.array_equal(source, np.concatenate(expected))
+
+
+@pytest.mark.slow
+def test_a_report_from_two_sets(tmp_path, sets):
+    local, remote = sets
+    out, report = tmp_path / "run", tmp_path / "report"
+    both = ("--shards", local, "--shards", remote, "--device", "cpu")
+    options = ("--batch-size", 32, "--eval-particles", 20, "--no-final-probe", "--max-steps", 1)
+    assert run(train_command, *both, "--out", out, *options).exit_code == 0
+    small = ("--parts", "probe", "--fractions", 1, "--seeds", 0, "--resamples", 0)
+    arguments = ("--checkpoint", out, "--out", report, "--test-split", "val")
+    result = run(eval_command, *both, *arguments, *small, "--max-particles", 100)
+    assert result.exit_code == 0, result.output
+    text = (report / "report.md").read_text()
+    assert str(local) in text
+    assert remote in text
 
 
 def test_statistics_of_two_sets_are_the_sums(sets):

@@ -161,6 +161,19 @@ def test_places_that_cannot_be_written(s3, web, impatient, monkeypatch):
     assert line.startswith(f"error: {web.url}/set/.conversion/manifest.json: ")
 
 
+def test_places_that_cannot_be_read(tmp_path, s3, impatient):
+    out = ("--out", tmp_path / "out")
+    line = error_of("--input", "s3://no-such-bucket/a.root", *out)
+    assert line.startswith("error: s3://no-such-bucket/a.root: no such file or folder (found ")
+    s3.refused = lambda method, _path: method in ("GET", "HEAD")
+    for name in ("a.root", "a.h5", "folder"):
+        line = error_of("--input", f"s3://{s3.bucket}/{name}", *out)
+        assert line.startswith(f"error: s3://{s3.bucket}/{name}: access is refused (found ")
+    assert not (tmp_path / "out").exists()
+    result = run_stats(f"s3://{s3.bucket}/set")
+    assert result.stderr.startswith(f"error: s3://{s3.bucket}/set/zarr.json: access is refused (")
+
+
 def test_opening_is_one_request_and_statistics_are_those_of_the_files(local, s3):
     out = f"s3://{s3.bucket}/set"
     convert(SAMPLE, out, **SETTINGS)
