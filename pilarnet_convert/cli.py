@@ -204,7 +204,7 @@ def stats_command(
     voxels from 100,000 events at 512 pixels.
     """
     if picture is not None:
-        check_picture(picture, option="--plot")
+        picture = check_picture(picture, option="--plot")
     if check:
         for path in shards:
             faults = verify(path, show_progress=True)

@@ -64,13 +64,15 @@ def load_weights(
     A CheckpointError is raised if the encoder has other sizes, or the weights do not fit.
     """
     advice = "use the release of pilarnet-clr that wrote it, or train anew"
-    if learner.describe() != state["encoder"]:
+    expected, found = learner.describe(), state["encoder"]
+    names = sorted(expected.keys() | found.keys())
+    if differing := [name for name in names if expected.get(name) != found.get(name)]:
         raise CheckpointError(
             "checkpoint of another model",
             file=file,
             field="encoder",
-            expected=learner.describe(),
-            found=state["encoder"],
+            expected={name: expected.get(name) for name in differing},
+            found={name: found.get(name) for name in differing},
             advice=advice,
         )
     try:

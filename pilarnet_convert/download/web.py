@@ -41,6 +41,13 @@ def wait(attempt: int) -> None:
     time.sleep(min(0.5 * 2**attempt, 30))
 
 
+def _innermost(error: BaseException) -> str:
+    """Give the message of the error that the others were made of: theirs repeat it in brackets."""
+    while isinstance(error.__context__, Exception):
+        error = error.__context__
+    return str(error)
+
+
 def get_json(url: str) -> tuple[Any, str | None]:
     """Get a JSON document, and the address of the next page where the server names one.
 
@@ -56,7 +63,7 @@ def get_json(url: str) -> tuple[Any, str | None]:
         except requests.JSONDecodeError as error:
             raise PilarnetError("the answer is not JSON", file=url, found=str(error)) from error
         except (ConnectionLost, requests.RequestException) as error:
-            failure = str(error)
+            failure = _innermost(error)
         wait(attempt)
     raise PilarnetError("the server cannot be reached", file=url, found=failure)
 
@@ -88,7 +95,7 @@ def _pieces(response: requests.Response) -> Iterator[bytes]:
     try:
         yield from response.iter_content(_PIECE)
     except requests.RequestException as error:
-        raise ConnectionLost(str(error)) from error
+        raise ConnectionLost(_innermost(error)) from error
 
 
 @contextmanager
@@ -96,7 +103,7 @@ def _get(url: str, headers: dict[str, str]) -> Iterator[requests.Response]:
     try:
         response = requests.get(url, headers=_HEADERS | headers, timeout=_TIMEOUT_S, stream=True)
     except (requests.ConnectionError, requests.Timeout) as error:
-        raise ConnectionLost(str(error)) from error
+        raise ConnectionLost(_innermost(error)) from error
     with response:
         if response.status_code in _LATER:
             raise ConnectionLost(f"status {response.status_code}")

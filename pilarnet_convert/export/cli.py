@@ -57,6 +57,6 @@ def export_command(shards: Path, out: Path, splits: tuple[str, ...], **options: 
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     particles = sum(len(opened[split]) for split in splits or SPLITS)
     click.echo(
-        f"wrote {out}: {particles:,} particles, {size / 1e6:,.1f} MB in the format "
+        f"wrote {folder}: {particles:,} particles, {size / 1e6:,.1f} MB in the format "
         f"{options['format']}"
     )

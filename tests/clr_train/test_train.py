@@ -435,8 +435,16 @@ def test_training_lowers_the_loss_and_the_probe_is_kept(shards: Path, tmp_path: 
         for split in ("train", "test")
     }
     counts = f"{held['test']} particles, fitted on {held['train']} of the train split:"
-    assert said[-2] == f"probes of the test split, {counts}"
-    assert any(line.startswith("trained encoder, linear") for line in said[-1].splitlines())
+    head, table, summary = said[-3:]
+    assert head == f"probes of the test split, {counts}"
+    assert any(line.startswith("trained encoder, linear") for line in table.splitlines())
+    percent = f"{100 * result.probe['trained encoder, linear'].balanced_accuracy:.1f} %"
+    assert summary.startswith(
+        f"wrote {config.out}: {result.step} steps; the encoder is in {result.checkpoint}; balanced "
+        f"accuracy of its linear probe {percent} (untrained "
+    )
+    lowest = min(float(row["val_loss"]) for row in rows[1:] if row["val_loss"])
+    assert summary.endswith(f"best.pt has the lowest validation loss, {lowest:.3f}")
 
 
 def test_pictures_are_logged_and_change_nothing(

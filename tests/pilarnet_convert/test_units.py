@@ -108,7 +108,7 @@ def test_a_source_in_gev_is_converted_and_said(
     result = run_convert("--input", path, "--out", out, *arguments, "--energy-unit", option)
     assert (result.exit_code, result.stderr) == (0, "")
     line = f"gev.h5: energies in GeV, momenta in {unit}/c, converted to MeV"
-    assert result.stdout.splitlines()[-1] == line
+    assert result.stdout.splitlines()[-3] == line
     assert line in run_stats(out).stdout
     root = json.loads((out / "zarr.json").read_text())["attributes"]
     assert root["sources"][0]["units"] == {"energy": "GeV", "momentum": unit}
@@ -131,7 +131,7 @@ def test_one_warning_where_some_fit_neither(tmp_path: Path):
     result = run_convert("--input", path, "--out", out, "--workers", 1)
     assert result.exit_code == 0
     count = sum(min(len(events[entry].particles), 2) for entry in (3, 5))
-    assert result.stdout.splitlines()[-1] == (
+    assert result.stdout.splitlines()[-3] == (
         f"warning: {count} particles have a total energy below their mass, the first in a.h5, "
         "entry 3; see --energy-unit"
     )
