@@ -23,7 +23,6 @@ from typing import Any, Final
 
 import torch
 
-from pilarnet_convert.conversion import convert
 from tests.benchmarks.gpu_depthwise import measure_depthwise
 from tests.benchmarks.gpu_parts import (
     SIZES,
@@ -140,6 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if shards is None:
         shards = options.out / "shards"
         if not shards.exists():
+            from pilarnet_convert.conversion import convert  # needs the libraries of the readers
+
             convert(GEANT4, shards)
     device = torch.device(options.device)
     setting = Setting(device=device, shards=shards, **SIZES[device.type])
