@@ -56,7 +56,7 @@ class PartCache:
         depends on besides it and `identity`. `cost` is what making it takes, of which `make` may
         count some itself.
         """
-        path = self.folder / f"{name}-{self._key(name, depends_on)}.npz"
+        path = self._path(name, depends_on)
         cost = 0.0 if path in self._counted else cost
         self._counted.add(path)
         try:
@@ -76,6 +76,13 @@ class PartCache:
         np.savez(file, **part)  # type: ignore[arg-type]  # numpy: a name may not be a flag
         replace_file(path, file.getvalue())
         return part
+
+    def has(self, name: str, *, depends_on: Mapping[str, Any]) -> bool:
+        """Say whether a part is there."""
+        return self._path(name, depends_on).exists()
+
+    def _path(self, name: str, depends_on: Mapping[str, Any]) -> Path:
+        return self.folder / f"{name}-{self._key(name, depends_on)}.npz"
 
     def _key(self, name: str, depends_on: Mapping[str, Any]) -> str:
         facts = {"generation": _GENERATION, "name": name, "identity": self._identity}

@@ -4,7 +4,8 @@
 methods   the methods by name, and how each pretrains
 config    a study, read from a TOML file
 dann      a domain-adversarial classifier
-runs      what each run trains and predicts, kept so that an interrupted study goes on
+plan      its runs, and what they will take
+runs      what they train and predict, kept so that an interrupted study goes on
 judge     accuracy by domain, stability of particles, what features hold
 figures   figures, as PNG and PDF
 text      the report as Markdown and HTML

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_confusion", "draw_domains", "draw_labels", "draw_map", "draw_stability"]
 
+#: Panels in a row.
+_COLUMNS = 3
 _DOMAIN_COLOURS = tuple(OTHER_COLOURS.values())
 
 
@@ -52,8 +54,7 @@ def draw_labels(
     path: Path,
 ) -> None:
     """Draw balanced accuracy over the number of labels, a panel for each domain."""
-    figure = new_figure(4.5 * len(domains) + 3, 4.5)
-    panels = figure.subplots(1, len(domains), sharey=True, squeeze=False)[0]
+    figure, panels = _grid(len(domains), width=4.0, height=3.6, legend=3.0, sharey=True)
     for axes, domain in zip(panels, domains, strict=True):
         for name in next(iter(results.values())):
             method = STUDY_METHODS[name]
@@ -64,8 +65,11 @@ def draw_labels(
             )  # fmt: skip
         axes.set(xscale="log", xlabel="labelled particles", title=domain)
         axes.grid(alpha=0.3)
-    panels[0].set_ylabel("balanced accuracy [%]")
-    panels[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    for axes in panels[::_COLUMNS]:
+        axes.set_ylabel("balanced accuracy [%]")
+    panels[min(len(domains), _COLUMNS) - 1].legend(
+        frameon=False, loc="center left", bbox_to_anchor=(1, 0.5)
+    )
     _save(figure, path)
 
 
@@ -88,8 +92,7 @@ def draw_stability(stability: Mapping[str, Any], *, domains: Sequence[str], path
 
 def draw_confusion(metrics: Mapping[str, Any], *, domains: Sequence[str], path: Path) -> None:
     """Draw the confusion matrix of a method in each domain, rows adding up to 100 %."""
-    figure = new_figure(4 * len(domains), 4.2)
-    panels = figure.subplots(1, len(domains), squeeze=False)[0]
+    figure, panels = _grid(len(domains), width=4.0, height=4.2)
     for axes, domain in zip(panels, domains, strict=True):
         draw_counts(axes, np.array(metrics[domain]["confusion"]))
         axes.set_title(domain)
@@ -117,6 +120,18 @@ def draw_map(
     for axes, title in ((by_class, "by class"), (by_domain, "by domain")):
         axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2", title=title)
     _save(figure, path)
+
+
+def _grid(
+    count: int, *, width: float, height: float, legend: float = 0.0, sharey: bool = False
+) -> tuple[Figure, list[Any]]:
+    """Make a figure with so many panels in rows of three, and room for a legend, inches."""
+    columns, rows = min(count, _COLUMNS), -(-count // _COLUMNS)
+    figure = new_figure(width * columns + legend, height * rows)
+    panels = figure.subplots(rows, columns, sharey=sharey, squeeze=False).ravel()
+    for axes in panels[count:]:
+        axes.set_axis_off()
+    return figure, list(panels[:count])
 
 
 def _save(figure: Figure, path: Path) -> None:

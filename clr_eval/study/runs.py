@@ -1,15 +1,9 @@
-"""The runs of a study: what each trains and predicts, kept so that an interrupted study goes on.
-
-A run is one seed of all methods that share a pretraining, or of one method that has none. Runs are
-independent of each other.
-"""
+"""What the runs of a study train and predict, kept so that an interrupted study goes on."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -22,9 +16,11 @@ from clr_eval.corruptions import CORRUPTIONS
 from clr_eval.embedding.split import LoadedSplit, labelled_subset, read_split
 from clr_eval.finetune import Classifier, num_steps
 from clr_eval.probes import fit_probe
+from clr_eval.progress import Progress
 from clr_eval.study.config import Domain, StudyConfig
 from clr_eval.study.dann import DomainAdversarialClassifier
 from clr_eval.study.methods import PRETRAININGS, STUDY_METHODS, StudyMethod
+from clr_eval.study.plan import Run, method_cost, pretraining_cost
 from clr_train.batch import ParticleBatch
 from clr_train.config import TrainConfig
 from clr_train.learner import Learner
@@ -38,37 +34,13 @@ from clr_train.views.detector import THROWS
 from clr_train.views.make import make_views, thrown
 from pilarnet_convert.shards.reader import open_shards
 
-__all__ = ["Run", "StudyRuns", "plan_runs"]
+__all__ = ["StudyRuns", "load_domain"]
 
 _BATCH: Final = 256
 _CORRUPTION_SEED: Final = 0
 #: Number of the view, which differs from those of training with the same seed.
 _VIEW: Final = 4
 _TURNED: Final = ViewConfig(augmentations=("rotate",), num_augmentations=1, energy_transform="none")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """One seed of some methods that can be computed together."""
-
-    name: str
-    seed: int
-    methods: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{self.name}, seed {self.seed}"
-
-
-def plan_runs(config: StudyConfig) -> list[Run]:
-    """List the runs of a study, those with the same seed together."""
-    groups: dict[str, list[str]] = {}
-    for name in config.methods:
-        groups.setdefault(STUDY_METHODS[name].pretraining or name, []).append(name)
-    return [
-        Run(name=name, seed=seed, methods=tuple(methods))
-        for seed in config.seeds
-        for name, methods in groups.items()
-    ]
 
 
 class StudyRuns:
@@ -79,8 +51,11 @@ class StudyRuns:
     config : StudyConfig
     out : Path
         The folder of the study: ``runs/`` holds pretrained encoders, ``parts/`` predictions.
-    say : callable
-        Takes a short text about what is being done.
+
+    Attributes
+    ----------
+    progress : Progress
+        Counts costs of `clr_eval.study.plan`.
 
     Raises
     ------
@@ -88,10 +63,18 @@ class StudyRuns:
         Shards cannot be read, or a split has no particles.
     """
 
-    def __init__(self, config: StudyConfig, *, out: Path, say: Callable[[str], object]) -> None:
-        self.config, self.out, self.say = config, out, say
-        self.domains = {name: load_domain(domain) for name, domain in config.domains.items()}
-        self.train = read_split(config.nominal, split="train")
+    def __init__(self, config: StudyConfig, *, out: Path) -> None:
+        self.config, self.out, self.progress = config, out, Progress()
+
+    @cached_property
+    def domains(self) -> dict[str, LoadedSplit]:
+        """The particles of each domain."""
+        return {name: load_domain(domain) for name, domain in self.config.domains.items()}
+
+    @cached_property
+    def train(self) -> LoadedSplit:
+        """The particles whose labels are learnt."""
+        return read_split(self.config.nominal, split="train")
 
     @cached_property
     def target(self) -> LoadedSplit:
@@ -121,6 +104,33 @@ class StudyRuns:
             all); for methods with frozen features also ``DOMAIN/features``, float32 [N, D], and
             those of the labelled particles, ``train/features``.
         """
+        chosen = STUDY_METHODS[method]
+        if chosen.pretraining is not None:
+            self._pretrained(chosen.pretraining, seed=seed)
+
+        def make() -> Arrays:
+            found = self._judge(chosen, seed=seed)
+            self.progress.advance(method_cost(self.config, name=method))
+            return found
+
+        facts = self._facts(method, seed=seed)
+        return self._cache.get(f"{method}-seed{seed}", depends_on=facts, make=make)
+
+    def cost_left(self, run: Run) -> float:
+        """Estimate the cost of what is not there yet of a run; see `clr_eval.study.plan`."""
+        pretraining = STUDY_METHODS[run.methods[0]].pretraining
+        cost, is_new = 0.0, False
+        if pretraining is not None and not self._done(pretraining, seed=run.seed).exists():
+            cost, is_new = pretraining_cost(self.config, name=pretraining), True
+        for name in run.methods:
+            if is_new or not self._cache.has(
+                f"{name}-seed{run.seed}", depends_on=self._facts(name, seed=run.seed)
+            ):
+                cost += method_cost(self.config, name=name)
+        return cost
+
+    def _facts(self, method: str, *, seed: int) -> dict[str, Any]:
+        """Give what the predictions of a method depend on; its pretraining is done."""
         config, chosen = self.config, STUDY_METHODS[method]
         facts: dict[str, Any] = {
             "seed": seed,
@@ -134,11 +144,7 @@ class StudyRuns:
             facts["alpha"] = config.dann_alpha
         if chosen.pretraining is not None:
             facts["checkpoint"] = file_digest(self._pretrained(chosen.pretraining, seed=seed))
-        return self._cache.get(
-            f"{method}-seed{seed}",
-            depends_on=facts,
-            make=lambda: self._judge(chosen, seed=seed),
-        )
+        return facts
 
     def _judge(self, method: StudyMethod, *, seed: int) -> Arrays:
         found: Arrays = {}
@@ -152,7 +158,7 @@ class StudyRuns:
                     found[f"{name}/features"] = features.values.astype(np.float32)
         for count in self.config.label_counts:
             rows = self._labelled(count, seed=seed)
-            self.say(f"{method.title}, {len(rows):,} labels, seed {seed}")
+            self.progress.say(f"{method.title}, {len(rows):,} labels, seed {seed}")
             if method.fit in ("linear", "trees"):
                 seen = Features(
                     values=train.values[rows],
@@ -195,7 +201,9 @@ class StudyRuns:
         network.fit(
             self.train.pick(rows),
             config=self.config.fit,
-            on_step=lambda step: self.say(f"{method.title}, seed {seed}: step {step} of {total}"),
+            on_step=lambda step: self.progress.say(
+                f"{method.title}, seed {seed}: step {step} of {total}"
+            ),
         )
         return network
 
@@ -210,13 +218,18 @@ class StudyRuns:
 
     def _pretrained(self, name: str, *, seed: int) -> Path:
         """Give the checkpoint of a pretraining, and train it where it is missing."""
-        config = self._train_config(name, seed=seed)
-        done = Path(config.out) / "done"
+        say, done = self.progress.say, self._done(name, seed=seed)
         if not done.exists():
-            self.say(f"pretraining {name}, seed {seed}")
-            pretrain(config, resume=True, say=lambda line: self.say(f"{name}: {line}"))
+            say(f"pretraining {name}, seed {seed}")
+            config = self._train_config(name, seed=seed)
+            pretrain(config, resume=True, say=lambda line: say(f"{name}: {line}"))
             done.touch()
+            self.progress.advance(pretraining_cost(self.config, name=name))
         return done.with_name("checkpoints") / "best.pt"
+
+    def _done(self, name: str, *, seed: int) -> Path:
+        """Name the file that says that a pretraining has ended."""
+        return Path(self._train_config(name, seed=seed).out) / "done"
 
     def _train_config(self, name: str | None, *, seed: int) -> TrainConfig:
         pretraining = PRETRAININGS[name] if name else PRETRAININGS["simclr-nominal"]

@@ -10,7 +10,6 @@ from typing import Any, Final
 import numpy as np
 
 from clr_eval.cache import Arrays
-from clr_eval.finetune import num_steps
 from clr_eval.report.sections import as_html, as_markdown
 from clr_eval.study.config import StudyConfig
 from clr_eval.study.figures import (
@@ -27,18 +26,20 @@ from clr_eval.study.judge import (
     judge_method,
     stability,
 )
-from clr_eval.study.methods import PRETRAININGS, STUDY_METHODS
-from clr_eval.study.runs import Run, StudyRuns, plan_runs
+from clr_eval.study.plan import describe_study, plan_runs, seconds_per_cost
+from clr_eval.study.runs import StudyRuns
 from clr_eval.study.text import make_sections
 from clr_train.probe.classifiers import project_to_plane
-from pilarnet_convert.console import print_line, progress_bar
+from pilarnet_convert.console import RunLog, print_line, progress_bar
 from pilarnet_convert.files import replace_file
 from pilarnet_convert.pictures import require_matplotlib
-from pilarnet_convert.shards.reader import open_shards
 from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["run_study"]
 
+_LOG: Final = "log.txt"
+#: What takes longer gets the advice how to shorten it.
+_LONG_SECONDS: Final = 3600.0
 _TITLE: Final = "Methods as the detector departs from the simulation"
 #: Particles of each domain in the map; t-SNE takes minutes for many more.
 _MAPPED: Final = 1500
@@ -82,68 +83,47 @@ def run_study(
     """
     require_matplotlib()
     number, parts = part
+    folder = as_path(out)
     runs = plan_runs(config)[number - 1 :: parts]
-    for line in describe_study(config, runs=runs):
+    study = StudyRuns(config, out=folder)
+    left = sum(study.cost_left(run) for run in runs)
+    lines = [*describe_study(config, runs=runs), _tell_time(config, left)]
+    for line in lines:
         say(line)
     if dry_run:
         return None
     results: dict[str, list[Arrays]] = {name: [] for name in config.methods}
-    with progress_bar(total=len(runs), unit="run", description="study", show=show_progress) as bar:
-
-        def tell(text: str) -> None:
-            bar.set_postfix_str(text, refresh=False)
-            bar.update(0)
-
-        study = StudyRuns(config, out=as_path(out), say=tell)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        RunLog(folder / _LOG, facts={"study": "; ".join(line.strip() for line in lines)}) as log,
+        progress_bar(
+            total=left, unit="", description="study", show=show_progress, log=log.write
+        ) as bar,
+    ):
+        study.progress.begin(bar)
         for run in runs:
             for name in run.methods:
                 results[name].append(study.result(name, seed=run.seed))
-            bar.update(1)
-    if parts > 1:
-        return None
-    return _report(config, study, results, out=as_path(out))
+        if parts > 1:
+            return None
+        study.progress.say("report")
+        return _report(config, study, results, out=folder)
 
 
-def describe_study(config: StudyConfig, *, runs: Sequence[Run]) -> list[str]:
-    """Say what a study will take, a line for each kind of run.
-
-    Of what it lists, only what is not in the folder of the study yet will be computed.
-    """
-    seeds = sorted({run.seed for run in runs})
-    lines = [f"{len(runs)} runs, seeds {', '.join(map(str, seeds))}"]
-    for run in {run.name: run for run in runs}.values():
-        times = sum(other.name == run.name for other in runs)
-        work = [f"pretraining, {_pretraining_steps(config, run.name):,} steps of two views"]
-        if run.name not in PRETRAININGS:
-            work = []
-        for name in run.methods:
-            steps = _fitting_steps(config, name)
-            title = STUDY_METHODS[name].title
-            work.append(f"{title}, {steps:,} steps of one view" if steps else title)
-        lines.append(f"  {times} x {run.name}: {'; '.join(work)}")
-    labels = ", ".join("all" if c is None else f"{c:,}" for c in config.label_counts)
-    lines.append(f"  labels: {labels}; domains: {', '.join(config.domains)}")
-    return lines
-
-
-def _pretraining_steps(config: StudyConfig, name: str) -> int:
-    if name not in PRETRAININGS:
-        return 0
-    pretraining, train = PRETRAININGS[name], config.train
-    shards = config.target if pretraining.shards == "target" else config.nominal
-    assert shards is not None
-    size = train.batch_size // 2 if pretraining.with_target else train.batch_size
-    steps = train.epochs * (open_shards(shards).num_particles("train") // size)
-    return steps if train.max_steps is None else min(steps, train.max_steps)
-
-
-def _fitting_steps(config: StudyConfig, name: str) -> int:
-    """Count the steps of training a network as a classifier, 0 for a probe."""
-    if STUDY_METHODS[name].fit in ("linear", "trees"):
-        return 0
-    every = open_shards(config.nominal).num_particles("train")
-    counts = [every if count is None else min(count, every) for count in config.label_counts]
-    return sum(num_steps(count, config=config.fit) for count in counts)
+def _tell_time(config: StudyConfig, cost: float) -> str:
+    """Say about how long what is left will take, and how it is shortened if that is long."""
+    if not cost:
+        return "  all of it is there: only the report is made"
+    seconds = cost * seconds_per_cost(config)
+    hours, minutes = divmod(max(1, round(seconds / 60)), 60)
+    line = f"  about {hours} h {minutes} min" if hours else f"  about {minutes} min"
+    line += " for what is not there yet, from the time of a few particles here and now"
+    if seconds > _LONG_SECONDS:
+        line += (
+            "; fewer methods, seeds or label-counts, a smaller max-steps in [train], or --part on "
+            "several machines shorten it"
+        )
+    return line
 
 
 def _report(
@@ -231,12 +211,14 @@ def _draw(
     if mapped is None:
         return
     report["map"] = mapped
-    values = [results[mapped][0][f"{name}/features"][:_MAPPED] for name in domains]
-    labels = [study.domains[name].label[:_MAPPED] for name in domains]
+    # The first two: in more, each would be hidden by the others.
+    drawn = domains[:2]
+    values = [results[mapped][0][f"{name}/features"][:_MAPPED] for name in drawn]
+    labels = [study.domains[name].label[:_MAPPED] for name in drawn]
     draw_map(
         project_to_plane(np.concatenate(values), seed=0),
         label=np.concatenate(labels),
-        domain=np.repeat(np.arange(len(domains)), [len(v) for v in values]),
-        domains=domains,
+        domain=np.repeat(np.arange(len(drawn)), [len(v) for v in values]),
+        domains=drawn,
         path=out / "map",
     )

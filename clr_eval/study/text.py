@@ -55,7 +55,7 @@ def make_sections(report: Mapping[str, Any]) -> list[Section]:
         sections.append(
             Section(
                 title=f"Map of the features: {STUDY_METHODS[report['map']].title}",
-                text="All domains in one t-SNE, of the first seed.",
+                text="The first two domains in one t-SNE, of the first seed.",
                 figure="map",
             )
         )

@@ -24,7 +24,8 @@ from clr_eval.study.judge import (
     stability,
 )
 from clr_eval.study.methods import STUDY_METHODS
-from clr_eval.study.runs import load_domain, plan_runs
+from clr_eval.study.plan import plan_runs
+from clr_eval.study.runs import load_domain
 from clr_train.batch import ParticleBatch
 from clr_train.presets import AUGMENTATION_PRESETS
 from tests.clr_train.species import make_shards
@@ -110,6 +111,10 @@ def test_a_study_is_computed_once(
     monkeypatch.setattr(runs_module, "fit_probe", lambda *_a, **_k: pytest.fail("fitted again"))
     whole = _invoke(study, "--out", out)
     assert whole.exit_code == 0, whole.output
+    assert "all of it is there" in whole.stdout
+    log = (out / "log.txt").read_text()
+    for said in ("command: ", "about ", "all of it is there"):
+        assert said in log
     report = json.loads((out / "report.json").read_text())
     assert list(report["results"]) == ["20", "all"]
     assert list(report["results"]["all"]) == list(methods)
@@ -142,11 +147,15 @@ def test_methods_that_share_a_pretraining_are_one_run(
     assert ("simclr-nominal", "finetuned") in {run.methods for run in runs}
 
 
-def test_a_dry_run_says_what_a_study_takes(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_dry_run_says_what_a_study_takes(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = _write(tmp_path / "study.toml", folders, ("simclr-both", "finetuned", "handcrafted"))
     said = _invoke(study, "--out", tmp_path / "out", "--dry-run")
     assert said.exit_code == 0
-    assert said.stdout.splitlines() == [
+    *lines, time = said.stdout.splitlines()
+    assert re.match(r"  about \d+ min for what is not there yet", time)
+    assert lines == [
         "6 runs, seeds 0, 1",
         "  2 x simclr-both: pretraining, 2 steps of two views; SimCLR on both, linear probe",
         # 20 labels and all 60: two steps at least, or one epoch in batches of 128 at most.
@@ -156,6 +165,9 @@ def test_a_dry_run_says_what_a_study_takes(folders: tuple[Path, Path], tmp_path:
         "  labels: 20, all; domains: nominal, short-lifetime, noise, other",
     ]
     assert not (tmp_path / "out").exists()
+    monkeypatch.setattr("clr_eval.study.study.seconds_per_cost", lambda _config: 10.0)
+    long = _invoke(study, "--out", tmp_path / "out", "--dry-run").stdout.splitlines()[-1]
+    assert re.match(r"  about \d+ h \d+ min .*; fewer methods, seeds or label-counts", long)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,137 @@
+"""The runs of a study, and what they will take: steps, and an estimate of the time.
+
+A run is one seed of all methods that share a pretraining, or of one method that has none. Runs are
+independent of each other.
+
+Costs are in units of a particle in a step of pretraining, which has two views. They are rough: the
+estimate shall tell minutes from hours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from clr_eval.embedding.split import read_split
+from clr_eval.finetune import num_steps
+from clr_eval.study.config import StudyConfig
+from clr_eval.study.methods import PRETRAININGS, STUDY_METHODS
+from clr_train.batch import ParticleBatch
+from clr_train.learner import Learner
+from clr_train.runtime.processes import pick_device
+from clr_train.training.forecast import SAMPLE, seconds_per_particle
+from pilarnet_convert.shards.reader import open_shards
+
+__all__ = [
+    "Run",
+    "describe_study",
+    "method_cost",
+    "plan_runs",
+    "pretraining_cost",
+    "seconds_per_cost",
+]
+
+#: Costs of a particle: in a step of one view, encoded, and in the fit of a probe or of trees.
+_ONE_VIEW: Final = 1 / 2
+_ENCODED: Final = 1 / 6
+_FITTED: Final = 0.4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One seed of some methods that can be computed together."""
+
+    name: str
+    seed: int
+    methods: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}, seed {self.seed}"
+
+
+def plan_runs(config: StudyConfig) -> list[Run]:
+    """List the runs of a study, those with the same seed together."""
+    groups: dict[str, list[str]] = {}
+    for name in config.methods:
+        groups.setdefault(STUDY_METHODS[name].pretraining or name, []).append(name)
+    return [
+        Run(name=name, seed=seed, methods=tuple(methods))
+        for seed in config.seeds
+        for name, methods in groups.items()
+    ]
+
+
+def describe_study(config: StudyConfig, *, runs: Sequence[Run]) -> list[str]:
+    """Say what a study consists of, a line for each kind of run."""
+    seeds = sorted({run.seed for run in runs})
+    lines = [f"{len(runs)} runs, seeds {', '.join(map(str, seeds))}"]
+    for run in {run.name: run for run in runs}.values():
+        times = sum(other.name == run.name for other in runs)
+        steps = _pretraining_steps(config, run.name)
+        work = [f"pretraining, {steps:,} steps of two views"] if steps else []
+        for name in run.methods:
+            steps = sum(_fitting_steps(config, name, count) for count in config.label_counts)
+            title = STUDY_METHODS[name].title
+            work.append(f"{title}, {steps:,} steps of one view" if steps else title)
+        lines.append(f"  {times} x {run.name}: {'; '.join(work)}")
+    labels = ", ".join("all" if c is None else f"{c:,}" for c in config.label_counts)
+    lines.append(f"  labels: {labels}; domains: {', '.join(config.domains)}")
+    return lines
+
+
+def pretraining_cost(config: StudyConfig, *, name: str) -> float:
+    """Estimate the cost of a pretraining of `clr_eval.study.methods.PRETRAININGS`."""
+    return _pretraining_steps(config, name) * config.train.batch_size
+
+
+def method_cost(config: StudyConfig, *, name: str) -> float:
+    """Estimate the cost of one seed of a method, without its pretraining."""
+    method, every = STUDY_METHODS[name], _num_labelled(config, None)
+    tested = sum(
+        open_shards(domain.shards).num_particles(domain.split) for domain in config.domains.values()
+    )
+    if method.fit in ("linear", "trees"):
+        encoded = 0.0 if method.fit == "trees" else _ENCODED * (every + tested)
+        labelled = sum(_num_labelled(config, count) for count in config.label_counts)
+        return encoded + _FITTED * labelled
+    cost = len(config.label_counts) * _ENCODED * tested
+    for count in config.label_counts:
+        size = min(config.fit.batch_size, _num_labelled(config, count))
+        views = 2 if method.fit == "dann" else 1  # as many particles of the target
+        cost += _ONE_VIEW * views * size * _fitting_steps(config, name, count)
+    return cost
+
+
+def seconds_per_cost(config: StudyConfig) -> float:
+    """Measure what a particle of the nominal set takes in a step of pretraining, seconds."""
+    learner = Learner(config.train, device=pick_device(config.train.device))
+
+    def pass_through(batch: ParticleBatch) -> None:
+        learner.project(batch, epoch=0).sum().backward()  # type: ignore[no-untyped-call]
+
+    sample = read_split(config.nominal, split="train", max_particles=SAMPLE).batch
+    return seconds_per_particle(pass_through, sample, most=config.train.batch_size)
+
+
+def _pretraining_steps(config: StudyConfig, name: str) -> int:
+    if name not in PRETRAININGS:
+        return 0
+    pretraining, train = PRETRAININGS[name], config.train
+    shards = config.target if pretraining.shards == "target" else config.nominal
+    assert shards is not None
+    size = train.batch_size // 2 if pretraining.with_target else train.batch_size
+    steps = train.epochs * (open_shards(shards).num_particles("train") // size)
+    return steps if train.max_steps is None else min(steps, train.max_steps)
+
+
+def _fitting_steps(config: StudyConfig, name: str, count: int | None) -> int:
+    """Count the steps of training a network as a classifier, 0 for a probe."""
+    if STUDY_METHODS[name].fit in ("linear", "trees"):
+        return 0
+    return num_steps(_num_labelled(config, count), config=config.fit)
+
+
+def _num_labelled(config: StudyConfig, count: int | None) -> int:
+    every = open_shards(config.nominal).num_particles("train")
+    return every if count is None else min(count, every)
