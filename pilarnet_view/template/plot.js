@@ -68,7 +68,7 @@ class Plot {
         : [rgb(faint ? look.colours.faint : look.colourOf(cloud))];
       raster.draw(cloud.voxels, {
         // Colours that tell energies are not faded.
-        shades: shadesOf(colours, ground, energies ? 0 : 0.35), shade: energies ? cloud.shade : null, first,
+        shades: shadesOf(colours, ground, energies ? 0 : 0.22), shade: energies ? cloud.shade : null, first,
         symbol: faint ? "circle" : look.symbolOf(cloud), edge: faint ? 0.36 : 0.52,
         least: faint ? 0.8 : 1.2, most: 14, ratio: this.ratio, camera,
       });
