@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ from click.core import ParameterSource
 
 from clr_train.config import TrainConfig, read_config
 from clr_train.presets import AUGMENTATION_PRESETS, RECIPES
-from pilarnet_convert.console import Command
+from pilarnet_convert.console import Command, Stopped
 from pilarnet_convert.options import make_flags
 from pilarnet_convert.storage.remote import as_path
 
@@ -121,13 +120,11 @@ def _run(*, resume: bool, overwrite: bool, dry_run: bool, **options: Any) -> Non
         return
     result = pretrain(config, resume=resume, overwrite=overwrite, show_progress=True)
     if result.stopped_by:
-        if result.checkpoint is not None or not result.step:
-            kept = f"kept {result.checkpoint}" if result.checkpoint else "nothing to keep yet"
-            click.echo(
-                f"stopped by {signal.Signals(result.stopped_by).name} after step {result.step} of "
-                f"{result.total_steps}; {kept}; go on with --resume"
-            )
-        ctx.exit(128 + result.stopped_by)
+        if result.checkpoint is None and result.step:  # another process says it
+            ctx.exit(128 + result.stopped_by)
+        kept = f"kept {result.checkpoint}" if result.checkpoint else "nothing to keep yet"
+        where = f"after step {result.step} of {result.total_steps}"
+        raise Stopped(result.stopped_by, f"{kept}, {where}; go on with --resume")
 
 
 def _not_given(ctx: click.Context, saved: dict[str, Any]) -> dict[str, Any]:

@@ -221,7 +221,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise OptionError("no such file", file=path, field="--config") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise OptionError("not a TOML file", file=path, found=error) from None
     options = {key.replace("-", "_"): value for key, value in table.items()}
     if isinstance(options.get("shards"), str):

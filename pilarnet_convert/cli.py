@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Any
 
 import click
 
 from pilarnet_convert.config import ConvertConfig
-from pilarnet_convert.console import INTERRUPTED, Command
+from pilarnet_convert.console import Command, Stopped
 from pilarnet_convert.conversion import convert, convert_part
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.inputs.check import check_inputs, table_of
@@ -62,8 +61,6 @@ def _convert(
         return
     if out is None:
         raise click.UsageError("Missing option '--out'.")
-    # SIGTERM is a batch system's warning; what is finished is kept, as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     options["show_progress"] = True
     try:
         if part is None:
@@ -78,12 +75,9 @@ def _convert(
             return
         else:
             shards = open_shards(out)
-    except KeyboardInterrupt:
-        click.echo(
-            f"interrupted; go on with the same command and --resume ({out} keeps what is finished)",
-            err=True,
-        )
-        ctx.exit(INTERRUPTED)
+    except Stopped as stop:
+        how = f"go on with the same command{'' if part else ' and --resume'}"
+        raise Stopped(stop.number, f"{how} ({out} keeps what is finished)") from stop
     found = statistics(shards)
     click.echo(render(found, brief=True))
     click.echo(f"\nwrote {out}: {len(shards):,} particles, {found.num_shards} shards")

@@ -122,10 +122,17 @@ class MissingDependencyError(PilarnetError):
 
 def in_words(value: object) -> str:
     """Write a value for a reader: of a mapping its names and values, of a list its items."""
+    try:
+        return _in_words(value)
+    except RecursionError:
+        return "values nested too deeply"
+
+
+def _in_words(value: object) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {in_words(item)}" for name, item in value.items()) or "nothing"
+        return ", ".join(f"{name} {_in_words(item)}" for name, item in value.items()) or "nothing"
     if isinstance(value, list | tuple):
-        return ", ".join(map(in_words, value)) or "nothing"
+        return ", ".join(map(_in_words, value)) or "nothing"
     return "none" if value is None else str(value)
 
 

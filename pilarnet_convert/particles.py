@@ -11,7 +11,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.ragged import gather_rows, offsets_of
+from pilarnet_convert.readers.checks import MOST_PROCESSES
 from pilarnet_convert.readers.events import Events
 from pilarnet_convert.readers.units import below_mass
 from pilarnet_convert.shards.format import REJECTIONS, SPLITS
@@ -63,13 +65,13 @@ class ParticleArrays:
 
 
 def split_of_event(
-    events: Events, *, identity: str, splits: Mapping[str, float]
+    events: Events, *, identity: str, splits: Mapping[str, float], repeated: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
     """Assign events to splits, by a hash of their source's UUID and of their numbers.
 
     An event is in the same split wherever and whenever it is converted, under any file name. Where
-    several of the events have the same numbers, as in a file that never set them, their entries
-    are hashed too.
+    several events of a source have the same numbers, as in a file that never set them, their
+    entries are hashed too.
 
     Parameters
     ----------
@@ -79,6 +81,8 @@ def split_of_event(
         The UUID of their source.
     splits : mapping of str to float
         Fractions that add up to 1.
+    repeated : bool array [E]
+        Whether another event of the source has the same numbers.
 
     Returns
     -------
@@ -88,22 +92,20 @@ def split_of_event(
     bounds = np.cumsum([splits.get(split, 0.0) for split in SPLITS])[:-1]
     numbers = np.stack([events.run, events.subrun, events.event], axis=1)
     names = [f"{identity}:{run}:{subrun}:{event}" for run, subrun, event in numbers.tolist()]
-    for i in np.flatnonzero(_repeated(numbers)):
+    for i in np.flatnonzero(repeated):
         names[i] += f":{events.first_entry + i}"
     digests = b"".join(hashlib.blake2b(n.encode(), digest_size=8).digest() for n in names)
     uniform = np.frombuffer(digests, "<u8") / 2.0**64
     return np.searchsorted(bounds, uniform, "right").astype(np.uint8)
 
 
-def _repeated(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell which rows occur several times."""
-    _, place, count = np.unique(numbers, axis=0, return_inverse=True, return_counts=True)
-    repeated: NDArray[np.bool_] = (count > 1)[place.reshape(-1)]
-    return repeated
-
-
 def split_up(
-    events: Events, *, identity: str, source: int, selection: Selection
+    events: Events,
+    *,
+    identity: str,
+    source: int,
+    selection: Selection,
+    repeated: NDArray[np.bool_],
 ) -> tuple[dict[str, ParticleArrays], Tally]:
     """Split events up into single particles.
 
@@ -117,6 +119,8 @@ def split_up(
         The index of the source.
     selection : Selection
         What to keep.
+    repeated : bool array [E]
+        Whether another event of the source has the same numbers.
 
     Returns
     -------
@@ -133,7 +137,9 @@ def split_up(
     label = np.full(len(event), OTHER, np.int8)
     label[has_particle] = label_of_pdg(events.pdg[particle[has_particle]])
     reason = _reasons(events, particle, label, num_voxels, selection)
-    split = split_of_event(events, identity=identity, splits=selection.splits)[event]
+    split = split_of_event(events, identity=identity, splits=selection.splits, repeated=repeated)[
+        event
+    ]
 
     particles = {}
     for number, name in enumerate(SPLITS):
@@ -150,7 +156,9 @@ def split_up(
             "cluster": cluster[kept].astype(np.int32),
         }
         particles[name] = ParticleArrays(arrays=arrays, process_names=events.process_names)
-    return particles, _tally(events, reason, split, label, particle, source)
+    tally = _tally(events, reason, split, label, particle, source)
+    tally.repeated_numbers = int(np.count_nonzero(repeated))
+    return particles, tally
 
 
 _OF_PARTICLE: Final = (
@@ -176,6 +184,13 @@ def concatenate_particles(parts: Sequence[ParticleArrays]) -> ParticleArrays:
         used, first, local = np.unique(process, return_index=True, return_inverse=True)
         for code in used[np.argsort(first)]:
             codes.setdefault(part.process_names[code], len(codes))
+        if len(codes) > MOST_PROCESSES:
+            raise PilarnetError(
+                "too many creation processes in one shard",
+                expected=f"at most {MOST_PROCESSES} names",
+                found=len(codes),
+                advice="make smaller shards with --events-per-shard",
+            )
         table = np.array([codes[part.process_names[code]] for code in used], np.uint16)
         processes.append(table[local])
     arrays = {
@@ -227,10 +242,8 @@ def _tally(
     entries = events.first_entry + np.searchsorted(events.particle_offset, wrong, "right") - 1
     # Some files have other rounding errors in each event.
     cubes = np.unique(np.hstack([events.grid, events.voxel_size.round(9)]), axis=0)
-    numbers = np.stack([events.run, events.subrun, events.event], axis=1)
     return Tally(
         events=events.num_events,
-        repeated_numbers=int(np.count_nonzero(_repeated(numbers))),
         seen=events.num_clusters,
         written=Counter(
             {

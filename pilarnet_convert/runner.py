@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.console import progress_bar
@@ -13,7 +16,7 @@ from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.executors import Workers
 from pilarnet_convert.manifest import describe, require_same
 from pilarnet_convert.plan import Task, num_bytes, plan_tasks
-from pilarnet_convert.readers.events import Source
+from pilarnet_convert.readers.events import Source, repeated_entries
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.output import Output
 from pilarnet_convert.shards.shard import Shard
@@ -54,6 +57,7 @@ class TaskRunner:
     config: ConvertConfig
     workers: Workers
     show_progress: bool
+    _repeated: dict[int, NDArray[np.int64]] = field(default_factory=dict, init=False)
 
     @cached_property
     def tasks(self) -> list[Task]:
@@ -84,13 +88,31 @@ class TaskRunner:
     def _request(self, task: Task, bad: Mapping[int, str]) -> TaskRequest:
         """Make the request for a task, without the sources known to be bad."""
         indices = {events.source for events in task.ranges}
+        repeated = {
+            r.source: entries[(entries >= r.start) & (entries < r.stop)]
+            for r in task.ranges
+            if (entries := self._repeated.get(r.source)) is not None
+        }
         return TaskRequest(
             scratch=self.folder.scratch.absolute(),
             task=task.without(bad),
             sources={index: self.sources[index] for index in indices - bad.keys()},
             selection=self.config.selection,
             left_out={index: bad[index] for index in sorted(indices & bad.keys())},
+            repeated=repeated,
         )
+
+    def _find_repeated(self, tasks: Sequence[Task]) -> None:
+        """Find the events with the numbers of another in sources that no task has whole."""
+        needed = {
+            events.source
+            for task in tasks
+            for events in task.ranges
+            if events.num_events < self.sources[events.source].num_entries
+        }
+        items = [(n, self.sources[n]) for n in sorted(needed - self._repeated.keys())]
+        for (number, _), future in self.workers.completed(_repeated_of, items):
+            self._repeated[number] = future.result()
 
     def _record(self, number: int) -> TaskRecord | None:
         """Give the record of a task of which all shards are there, or None."""
@@ -143,14 +165,17 @@ class TaskRunner:
                 bad = {faults[n].source: str(faults[n].error) for n in sorted(faults, reverse=True)}
                 bad |= {s: why for record in records.values() for s, why in record.left_out.items()}
                 done = {record.task for record in records.values()}
-                missing = [r for task in tasks if (r := self._request(task, bad)).task not in done]
-                bar.begin_at(num_events - sum(request.task.num_events for request in missing))
-                left = num_bytes((request.task for request in missing), self.sources)
+                missing = [task for task in tasks if task.without(bad) not in done]
+                readable_parts = [task.without(bad) for task in missing]
+                bar.begin_at(num_events - sum(task.num_events for task in readable_parts))
+                left = num_bytes(readable_parts, self.sources)
                 bar.foresee(left / (_BYTES_PER_SECOND * max(1, self.workers.in_flight // 2)))
                 if not missing:
                     return [records[task.number] for task in tasks]
+                self._find_repeated(missing)
+                requests = [self._request(task, bad) for task in missing]
                 found: set[int] = set()
-                readable = (request for request in missing if not found & request.sources.keys())
+                readable = (request for request in requests if not found & request.sources.keys())
                 for request, future in self.workers.completed(run_task, readable):
                     try:
                         records[request.task.number] = self._keep(future.result())
@@ -190,3 +215,7 @@ class TaskRunner:
         entries.sort(key=lambda entry: SPLITS.index(entry.name.split("/")[0]))
         self.folder.write_root(root_attributes(attributes, entries))
         self.folder.finish()
+
+
+def _repeated_of(item: tuple[int, Source]) -> NDArray[np.int64]:
+    return repeated_entries(item[1])

@@ -15,11 +15,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.particles import ParticleArrays, Selection, concatenate_particles, split_up
 from pilarnet_convert.plan import EventRange, Task
 from pilarnet_convert.readers.checks import check_events
-from pilarnet_convert.readers.events import Events, Source
+from pilarnet_convert.readers.events import Events, Source, repeated_rows
 from pilarnet_convert.readers.repeats import merge_repeats
 from pilarnet_convert.readers.units import in_mev
 from pilarnet_convert.shards.format import SPLITS, ShardEntry, shard_name
@@ -45,7 +48,8 @@ class TaskRequest:
     """Everything that a worker needs to run a task; `scratch` is the folder to write in.
 
     `sources` has those of the task's events by their index, `left_out` those that were taken out
-    of the task because they cannot be read, and why.
+    of the task because they cannot be read, and why. `repeated` has, by the index of a source that
+    the task has in part, those entries whose numbers another event of the source has.
     """
 
     scratch: AnyPath
@@ -53,6 +57,7 @@ class TaskRequest:
     sources: Mapping[int, Source]
     selection: Selection
     left_out: Mapping[int, str]
+    repeated: Mapping[int, NDArray[np.int64]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,8 +194,16 @@ def _particles(request: TaskRequest) -> tuple[list[dict[str, ParticleArrays]], T
             identity=source.identity,
             source=events_of.source,
             selection=request.selection,
+            repeated=_repeated(events, request.repeated.get(events_of.source)),
         )
         parts.append(particles)
         tally.repeated_voxels = num_merged
         total.add(tally)
     return parts, total
+
+
+def _repeated(events: Events, entries: NDArray[np.int64] | None) -> NDArray[np.bool_]:
+    """Tell whose numbers another event of the source has; without `entries` these are all of it."""
+    if entries is None:
+        return repeated_rows(np.stack([events.run, events.subrun, events.event], axis=1))
+    return np.isin(events.first_entry + np.arange(events.num_events), entries)

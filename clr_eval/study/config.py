@@ -120,7 +120,7 @@ def read_study(path: str | Path) -> StudyConfig:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise OptionError("no such file", file=path) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise OptionError("not a TOML file", file=path, found=error) from None
 
     def refuse(message: str, **facts: Any) -> OptionError:

@@ -32,6 +32,7 @@ from clr_train.training.pretrained import load_learner
 from clr_train.views.config import ViewConfig
 from clr_train.views.detector import THROWS
 from clr_train.views.make import make_views, thrown
+from pilarnet_convert.console import Stopped
 from pilarnet_convert.shards.reader import open_shards
 
 __all__ = ["StudyRuns", "load_domain"]
@@ -222,7 +223,9 @@ class StudyRuns:
         if not done.exists():
             say(f"pretraining {name}, seed {seed}")
             config = self._train_config(name, seed=seed)
-            pretrain(config, resume=True, say=lambda line: say(f"{name}: {line}"))
+            result = pretrain(config, resume=True, say=lambda line: say(f"{name}: {line}"))
+            if result.stopped_by:
+                raise Stopped(result.stopped_by)
             done.touch()
             self.progress.advance(pretraining_cost(self.config, name=name))
         return done.with_name("checkpoints") / "best.pt"

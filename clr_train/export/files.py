@@ -171,7 +171,7 @@ def _read_about(path: Path) -> dict[str, Any]:
     try:
         about: dict[str, Any] = json.loads((path / _ABOUT).read_bytes())
         found = (about["format"], about["version"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(
             "not an exported encoder",
             file=path,

@@ -26,7 +26,7 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final, cast
 
 import torch
 
@@ -64,8 +64,32 @@ def save_checkpoint(path: str | Path, *, state: Mapping[str, Any]) -> None:
     if missing:
         raise ValueError(f"a checkpoint has the fields {_FIELDS}; wrong: {sorted(missing)}")
     with written_beside(path, sync=True) as file:
-        torch.save({"format": FORMAT, "version": VERSION, **state}, file)
+        noted = _NotedErrors(file)
+        try:
+            torch.save({"format": FORMAT, "version": VERSION, **state}, cast(BinaryIO, noted))
+        except RuntimeError:
+            if noted.error is None:
+                raise
+            raise noted.error from None
     _sync_folder(path.parent)
+
+
+class _NotedErrors:
+    """A file that keeps the error of a write, which torch replaces by one of its archive."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def find_checkpoint(path: str | Path) -> Path:

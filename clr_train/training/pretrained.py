@@ -46,7 +46,7 @@ def config_of(state: Mapping[str, Any], *, file: str | Path | None = None) -> Tr
     """
     try:
         return TrainConfig.from_dict(state["config"])
-    except (TypeError, ValueError, AttributeError, OptionError) as error:
+    except (TypeError, ValueError, AttributeError, RecursionError, OptionError) as error:
         raise CheckpointError(
             "checkpoint with options of another version",
             file=file,

@@ -3,12 +3,14 @@
 ======== =========================================================================
 command  a click command with one-line errors, ``--debug`` and ``--version``
 progress progress of long work: a bar on a terminal, a line a minute elsewhere
+signals  what asks a command to end, and `Stopped`, which ends it
 run_log  ``log.txt`` in the folder of a run, and the versions of what matters
 ======== =========================================================================
 """
 
-from pilarnet_convert.console.command import INTERRUPTED, Command
+from pilarnet_convert.console.command import Command
 from pilarnet_convert.console.progress import ProgressBar, print_line, progress_bar
 from pilarnet_convert.console.run_log import RunLog
+from pilarnet_convert.console.signals import Stopped
 
-__all__ = ["INTERRUPTED", "Command", "ProgressBar", "RunLog", "print_line", "progress_bar"]
+__all__ = ["Command", "ProgressBar", "RunLog", "Stopped", "print_line", "progress_bar"]

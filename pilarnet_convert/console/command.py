@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import errno
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import click
 
 from pilarnet_convert import __version__
 from pilarnet_convert.console.run_log import versions
+from pilarnet_convert.console.signals import Stopped, stop_at_signal
 from pilarnet_convert.errors import PilarnetError, how_to_install
 
-__all__ = ["INTERRUPTED", "Command"]
+__all__ = ["Command"]
 
-INTERRUPTED: Final = 130  # what a shell reports for a process ended by Ctrl-C
 #: The extra that brings a package, by the name that it is imported by.
 _EXTRAS: Final = {
     "hdf5plugin": "formats",
@@ -36,7 +37,8 @@ class Command(click.Command):
     """A click command that ends in one clear line instead of a traceback.
 
     It adds ``-h/--help``, ``--version`` and ``--debug`` to the options it is given. Wrong usage
-    has the exit code 2, whoever finds it; other errors have 1.
+    has the exit code 2, whoever finds it; other errors have 1. Ended by SIGTERM, SIGINT, SIGHUP or
+    SIGUSR1, a command says so, and has the exit code that a shell reports, 143 for SIGTERM.
 
     Parameters
     ----------
@@ -71,7 +73,9 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn what goes wrong into one line and an exit code."""
-        with self._one_line(ctx.info_name, debug=ctx.params.pop("debug")):
+        with suppress(AttributeError):  # a stream of somebody else's
+            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        with self._one_line(ctx.info_name, debug=ctx.params.pop("debug")), stop_at_signal():
             result = super().invoke(ctx)
             sys.stdout.flush()  # here, where a closed pipe can be told
             return result
@@ -88,17 +92,22 @@ class Command(click.Command):
             if debug:
                 traceback.print_exc()
             line, code = self._explain(error, name)
-            click.echo(f"error: {line}", err=True)
+            click.echo(line, err=True)
             sys.exit(code)
 
     def _explain(self, error: BaseException, name: str | None) -> tuple[str, int]:
-        """Say in one line what went wrong, and give the exit code."""
+        """Say in one line why the command ends, and give the exit code."""
+        if isinstance(error, KeyboardInterrupt):
+            stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
+            return str(stopped), 128 + stopped.number
+        line, code = self._explain_error(error, name)
+        return f"error: {line}", code
+
+    def _explain_error(self, error: BaseException, name: str | None) -> tuple[str, int]:
         if isinstance(error, click.ClickException):
             text = " ".join(error.format_message().split())
             text = text if text.endswith("..") else text.removesuffix(".")
             return f"{text}; see {name} --help", error.exit_code
-        if isinstance(error, KeyboardInterrupt):
-            return "interrupted; what was finished is kept", INTERRUPTED
         if isinstance(error, PilarnetError):
             return str(error), error.exit_code
         if isinstance(error, ModuleNotFoundError):
@@ -111,6 +120,11 @@ class Command(click.Command):
             if error.errno == errno.ENOSPC:
                 return f"{where}no space left on the device; free some and run again", 1
             return f"{where}{error.strerror or error}", 1
+        if isinstance(error, MemoryError):
+            return "out of memory; smaller batches, fewer --workers or a larger machine help", 1
+        if isinstance(error, UnicodeEncodeError):
+            name = error.object[max(0, error.start - 40) : error.end + 40]
+            return f"{name!a}: a name that is not UTF-8 cannot be written here; rename it", 1
         text = " ".join(f"{type(error).__name__}: {error}".split())
         return f"internal error: {text}; run again with --debug for the traceback and report it", 70
 

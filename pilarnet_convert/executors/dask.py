@@ -46,7 +46,7 @@ def connected(scheduler: str) -> Iterator[Any]:
         address = _address(scheduler)
         distributed.comm.registry.get_backend(distributed.comm.parse_address(address)[0])
         client = distributed.Client(address, timeout=_SECONDS_TO_CONNECT, set_as_default=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise PilarnetError(
             "no Dask scheduler answers",
             field=f"--dask {scheduler}",

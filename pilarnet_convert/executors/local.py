@@ -11,11 +11,15 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait as wait_for_any
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from types import ModuleType
 from typing import Any, TypeVar
+
+from pilarnet_convert.console.signals import ENDING_SIGNALS
 
 __all__ = ["InProcess", "local_executor", "without_main_script"]
 
@@ -28,14 +32,20 @@ def local_executor(workers: int) -> Iterator[Executor]:
 
     Workers are forked from a server process that has imported the package and does nothing else,
     so that they inherit neither threads nor open files, for example of a notebook. They ignore
-    Ctrl-C, and end when this process ends, even if it is killed.
+    Ctrl-C, and end when this process ends, even if it is killed, and when the block ends with an
+    error.
     """
-    context: Any = multiprocessing.get_context("forkserver")
+    context = _Context()
     context.set_forkserver_preload(["pilarnet_convert.task", "pilarnet_convert.readers.larcv2"])
     _start_server()
     pool = _Pool(workers, mp_context=context, initializer=_begin_worker)
     try:
         yield pool
+    except BaseException:
+        # Nobody waits for what still runs. A pool that broke while it started a worker would wait
+        # for that worker for ever.
+        context.kill()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -70,22 +80,46 @@ class InProcess(Executor):
         return future
 
 
+class _Context(ForkServerContext):
+    """Keeps the processes that it makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: list[ForkServerProcess] = []
+
+    def Process(self, *args: Any, **kwargs: Any) -> ForkServerProcess:  # type: ignore[override]
+        process = ForkServerProcess(*args, **kwargs)
+        self._made.append(process)
+        return process
+
+    def kill(self) -> None:
+        """Kill all that were started."""
+        for process in self._made:
+            if process.pid is not None:
+                process.kill()
+
+
 class _Pool(ProcessPoolExecutor):
     """A process pool in which no signal makes a starting worker print a traceback."""
 
     def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
-        with _signals_delayed(signal.SIGINT, signal.SIGTERM), without_main_script():
-            return super().submit(fn, *args, **kwargs)
+        with _signals_delayed(), without_main_script():
+            try:
+                return super().submit(fn, *args, **kwargs)
+            except (EOFError, ConnectionError) as error:
+                raise BrokenProcessPool("a worker ended while it started") from error
 
 
 @contextmanager
-def _signals_delayed(*numbers: signal.Signals) -> Iterator[None]:
+def _signals_delayed() -> Iterator[None]:
     """Deliver signals at the end of the block; if blocked, they would reach another thread."""
     if threading.current_thread() is not threading.main_thread():
         yield  # Python runs signal handlers in the main thread alone
         return
     received: list[int] = []
-    before = {n: signal.signal(n, lambda number, _: received.append(number)) for n in numbers}
+    before = {
+        n: signal.signal(n, lambda number, _: received.append(number)) for n in ENDING_SIGNALS
+    }
     try:
         yield
     finally:
@@ -96,11 +130,15 @@ def _signals_delayed(*numbers: signal.Signals) -> Iterator[None]:
 
 
 def _start_server() -> None:
-    """Start the server process from which workers are forked; it and they ignore Ctrl-C."""
-    # Ctrl-C goes to all processes of a terminal; the parent decides which tasks still finish.
-    resource_tracker.ensure_running()  # this unblocks SIGINT, so it has to come first
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Start the server process from which workers are forked.
+
+    It and they ignore what a terminal or a batch system sends to all processes of a job: the
+    parent decides which tasks still finish. SIGTERM ends them, as the pool itself sends it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGUSR1})
     try:
+        resource_tracker.ensure_running()  # this unblocks SIGINT, so it has to come first
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

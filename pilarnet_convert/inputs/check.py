@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import click
 import numpy as np
 import pandas as pd
 
@@ -15,7 +16,7 @@ from pilarnet_convert.errors import InputError
 from pilarnet_convert.executors import running_on
 from pilarnet_convert.inputs.look import duplicates
 from pilarnet_convert.readers import HEAD_EVENTS, Reading, index_source
-from pilarnet_convert.readers.events import Source
+from pilarnet_convert.readers.events import Source, repeated_rows
 from pilarnet_convert.readers.sources import SourceFiles, find_sources
 from pilarnet_convert.readers.units import units_of
 from pilarnet_convert.storage.remote import AnyPath
@@ -87,7 +88,7 @@ def table_of(checked: Sequence[Checked]) -> pd.DataFrame:
     """Make a row an input."""
     return pd.DataFrame(
         {
-            "file": [one.path for one in checked],
+            "file": [click.format_filename(one.path) for one in checked],
             "schema": [one.source.schema if one.source else "-" for one in checked],
             "events": [f"{one.source.num_entries:,}" if one.source else "-" for one in checked],
             "repeated numbers": [f"{one.repeated_numbers:,}" for one in checked],
@@ -108,7 +109,6 @@ def _check(files: SourceFiles, *, reading: Reading) -> list[Checked]:
 
 def _check_source(source: Source) -> Checked:
     """Check the numbers of the events, and the unit of the first energies."""
-    numbers = source.numbers()
     unit: str = source.units.energy
     if not source.units_are_known:
         head = source.truth(0, min(HEAD_EVENTS, source.num_entries))
@@ -117,7 +117,7 @@ def _check_source(source: Source) -> Checked:
     return Checked(
         path=source.path,
         source=source,
-        repeated_numbers=len(numbers) - len(np.unique(numbers, axis=0)),
+        repeated_numbers=int(np.count_nonzero(repeated_rows(source.numbers()))),
         unit=unit,
     )
 

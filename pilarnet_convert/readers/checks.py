@@ -11,8 +11,10 @@ from pilarnet_convert.errors import InputError
 from pilarnet_convert.readers.events import Events
 from pilarnet_convert.readers.larcv_numbers import no_finite_energy
 
-__all__ = ["check_events"]
+__all__ = ["MOST_PROCESSES", "check_events"]
 
+#: Names that two bytes number.
+MOST_PROCESSES: Final = 1 << 16
 #: No voxel of a detector is larger, or holds more.
 _LARGEST_EDGE_CM: Final = 1e4
 _LARGEST_ENERGY_MEV: Final = 1e9
@@ -31,10 +33,24 @@ def check_events(events: Events) -> None:
     InputError
         Naming the first entry at fault.
     """
+    _check_processes(events)
     _check_counts(events)
     _check_cubes(events)
     _check_voxels(events)
     _check_particle_energies(events)
+
+
+def _check_processes(events: Events) -> None:
+    if len(events.process_names) > MOST_PROCESSES:
+        raise InputError(
+            "too many creation processes for the shard format",
+            file=events.file,
+            entry=events.first_entry,
+            field=events.products[1],
+            expected=f"at most {MOST_PROCESSES} names",
+            found=len(events.process_names),
+            advice="the file is damaged: fetch it again, or leave it out with --skip-bad-files",
+        )
 
 
 def _check_counts(events: Events) -> None:

@@ -10,9 +10,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pilarnet_convert.errors import InputError
 from pilarnet_convert.readers.units import MEV, Truth, Units
 
-__all__ = ["Events", "Reader", "Source"]
+__all__ = ["Events", "Reader", "Source", "repeated_entries", "repeated_rows"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,3 +187,24 @@ class Reader(AbstractContextManager["Reader"]):
         """Read run, subrun and number of the events ``start`` to ``stop``, int64 [E, 3]."""
         events = self.read(start, stop)
         return np.stack([events.run, events.subrun, events.event], axis=1)
+
+
+def repeated_entries(source: Source) -> NDArray[np.int64]:
+    """List the entries of a source whose run, subrun and number another of its events has.
+
+    None are listed if the numbers cannot be read: whoever reads those events says why.
+    """
+    try:
+        return np.flatnonzero(repeated_rows(source.numbers()))
+    except InputError:
+        return np.zeros(0, np.int64)
+
+
+def repeated_rows(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which rows of an array [N, columns] occur several times."""
+    order = np.lexsort(numbers.T)
+    ordered = numbers[order]
+    as_next = (ordered[1:] == ordered[:-1]).all(axis=1)
+    repeated = np.zeros(len(numbers), bool)
+    repeated[order] = np.append(as_next, False) | np.append(False, as_next)[: len(numbers)]
+    return repeated

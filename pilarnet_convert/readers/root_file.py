@@ -198,6 +198,15 @@ def _own_classes() -> Iterator[None]:
 def _index_tree(
     path: AnyPath, head: bytes, name: str, tree: Any, wanted: Mapping[str, Layout]
 ) -> TreeIndex:
+    if not hasattr(tree, "itervalues"):
+        raise InputError(
+            "not a tree",
+            file=path,
+            field=name,
+            expected="an object of the class TTree",
+            found=tree.classname,
+            advice="name LArCV2 files",
+        )
     tables = {}
     for branch in tree.itervalues(recursive=True):
         if branch.name in wanted and not branch.branches:

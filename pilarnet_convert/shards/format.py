@@ -164,4 +164,9 @@ class ShardEntry:
         if not _SHARD_NAME.fullmatch(document["name"]):  # no name leads out of the set
             raise ValueError(f"no name of a shard: {document['name']}")
         files = {name: FileCheck(*check) for name, check in document["files"].items()}
-        return cls(**{**document, "files": files})
+        entry = cls(**{**document, "files": files})
+        numbers = [entry.particles, entry.voxels, *entry.counts.values()]
+        numbers += [number for check in files.values() for number in check]
+        if not all(type(number) is int and number >= 0 for number in numbers):
+            raise ValueError(f"the entry of {entry.name} holds other than numbers")
+        return entry

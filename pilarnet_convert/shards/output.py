@@ -82,7 +82,7 @@ class Output(ABC):
             document = json.loads(read_if_there(self.path / "zarr.json") or b"")
             attributes: dict[str, Any] = document["attributes"]
             return attributes if attributes["format"] == FORMAT_NAME else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def manifest(self) -> Mapping[str, Any] | None:

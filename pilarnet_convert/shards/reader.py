@@ -20,6 +20,7 @@ from pilarnet_convert.shards.format import (
 from pilarnet_convert.shards.joined import join_attributes
 from pilarnet_convert.shards.particle import ParticleSequence
 from pilarnet_convert.shards.shard import Shard, damage_reported
+from pilarnet_convert.species import CLASS_NAMES
 from pilarnet_convert.storage.byte_file import read_if_there
 from pilarnet_convert.storage.cache import RangeCache, RangeReader
 from pilarnet_convert.storage.remote import AnyPath, place
@@ -108,6 +109,8 @@ def _shards_of(
     first = first_source = 0
     for path, attributes in sets:
         for entry in map(ShardEntry.from_json, attributes["shards"]):
+            if entry.counts.keys() != set(CLASS_NAMES):
+                raise ValueError(f"{entry.name} holds other classes")
             if entry.name.startswith(f"{split}/"):
                 yield Shard(path, entry, first=first, first_source=first_source, ranges=ranges)
                 first += entry.particles
@@ -187,5 +190,5 @@ def _is_root(folder: Path) -> bool:
     try:
         attributes = json.loads((folder / "zarr.json").read_bytes())["attributes"]
         return bool(attributes["format"] == FORMAT_NAME)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False

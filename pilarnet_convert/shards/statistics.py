@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.shards.format import REJECTIONS, SPLITS
 from pilarnet_convert.shards.reader import Places, Shards, open_shards
+from pilarnet_convert.shards.shard import damage_reported
 from pilarnet_convert.species import CLASSES, PUBLISHED_COUNTS, name_of_pdg
 
 __all__ = ["PERCENTILES", "Statistics", "particle_table", "statistics"]
@@ -72,7 +73,12 @@ def statistics(shards: Shards | Places, *, show_progress: bool = False) -> Stati
     if not isinstance(shards, Shards):
         shards = open_shards(shards)
     particles = particle_table(shards, show_progress=show_progress)
-    tally = shards.attributes["statistics"]
+    with damage_reported(shards, field="statistics"):
+        return _summary(particles, shards.attributes)
+
+
+def _summary(particles: pd.DataFrame, attributes: Mapping[str, Any]) -> Statistics:
+    tally = attributes["statistics"]
     counts = {"written": sum(sum(row.values()) for row in tally["particles_written"].values())}
     counts |= tally["clusters_rejected"]
     seen = tally["clusters_seen"]
@@ -93,11 +99,11 @@ def statistics(shards: Shards | Places, *, show_progress: bool = False) -> Stati
             ],
             columns=["pdg", "name", "clusters", "fraction"],
         ),
-        notes=tuple(_notes(tally, shards.attributes["sources"])),
-        num_events=tally["events"],
-        num_shards=len(shards.attributes["shards"]),
-        num_sources=len(shards.attributes["sources"]),
-        bad_files=tuple(shards.attributes["bad_files"]),
+        notes=tuple(_notes(tally, attributes["sources"])),
+        num_events=int(tally["events"]),
+        num_shards=len(attributes["shards"]),
+        num_sources=len(attributes["sources"]),
+        bad_files=tuple(attributes["bad_files"]),
     )
 
 

@@ -22,7 +22,7 @@ from pilarnet_convert.shards.format import (
     attributes_checksum,
 )
 from pilarnet_convert.shards.reader import Shards, read_root_attributes
-from pilarnet_convert.shards.shard import Shard
+from pilarnet_convert.shards.shard import Shard, damage_reported
 from pilarnet_convert.shards.writer import (
     group_document,
     shard_array_metadata,
@@ -56,11 +56,12 @@ def verify(shards: Shards | str | AnyPath, *, show_progress: bool = False) -> li
             f"{path / 'zarr.json'}: the checksum of the attributes does not hold (expected "
             f"{attributes.get('checksum')}, found {found})"
         ]
-    every = [s for of_split in Shards((path, attributes)).splits.values() for s in of_split]
-    faults = [f"{path}: {fault}" for fault in _layout_faults(path, {s.name for s in every})]
-    for shard in progress_bar(every, unit="shard", description="verifying", show=show_progress):
-        faults += [f"{shard.path}: {fault}" for fault in _shard_faults(shard, attributes)]
-    return faults + [f"{path}: {fault}" for fault in _total_faults(attributes, every)]
+    with damage_reported(path, field="zarr.json"):  # what it says need not make sense
+        every = [s for of_split in Shards((path, attributes)).splits.values() for s in of_split]
+        faults = [f"{path}: {fault}" for fault in _layout_faults(path, {s.name for s in every})]
+        for shard in progress_bar(every, unit="shard", description="verifying", show=show_progress):
+            faults += [f"{shard.path}: {fault}" for fault in _shard_faults(shard, attributes)]
+        return faults + [f"{path}: {fault}" for fault in _total_faults(attributes, every)]
 
 
 def _read(file: AnyPath) -> bytes | None:

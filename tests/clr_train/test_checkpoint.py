@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -16,7 +17,6 @@ from typing import Any
 import pytest
 import torch
 
-from clr_train.training import checkpoint as checkpoint_module
 from clr_train.training.checkpoint import (
     CheckpointError,
     CheckpointFolder,
@@ -50,16 +50,17 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a.pt"]
 
 
-def test_a_failed_save_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("limit", [100, 20_000, 40_500])
+def test_a_full_disk_leaves_the_old_one(tmp_path: Path, limit: int) -> None:
+    """A limit on the size of files stands for a full disk."""
     save_checkpoint(tmp_path / "a.pt", state=_state(1))
-
-    def fill_the_disk(_state: object, file: Any) -> None:
-        file.write(b"half a checkpoint")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoint_module.torch, "save", fill_the_disk)
-    with pytest.raises(OSError, match="No space left"):
-        save_checkpoint(tmp_path / "a.pt", state=_state(2))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large: '.*a\.pt'"):
+            save_checkpoint(tmp_path / "a.pt", state=_state(2, size=10_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert load_checkpoint(tmp_path / "a.pt")["step"] == 1
     assert os.listdir(tmp_path) == ["a.pt"]
 

@@ -135,8 +135,9 @@ def test_a_signal_is_remembered_and_its_repeats_are_ignored() -> None:
 def test_a_later_signal_has_its_usual_effect() -> None:
     script = (
         "import os, signal\n"
-        "from clr_train.runtime import signals\n"
-        "with signals.StopRequest():\n"
+        "from clr_train.runtime.signals import StopRequest\n"
+        "from pilarnet_convert.console import signals\n"
+        "with StopRequest():\n"
         "    os.kill(os.getpid(), signal.SIGTERM); print('alive', flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGTERM); print('alive', flush=True)\n"
         "    signals._REPEAT_SECONDS = 0\n"

@@ -120,13 +120,14 @@ def test_a_signal_ends_the_run_with_a_checkpoint(
         _wait_for_step(tmp_path / "run", 4)
         # To the whole group, as a terminal and a batch system do.
         os.killpg(process.pid, number)
-        stdout, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == code, stderr
     assert "Traceback" not in stderr
-    line = stdout.splitlines()[-1]
-    assert line.startswith(f"stopped by {number.name} after step ")
+    line = stderr.splitlines()[-1]
+    assert line.startswith(f"stopped by {number.name}; kept ")
+    assert line.endswith("; go on with --resume")
     kept = max((tmp_path / "run/checkpoints").glob("step-*.pt"))
     assert str(kept) in line
     assert load_checkpoint(kept)["step"] >= 4

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from tabulate import tabulate
 
+from pilarnet_convert.console import ProgressBar, progress_bar
 from tests.fuzz.target import FAULTS, OUTCOMES, Target, try_input
 
 TARGETS = ("root", "shards", "checkpoints")
@@ -64,6 +65,14 @@ def _expected(target: Target, folder: Path, name: str) -> bytes:
 def run(name: str, *, seed: int, inputs: int) -> Counter[tuple[str, str]]:
     """Try inputs in another process; count them by kind and outcome."""
     counts: Counter[tuple[str, str]] = Counter()
+    with progress_bar(total=inputs, unit="input", description=name) as bar:
+        _count(counts, name, seed=seed, inputs=inputs, bar=bar)
+    return counts
+
+
+def _count(
+    counts: Counter[tuple[str, str]], name: str, *, seed: int, inputs: int, bar: ProgressBar
+) -> None:
     done = 0
     while done < inputs:
         command = [sys.executable, "-m", "tests.fuzz.fuzzing", "--target", name]
@@ -74,13 +83,13 @@ def run(name: str, *, seed: int, inputs: int) -> Counter[tuple[str, str]]:
                 number, kind, outcome, message = json.loads(line)
                 done = number + 1
                 counts[kind, outcome] += 1
+                bar.update()
                 if outcome in FAULTS:
                     print(f"{name} {seed} {number}, {kind}: {outcome}: {message}", flush=True)
         if process.returncode and done < inputs:
             counts["any", "crash"] += 1
             print(f"{name} {seed} {done}: exit code {process.returncode}", flush=True)
             done += 1
-    return counts
 
 
 def table(counts: dict[str, Counter[tuple[str, str]]]) -> str:

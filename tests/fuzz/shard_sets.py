@@ -12,12 +12,18 @@ from typing import Any
 import numpy as np
 
 from pilarnet_convert import convert
+from pilarnet_convert.shards.format import attributes_checksum
 from pilarnet_convert.shards.reader import open_shards
+from pilarnet_convert.shards.statistics import statistics
+from pilarnet_convert.shards.tables import render
 from pilarnet_convert.shards.verify import verify
 from tests.fuzz.target import Mutation
 from tests.sample import SAMPLE
 
 __all__ = ["ShardSets"]
+
+#: Edits of the metadata that their checksum was made for.
+_SEALED = "metadata edited, checksum right"
 
 
 class ShardSets:
@@ -40,8 +46,10 @@ class ShardSets:
             self._exchange,
             self._add,
             self._edit,
+            self._edit_sealed,
         ]
-        return Mutation(mutations[rng.integers(len(mutations))](rng, path), True)
+        kind = mutations[rng.integers(len(mutations))](rng, path)
+        return Mutation(kind, kind != _SEALED)
 
     def _pick(self, rng: np.random.Generator) -> Path:
         # Half of all from metadata, which are few.
@@ -99,6 +107,15 @@ class ShardSets:
         _replace(file, json.dumps(document).encode())
         return "metadata edited"
 
+    def _edit_sealed(self, rng: np.random.Generator, path: Path) -> str:
+        document = json.loads((path / "zarr.json").read_bytes())
+        attributes = document["attributes"]
+        for _ in range(rng.integers(1, 3)):
+            _edit_json(attributes, rng)
+        attributes["checksum"] = attributes_checksum(attributes)
+        _replace(path / "zarr.json", json.dumps(document).encode())
+        return _SEALED
+
     def read(self, path: Path) -> bytes:
         """Read all particles; a change of the files that `verify` does not see is said."""
         faults = verify(path) if path.exists() else []
@@ -109,6 +126,7 @@ class ShardSets:
                 arrays = shard.read()
                 parts += [f"{split} {shard.name} {shard.process_names}".encode()]
                 parts += [arrays[name].tobytes() for name in sorted(arrays)]
+        parts.append(render(statistics(shards), style="json").encode())
         changed = not faults and not _equal(path, self._good)
         return b"".join(parts) + (b"changed without a fault" if changed else b"")
 

@@ -27,8 +27,9 @@ OUTCOMES = (
     "crash",
 )
 FAULTS = OUTCOMES[3:]
-#: Seconds after which a read counts as hanging, and bytes that it may take.
-_PATIENCE = 60
+#: Seconds of computing, and of waiting, after which a read counts as hanging: whoever stops the
+#: process for a while changes nothing. Bytes that it may take.
+_COMPUTING, _WAITING = 30, 900
 _MEMORY = 2 << 30
 
 
@@ -62,14 +63,21 @@ def _limited() -> Iterator[None]:
 
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     limits = resource.getrlimit(resource.RLIMIT_AS)
-    before = signal.signal(signal.SIGALRM, ring)
+    clocks = {
+        signal.ITIMER_PROF: (signal.SIGPROF, _COMPUTING),
+        signal.ITIMER_REAL: (signal.SIGALRM, _WAITING),
+    }
+    before = {number: signal.signal(number, ring) for number, _ in clocks.values()}
     resource.setrlimit(resource.RLIMIT_AS, (size + _MEMORY, limits[1]))
-    signal.alarm(_PATIENCE)
+    for clock, (_, seconds) in clocks.items():
+        signal.setitimer(clock, seconds)
     try:
         yield
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        for clock in clocks:
+            signal.setitimer(clock, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         resource.setrlimit(resource.RLIMIT_AS, limits)
 
 

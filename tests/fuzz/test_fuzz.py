@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,10 +12,12 @@ import numpy as np
 import pytest
 
 from pilarnet_convert.errors import PilarnetError
-from tests.fuzz import chaos, fuzzing
+from tests.fuzz import fuzzing
 from tests.fuzz.root_files import RootFiles
 from tests.fuzz.target import FAULTS
 from tests.sample import SAMPLE
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", fuzzing.TARGETS)
@@ -31,17 +35,28 @@ def test_thousands_of_mutated_inputs(name: str):
     assert not [kind for kind in counts if kind[1] in FAULTS]
 
 
+def kill(job: str, *, seed: int, kills: int) -> str:
+    """Run the command, which forks, in a process of its own; give its table."""
+    command = [sys.executable, "-m", "tests.fuzz.chaos", "--job", job, "--seed", str(seed)]
+    done = subprocess.run(
+        [*command, "--kills", str(kills)],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 @pytest.mark.chaos
-@pytest.mark.parametrize("name", chaos.JOBS)
-def test_kills_at_random_moments(name: str):
-    counts = chaos.run(name, seed=0, kills=int(os.environ.get("CHAOS_KILLS", "30")))
-    print(chaos.table({name: counts}))
-    assert not [outcome for outcome in chaos.OUTCOMES[1:] if counts[outcome]]
+@pytest.mark.parametrize("job", ["convert", "train", "evaluate"])
+def test_kills_at_random_moments(job: str):
+    print(kill(job, seed=0, kills=int(os.environ.get("CHAOS_KILLS", "30"))))
 
 
 def test_a_kill_of_a_conversion():
-    counts = chaos.run("convert", seed=1, kills=1)
-    assert (counts["kills"], counts["same"]) == (1, 1)
+    assert "| convert |       1 |" in kill("convert", seed=1, kills=1)
 
 
 def test_a_damaged_file_changes_nothing_for_the_next(tmp_path: Path):

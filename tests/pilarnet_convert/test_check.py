@@ -42,7 +42,7 @@ def test_good_files(tmp_path: Path):
         "b.h5": [f"LArCV3, {larcv}", "7", "0", "MeV", "good"],
         "c.h5": [f"LArCV3, {larcv}", "7", "0", "GeV", "good"],
         "d.h5": ["PILArNet-M v2", "12", "0", "MeV", "good"],
-        "e.parquet": ["PILArNet-M v3", "12", "6", "MeV", "good"],
+        "e.parquet": ["PILArNet-M v3", "12", "12", "MeV", "good"],
     }
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
 

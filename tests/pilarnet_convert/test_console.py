@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
+import time
 from pathlib import Path
 
 import click
@@ -44,7 +47,7 @@ def trial(kind: str) -> None:
             "error: internal error: ZeroDivisionError: oh dear; run again with --debug for the "
             "traceback and report it",
         ),
-        ("interrupt", 130, "error: interrupted; what was finished is kept"),
+        ("interrupt", 130, "stopped by SIGINT; what was finished is kept"),
     ],
 )
 def test_errors_are_one_line(kind: str, code: int, line: str):
@@ -54,6 +57,31 @@ def test_errors_are_one_line(kind: str, code: int, line: str):
     assert result.exit_code == code
     assert result.stderr.startswith("Traceback (most recent call last)")
     assert result.stderr.splitlines()[-1] == line
+
+
+@click.command("endless", cls=Command)
+@click.argument("numbers", nargs=-1, type=int)
+def endless(numbers: tuple[int, ...]) -> None:
+    """Get signals, the last of them while the first is acted on, and go on for ever."""
+    try:
+        os.kill(os.getpid(), numbers[0])
+        time.sleep(60)
+    finally:
+        for number in numbers[1:]:
+            os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1], ids=lambda n: n.name
+)
+def test_signals_that_end_a_command(number: signal.Signals):
+    """A batch system and a launcher both send one: the second changes nothing."""
+    before = signal.getsignal(number)
+    for _ in range(2):
+        result = CliRunner().invoke(endless, [str(int(n)) for n in (number, signal.SIGTERM)])
+        assert (result.exit_code, result.stdout) == (128 + number, "")
+        assert result.stderr == f"stopped by {number.name}; what was finished is kept\n"
+    assert signal.getsignal(number) == before
 
 
 @pytest.mark.parametrize("run", [run_convert, run_stats])
@@ -137,13 +165,14 @@ def test_what_conversion_prints(tmp_path: Path):
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def interrupted(*_args: object, **_kwargs: object) -> None:
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(cli, "convert", interrupted)
     result = run_convert("--input", SAMPLE, "--out", tmp_path / "out")
     assert (result.exit_code, result.stdout) == (130, "")
     assert result.stderr == (
-        "interrupted; go on with the same command and --resume "
+        "stopped by SIGINT; go on with the same command and --resume "
         f"({tmp_path / 'out'} keeps what is finished)\n"
     )
 

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pilarnet_convert.errors import InputError, PilarnetError
 from pilarnet_convert.particles import (
     ParticleArrays,
     Selection,
@@ -21,7 +23,8 @@ from pilarnet_convert.particles import (
     split_up,
 )
 from pilarnet_convert.ragged import offsets_of
-from pilarnet_convert.readers.events import Events
+from pilarnet_convert.readers.checks import check_events
+from pilarnet_convert.readers.events import Events, repeated_rows
 from pilarnet_convert.shards.format import VOXEL_ARRAYS
 from pilarnet_convert.tally import Tally
 
@@ -85,7 +88,13 @@ def test_clouds_and_tally(
 ):
     columns = columns_of(events, grids)
     selection = Selection(min_voxels=min_voxels, primaries_only=primaries_only)
-    particles, tally = split_up(columns, identity="a", source=3, selection=selection)
+    particles, tally = split_up(
+        columns,
+        identity="a",
+        source=3,
+        selection=selection,
+        repeated=np.zeros(columns.num_events, bool),
+    )
     kept: dict[tuple[int, int], list[Any]] = {}
     rejected: Counter[str] = Counter()
     other: Counter[int] = Counter()
@@ -157,6 +166,7 @@ def test_particles_of_several_sources_are_joined_in_order(batches: list[Any]):
             identity=str(number),
             source=number,
             selection=Selection(min_voxels=1, splits={"train": 1.0}),
+            repeated=np.zeros(len(batch), bool),
         )
         arrays = particles["train"].arrays
         arrays["process"] = (arrays["cluster"] % len(names[number])).astype(np.uint16)
@@ -188,38 +198,49 @@ def test_events_without_numbers_are_spread_by_their_entries():
     one = ([((11, 1, 1), [3])], None)
     events = columns_of([one] * 200, [(5, 6, 7)] * 200)
     splits = {"train": 0.5, "val": 0.3, "test": 0.2}
-    numbered = split_of_event(events, identity="a", splits=splits)
+    none, every = np.zeros(200, bool), np.ones(200, bool)
+    numbered = split_of_event(events, identity="a", splits=splits, repeated=none)
     zero = np.zeros(200, np.int64)
     unset = dataclasses.replace(events, run=zero, subrun=zero, event=zero)
-    found = split_of_event(unset, identity="a", splits=splits)
+    found = split_of_event(unset, identity="a", splits=splits, repeated=every)
     for split, share in enumerate(splits.values()):  # within five standard deviations
         assert abs(np.mean(found == split) - share) < 5 * (share * (1 - share) / 200) ** 0.5
     # Only those with the numbers of another are told apart by their entries.
-    twice = dataclasses.replace(events, event=np.where(events.event == 199, 198, events.event))
-    same = dataclasses.replace(twice, run=np.where(events.event == 199, 66, events.run))
-    assert split_of_event(same, identity="a", splits=splits)[:198].tolist() == (
-        numbered[:198].tolist()
+    last = np.arange(200) > 197
+    same = split_of_event(events, identity="a", splits=splits, repeated=last)
+    assert same[:198].tolist() == numbered[:198].tolist()
+    _, tally = split_up(
+        unset, identity="a", source=0, selection=Selection(splits=splits), repeated=last
     )
-    selection = Selection(min_voxels=1, splits=splits)
-    _, tally = split_up(unset, identity="a", source=0, selection=selection)
-    assert tally.repeated_numbers == 200
-    _, tally = split_up(events, identity="a", source=0, selection=selection)
-    assert tally.repeated_numbers == 0
+    assert tally.repeated_numbers == 2
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=3, max_size=3), max_size=12))
+def test_rows_that_occur_several_times(rows: list[list[int]]):
+    numbers = np.array(rows, np.int64).reshape(-1, 3)
+    assert repeated_rows(numbers).tolist() == [rows.count(row) > 1 for row in rows]
 
 
 def test_more_creation_processes_than_a_byte_can_number():
-    count = 700
-    names = [tuple(f"process {part}-{i}" for i in range(count)) for part in (0, 1)]
-    parts = [
-        ParticleArrays(
-            arrays={
-                "process": np.arange(count, dtype=np.uint16),
-                "label": np.zeros(count, np.int8),
-                "offset": np.arange(count + 1),
-            },
-            process_names=part,
-        )
-        for part in names
-    ]
+    def made(part: int, count: int) -> ParticleArrays:
+        arrays = {
+            "process": np.arange(count, dtype=np.uint16),
+            "label": np.zeros(count, np.int8),
+            "offset": np.arange(count + 1),
+        }
+        names = tuple(f"process {part}-{i}" for i in range(count))
+        return ParticleArrays(arrays=arrays, process_names=names)
+
+    parts = [made(part, 700) for part in (0, 1)]
     joined = concatenate_particles(parts)
-    assert [joined.process_names[i] for i in joined.arrays["process"]] == [*names[0], *names[1]]
+    with pytest.raises(PilarnetError, match=r"too many creation processes.*--events-per-shard"):
+        concatenate_particles([made(part, 40_000) for part in (0, 1)])
+    events = dataclasses.replace(
+        columns_of([([], None)], [(5, 6, 7)]), process_names=tuple(map(str, range(65_537)))
+    )
+    with pytest.raises(InputError, match=r"too many creation processes.*found 65537"):
+        check_events(events)
+    assert [joined.process_names[i] for i in joined.arrays["process"]] == [
+        *parts[0].process_names,
+        *parts[1].process_names,
+    ]

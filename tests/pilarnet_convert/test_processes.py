@@ -124,8 +124,8 @@ def test_a_worker_vanishes(tmp_path: Path, wanted: dict[str, Any]):
 
 @pytest.mark.parametrize(
     ("workers", "number", "whole_group"),
-    [(2, signal.SIGINT, True), (1, signal.SIGTERM, False)],
-    ids=["Ctrl-C", "SIGTERM"],
+    [(2, signal.SIGINT, True), (1, signal.SIGTERM, False), (2, signal.SIGUSR1, True)],
+    ids=["Ctrl-C", "SIGTERM", "SIGUSR1"],
 )
 def test_ended_by_a_signal(
     tmp_path: Path, wanted: dict[str, Any], workers: int, number: int, whole_group: bool
@@ -141,9 +141,11 @@ def test_ended_by_a_signal(
             )
         (os.killpg if whole_group else os.kill)(process.pid, number)
         stdout, stderr = process.communicate(timeout=PATIENCE)
-        assert (process.returncode, stdout) == (130, "")
+        assert (process.returncode, stdout) == (128 + number, "")
         (line,) = stderr.splitlines()
-        assert line.startswith("interrupted; go on with the same command and --resume")
+        assert line.startswith(
+            f"stopped by {signal.Signals(number).name}; go on with the same command and --resume"
+        )
         wait_until(lambda: not processes_of(process.pid))
     assert resume(out) == wanted
 
@@ -168,7 +170,7 @@ def test_interrupted_while_workers_start(tmp_path: Path):
     stdout, stderr = process.communicate(timeout=PATIENCE)
     assert (process.returncode, stdout) == (130, "")
     assert len(stderr.splitlines()) == 1
-    assert stderr.startswith("interrupted; ")
+    assert stderr.startswith("stopped by SIGINT; ")
 
 
 def test_no_room_for_a_file(tmp_path: Path, wanted: dict[str, Any]):

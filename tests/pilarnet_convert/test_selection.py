@@ -7,11 +7,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
 from pilarnet_convert import convert
 from tests.pilarnet_convert.inputs import BUNDLED, QUIRKS, SPLIT, expected_rows
+from tests.pilarnet_convert.larcv3_files import random_events, write_larcv3
 from tests.pilarnet_convert.outputs import contents, read_particles, run_convert, run_stats
 from tests.sample import SAMPLE
 
@@ -49,6 +51,34 @@ def test_splits_hold_whole_events_whatever_the_order(converted: Path):
     assert min(counts["val"], counts["test"]) > 0
     halves = Counter(event_splits(converted / "first").values())
     assert set(halves) == {"train", "test"}
+
+
+@pytest.mark.parametrize("numbers", ["never set", "counted anew in the middle"])
+def test_repeated_numbers_are_found_in_the_whole_source(tmp_path: Path, numbers: str):
+    """However the source is cut into tasks, and whoever runs them."""
+    file = tmp_path / "a.h5"
+    write_larcv3(file, random_events(4, num_events=60))
+    with h5py.File(file, "r+") as stream:
+        ids = stream["Events/event_id"][...]
+        ids["event"] = 0 if numbers == "never set" else np.arange(60) % 50
+        stream["Events/event_id"][...] = ids
+    found, said = [], []
+    for name, options in {
+        "one": {"workers": 1},
+        "tasks": {"workers": 2, "events_per_shard": 7},
+        "events": {"workers": 1, "events_per_shard": 1},
+        "first": {"workers": 1, "max_events": 30},
+    }.items():
+        convert(file, tmp_path / name, min_voxels=1, **options)
+        found.append(event_splits(tmp_path / name))
+        root = json.loads((tmp_path / name / "zarr.json").read_text())["attributes"]
+        said.append(root["statistics"]["repeated_numbers"])
+    assert found[0] == found[1] == found[2]
+    assert found[3] == {key: split for key, split in found[0].items() if key[1] < 30}
+    assert said == ([60, 60, 60, 30] if numbers == "never set" else [20, 20, 20, 10])
+    assert len(set(found[0].values())) == 3
+    convert(file, tmp_path / "again", workers=1, min_voxels=1, events_per_shard=7)
+    assert contents(tmp_path / "again") == contents(tmp_path / "tasks")
 
 
 def test_the_order_of_the_inputs_moves_particles_and_changes_none(converted: Path):

@@ -13,8 +13,9 @@ import pytest
 
 from pilarnet_convert import convert, verify
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.shards.format import attributes_checksum
 from pilarnet_convert.shards.reader import open_shards
-from tests.pilarnet_convert.outputs import run_stats
+from tests.pilarnet_convert.outputs import contents, run_stats
 from tests.sample import SAMPLE
 from tests.writing import rewrite
 
@@ -177,6 +178,27 @@ def test_wrong_values_under_right_checksums(
     rewrite(shards, apply)
     faults = verify(shards)
     assert any(f"{shards / 'train' / '00000'}: {says}" in fault for fault in faults)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../outside/train/00000", "train/../../outside/train/00000", "/etc", "train", "x/00000"],
+)
+def test_names_of_shards_never_lead_out_of_the_set(shards: Path, tmp_path: Path, name: str):
+    """Not even with a checksum that holds: nothing is read there, and nothing removed."""
+    outside = Path(shutil.copytree(shards, shards.parent / "outside"))
+    before = contents(outside)
+
+    def change(document: dict[str, Any]) -> None:
+        document["attributes"]["shards"][0]["name"] = name
+        document["attributes"]["checksum"] = attributes_checksum(document["attributes"])
+
+    edit(shards / "zarr.json", change)
+    for read in (open_shards, verify):
+        with pytest.raises(PilarnetError, match="no name of a shard"):
+            read(shards)
+    convert(SAMPLE, shards, workers=1, overwrite=True)
+    assert contents(outside) == before
 
 
 def test_wrong_metadata_of_an_array(shards: Path):

@@ -159,7 +159,7 @@ class DlpReader(Reader):
             voxel_id=_join(voxels[1], np.int64),
             energy=_join(voxels[2], np.float32),
             particle_offset=particle_offset,
-            process=np.array([codes[name] for name in chain(*names)], np.uint16),
+            process=np.array([codes[name] for name in chain(*names)], int).astype(np.uint16),
             process_names=tuple(codes),
             **known,
         )
