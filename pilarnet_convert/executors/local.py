@@ -106,7 +106,7 @@ class _Pool(ProcessPoolExecutor):
         with _signals_delayed(), without_main_script():
             try:
                 return super().submit(fn, *args, **kwargs)
-            except (EOFError, ConnectionError) as error:
+            except (EOFError, OSError) as error:
                 raise BrokenProcessPool("a worker ended while it started") from error
 
 

@@ -173,6 +173,37 @@ def test_interrupted_while_workers_start(tmp_path: Path):
     assert stderr.startswith("stopped by SIGINT; ")
 
 
+def test_a_worker_is_killed_while_the_next_one_starts():
+    """The pool breaks and ends the workers that it knows of; then another is there."""
+    program = (
+        "import signal, time\n"
+        "from concurrent.futures import BrokenExecutor\n"
+        "from pilarnet_convert.executors import local\n"
+        "start, started = local.ForkServerProcess.start, []\n"
+        "def start_and_wait(process):\n"
+        "    start(process)\n"
+        "    started.append(process)\n"
+        "    while len(started) == 2 and not killed.done():\n"
+        "        time.sleep(0.01)\n"
+        "    time.sleep(0.3 * len(started) - 0.3)\n"
+        "local.ForkServerProcess.start = start_and_wait\n"
+        "try:\n"
+        "    with local.local_executor(2) as pool:\n"
+        "        killed = pool.submit(signal.raise_signal, signal.SIGKILL)\n"
+        "        pool.submit(time.sleep, 60).result()\n"
+        "except BrokenExecutor:\n"
+        "    print(len(started), 'started, broken')\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,  # without an end to the second it waits for ever
+    )
+    assert (result.stdout, result.stderr) == ("2 started, broken\n", "")
+
+
 def test_no_room_for_a_file(tmp_path: Path, wanted: dict[str, Any]):
     """A limit on the size of files stands for a full disk: some shards fit, one does not."""
     out = tmp_path / "shards"
