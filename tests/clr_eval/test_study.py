@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from clr_eval.study.plan import plan_runs
 from clr_eval.study.runs import load_domain
 from clr_train.batch import ParticleBatch
 from clr_train.presets import AUGMENTATION_PRESETS
+from clr_train.training import recorder as recorder_module
 from tests.clr_train.species import make_shards
 
 TOML = """
@@ -134,6 +137,25 @@ def test_a_study_is_computed_once(
         assert f"({name}.png)" in text
         for ending in ("png", "pdf"):
             assert (out / f"{name}.{ending}").stat().st_size > 0
+
+
+def test_a_pretraining_that_was_stopped_is_not_taken_for_done(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = _write(tmp_path / "study.toml", folders, ("simclr-nominal",))
+    begin = recorder_module.Recorder.begin
+
+    def begin_and_be_stopped(recorder: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        begin(recorder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder_module.Recorder, "begin", begin_and_be_stopped)
+        done = _invoke(study, "--out", tmp_path / "out")
+    assert done.exit_code == 143
+    assert done.stderr.splitlines()[-1] == "stopped by SIGTERM; what was finished is kept"
+    (run,) = (tmp_path / "out/runs").iterdir()
+    assert not (run / "done").exists()
 
 
 def test_methods_that_share_a_pretraining_are_one_run(
