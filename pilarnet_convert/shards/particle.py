@@ -100,7 +100,8 @@ class ParticleSequence:
         self._shards = shards
 
     def __repr__(self) -> str:
-        return f"<{len(self)} particles of {len(self._shards)} shards>"
+        plural = "" if len(self._shards) == 1 else "s"
+        return f"<{len(self)} particles of {len(self._shards)} shard{plural}>"
 
     @cached_property
     def _ends(self) -> list[int]:
@@ -117,7 +118,10 @@ class ParticleSequence:
             if step != 1:
                 return [self[i] for i in range(start, stop, step)]
             return list(self._between(start, stop))
-        position = range(len(self))[index]  # IndexError beyond the end; counts from it below 0
+        try:
+            position = range(len(self))[index]  # below 0 it counts from the end
+        except IndexError:
+            raise IndexError(f"there is no particle {index} of {len(self)}") from None
         number = bisect_right(self._ends, position)
         shard = self._shards[number]
         row = position - (self._ends[number] - shard.num_particles)
