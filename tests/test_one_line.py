@@ -141,10 +141,16 @@ def test_names_that_are_not_utf_8(tmp_path: Path, good: Path):
         assert (result.exit_code, result.stderr) == (0, "")
     arguments = ["--input", folder / "none.root", "--out", tmp_path / "out"]
     fails(convert_command, arguments, "no such file")
-    says = ("not UTF-8", "rename it")
-    fails(view_command, [file, "--entry", 3, "--out", tmp_path / "a.html"], *says)
+    arguments = [file, "--entry", 3, "--out", tmp_path / "a.html"]
+    fails(view_command, arguments, "not UTF-8", "rename it")
+
+
+@pytest.mark.slow
+def test_a_run_on_shards_whose_name_is_not_utf_8(tmp_path: Path, good: Path):
+    shards = Path(shutil.copytree(good, tmp_path / ODD))
     options = ["--model=zepto", "--batch-size=20", "--max-steps=1", "--device=cpu"]
-    fails(train_command, ["--shards", folder / "shards", "--out", tmp_path / "r", *options], *says)
+    arguments = ["--shards", shards, "--out", tmp_path / "run", *options]
+    fails(train_command, arguments, "not UTF-8", "rename it")
 
 
 def test_a_system_that_does_not_say_which_cores_are_ours(monkeypatch: pytest.MonkeyPatch):

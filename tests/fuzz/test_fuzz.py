@@ -55,6 +55,7 @@ def test_kills_at_random_moments(job: str):
     print(kill(job, seed=0, kills=int(os.environ.get("CHAOS_KILLS", "30"))))
 
 
+@pytest.mark.slow
 def test_a_kill_of_a_conversion():
     assert "| convert |       1 |" in kill("convert", seed=1, kills=1)
 

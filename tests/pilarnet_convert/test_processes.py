@@ -124,8 +124,14 @@ def test_a_worker_vanishes(tmp_path: Path, wanted: dict[str, Any]):
 
 @pytest.mark.parametrize(
     ("workers", "number", "whole_group"),
-    [(2, signal.SIGINT, True), (1, signal.SIGTERM, False), (2, signal.SIGUSR1, True)],
-    ids=["Ctrl-C", "SIGTERM", "SIGUSR1"],
+    [
+        pytest.param(2, signal.SIGINT, True, id="Ctrl-C"),
+        pytest.param(1, signal.SIGTERM, False, id="SIGTERM"),
+        *(
+            pytest.param(2, number, True, id=f"{number.name} to all", marks=pytest.mark.slow)
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+        ),
+    ],
 )
 def test_ended_by_a_signal(
     tmp_path: Path, wanted: dict[str, Any], workers: int, number: int, whole_group: bool
