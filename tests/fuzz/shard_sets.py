@@ -31,14 +31,17 @@ class ShardSets:
 
     def __init__(self, folder: Path) -> None:
         self._good = folder / "good"
-        convert(SAMPLE, self._good, workers=1)
-        self._files = sorted(p.relative_to(self._good) for p in self._good.rglob("*.*"))
-        self._files = [p for p in self._files if (self._good / p).is_file()]
+        convert(SAMPLE, self._good, workers=1, splits={"train": 0.6, "val": 0.4})
+        self._files = sorted(map(Path, _files(self._good)))
+        self._folders = sorted({parent for file in self._files for parent in file.parents})
 
     def mutate(self, rng: np.random.Generator, path: Path) -> Mutation:
         """Write a mutated set: links to the files that stay as they are."""
         shutil.rmtree(path, ignore_errors=True)
-        shutil.copytree(self._good, path, copy_function=os.link)
+        for folder in self._folders:
+            os.mkdir(path / folder)
+        for file in self._files:
+            os.link(self._good / file, path / file)
         mutations: list[Callable[[np.random.Generator, Path], str]] = [
             self._flip,
             self._cut,
@@ -126,7 +129,8 @@ class ShardSets:
                 arrays = shard.read()
                 parts += [f"{split} {shard.name} {shard.process_names}".encode()]
                 parts += [arrays[name].tobytes() for name in sorted(arrays)]
-        parts.append(render(statistics(shards), style="json").encode())
+        if shards.attributes != open_shards(self._good).attributes:
+            parts.append(render(statistics(shards), style="json").encode())
         changed = not faults and not _equal(path, self._good)
         return b"".join(parts) + (b"changed without a fault" if changed else b"")
 
@@ -137,19 +141,21 @@ def _replace(file: Path, data: bytes) -> None:
     file.write_bytes(data)
 
 
+def _files(folder: Path) -> set[str]:
+    """List the files of a set by their paths in it; what lies beside shards is not of it."""
+    found = set()
+    for place, _, names in os.walk(folder):
+        inside = os.path.relpath(place, folder)
+        is_shard = inside.count("/") > 0
+        found |= {os.path.join(inside, n) for n in names if is_shard or n == "zarr.json"}
+    return found
+
+
 def _equal(path: Path, other: Path) -> bool:
-    names = [
-        # What lies beside shards and groups is not of the set.
-        {
-            p.relative_to(folder)
-            for p in folder.rglob("*")
-            if p.is_file() and (p.name == "zarr.json" or len(p.relative_to(folder).parts) > 2)
-        }
-        for folder in (path, other)
-    ]
-    return names[0] == names[1] and all(
+    names = _files(path)
+    return names == _files(other) and all(
         os.path.samefile(path / n, other / n) or (path / n).read_bytes() == (other / n).read_bytes()
-        for n in names[0]
+        for n in names
     )
 
 
