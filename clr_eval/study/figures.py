@@ -83,7 +83,10 @@ def draw_stability(stability: Mapping[str, Any], *, domains: Sequence[str], path
         values = [stability[name][domain]["probability"] for domain in domains]
         place = np.arange(len(domains)) + width * (number - (len(names) - 1) / 2)
         method = STUDY_METHODS[name]
-        axes.bar(place, values, width, color=method.colour, alpha=0.8, label=method.title)
+        axes.bar(
+            place, values, width, color=method.colour, alpha=0.8, label=method.title,
+            hatch=None if method.line == "-" else "///", edgecolor="white", linewidth=0.0,
+        )  # fmt: skip
     axes.set_xticks(range(len(domains)), domains)
     axes.set_ylabel("mean |p - p'| of the true class")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))

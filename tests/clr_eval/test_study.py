@@ -240,6 +240,9 @@ def test_the_study_of_the_documentation_is_one(tmp_path: Path) -> None:
     assert config.domains["short-lifetime"].throw == "throw-8"
     for name in STUDY_METHODS:
         assert f"| `{name}` |" in page
+    whole = read_study(Path(__file__).parents[2] / "docs/study.toml")
+    assert list(whole.domains)[:2] == ["nominal", "shifted"]
+    assert whole.seeds == (0, 1, 2)
 
 
 def test_shards_that_are_not_there_are_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
