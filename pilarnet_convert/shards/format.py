@@ -169,4 +169,6 @@ class ShardEntry:
         numbers += [number for check in files.values() for number in check]
         if not all(type(number) is int and number >= 0 for number in numbers):
             raise ValueError(f"the entry of {entry.name} holds other than numbers")
+        if not entry.particles or not entry.voxels or sum(entry.counts.values()) != entry.particles:
+            raise ValueError(f"the numbers of {entry.name} are those of no shard")
         return entry

@@ -169,7 +169,10 @@ def read_root_attributes(path: AnyPath) -> dict[str, Any]:
             )
         raise ShardError("the folder holds no shards", file=path, advice=advice)
     with damage_reported(path, field="zarr.json"):
-        attributes: dict[str, Any] = json.loads(root)["attributes"]
+        document = json.loads(root)
+        if (document["zarr_format"], document["node_type"]) != (3, "group"):
+            raise ValueError("not the metadata of a Zarr group")
+        attributes: dict[str, Any] = document["attributes"]
         found = (attributes.get("format"), attributes.get("version"))
     if found != (FORMAT_NAME, FORMAT_VERSION):
         known = found[0] == FORMAT_NAME

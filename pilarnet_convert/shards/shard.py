@@ -208,7 +208,15 @@ def damage_reported(path: object, *, field: str) -> Iterator[None]:
     """Turn what reading damaged files raises into a `ShardError`."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, RuntimeError, OSError, AttributeError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        OSError,
+        AttributeError,
+        ArithmeticError,
+    ) as error:
         raise ShardError(
             "missing or damaged",
             file=path,

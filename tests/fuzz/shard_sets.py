@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pilarnet_convert import convert
-from pilarnet_convert.shards.format import attributes_checksum
+from pilarnet_convert.shards.format import SPLITS, attributes_checksum
 from pilarnet_convert.shards.reader import open_shards
 from pilarnet_convert.shards.statistics import statistics
 from pilarnet_convert.shards.tables import render
@@ -95,7 +95,7 @@ class ShardSets:
 
     def _add(self, rng: np.random.Generator, path: Path) -> str:
         file = path / self._pick(rng)
-        name = f"{rng.choice(['c.0', 'c.1', 'c.0.0', 'zarr.json', 'x'])}{rng.choice(['', '~'])}"
+        name = f"{rng.choice(['c.0', 'c.1', 'c.0.0', 'zarr.json', 'note'])}{rng.choice(['', '~'])}"
         folder = file.parent / str(rng.choice([".", "c", "extra"]))
         folder.mkdir(exist_ok=True)
         _replace(folder / name, file.read_bytes())
@@ -142,12 +142,13 @@ def _replace(file: Path, data: bytes) -> None:
 
 
 def _files(folder: Path) -> set[str]:
-    """List the files of a set by their paths in it; what lies beside shards is not of it."""
-    found = set()
-    for place, _, names in os.walk(folder):
-        inside = os.path.relpath(place, folder)
-        is_shard = inside.count("/") > 0
-        found |= {os.path.join(inside, n) for n in names if is_shard or n == "zarr.json"}
+    """List the files of a set by their paths in it; what lies beside them is not of it."""
+    found = {"zarr.json"} if (folder / "zarr.json").is_file() else set()
+    for split in SPLITS:
+        for place, _, names in os.walk(folder / split):
+            inside = os.path.relpath(place, folder)
+            is_shard = inside != split
+            found |= {os.path.join(inside, n) for n in names if is_shard or n == "zarr.json"}
     return found
 
 

@@ -137,6 +137,14 @@ def test_wrong_attributes(shards: Path, name: str):
     assert str(shards) in fault
 
 
+@pytest.mark.parametrize("change", [{"zarr_format": 2}, {"node_type": "array"}])
+def test_a_root_that_is_no_group_of_zarr(shards: Path, change: dict[str, Any]):
+    edit(shards / "zarr.json", lambda document: document.update(change))
+    for read in (open_shards, verify):
+        with pytest.raises(PilarnetError, match="not the metadata of a Zarr group"):
+            read(shards)
+
+
 def test_files_exchanged_added_and_of_other_shards(shards: Path):
     """All that a Zarr reader would take for the data, and is not what was written."""
     shard = shards / "train" / "00000"
