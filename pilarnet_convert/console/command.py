@@ -14,7 +14,7 @@ import click
 
 from pilarnet_convert import __version__
 from pilarnet_convert.console.run_log import versions
-from pilarnet_convert.console.signals import Stopped, stop_at_signal
+from pilarnet_convert.console.signals import ENDING_SIGNALS, Stopped, stop_at_signal
 from pilarnet_convert.errors import PilarnetError, how_to_install
 
 __all__ = ["Command"]
@@ -64,6 +64,16 @@ class Command(click.Command):
             ),
         ]
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command as a program. Once it is stopped, signals no longer change its end."""
+        try:
+            return super().__call__(*args, **kwargs)
+        except SystemExit as end:
+            if end.code in {128 + number for number in ENDING_SIGNALS}:
+                for number in ENDING_SIGNALS:
+                    signal.signal(number, signal.SIG_IGN)
+            raise
+
     def make_context(
         self, info_name: str | None, args: list[str], *more: Any, **extra: Any
     ) -> click.Context:
@@ -75,7 +85,7 @@ class Command(click.Command):
         """Run the command; turn what goes wrong into one line and an exit code."""
         with suppress(AttributeError):  # a stream of somebody else's
             sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-        with self._one_line(ctx.info_name, debug=ctx.params.pop("debug")), stop_at_signal():
+        with stop_at_signal(), self._one_line(ctx.info_name, debug=ctx.params.pop("debug")):
             result = super().invoke(ctx)
             sys.stdout.flush()  # here, where a closed pipe can be told
             return result

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from click.testing import CliRunner
 from pilarnet_convert import __version__, cli
 from pilarnet_convert.console import Command
 from pilarnet_convert.errors import InputError
+from tests.pilarnet_convert.outputs import REPOSITORY as ROOT
 from tests.pilarnet_convert.outputs import run_convert, run_stats
 from tests.sample import SAMPLE
 
@@ -82,6 +85,18 @@ def test_signals_that_end_a_command(number: signal.Signals):
         assert (result.exit_code, result.stdout) == (128 + number, "")
         assert result.stderr == f"stopped by {number.name}; what was finished is kept\n"
     assert signal.getsignal(number) == before
+
+
+def test_a_signal_that_comes_while_a_stopped_program_ends():
+    program = (
+        "import atexit, os, signal, sys\n"
+        "from tests.pilarnet_convert.test_console import endless\n"
+        "atexit.register(os.kill, os.getpid(), signal.SIGTERM)\n"
+        "endless([str(int(signal.SIGHUP))])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (129, "")
+    assert done.stderr == "stopped by SIGHUP; what was finished is kept\n"
 
 
 @pytest.mark.parametrize("run", [run_convert, run_stats])
