@@ -66,7 +66,7 @@ def test_repeated_numbers_are_found_in_the_whole_source(tmp_path: Path, numbers:
     for name, options in {
         "one": {"workers": 1},
         "tasks": {"workers": 2, "events_per_shard": 7},
-        "events": {"workers": 1, "events_per_shard": 1},
+        "small": {"workers": 1, "events_per_shard": 4},
         "first": {"workers": 1, "max_events": 30},
     }.items():
         convert(file, tmp_path / name, min_voxels=1, **options)
