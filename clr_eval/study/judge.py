@@ -170,10 +170,11 @@ def direction_angle(
 ) -> dict[str, dict[str, float]]:
     """Measure how well a ridge regression reads the first direction from frozen features.
 
-    The angle to the momentum at creation within which 68 % of the particles of each domain are,
-    degrees: ``features`` for the direction that is read from those, ``axis`` for the longest
-    principal axis of the voxels, towards where more energy lies. Half of all directions are within
-    90 degrees of one that is drawn at random. Domains where no momentum is known are left out.
+    The angle to the line of the momentum at creation within which 68 % of the particles of each
+    domain are, degrees: ``features`` for the direction that is read from those, ``axis`` for the
+    longest principal axis of the voxels. An axis has no sense, so opposite directions count as the
+    same, and one that is drawn at random is within 71 degrees. Domains where no momentum is known
+    are left out.
     """
     wanted, use = _directions(train)
     if not use.any():
@@ -200,23 +201,18 @@ def _directions(split: LoadedSplit) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def _angle(found: Floats, truth: Floats) -> float:
-    """Give the angle to unit vectors within which most are, degrees."""
+    """Give the angle to the lines of unit vectors within which most are, degrees."""
     size = np.maximum(np.linalg.norm(found, axis=1), 1e-12)
-    cosine = ((found * truth).sum(axis=1) / size).clip(-1, 1)
+    cosine = (abs((found * truth).sum(axis=1)) / size).clip(max=1)
     return float(np.quantile(np.degrees(np.arccos(cosine)), _WITHIN))
 
 
 def _principal_axes(split: LoadedSplit) -> Floats:
-    """Give the longest axis of each particle, towards where more energy lies, [N, 3]."""
-    batch = split.batch
-    inner = batch.offset[1:-1].numpy()
+    """Give the longest axis of each particle, [N, 3]."""
     axes = []
-    for xyz, energy in zip(
-        np.split(batch.xyz.numpy(), inner), np.split(batch.energy.numpy(), inner), strict=True
-    ):
+    for xyz in np.split(split.batch.xyz.numpy(), split.batch.offset[1:-1].numpy()):
         place = xyz - xyz.mean(axis=0)
-        axis = np.linalg.eigh(place.T @ place)[1][:, -1]
-        axes.append(axis * (1 if place @ axis @ energy >= 0 else -1))
+        axes.append(np.linalg.eigh(place.T @ place)[1][:, -1])
     return np.array(axes)
 
 

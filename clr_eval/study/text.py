@@ -104,10 +104,10 @@ def _features(report: Mapping[str, Any]) -> Section:
         title="What the frozen features hold",
         text="Whether a linear classifier tells the domain from the first one (area under the ROC "
         "curve, 0.5 if it cannot). R^2 of the logarithm of the deposited energy, read by a ridge "
-        "regression from the features and from the sum of the energies. The angle to the momentum "
-        "at creation within which 68 % of the particles are, degrees, of a ridge regression from "
-        "the features and of the principal axis towards the end with more energy. The energy and "
-        "the direction are of the first seed.",
+        "regression from the features and from the sum of the energies. The angle to the line of "
+        "the momentum at creation within which 68 % of the particles are, degrees, of a ridge "
+        "regression from the features and of the principal axis; 71 if it is guessed. The energy "
+        "and the direction are of the first seed.",
         head=[
             *("method", "domain", "domain AUC", "energy, features", "energy, sum"),
             *("angle, features", "angle, axis"),

@@ -342,13 +342,12 @@ def test_a_direction_that_features_hold_is_read(folders: tuple[Path, Path]) -> N
     result = {"train/features": held[0], "a/features": held[1]}
     assert direction_angle(result, train=train, domains={"a": test})["a"]["features"] < 2
     noise = {name: generator.normal(size=v.shape) for name, v in result.items()}
-    assert direction_angle(noise, train=train, domains={"a": test})["a"]["features"] > 60
+    assert direction_angle(noise, train=train, domains={"a": test})["a"]["features"] > 45
     test.columns["momentum"] = np.full_like(momenta[1], np.nan)
     assert direction_angle(result, train=train, domains={"a": test}) == {}
 
 
 def test_the_principal_axis_is_the_direction_of_a_track() -> None:
-    # Two tracks whose energy rises along their momenta: 68 % of the angles are 0.
     steps = torch.arange(10, dtype=torch.int32)[:, None]
     along = torch.tensor([[1, 1, 0], [0, -1, 0]], dtype=torch.int32)
     batch = ParticleBatch(
