@@ -82,7 +82,7 @@ def _convert(
     click.echo(render(found, brief=True))
     click.echo(f"\nwrote {out}: {len(shards):,} particles, {found.num_shards} shards")
     if found.bad_files:
-        click.echo(f"error: {len(found.bad_files)} bad files were left out, see above", err=True)
+        click.echo(f"error: left out {len(found.bad_files)} of the inputs, see above", err=True)
         ctx.exit(3)
 
 

@@ -57,7 +57,7 @@ def test_one_line_and_the_rest_on_request(tmp_path: Path, good: Path, fault: Fau
         *("--input", bad, good / "good.root", "--out", out, "--workers", 1, "--skip-bad-files"),
     )
     assert result.exit_code == 3
-    assert result.stderr == "error: 1 bad files were left out, see above\n"
+    assert result.stderr == "error: left out 1 of the inputs, see above\n"
     assert line.replace("error: ", "left out: ") in result.stdout.splitlines()
     ours, theirs = contents(out), contents(good / "shards")
     assert ours.keys() == theirs.keys()
