@@ -534,3 +534,15 @@ def test_weights_of_another_shape_are_refused_by_name() -> None:
     state = {"model": weights, "encoder": learner.describe()}
     with pytest.raises(CheckpointError, match=r"old\.pt.*another model.*encoder\.neck\.weight"):
         load_weights(learner, state, file="old.pt")
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "1"), ("64", "64")])
+def test_what_onednn_keeps_is_bounded_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, before: str | None, after: str
+) -> None:
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    monkeypatch.setenv(name, before or "")
+    if before is None:
+        monkeypatch.delenv(name)
+    Learner(TrainConfig(shards="shards", out="run", model="zepto"), device=torch.device("cpu"))
+    assert os.environ[name] == after
