@@ -36,7 +36,10 @@ def local_executor(workers: int) -> Iterator[Executor]:
     error.
     """
     context = _Context()
-    context.set_forkserver_preload(["pilarnet_convert.task", "pilarnet_convert.readers.larcv2"])
+    # What a task imports at its first use: what reads LArCV2, and a part of numpy.
+    context.set_forkserver_preload(
+        ["pilarnet_convert.task", "pilarnet_convert.readers.larcv2", "numpy.ma"]
+    )
     _start_server()
     pool = _Pool(workers, mp_context=context, initializer=_begin_worker)
     try:
