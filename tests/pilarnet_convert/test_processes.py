@@ -297,7 +297,7 @@ def test_memory_does_not_grow_with_the_input(tmp_path: Path):
         program = (
             "import resource, sys\n"
             "from pilarnet_convert import convert\n"
-            "convert(sys.argv[3:], sys.argv[1], workers=int(sys.argv[2]))\n"
+            "convert(sys.argv[3:], sys.argv[1], workers=int(sys.argv[2]), allow_duplicates=True)\n"
             "for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):\n"
             "    print(resource.getrusage(who).ru_maxrss)\n"
         )
