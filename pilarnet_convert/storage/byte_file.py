@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import os
 from bisect import bisect_right
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 from pilarnet_convert.errors import InputError, MissingError, RemoteError, while_reading
 from pilarnet_convert.storage.ranges import Range, merge_ranges
 from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
+from pilarnet_convert.storage.seekable import SeekableReader
 
 __all__ = [
     "LocalFile",
@@ -63,7 +63,7 @@ class LocalFile:
         os.close(self._descriptor)
 
 
-class RemoteFile(io.RawIOBase):
+class RemoteFile(SeekableReader):
     """A file of a remote store; also a binary stream, for libraries that read one.
 
     Parameters
@@ -78,8 +78,8 @@ class RemoteFile(io.RawIOBase):
     """
 
     def __init__(self, path: RemotePath) -> None:
+        super().__init__()
         self.path = path
-        self._position = 0
         self._starts: list[int] = []
         self._held: list[bytes] = []
 
@@ -142,31 +142,6 @@ class RemoteFile(io.RawIOBase):
                 file=self.path,
                 advice="wait until it is written, and begin anew with --overwrite",
             )
-
-    def readable(self) -> bool:
-        """Tell that the stream can be read."""
-        return True
-
-    def seekable(self) -> bool:
-        """Tell that the stream has a position."""
-        return True
-
-    def tell(self) -> int:
-        """Give the position of the stream."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Set the position of the stream."""
-        begin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}
-        self._position = offset + (self.size if whence == os.SEEK_END else begin[whence])
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        """Read from the position of the stream on."""
-        data = self.read_at(self._position, len(buffer))
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
 
 
 def open_file(path: str | AnyPath) -> LocalFile | RemoteFile:

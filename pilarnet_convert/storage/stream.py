@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.storage.remote import RemotePath
+from pilarnet_convert.storage.seekable import SeekableReader
 
 __all__ = ["RemoteStream"]
 
@@ -35,7 +34,7 @@ class _Span:
         return self.stop - self.start
 
 
-class RemoteStream(io.RawIOBase):
+class RemoteStream(SeekableReader):
     """A file of a remote store as a binary stream.
 
     Where bytes are read one after the other, or nearly, they are fetched in spans that double in
@@ -53,9 +52,9 @@ class RemoteStream(io.RawIOBase):
     """
 
     def __init__(self, path: RemotePath) -> None:
+        super().__init__()
         self.path = path
         self._size = path.size()
-        self._position = 0
         self._spans: list[_Span] = []  # those used last at the end
         self._pool = ThreadPoolExecutor(2)
 
@@ -68,39 +67,24 @@ class RemoteStream(io.RawIOBase):
         self._spans.clear()
         super().close()
 
-    def readable(self) -> bool:
-        """Tell that the stream can be read."""
-        return True
+    @property
+    def size(self) -> int:
+        """The bytes of the file."""
+        return self._size
 
-    def seekable(self) -> bool:
-        """Tell that the stream has a position."""
-        return True
-
-    def tell(self) -> int:
-        """Give the position."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Set the position."""
-        begin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}
-        self._position = begin[whence] + offset
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill a buffer from the position on, less of it at the end of the file."""
-        stop = min(self._position + len(buffer), self._size)
-        filled = 0
-        while self._position < stop:
-            span = self._span_at(self._position)
+    def read_at(self, position: int, num_bytes: int) -> bytes:
+        """Read so many bytes, fewer at the end of the file."""
+        stop = min(position + num_bytes, self._size)
+        pieces = []
+        while position < stop:
+            span = self._span_at(position)
             data = span.data.result()
             if isinstance(data, PilarnetError):
                 self._spans.remove(span)
                 raise data
-            piece = data[self._position - span.start : stop - span.start]
-            buffer[filled : filled + len(piece)] = piece
-            filled += len(piece)
-            self._position += len(piece)
-        return filled
+            pieces.append(data[position - span.start : stop - span.start])
+            position += len(pieces[-1])
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _span_at(self, position: int) -> _Span:
         """Give the span that holds a position, and fetch the one behind it."""
