@@ -6,7 +6,7 @@ The plan depends on the inputs and the options alone, never on the number of wor
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any, Final
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.options import OptionError
+from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.events import Source
 
 __all__ = ["EventRange", "Part", "Task", "num_bytes", "plan_tasks"]
@@ -134,10 +135,10 @@ def plan_tasks(
     events_per_task: int | None = None,
     max_events: int | None = None,
 ) -> list[Task]:
-    """Divide the events of all sources into tasks, in order.
+    """Divide the events of all sources into tasks of about equal size, in order.
 
-    A large source makes several tasks of about equal size, each of whole baskets of voxels, so
-    that no basket is decompressed twice. Small sources that follow each other share a task.
+    A task ends between two baskets of voxels, so that no basket is decompressed twice. It may have
+    a part of a source, or several sources.
 
     Parameters
     ----------
@@ -147,31 +148,55 @@ def plan_tasks(
     max_events : int, optional
         Take only the first of all events.
     """
-    left = math.inf if max_events is None else max_events
-    total = sum(int(source.basket_borders()[1][-1]) for source in sources)
-    task_bytes = np.clip(total / _LEAST_TASKS, _LEAST_TASK_BYTES, TASK_BYTES)
-    ranges: list[list[EventRange]] = []
-    size_so_far = math.inf  # of the last task; 1 is a full one
-    for number, source in enumerate(sources):
-        stop = int(min(source.num_entries, left))
-        if stop == 0:
-            break
-        left -= stop
-        borders, num_bytes = source.basket_borders()
-        if events_per_task is None:
-            size = float(np.interp(stop, borders, num_bytes)) / task_bytes
-            ends = _equal_shares(borders, num_bytes, stop=stop, count=max(1, round(size)))
-        else:
-            size = stop / events_per_task
-            ends = _equal_counts(borders, stop=stop, count=events_per_task)
-        parts = [EventRange(source=number, start=a, stop=b) for a, b in pairwise([0, *ends])]
-        if len(parts) == 1 and size_so_far + size / 2 <= 1:
-            ranges[-1] += parts
-            size_so_far += size
-        else:
-            ranges += [[part] for part in parts]
-            size_so_far = size if len(parts) == 1 else math.inf
-    return [Task(number=number, ranges=tuple(part)) for number, part in enumerate(ranges)]
+    first = offsets_of(np.array([source.num_entries for source in sources]))
+    total = int(first[-1]) if max_events is None else min(int(first[-1]), max_events)
+    events_before, bytes_before = _borders(sources, first)
+    if events_per_task is None:
+        end = np.interp(total, events_before, bytes_before)
+        task_bytes = np.clip(end / _LEAST_TASKS, _LEAST_TASK_BYTES, TASK_BYTES)
+        shares = np.linspace(0, end, max(1, math.ceil(end / task_bytes)) + 1)[1:-1]
+        cuts = _nearest(events_before, np.interp(shares, bytes_before, events_before))
+    else:
+        wanted = np.arange(events_per_task, total, events_per_task)
+        nearest = _nearest(events_before, wanted)
+        cuts = np.where(np.abs(nearest - wanted) <= events_per_task / 4, nearest, wanted)
+    cuts = np.unique(cuts)
+    cuts = cuts[(cuts > 0) & (cuts < total)].tolist()
+    return [
+        Task(number=number, ranges=tuple(_ranges(first, start, stop)))
+        for number, (start, stop) in enumerate(pairwise([0, *cuts, total]))
+    ]
+
+
+def _borders(
+    sources: Sequence[Source], first: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give the events and the bytes that precede each border of baskets, over all sources."""
+    events, num_bytes = zip(*(source.basket_borders() for source in sources), strict=True)
+    first_byte = offsets_of(np.array([of_source[-1] for of_source in num_bytes]))
+    return (
+        np.concatenate([a + b for a, b in zip(first, events, strict=False)]),
+        np.concatenate([a + b for a, b in zip(first_byte, num_bytes, strict=False)]),
+    )
+
+
+def _nearest(ordered: NDArray[np.int64], wanted: NDArray[Any]) -> NDArray[np.int64]:
+    """Give the one of some ordered numbers that lies nearest to each that is wanted."""
+    above = np.searchsorted(ordered, wanted).clip(1, len(ordered) - 1)
+    is_farther = ordered[above] - wanted > wanted - ordered[above - 1]
+    nearest: NDArray[np.int64] = ordered[above - is_farther]
+    return nearest
+
+
+def _ranges(first: NDArray[np.int64], start: int, stop: int) -> Iterator[EventRange]:
+    """Give the events `start` to `stop`, counted over all sources, source by source."""
+    begin, end = (np.searchsorted(first, [start, stop - 1], "right") - 1).tolist()
+    for source in range(begin, end + 1):
+        yield EventRange(
+            source=source,
+            start=max(start - int(first[source]), 0),
+            stop=min(stop, int(first[source + 1])) - int(first[source]),
+        )
 
 
 def num_bytes(tasks: Iterable[Task], sources: Sequence[Source]) -> float:
@@ -182,20 +207,3 @@ def num_bytes(tasks: Iterable[Task], sources: Sequence[Source]) -> float:
         for part in task.ranges
         for borders in [sources[part.source].basket_borders()]
     )
-
-
-def _equal_shares(
-    borders: NDArray[np.int64], num_bytes: NDArray[np.int64], *, stop: int, count: int
-) -> list[int]:
-    """Give where each of about `count` ranges of equally many bytes ends, between baskets."""
-    shares = np.linspace(0, np.interp(stop, borders, num_bytes), count + 1)[1:-1]
-    inner = borders[np.searchsorted(num_bytes, shares)]
-    return [*np.unique(inner[(inner > 0) & (inner < stop)]).tolist(), stop]
-
-
-def _equal_counts(borders: NDArray[np.int64], *, stop: int, count: int) -> list[int]:
-    """Give where each range of `count` events ends, or at a basket's end within a quarter."""
-    ends = np.arange(count, stop, count)
-    nearest = borders[np.abs(borders[:, None] - ends).argmin(axis=0)]
-    snapped = np.where(np.abs(nearest - ends) <= count / 4, nearest, ends)
-    return [*np.unique(snapped[(snapped > 0) & (snapped < stop)]).tolist(), stop]

@@ -25,7 +25,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import uproot
 from numcodecs import blosc
 
 from pilarnet_convert import convert, open_shards
@@ -36,6 +35,8 @@ from pilarnet_convert.species import label_of_pdg
 
 def plain_loop(file: Path, out: Path) -> None:
     """Read event by event, decode in Python, write one .npz a particle."""
+    import uproot  # not above: the workers of a conversion import the main module once more
+
     out.mkdir()
     with uproot.open(file) as root:
         clusters, particles = root["cluster3d_mcst_tree"], root["particle_mcst_tree"]

@@ -208,6 +208,8 @@ def test_tasks_cover_the_events_once_and_tear_no_basket(
 ):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "TASK_BYTES", task_bytes)
+        patch.setattr(plan, "_LEAST_TASK_BYTES", 1)
+        patch.setattr(plan, "_LEAST_TASKS", 1)
         tasks = plan_tasks(sources, max_events=max_events)  # type: ignore[arg-type]
     check_cover(sources, tasks, max_events)
     ranges = [r for task in tasks for r in task.ranges]
@@ -215,10 +217,9 @@ def test_tasks_cover_the_events_once_and_tear_no_basket(
         borders = sources[events.source].basket_borders()[0].tolist()
         assert events.start in borders
         assert events.stop in borders or events == ranges[-1]
+    basket = max(size for source in sources for _, size in source.baskets)
     for task in tasks:
-        if len(task.ranges) > 1:  # joined: sources that are small, each of them whole
-            sizes = [sum(size for _, size in sources[r.source].baskets) for r in task.ranges]
-            assert sum(sizes[:-1]) <= task_bytes
+        assert plan.num_bytes([task], sources) <= task_bytes + 2 * basket  # type: ignore[arg-type]
 
 
 def check_cover(sources: list[Table], tasks: list[plan.Task], max_events: int | None) -> None:
@@ -241,3 +242,10 @@ def test_tasks_of_a_number_of_events(
     tasks = plan_tasks(sources, events_per_task=events_per_task, max_events=max_events)  # type: ignore[arg-type]
     check_cover(sources, tasks, max_events)
     assert all(task.num_events <= 1.5 * events_per_task for task in tasks)
+
+
+def test_tasks_are_of_equal_size():
+    sources = [Table([(20, 320_000)] * 10) for _ in range(100)]
+    sizes = [plan.num_bytes([task], sources) for task in plan_tasks(sources)]  # type: ignore[arg-type]
+    assert len(sizes) == 8
+    assert max(sizes) - min(sizes) <= 320_000
