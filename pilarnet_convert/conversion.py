@@ -16,9 +16,10 @@ from pilarnet_convert.plan import Part
 from pilarnet_convert.readers.sources import find_sources
 from pilarnet_convert.runner import TaskRunner
 from pilarnet_convert.shards.output import Output
+from pilarnet_convert.shards.output_folder import OutputFolder
 from pilarnet_convert.shards.reader import Shards, open_shards
-from pilarnet_convert.shards.remote_output import output_at
-from pilarnet_convert.storage.remote import AnyPath, place
+from pilarnet_convert.shards.remote_output import RemoteOutput
+from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -66,7 +67,7 @@ def convert(
     """
     if resume and overwrite:
         raise OptionError("--resume and --overwrite exclude each other", advice="choose one")
-    folder = output_at(place(out))
+    folder = _output_at(place(out))
     folder.check(resume=resume, overwrite=overwrite)
     with _indexed(inputs, folder, executor, show_progress, options) as runner:
         if resume and runner.was_finished():
@@ -123,7 +124,7 @@ def convert_part(
         As from `convert`.
     """
     mine = Part.parse(part)
-    folder = output_at(place(out))
+    folder = _output_at(place(out))
     folder.check(resume=True, overwrite=False)
     with _indexed(inputs, folder, executor, show_progress, options) as runner:
         if runner.was_finished():
@@ -140,6 +141,10 @@ def convert_part(
             if not runner.was_finished():
                 raise
     return []
+
+
+def _output_at(path: AnyPath) -> Output:
+    return RemoteOutput(path) if isinstance(path, RemotePath) else OutputFolder(path)
 
 
 @contextmanager

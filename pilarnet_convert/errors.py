@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 __all__ = [
+    "FETCH_AGAIN",
+    "FETCH_OR_SKIP",
     "ConnectionFault",
     "InputError",
     "MissingDependencyError",
@@ -14,10 +16,17 @@ __all__ = [
     "PilarnetError",
     "RemoteError",
     "ShardError",
+    "brief",
     "how_to_install",
     "in_words",
+    "listed",
     "while_reading",
 ]
+
+#: What to do about a damaged file.
+FETCH_AGAIN: Final = "fetch or copy the file again"
+FETCH_OR_SKIP: Final = f"{FETCH_AGAIN}, or leave it out with --skip-bad-files"
+_MOST_LISTED: Final = 12
 
 
 class PilarnetError(Exception):
@@ -80,11 +89,11 @@ class PilarnetError(Exception):
 
 
 class InputError(PilarnetError):
-    """A LArCV file, or a set of them, that cannot be converted."""
+    """An input file, or several of them, that cannot be converted."""
 
 
 class ShardError(PilarnetError):
-    """A shard directory that is missing, damaged, unfinished or of another format."""
+    """A set of shards that is missing, damaged, unfinished or of another format."""
 
 
 class RemoteError(PilarnetError):
@@ -134,6 +143,19 @@ def _in_words(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_in_words, value)) or "nothing"
     return "none" if value is None else str(value)
+
+
+def listed(names: Iterable[str]) -> str:
+    """List names in one line, at most a dozen of them."""
+    every = list(names)
+    more = len(every) - _MOST_LISTED
+    return ", ".join(every[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def brief(error: BaseException) -> str:
+    """Give the type of an error and, in one line, how its message begins."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:160]}"
 
 
 def how_to_install(extra: str) -> str:

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.ragged import gather_rows, offsets_of
-from pilarnet_convert.readers.checks import MOST_PROCESSES
 from pilarnet_convert.readers.events import Events
 from pilarnet_convert.readers.units import below_mass
-from pilarnet_convert.shards.format import REJECTIONS, SPLITS
+from pilarnet_convert.shards.format import MOST_PROCESSES, REJECTIONS, SPLITS
 from pilarnet_convert.species import CLASSES, OTHER, label_of_pdg
 from pilarnet_convert.tally import Tally
 

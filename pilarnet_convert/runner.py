@@ -212,7 +212,7 @@ class TaskRunner:
             "statistics": statistics,
             "bad_files": [*self.unreadable, *late],
         }
-        entries.sort(key=lambda entry: SPLITS.index(entry.name.split("/")[0]))
+        entries.sort(key=lambda entry: SPLITS.index(entry.split))
         self.folder.write_root(root_attributes(attributes, entries))
         self.folder.finish()
 

@@ -24,7 +24,6 @@ from pilarnet_convert.plan import EventRange, Task
 from pilarnet_convert.readers.checks import check_events
 from pilarnet_convert.readers.events import Events, Source, repeated_rows
 from pilarnet_convert.readers.repeats import merge_repeats
-from pilarnet_convert.readers.units import in_mev
 from pilarnet_convert.shards.format import SPLITS, ShardEntry, shard_name
 from pilarnet_convert.shards.remote_output import put_shards
 from pilarnet_convert.shards.writer import write_shard
@@ -188,7 +187,7 @@ def _particles(request: TaskRequest) -> tuple[list[dict[str, ParticleArrays]], T
             check_events(events)
         except InputError as error:
             raise BadSourceError(events_of.source, error) from error
-        events, num_merged = merge_repeats(in_mev(events, source.units))
+        events, num_merged = merge_repeats(events.in_mev(source.units))
         particles, tally = split_up(
             events,
             identity=source.identity,

@@ -13,7 +13,6 @@ from pilarnet_convert.readers import Reading, index_source
 from pilarnet_convert.readers.checks import check_events
 from pilarnet_convert.readers.events import Events
 from pilarnet_convert.readers.sources import find_sources
-from pilarnet_convert.readers.units import in_mev
 from pilarnet_convert.species import label_of_pdg
 from pilarnet_convert.storage.remote import AnyPath, place
 from pilarnet_view.colours import NO_PARTICLE, species_name
@@ -59,7 +58,7 @@ def event_scene(file: str | AnyPath, *, entry: int | range = 0) -> Scene:
             found=f"{stop - entries.start:,}",
         )
     with index.open() as reader:
-        events = in_mev(reader.read(entries.start, stop), index.units)
+        events = reader.read(entries.start, stop).in_mev(index.units)
     check_events(events)
     panels = tuple(_panel(events, number) for number in range(events.num_events))
     if not any(panel.clouds for panel in panels):

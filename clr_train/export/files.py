@@ -25,7 +25,7 @@ from clr_train.training.pretrained import config_of, load_learner
 from clr_train.views.energy import ENERGY_TRANSFORMS
 from pilarnet_convert import __version__
 from pilarnet_convert.errors import MissingDependencyError, ShardError, how_to_install
-from pilarnet_convert.folders import folder_written_beside
+from pilarnet_convert.files import folder_written_beside
 from pilarnet_convert.shards.reader import open_shards
 from pilarnet_convert.species import CLASSES
 from pilarnet_convert.storage.remote import as_path

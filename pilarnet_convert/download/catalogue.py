@@ -16,7 +16,7 @@ from urllib.parse import quote
 from pilarnet_convert.download import datasets
 from pilarnet_convert.download.datasets import DATASETS, IDENTIFIERS, PROJECT, REPOSITORIES
 from pilarnet_convert.download.web import get_json
-from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.errors import PilarnetError, brief
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.shards.format import SPLITS
 
@@ -92,7 +92,7 @@ def list_files(
         raise PilarnetError(
             "the archive answers in another way than documented",
             file=name,
-            found=f"{type(error).__name__}: {error}",
+            found=brief(error),
             advice="look for a newer release of pilarnet-clr",
         ) from error
     if not found:

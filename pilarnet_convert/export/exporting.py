@@ -13,7 +13,7 @@ from typing import Any, Final
 from pilarnet_convert import __version__
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError, how_to_install
-from pilarnet_convert.folders import folder_written_beside
+from pilarnet_convert.files import folder_written_beside
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import Shards, open_shards

@@ -7,14 +7,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.errors import InputError
+from pilarnet_convert.errors import FETCH_OR_SKIP, InputError
 from pilarnet_convert.readers.events import Events
 from pilarnet_convert.readers.larcv_numbers import no_finite_energy
+from pilarnet_convert.shards.format import MOST_PROCESSES
 
-__all__ = ["MOST_PROCESSES", "check_events"]
+__all__ = ["check_events"]
 
-#: Names that two bytes number.
-MOST_PROCESSES: Final = 1 << 16
 #: No voxel of a detector is larger, or holds more.
 _LARGEST_EDGE_CM: Final = 1e4
 _LARGEST_ENERGY_MEV: Final = 1e9
@@ -49,7 +48,7 @@ def _check_processes(events: Events) -> None:
             field=events.products[1],
             expected=f"at most {MOST_PROCESSES} names",
             found=len(events.process_names),
-            advice="the file is damaged: fetch it again, or leave it out with --skip-bad-files",
+            advice=FETCH_OR_SKIP,
         )
 
 
@@ -84,7 +83,7 @@ def _check_voxels(events: Events) -> None:
             field=events.products[0],
             expected=f"a number of MeV, at least 0 and at most {_LARGEST_ENERGY_MEV:g}",
             found=f"{events.energy[voxel]} in voxel {events.voxel_id[voxel]}",
-            advice="fetch the file again, or leave it out with --skip-bad-files",
+            advice=FETCH_OR_SKIP,
         )
     num_cells = events.grid.prod(axis=1)
     voxels = events.voxel_offset[events.cluster_offset]
@@ -103,7 +102,7 @@ def _check_voxels(events: Events) -> None:
             field=events.products[0],
             expected=f"an id below {nx} x {ny} x {nz} = {num_cells[at]}",
             found=f"{events.voxel_id[voxel]}",
-            advice="fetch the file again, or leave it out with --skip-bad-files",
+            advice=FETCH_OR_SKIP,
         )
 
 
@@ -131,7 +130,7 @@ def _check_cubes(events: Events) -> None:
                 field=events.products[0],
                 expected=f"{expected} along {'xyz'[axis]}",
                 found=f"{values[at, axis]}",
-                advice="leave the file out with --skip-bad-files",
+                advice=FETCH_OR_SKIP,
             )
 
 

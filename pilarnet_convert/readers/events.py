@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from pilarnet_convert.errors import InputError
 from pilarnet_convert.readers.units import MEV, Truth, Units
 
 __all__ = ["Events", "Reader", "Source", "repeated_entries", "repeated_rows"]
+
+_MEV_PER_GEV: Final = np.float32(1000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,12 @@ class Events:
     def num_clusters(self) -> int:
         """The number of clusters C."""
         return len(self.voxel_offset) - 1
+
+    def in_mev(self, units: Units) -> Events:
+        """Give the events, which have these units, with energies in MeV and momenta in MeV/c."""
+        in_gev = ["energy_init", "energy_deposit"] if units.energy == "GeV" else []
+        in_gev += ["momentum"] if units.momentum == "GeV" else []
+        return replace(self, **{name: getattr(self, name) * _MEV_PER_GEV for name in in_gev})
 
 
 @dataclass(frozen=True, kw_only=True)

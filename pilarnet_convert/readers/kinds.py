@@ -6,8 +6,7 @@ import gzip
 from pathlib import Path
 from typing import Final
 
-from pilarnet_convert.errors import InputError
-from pilarnet_convert.readers.products import listed
+from pilarnet_convert.errors import InputError, listed
 from pilarnet_convert.storage.byte_file import read_head
 from pilarnet_convert.storage.remote import AnyPath
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.errors import InputError
+from pilarnet_convert.errors import FETCH_AGAIN, InputError
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.baskets import BasketReader
 from pilarnet_convert.readers.events import Events, Reader
@@ -178,7 +178,7 @@ class Larcv2Reader(Reader):
                 field=branch,
                 expected=f"{num_particles} values up to entry {stop}",
                 found=f"{found}",
-                advice="fetch or copy the file again",
+                advice=FETCH_AGAIN,
             )
 
 

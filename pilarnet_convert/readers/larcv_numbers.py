@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.errors import InputError
+from pilarnet_convert.errors import FETCH_OR_SKIP, InputError
 
 __all__ = ["known_reals", "known_tracks", "no_finite_energy", "refuse_nan"]
 
@@ -67,6 +67,6 @@ def no_finite_energy(value: Any, index: int, **place: Any) -> InputError:
         "a particle has no finite energy",
         expected="a number of MeV",
         found=f"{value} at index {index}",
-        advice="fetch the file again, or leave it out with --skip-bad-files",
+        advice=FETCH_OR_SKIP,
         **place,
     )

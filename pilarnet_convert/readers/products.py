@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar
 
-from pilarnet_convert.errors import InputError
+from pilarnet_convert.errors import InputError, listed
 from pilarnet_convert.storage.byte_file import read_head
 from pilarnet_convert.storage.remote import AnyPath, RemotePath
 
@@ -16,7 +16,6 @@ __all__ = [
     "choose_products",
     "common_length",
     "find_products",
-    "listed",
     "no_products",
     "parse_products",
 ]
@@ -25,7 +24,6 @@ _File = TypeVar("_File", bound=AnyPath)
 _Found = TypeVar("_Found")
 #: Names that are taken before others: PILArNet's, then those of SPINE and edep2supera.
 _PREFERRED: Final[tuple[str, ...]] = ("mcst", "pcluster")
-_MOST_LISTED: Final = 12
 _LARCV1: Final = re.compile(r"(partroi|pgraph|pixel2d|voxel3d)_\w+_tree")
 _LARCV2: Final = re.compile(r"(particle|cluster[23]d|sparse[23]d|tensor[23]d|neutrino)_\w+_tree")
 _WANTED: Final = re.compile(r"(cluster3d_\w+)\s*,\s*(particle_\w+)")
@@ -40,13 +38,6 @@ class Products(NamedTuple):
 
 class MissingProductError(InputError):
     """Files without the products that make up a source."""
-
-
-def listed(names: Iterable[str]) -> str:
-    """List names in one line, at most a dozen of them."""
-    every = list(names)
-    more = len(every) - _MOST_LISTED
-    return ", ".join(every[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def parse_products(text: str) -> Products | None:

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.errors import InputError
+from pilarnet_convert.errors import FETCH_AGAIN, InputError, brief
 from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
 
 #: Held while a file is open in uproot; a reader may open one inside another.
 _CLASSES: Final = threading.RLock()
-_FETCH_AGAIN: Final = "fetch or copy the file again"
 #: What uproot, the decompressors and our own decoding raise on bytes that make no sense.
 DAMAGE: Final = (
     ValueError,
@@ -147,7 +146,7 @@ def index_trees(
         raise
     except DAMAGE as error:
         raise InputError(
-            "cannot be read as a ROOT file", file=path, found=_brief(error), advice=_FETCH_AGAIN
+            "cannot be read as a ROOT file", file=path, found=brief(error), advice=FETCH_AGAIN
         ) from error
 
 
@@ -272,12 +271,6 @@ def damaged(index: TreeIndex, name: str, entry: int, error: BaseException) -> In
         file=index.file,
         entry=entry,
         field=f"{index.tree}/{name}",
-        found=_brief(error),
-        advice=_FETCH_AGAIN,
+        found=brief(error),
+        advice=FETCH_AGAIN,
     )
-
-
-def _brief(error: BaseException) -> str:
-    """Keep the first sentence of an error: uproot's go on for a page."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:160]}"

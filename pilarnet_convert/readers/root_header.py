@@ -5,12 +5,11 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from pilarnet_convert.errors import InputError
+from pilarnet_convert.errors import FETCH_AGAIN, InputError
 
-__all__ = ["FETCH_AGAIN", "HEAD_BYTES", "check_header"]
+__all__ = ["HEAD_BYTES", "check_header"]
 
 HEAD_BYTES: Final = 512
-FETCH_AGAIN: Final = "fetch or copy the file again"
 
 
 def check_header(head: bytes, *, size: int, file: object) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.species import MASSES_MEV
-
-if TYPE_CHECKING:
-    from pilarnet_convert.readers.events import Events  # which needs `Units`
 
 __all__ = [
     "MEV",
@@ -20,7 +17,6 @@ __all__ = [
     "Units",
     "below_mass",
     "has_massive",
-    "in_mev",
     "momentum_unit",
     "units_of",
 ]
@@ -28,8 +24,6 @@ __all__ = [
 Unit = Literal["MeV", "GeV"]
 #: How far a total energy may lie from that of the momentum and the mass, of itself.
 _TOLERANCE: Final = 0.01
-_ENERGIES: Final = ("energy_init", "energy_deposit")
-_PER_GEV: Final = np.float32(1000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,16 +85,6 @@ def momentum_unit(truth: Truth) -> Unit:
 def has_massive(truth: Truth) -> bool:
     """Tell whether some particle has a mass, without which its energy says nothing."""
     return bool((_masses(truth.pdg) > 0).any())
-
-
-def in_mev(events: Events, units: Units) -> Events:
-    """Give events with energies in MeV and momenta in MeV/c."""
-    changed: dict[str, Any] = {}
-    if units.energy == "GeV":
-        changed |= {name: getattr(events, name) * _PER_GEV for name in _ENERGIES}
-    if units.momentum == "GeV":
-        changed["momentum"] = events.momentum * _PER_GEV
-    return replace(events, **changed) if changed else events
 
 
 def _fits_gev(truth: Truth, momentum: Unit) -> NDArray[np.bool_]:

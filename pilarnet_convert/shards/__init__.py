@@ -6,7 +6,8 @@ array      the bytes of one array: encoding, and reading runs of rows
 writer     a shard, and the attributes of the root
 reader     opening a set, or several (joined)
 shard      reading blocks of particles of a shard; fetch, of remote ones all at once
-output     what a conversion finds where it writes; remote_output, in an object store
+output     where a conversion writes a set: in a folder (output_folder) or an object store
+           (remote_output)
 verify     every byte again: all that is wrong with a set
 statistics what is in a set; tables shows it
 ========== =====================================================================

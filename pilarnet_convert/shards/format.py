@@ -12,10 +12,13 @@ from typing import Any, Final, NamedTuple
 
 __all__ = [
     "ARRAYS",
+    "CONVERSION_FOLDER",
     "FORMAT_NAME",
     "FORMAT_VERSION",
+    "MOST_PROCESSES",
     "PARTICLE_ARRAYS",
     "REJECTIONS",
+    "SHARD_NAME",
     "SPLITS",
     "VOXEL_ARRAYS",
     "ArraySpec",
@@ -28,7 +31,11 @@ __all__ = [
 FORMAT_NAME: Final = "pilarnet-particles"
 FORMAT_VERSION: Final = 2
 SPLITS: Final = ("train", "val", "test")
-_SHARD_NAME: Final = re.compile(rf"({'|'.join(SPLITS)})/\d{{5,}}")
+SHARD_NAME: Final = re.compile(rf"({'|'.join(SPLITS)})/\d{{5,}}")
+#: The folder in a set of shards that holds what an unfinished conversion needs to go on.
+CONVERSION_FOLDER: Final = ".conversion"
+#: The most names of creation processes in a shard, as the array ``process`` is uint16.
+MOST_PROCESSES: Final = 1 << 16
 
 #: Why a cluster of the input is not in the shards, in the order in which it is decided.
 REJECTIONS: Final = {
@@ -149,6 +156,11 @@ class ShardEntry:
     counts: Mapping[str, int]
     files: Mapping[str, FileCheck]
 
+    @property
+    def split(self) -> str:
+        """The split of the shard."""
+        return self.name.split("/")[0]
+
     def shape(self, array: str) -> tuple[int, ...]:
         """Give the shape of an array of this shard."""
         rows = self.voxels if array in VOXEL_ARRAYS else self.particles + (array == "offset")
@@ -161,7 +173,7 @@ class ShardEntry:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> ShardEntry:
         """Read an entry back from its JSON values."""
-        if not _SHARD_NAME.fullmatch(document["name"]):  # no name leads out of the set
+        if not SHARD_NAME.fullmatch(document["name"]):  # no name leads out of the set
             raise ValueError(f"no name of a shard: {document['name']}")
         files = {name: FileCheck(*check) for name, check in document["files"].items()}
         entry = cls(**{**document, "files": files})

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Final
+from typing import Any
 
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.shards.format import FORMAT_NAME, SPLITS, attributes_checksum
+from pilarnet_convert.shards.format import (
+    CONVERSION_FOLDER,
+    FORMAT_NAME,
+    SPLITS,
+    attributes_checksum,
+)
 from pilarnet_convert.storage.byte_file import read_if_there
 from pilarnet_convert.storage.remote import AnyPath
 
-__all__ = ["SHARD_NAME", "WORKING", "Output", "record_bytes"]
-
-SHARD_NAME: Final = re.compile(r"\d{5,}")
-WORKING: Final = ".conversion"
+__all__ = ["Output", "record_bytes"]
 
 
 class Output(ABC):
@@ -35,7 +36,7 @@ class Output(ABC):
 
     def __init__(self, path: AnyPath, *, begun: AnyPath) -> None:
         self.path = path
-        self._working = path / WORKING
+        self._working = path / CONVERSION_FOLDER
         self._manifest = begun / "manifest.json"
         self._tasks = begun / "tasks"
 

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from pilarnet_convert.errors import ShardError
 from pilarnet_convert.shards.format import (
+    CONVERSION_FOLDER,
     FORMAT_NAME,
     FORMAT_VERSION,
     SPLITS,
@@ -161,7 +162,7 @@ def read_root_attributes(path: AnyPath) -> dict[str, Any]:
     if root is None:
         if isinstance(path, Path) and not path.is_dir():
             raise ShardError("no such folder", file=path, advice=advice)
-        if (path / ".conversion").exists():
+        if (path / CONVERSION_FOLDER).exists():
             raise ShardError(
                 "the conversion is unfinished",
                 file=path,

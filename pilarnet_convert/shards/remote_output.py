@@ -16,14 +16,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.files import OutputFolder
 from pilarnet_convert.shards.array import SHARD_FILES
-from pilarnet_convert.shards.format import ARRAYS, SPLITS, shard_name
-from pilarnet_convert.shards.output import SHARD_NAME, WORKING, Output, record_bytes
+from pilarnet_convert.shards.format import (
+    ARRAYS,
+    CONVERSION_FOLDER,
+    SHARD_NAME,
+    SPLITS,
+    shard_name,
+)
+from pilarnet_convert.shards.output import Output, record_bytes
 from pilarnet_convert.shards.writer import group_document
-from pilarnet_convert.storage.remote import AnyPath, RemotePath
+from pilarnet_convert.storage.remote import RemotePath
 
-__all__ = ["RemoteOutput", "output_at", "put_shards"]
+__all__ = ["RemoteOutput", "put_shards"]
 
 _GROUP: Final = "zarr.json"
 #: The files of a shard, by their paths in it.
@@ -52,7 +57,7 @@ class RemoteOutput(Output):
     _tasks: RemotePath
 
     def __init__(self, path: RemotePath) -> None:
-        super().__init__(path, begun=path / WORKING)
+        super().__init__(path, begun=path / CONVERSION_FOLDER)
 
     def locked(self) -> AbstractContextManager[None]:
         """Lock nothing: `begin` keeps other conversions out."""
@@ -126,7 +131,7 @@ class RemoteOutput(Output):
                 [
                     f"{number}/{file}"
                     for number, _, file in parts
-                    if SHARD_NAME.fullmatch(number) and file in _FILES
+                    if SHARD_NAME.fullmatch(f"{split}/{number}") and file in _FILES
                 ],
             )
             (folder / _GROUP).remove()
@@ -164,8 +169,3 @@ def put_shards(folder: Path, scratch: RemotePath, *, task: int) -> None:
         (target / _GROUP).remove()
         target.write_files(files)
         (target / _GROUP).write_bytes(group)
-
-
-def output_at(path: AnyPath) -> Output:
-    """Give the place of a set of shards, in a folder or in a remote store."""
-    return RemoteOutput(path) if isinstance(path, RemotePath) else OutputFolder(path)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.errors import ShardError
+from pilarnet_convert.errors import ShardError, brief
 from pilarnet_convert.shards.array import SHARD_FILES, ArrayFile, count_chunks, index_bytes
 from pilarnet_convert.shards.fetch import ShardRead, fetched
 from pilarnet_convert.shards.format import (
@@ -67,7 +67,7 @@ class Shard(ParticleSequence):
         self.first = first
         self.path = root / entry.name
         self.entry = entry
-        self.split = entry.name.split("/")[0]
+        self.split = entry.split
         self.first_source, self.ranges = first_source, ranges or RangeReader()
         self.name = entry.name
         self.num_particles, self.num_voxels = entry.particles, entry.voxels
@@ -221,6 +221,6 @@ def damage_reported(path: object, *, field: str) -> Iterator[None]:
             "missing or damaged",
             file=path,
             field=field,
-            found=f"{type(error).__name__}: {error}",
+            found=brief(error),
             advice=f"see pilarnet-stats --verify; {_CONVERT_AGAIN}",
         ) from error

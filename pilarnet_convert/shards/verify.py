@@ -163,7 +163,7 @@ def _total_faults(attributes: dict[str, Any], shards: list[Shard]) -> Iterator[s
     counts = {split: dict.fromkeys(CLASS_NAMES, 0) for split in SPLITS}
     for shard in shards:
         for species, count in shard.counts.items():
-            counts[shard.name.split("/")[0]][species] += count
+            counts[shard.split][species] += count
     tally = attributes["statistics"]
     if counts != tally["particles_written"]:
         expected = in_words(tally["particles_written"])

@@ -67,7 +67,7 @@ def write_shard(
         (folder / array / "zarr.json").write_bytes(_json_bytes(metadata[array]))
         files[array] = FileCheck.of(data)
     attributes = {
-        "split": name.split("/")[0],
+        "split": entry.split,
         "num_particles": entry.particles,
         "num_voxels": entry.voxels,
         "counts": entry.counts,

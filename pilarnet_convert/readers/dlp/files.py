@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.errors import InputError
+from pilarnet_convert.errors import FETCH_AGAIN, InputError
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.dlp.packages import Packages, quiet
-from pilarnet_convert.readers.root_header import FETCH_AGAIN, HEAD_BYTES, check_header
+from pilarnet_convert.readers.root_header import HEAD_BYTES, check_header
 from pilarnet_convert.storage.byte_file import read_head
 
 __all__ = ["Chain", "baskets", "list_products"]

@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import (
+    FETCH_AGAIN,
     InputError,
     MissingDependencyError,
     RemoteError,
+    brief,
     how_to_install,
     while_reading,
 )
@@ -26,7 +28,6 @@ from pilarnet_convert.storage.stream import RemoteStream
 
 __all__ = ["open_hdf5", "read_ragged", "read_rows", "reading"]
 
-_FETCH_AGAIN: Final = "fetch or copy the file again"
 #: Numbers below are filters that every HDF5 has; blosc and its kin are registered above.
 _FIRST_REGISTERED_FILTER: Final = 256
 #: Whether cyclic garbage was collected before each remote file that is open was opened.
@@ -58,13 +59,12 @@ def open_hdf5(path: AnyPath | str) -> Iterator[h5py.File]:
         except RemoteError as error:
             raise while_reading(error) from error
         except OSError as error:
-            text = " ".join(str(error).split())
-            truncated = "truncated" in text
+            truncated = "truncated" in str(error)
             raise InputError(
                 "truncated" if truncated else "cannot be read as an HDF5 file",
                 file=path,
-                found=text[:160],
-                advice=_FETCH_AGAIN,
+                found=brief(error),
+                advice=FETCH_AGAIN,
             ) from error
         yield file
 
@@ -99,14 +99,13 @@ def reading(
             raise
         raise while_reading(error, entry=entry) from error
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        text = " ".join(str(error).split())
         raise InputError(
             "the file is damaged here",
             file=path,
             entry=entry,
             field=dataset,
-            found=f"{type(error).__name__}: {text[:160]}",
-            advice=_FETCH_AGAIN,
+            found=brief(error),
+            advice=FETCH_AGAIN,
         ) from error
 
 

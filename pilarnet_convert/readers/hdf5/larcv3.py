@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.errors import InputError
+from pilarnet_convert.errors import FETCH_AGAIN, InputError
 from pilarnet_convert.ragged import gather_rows, offsets_of
 from pilarnet_convert.readers.events import Events, Reader, Source
 from pilarnet_convert.readers.hdf5.file import open_hdf5, read_rows, reading
@@ -224,7 +224,7 @@ class Larcv3Reader(Reader):
                 field=f"{product}_group/{table}",
                 expected=f"rows from 0 to below {length}",
                 found=f"rows {low} to {high}",
-                advice="fetch or copy the file again",
+                advice=FETCH_AGAIN,
             )
         rows = self._table(product, table, low, high, entry=entry)
         offset = offsets_of(counts)

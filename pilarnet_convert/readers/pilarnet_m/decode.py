@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.errors import InputError
+from pilarnet_convert.errors import FETCH_OR_SKIP, InputError
 from pilarnet_convert.ragged import Ragged, gather_rows, offsets_of
 from pilarnet_convert.readers.events import Events
 
@@ -243,6 +243,6 @@ def _fault(block: Block, event: Any, problem: str, **details: Any) -> InputError
         problem,
         file=block.file,
         entry=block.first_entry + int(event),
-        advice="fetch the file again, or leave it out with --skip-bad-files",
+        advice=FETCH_OR_SKIP,
         **details,
     )

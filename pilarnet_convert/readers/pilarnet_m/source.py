@@ -10,11 +10,11 @@ from typing import ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.errors import InputError
+from pilarnet_convert.errors import InputError, listed
 from pilarnet_convert.readers.events import Events, Reader, Source
 from pilarnet_convert.readers.pilarnet_m.decode import Block, decode, join_events
 from pilarnet_convert.readers.pilarnet_m.tables import Table, open_table
-from pilarnet_convert.readers.products import common_length, listed
+from pilarnet_convert.readers.products import common_length
 from pilarnet_convert.storage.identity import file_record, unchanged
 from pilarnet_convert.storage.remote import AnyPath
 

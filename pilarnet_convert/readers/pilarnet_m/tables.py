@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import (
+    FETCH_AGAIN,
     InputError,
     MissingDependencyError,
     PilarnetError,
     RemoteError,
+    brief,
     how_to_install,
     while_reading,
 )
@@ -155,12 +157,11 @@ class ParquetTable:
     ) -> PilarnetError:
         if isinstance(error, RemoteError):
             return while_reading(error, entry=entry)
-        text = " ".join(str(error).split())
         return InputError(
             "the file is damaged here" if name else "cannot be read as a parquet file",
             file=self._path,
             entry=entry,
             field=name,
-            found=f"{type(error).__name__}: {text[:160]}",
-            advice="fetch or copy the file again",
+            found=brief(error),
+            advice=FETCH_AGAIN,
         )

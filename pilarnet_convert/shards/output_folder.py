@@ -1,0 +1,209 @@
+"""Writing a set of shards into a folder of this machine, or one that machines share."""
+
+from __future__ import annotations
+
+import errno
+import filecmp
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.files import locked
+from pilarnet_convert.shards.format import CONVERSION_FOLDER, SHARD_NAME, SPLITS, shard_name
+from pilarnet_convert.shards.output import Output, record_bytes
+from pilarnet_convert.shards.writer import group_document
+
+__all__ = ["OutputFolder"]
+
+
+class OutputFolder(Output):
+    """The folder of a set of shards; while a conversion runs, it holds ``.conversion``.
+
+    ============================== ============================================================
+    ``.conversion/begun/manifest`` what is converted and how, which ``--resume`` compares
+    ``.conversion/begun/tasks/``   the record of each task that is done
+    ``.conversion/begun/scratch-`` and a checksum of the manifest: shards that are being written
+    ``.conversion/lock``           held by the conversion that runs, but for parts
+    ============================== ============================================================
+
+    Several processes of one conversion may use the folder at the same time, on different machines
+    and without a lock. They need of the file system that a rename is atomic, and that it fails
+    onto a folder that is not empty.
+
+    Whatever a process puts in place it renames out of ``scratch``, whose name is particular to the
+    conversion. So one whose conversion was cleared away or finished by others cannot change
+    anything any more: it finds no ``scratch``.
+
+    Attributes
+    ----------
+    scratch : Path
+        From `begin` on, where shards are written before they are put in place.
+    """
+
+    path: Path
+    scratch: Path
+    _working: Path
+    _manifest: Path
+    _tasks: Path
+
+    def __init__(self, path: Path) -> None:
+        self._begun = path / CONVERSION_FOLDER / "begun"
+        super().__init__(path, begun=self._begun)
+
+    def check(self, *, resume: bool, overwrite: bool) -> None:
+        """Check as for any output, and that no folder in it is a link that leads elsewhere."""
+        for name in (*SPLITS, CONVERSION_FOLDER):
+            if (self.path / name).is_symlink():
+                raise PilarnetError(
+                    "a folder of the output is a link, and is not followed",
+                    file=self.path / name,
+                    advice="remove it, or choose another --out",
+                )
+        super().check(resume=resume, overwrite=overwrite)
+
+    def begin(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Write down what is to be done, unless that is written already; give what is written."""
+        data = json.dumps(manifest).encode()
+        scratch = f"scratch-{hashlib.sha256(data).hexdigest()[:16]}"
+        self.scratch = self._begun / scratch
+        building = self._working / uuid4().hex
+        for folder in (building / self._tasks.name, building / scratch):
+            folder.mkdir(parents=True)
+        (building / self._manifest.name).write_bytes(data)
+        if not _moved(building, self._begun):
+            shutil.rmtree(building)
+        return self.manifest() or {}
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other conversions out of this folder; leave no trace of one that did not begin."""
+        self._working.mkdir(parents=True, exist_ok=True)
+        in_use = PilarnetError(
+            "another conversion is writing here",
+            file=self.path,
+            advice="wait for it, or choose another --out",
+        )
+        with locked(self._working / "lock", in_use=in_use):
+            try:
+                yield
+            finally:
+                remains = (self._begun, *(self.path / split for split in SPLITS))
+                if not any(folder.exists() for folder in remains):
+                    shutil.rmtree(self._working, ignore_errors=True)
+
+    def end_task(self, task: int, record: Mapping[str, Any], *, attempt: str) -> None:
+        """Put the shards of a task in place and write its record, after which it is done.
+
+        The folder `attempt` in `scratch` holds those that the record names, by their splits. If one
+        is not there, nothing is changed, and it is a `FileNotFoundError`.
+        """
+        named = {entry["name"] for entry in record["shards"]}
+        written = {split for split in SPLITS if shard_name(split, task) in named}
+        for split in written:
+            (self.scratch / attempt / split).stat()
+        self._remove(self._record(task))
+        for split in SPLITS:
+            built, target = self.scratch / attempt / split, self.path / shard_name(split, task)
+            if split not in written:
+                self._remove(target)
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Another process that ran the task may have put the same there: it stays.
+            while not (_same(built, target) or _moved(built, target)):
+                self._remove(target)
+        self._put(self._record(task), record_bytes(record))
+        self.drop(attempt)
+
+    def drop(self, attempt: str) -> None:
+        """Remove what an attempt at a task wrote."""
+        shutil.rmtree(self.scratch / attempt, ignore_errors=True)
+
+    def _remove(self, path: Path) -> None:
+        """Remove a file or folder, at once from its place, so that no part is taken for all."""
+        removed = self.scratch / uuid4().hex
+        with suppress(FileNotFoundError):
+            os.rename(path, removed)
+            shutil.rmtree(removed, ignore_errors=True)
+
+    def _put(self, path: Path, data: bytes) -> None:
+        """Write a file so that it appears whole, in place of what was there."""
+        written = self.scratch / uuid4().hex
+        with written.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(written, path)
+
+    def _record(self, task: int) -> Path:
+        return self._tasks / f"{task:05d}.json"
+
+    def done(self) -> set[int]:
+        """Give the numbers of the tasks that have a record."""
+        return {int(name.stem) for name in self._tasks.glob("*.json")}
+
+    def write_root(self, attributes: Mapping[str, Any]) -> None:
+        """Write the groups of the splits and, last, the root, which makes the set readable.
+
+        Before the root, all shards are on the disk, if this machine wrote them. A resumed
+        conversion compares shards with their checksums, so that no task needs to wait for this.
+        """
+        for split in SPLITS:
+            (self.path / split).mkdir(exist_ok=True)
+            self._put(self.path / split / "zarr.json", group_document({}))
+        os.sync()
+        self._put(self.path / "zarr.json", group_document(attributes))
+
+    def finish(self) -> None:
+        """Remove ``.conversion``; the shards stay."""
+        # Renamed first: a worker that lags behind cannot put anything there any more.
+        with suppress(FileNotFoundError):
+            os.rename(self._begun, self._working / uuid4().hex)
+        shutil.rmtree(self._working, ignore_errors=True)
+
+    def clear(self) -> None:
+        """Remove what a conversion wrote, and nothing else."""
+        # The manifest and the root go first: whoever is interrupted here leaves nothing behind
+        # that a later conversion takes for finished work.
+        self._working.mkdir(parents=True, exist_ok=True)
+        removed = self._working / uuid4().hex
+        with suppress(FileNotFoundError):
+            os.rename(self._begun, removed)
+        (self.path / "zarr.json").unlink(missing_ok=True)
+        removed.mkdir(exist_ok=True)
+        for split in SPLITS:
+            folder = self.path / split
+            for shard in sorted(folder.glob("*")):
+                is_shard = SHARD_NAME.fullmatch(f"{split}/{shard.name}")
+                if is_shard and (shard / "zarr.json").exists():
+                    os.rename(shard, removed / f"{split}-{shard.name}")
+            (folder / "zarr.json").unlink(missing_ok=True)
+            if folder.exists() and not any(folder.iterdir()):
+                folder.rmdir()
+        shutil.rmtree(removed, ignore_errors=True)
+
+
+def _moved(folder: Path, target: Path) -> bool:
+    """Rename a folder, unless there is one that is not empty under the other name."""
+    try:
+        os.rename(folder, target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
+
+
+def _same(folder: Path, other: Path) -> bool:
+    """Tell whether the files of a folder are in the other too, with the same bytes."""
+    if not other.exists():
+        return False
+    names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+    _, differ, missing = filecmp.cmpfiles(folder, other, names, shallow=False)
+    return not (differ or missing)
