@@ -30,7 +30,7 @@ from tests.sample import SAMPLE
 INPUTS = [SAMPLE, QUIRKS]
 OPTIONS: dict[str, Any] = {"workers": 1, "events_per_shard": 6, "min_voxels": 5, "max_events": 36}
 ARGUMENTS = ("--events-per-shard", 6, "--min-voxels", 5, "--max-events", 36, "--workers", 1)
-NUM_TASKS = 7
+NUM_TASKS = 6
 
 
 @pytest.fixture(scope="module")
