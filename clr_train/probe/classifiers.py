@@ -21,6 +21,7 @@ from sklearn.manifold import TSNE
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 __all__ = ["CLASSIFIERS", "find_neighbours", "fit_classifier", "project_to_plane"]
 
@@ -78,7 +79,9 @@ def fit_classifier(
     if (label == label[0]).all():
         name = "majority"
     classifier = CLASSIFIERS[name](len(label), class_weight, seed)
-    with warnings.catch_warnings():
+    # One thread: the products in an iteration of the linear probe are so small that several threads
+    # wait for each other most of the time.
+    with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
         # The features of an untrained encoder may be nearly degenerate.
         warnings.simplefilter("ignore", ConvergenceWarning)
         classifier.fit(values, label)
