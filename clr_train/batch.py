@@ -81,6 +81,10 @@ class ParticleBatch:
         if bool((self.offset.diff() < 0).any()):
             raise ValueError("offset: expected ascending values, found a descent")
 
+    def __repr__(self) -> str:
+        size = f"{self.num_particles:,} particles, {self.num_voxels:,} voxels"
+        return f"<ParticleBatch: {size}; {self.device}>"
+
     @property
     def num_particles(self) -> int:
         """Number of particles, N."""
@@ -197,6 +201,10 @@ class SiteBatch:
             raise ValueError(
                 f"num_particles: expected 0 to {MAX_PARTICLES}, found {self.num_particles}"
             )
+
+    def __repr__(self) -> str:
+        size = f"{self.num_particles:,} particles, {self.num_sites:,} sites"
+        return f"<SiteBatch: {size}; {self.device}>"
 
     @property
     def num_sites(self) -> int:

@@ -63,8 +63,8 @@ def test_json_that_is_nested_deeply(tmp_path: Path, good: Path, depth: int):
             fails(convert_command, ["--input", SAMPLE, "--out", bad, "--resume", "--workers", 1])
         (bad / name).write_text(text)
     (tmp_path / "encoder").mkdir()
-    (tmp_path / "encoder/encoder.json").write_text(deep)
-    with pytest.raises(CheckpointError, match="not an exported encoder"):
+    (tmp_path / "encoder/config.json").write_text(deep)
+    with pytest.raises(CheckpointError, match="not the description of an exported encoder"):
         load_encoder(tmp_path / "encoder")
 
 

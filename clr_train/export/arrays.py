@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,7 +34,7 @@ def embed(
     Parameters
     ----------
     encoder : Encoder or Learner
-        From `load_encoder` or `load_learner`.
+        As `load_encoder` or `load_learner` gives it.
     xyz : array [V, 3]
         The voxels of all particles, one particle after the other: whole numbers of any integer or
         floating type, of any sign. Energies of voxels that a particle has twice are summed.
@@ -43,7 +44,8 @@ def embed(
         Particle i owns the voxels offset[i] to offset[i + 1], end excluded; 0 is the first, V the
         last.
     batch_size : int
-        Particles that are embedded at once; it decides on memory and speed alone.
+        Particles that are embedded at once. It decides on memory and speed; of the features it
+        changes no more than the rounding.
 
     Returns
     -------
@@ -55,6 +57,10 @@ def embed(
     PilarnetError
         If an array has another shape or kind of values, or a particle has no voxels.
     """
+    if not callable(getattr(encoder, "represent", None)):
+        raise _refused("encoder", "what load_encoder or load_learner gives", type(encoder).__name__)
+    if index(batch_size) < 1:
+        raise _refused("batch_size", "1 or more", batch_size)
     points = _xyz(_host(xyz, "xyz"))
     energies = _energy(_host(energy, "energy"), num_voxels=len(points))
     offsets = _offset(_host(offset, "offset"), num_voxels=len(points))
@@ -66,13 +72,21 @@ def embed(
         label=torch.zeros(num_particles, dtype=torch.int64),
         particle=torch.arange(num_particles),
     )
-    features = torch.cat([encoder.represent(part) for part in batch.split(batch_size)])
+    features = torch.cat([encoder.represent(part) for part in batch.split(index(batch_size))])
     return features.to(xyz.device) if isinstance(xyz, Tensor) else features.cpu().numpy()
 
 
 def _host(values: ArrayLike | Tensor, field: str) -> NDArray[Any]:
     """Give an array of numbers in host memory."""
-    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if isinstance(values, Tensor):
+        narrow = values.is_floating_point() and values.itemsize <= 2
+        # NumPy knows neither bfloat16 nor the types of eight bits; float32 holds all their values.
+        array = (values.detach().float() if narrow else values.detach()).cpu().numpy()
+    else:
+        try:
+            array = np.asarray(values)
+        except ValueError as error:
+            raise _refused(field, "rows of the same length", error) from error
     if array.dtype.kind not in "iuf":
         raise _refused(field, "integers or floating-point numbers", array.dtype)
     return array
@@ -100,7 +114,7 @@ def _energy(values: NDArray[Any], *, num_voxels: int) -> NDArray[np.float32]:
     bad = np.flatnonzero(~np.isfinite(energy) | (energy < 0))
     if len(bad):
         raise _refused(
-            "energy", "finite numbers of MeV, 0 or more", f"{values[bad[0]]} in row {bad[0]}"
+            "energy", "MeV, 0 or more, finite in float32", f"{values[bad[0]]} in row {bad[0]}"
         )
     return energy
 

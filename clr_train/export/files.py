@@ -144,12 +144,14 @@ def load_encoder(path: str | Path, *, device: str = "cpu", engine: str = "auto")
     load, _ = _safetensors()
     path = as_path(path)
     about = _read_about(path)
-    weights = _read_weights(path, about)
     try:
+        weights = _read_weights(path, about["weights"])
         shape: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in about["encoder"].items()
         }
+        if about["energy_transform"] not in ENERGY_TRANSFORMS:
+            raise ValueError(f"unknown energy transform {about['energy_transform']!r}")
         encoder = Encoder(
             EncoderConfig(**shape),
             energy_transform=about["energy_transform"],
@@ -157,9 +159,9 @@ def load_encoder(path: str | Path, *, device: str = "cpu", engine: str = "auto")
             engine=engine,
         )
         encoder.network.load_state_dict(load(weights))
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise CheckpointError(
-            "the weights do not fit",
+            "config.json and the weights do not fit together",
             file=path,
             found=f"{type(error).__name__}: {error}",
             advice="use the release of pilarnet-clr that wrote it",
@@ -168,15 +170,20 @@ def load_encoder(path: str | Path, *, device: str = "cpu", engine: str = "auto")
 
 
 def _read_about(path: Path) -> dict[str, Any]:
+    advice = "make one with clr-export --checkpoint CKPT --out encoder/"
+    if not path.is_dir():
+        raise CheckpointError("no such folder", file=path, advice=advice)
+    if not (path / _ABOUT).is_file():
+        raise CheckpointError("the folder holds no exported encoder", file=path, advice=advice)
     try:
         about: dict[str, Any] = json.loads((path / _ABOUT).read_bytes())
         found = (about["format"], about["version"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(
-            "not an exported encoder",
-            file=path,
+            "not the description of an exported encoder",
+            file=path / _ABOUT,
             found=f"{type(error).__name__}: {error}",
-            advice="make one with clr-export --checkpoint CKPT --out encoder/",
+            advice=advice,
         ) from error
     if found != (FORMAT, VERSION):
         raise CheckpointError(
@@ -189,18 +196,23 @@ def _read_about(path: Path) -> dict[str, Any]:
     return about
 
 
-def _read_weights(path: Path, about: Mapping[str, Any]) -> bytes:
+def _read_weights(path: Path, expected: Mapping[str, Any]) -> bytes:
     try:
         data = (path / _WEIGHTS).read_bytes()
     except OSError as error:
-        raise CheckpointError("the weights are missing", file=path, found=str(error)) from error
+        raise CheckpointError(
+            "the weights are missing",
+            file=path,
+            found=str(error),
+            advice="export the encoder again",
+        ) from error
     digest = hashlib.sha256(data).hexdigest()
-    if digest != about["weights"]["sha256"]:
+    if digest != expected["sha256"]:
         raise CheckpointError(
             "the weights are damaged",
             file=path / _WEIGHTS,
-            expected=f"SHA-256 {about['weights']['sha256']}",
-            found=f"{digest} of {len(data)} bytes",
+            expected=f"SHA-256 {expected['sha256']} of {expected['size']:,} bytes",
+            found=f"{digest} of {len(data):,} bytes",
             advice="export the encoder again",
         )
     return data

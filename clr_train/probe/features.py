@@ -35,6 +35,10 @@ class Features:
     label: NDArray[np.int64]
     particle: NDArray[np.int64]
 
+    def __repr__(self) -> str:
+        num_particles, width = self.values.shape
+        return f"<Features: {width:,} of {num_particles:,} particles>"
+
 
 def collect(
     batches: Iterator[ParticleBatch],

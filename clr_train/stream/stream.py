@@ -112,8 +112,8 @@ class ParticleStream:
 
     def __repr__(self) -> str:
         return (
-            f"<ParticleStream {self._reader.shards}, {self.config.split}: {self.num_particles} "
-            f"particles in batches of {self.batch_size}>"
+            f"<ParticleStream {self._reader.shards}, {self.config.split}: {self.num_particles:,} "
+            f"particles in batches of {self.batch_size:,}>"
         )
 
     @property

@@ -64,6 +64,8 @@ class Particle:
         return CLASS_NAMES[self.label]
 
     def __getitem__(self, name: str) -> Any:
+        if name not in self.columns:
+            raise KeyError(f"no column {name!r}; there are {', '.join(self.columns)}")
         return self.columns[name]
 
     def __len__(self) -> int:
@@ -71,7 +73,7 @@ class Particle:
 
     def __repr__(self) -> str:
         return (
-            f"<Particle {self.split} {self.index}: {self.species}, {len(self)} voxels, "
+            f"<Particle {self.split} {self.index}: {self.species}, {len(self):,} voxels, "
             f"{self.energy.sum(dtype=np.float64):,.1f} MeV>"
         )
 
@@ -101,7 +103,7 @@ class ParticleSequence:
 
     def __repr__(self) -> str:
         plural = "" if len(self._shards) == 1 else "s"
-        return f"<{len(self)} particles of {len(self._shards)} shard{plural}>"
+        return f"<{len(self):,} particles of {len(self._shards):,} shard{plural}>"
 
     @cached_property
     def _ends(self) -> list[int]:
@@ -122,6 +124,10 @@ class ParticleSequence:
             position = range(len(self))[index]  # below 0 it counts from the end
         except IndexError:
             raise IndexError(f"there is no particle {index} of {len(self)}") from None
+        except TypeError:
+            raise TypeError(
+                f"particles are indexed by integers and slices, not by {type(index).__name__}"
+            ) from None
         number = bisect_right(self._ends, position)
         shard = self._shards[number]
         row = position - (self._ends[number] - shard.num_particles)
@@ -155,6 +161,8 @@ class ParticleSequence:
         dict of str to array
             As `Shard.read` gives it. The values of ``process`` are those of its shard.
         """
+        if size < 1:
+            raise ValueError(f"size: expected 1 or more, found {size}")
         for shard in self._shards:
             for start in range(0, shard.num_particles, size):
                 yield shard.read(names, start, start + size)

@@ -26,7 +26,7 @@ from pilarnet_convert.storage.byte_file import read_if_there
 from pilarnet_convert.storage.cache import RangeCache, RangeReader
 from pilarnet_convert.storage.remote import AnyPath, place
 
-__all__ = ["Places", "Shards", "list_places", "open_shards", "read_root_attributes"]
+__all__ = ["Places", "Shards", "list_paths", "list_places", "open_shards", "read_root_attributes"]
 
 
 class Shards(ParticleSequence):
@@ -60,7 +60,7 @@ class Shards(ParticleSequence):
         return ", ".join(map(str, self.paths))
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{split} {self.num_particles(split)}" for split in SPLITS)
+        sizes = ", ".join(f"{split} {self.num_particles(split):,}" for split in SPLITS)
         return f"<Shards {self}: {sizes} particles>"
 
     @property
@@ -99,8 +99,7 @@ class Shards(ParticleSequence):
 
     def num_particles(self, split: str | None = None) -> int:
         """Count the particles of a split, or of all."""
-        chosen = SPLITS if split is None else (split,)
-        return sum(shard.num_particles for s in chosen for shard in self.splits[s])
+        return len(self if split is None else self[split])
 
 
 def _shards_of(
@@ -123,8 +122,27 @@ Places: TypeAlias = str | AnyPath | Sequence[str | AnyPath]
 
 
 def list_places(places: Places) -> tuple[str, ...]:
-    """Give the path or URL of each set that is named."""
-    return tuple(map(str, [places] if isinstance(places, str | AnyPath) else places))
+    """Give the path or URL of each set that is named; there may be none yet."""
+    several = [places] if isinstance(places, str | AnyPath) else places
+    if not isinstance(several, Sequence) or not all(isinstance(p, str | AnyPath) for p in several):
+        raise _not_places(places)
+    return tuple(map(str, several))
+
+
+def list_paths(places: Places) -> tuple[AnyPath, ...]:
+    """Give the folder of each of one or more sets that are named."""
+    paths = tuple(map(place, list_places(places)))
+    if not paths:
+        raise _not_places(places)
+    return paths
+
+
+def _not_places(found: object) -> ShardError:
+    return ShardError(
+        "not the place of a set of shards",
+        expected="a path or a URL, or a list of them",
+        found=repr(found),
+    )
 
 
 def open_shards(places: Places, *, cache: RangeCache | None = None) -> Shards:
@@ -139,7 +157,7 @@ def open_shards(places: Places, *, cache: RangeCache | None = None) -> Shards:
         damaged metadata.
     """
     sets = []
-    for path in map(place, list_places(places)):
+    for path in list_paths(places):
         attributes = read_root_attributes(path)
         with damage_reported(path, field="zarr.json"):
             if attributes["checksum"] != attributes_checksum(attributes):

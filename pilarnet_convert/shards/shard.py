@@ -75,7 +75,7 @@ class Shard(ParticleSequence):
         self._files: dict[str, ArrayFile] = {}
 
     def __repr__(self) -> str:
-        return f"<Shard {self.name}: {self.num_particles} particles, {self.num_voxels} voxels>"
+        return f"<Shard {self.name}: {self.num_particles:,} particles, {self.num_voxels:,} voxels>"
 
     def is_whole(self) -> bool:
         """Tell whether every file is there and has its size; on a local disk, its checksum too."""
@@ -123,6 +123,8 @@ class Shard(ParticleSequence):
     ) -> dict[str, NDArray[Any]]:
         """Read arrays of the particles ``start`` to ``stop``, end excluded; all by default.
 
+        Both count as in a slice: from the end if negative, and cut to the particles there are.
+
         Returns
         -------
         dict of str to array
@@ -132,9 +134,18 @@ class Shard(ParticleSequence):
         Raises
         ------
         ShardError
-            If a data file is missing, or its size or a checksum is wrong.
+            If there is no array of a name, a data file is missing, or its size or a checksum is
+            wrong.
         """
-        stop = self.num_particles if stop is None else min(stop, self.num_particles)
+        if isinstance(names, str):
+            names = (names,)
+        for name in names:
+            if name not in ARRAYS:
+                raise ShardError(
+                    "no such array", file=self.path, expected=", ".join(ARRAYS), found=name
+                )
+        start, stop, _ = slice(start, stop).indices(self.num_particles)
+        stop = max(start, stop)
         with fetched([ShardRead(self, names, start, stop)]):
             return self._read(names, start, stop)
 

@@ -69,7 +69,20 @@ class Statistics:
 
 
 def statistics(shards: Shards | Places, *, show_progress: bool = False) -> Statistics:
-    """Count classes, voxels and energies of a set of shards; `ShardError` if it is damaged."""
+    """Count classes, voxels and energies of sets of shards.
+
+    Parameters
+    ----------
+    shards : Shards, path or URL, or a list of paths and URLs
+        The sets, counted as one.
+    show_progress : bool
+        Draw a bar on standard error.
+
+    Raises
+    ------
+    ShardError
+        If a set is damaged.
+    """
     if not isinstance(shards, Shards):
         shards = open_shards(shards)
     particles = particle_table(shards, show_progress=show_progress)

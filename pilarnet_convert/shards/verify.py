@@ -21,7 +21,7 @@ from pilarnet_convert.shards.format import (
     ShardEntry,
     attributes_checksum,
 )
-from pilarnet_convert.shards.reader import Shards, read_root_attributes
+from pilarnet_convert.shards.reader import Places, Shards, list_paths, read_root_attributes
 from pilarnet_convert.shards.shard import Shard, damage_reported
 from pilarnet_convert.shards.writer import (
     group_document,
@@ -29,13 +29,20 @@ from pilarnet_convert.shards.writer import (
 )
 from pilarnet_convert.species import CLASS_NAMES, CLASSES, OTHER, label_of_pdg
 from pilarnet_convert.storage.byte_file import file_sizes, read_if_there
-from pilarnet_convert.storage.remote import AnyPath, place
+from pilarnet_convert.storage.remote import AnyPath
 
 __all__ = ["verify"]
 
 
-def verify(shards: Shards | str | AnyPath, *, show_progress: bool = False) -> list[str]:
-    """Check a set of shards against the sizes and checksums of its files, and against its format.
+def verify(shards: Shards | Places, *, show_progress: bool = False) -> list[str]:
+    """Check sets of shards against the sizes and checksums of their files, and their format.
+
+    Parameters
+    ----------
+    shards : Shards, path or URL, or a list of paths and URLs
+        The sets.
+    show_progress : bool
+        Draw a bar on standard error.
 
     Returns
     -------
@@ -45,9 +52,14 @@ def verify(shards: Shards | str | AnyPath, *, show_progress: bool = False) -> li
     Raises
     ------
     ShardError
-        If the folder cannot be opened as a set of shards at all.
+        If a folder cannot be opened as a set of shards at all.
     """
-    (path,) = shards.paths if isinstance(shards, Shards) else (place(shards),)
+    paths = shards.paths if isinstance(shards, Shards) else list_paths(shards)
+    return [fault for path in paths for fault in _faults(path, show_progress=show_progress)]
+
+
+def _faults(path: AnyPath, *, show_progress: bool) -> list[str]:
+    """Find what is wrong with one set."""
     attributes = read_root_attributes(path)
     found = attributes_checksum(attributes)
     if attributes.get("checksum") != found:

@@ -105,6 +105,15 @@ def test_any_type_of_numbers(encoder_folder: Path, xyz_type: str, energy_type: s
     assert np.array_equal(as_tensor.numpy(), expected)
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float8_e4m3fn])
+def test_tensors_of_types_that_numpy_does_not_know(encoder_folder: Path, kind: torch.dtype):
+    xyz, offset = torch.tensor([[1, 2, 3], [1, 2, 4], [8, 8, 8]]), torch.tensor([0, 2, 3])
+    energy = torch.tensor([0.5, 1.5, 12.0])  # exact in all of them
+    encoder = load_encoder(encoder_folder)
+    found = embed(encoder, xyz.to(kind), energy.to(kind), offset)
+    assert torch.equal(found, embed(encoder, xyz, energy, offset))
+
+
 def test_streams_learners_and_encoders_say_what_they_are(
     trained: dict[str, Any], encoder_folder: Path
 ):
@@ -117,6 +126,10 @@ def test_streams_learners_and_encoders_say_what_they_are(
     stream = open_stream(learner.config, split="val")
     shards = trained["shards"]
     assert repr(stream) == f"<ParticleStream {shards}, val: 30 particles in batches of 24>"
+    (batch,) = stream.sequential(100)
+    assert repr(batch) == f"<ParticleBatch: 30 particles, {batch.num_voxels:,} voxels; cpu>"
+    features = collect(iter([batch]), features=encoder.represent)
+    assert repr(features) == "<Features: 384 of 30 particles>"
 
 
 def test_a_learner_embeds_arrays_too(trained: dict[str, Any]):
@@ -146,6 +159,9 @@ WRONG = {
     "an empty particle": ({"offset": [0, 3, 3]}, r"offset: .*found 3, 3 for particle 1"),
     "a descent": ({"offset": [0, 3, 2, 3]}, r"offset: .*found 3, 2 for particle 1"),
     "fractions": ({"offset": np.array([0, 3.0])}, r"offset: .*integers .*found float64 \[2\]"),
+    "rows of two lengths": ({"xyz": [[1, 2, 3], [1, 2]]}, r"xyz: .*rows of the same length"),
+    "no encoder": ({"encoder": "encoder/"}, r"encoder: .*load_encoder .* gives, found str"),
+    "batches of none": ({"batch_size": 0}, r"batch_size: .*1 or more, found 0"),
     "no particle": ({"offset": np.array([0])}, r"offset: .*one particle or more"),
 }
 
@@ -154,7 +170,7 @@ WRONG = {
 def test_arrays_that_cannot_be_embedded(name: str):
     change, message = WRONG[name]
     with pytest.raises(PilarnetError, match=message):
-        embed(_never, **(GOOD | change))
+        embed(**({"encoder": _never} | GOOD | change))
 
 
 class _Never:
@@ -268,16 +284,22 @@ def _about(**changes: Any) -> Callable[[Path], None]:
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no folder": (shutil.rmtree, "not an exported encoder"),
-    "no description": (lambda f: (f / "config.json").unlink(), "make one with clr-export"),
-    "no JSON": (lambda f: (f / "config.json").write_text("{"), "not an exported encoder"),
+    "no folder": (shutil.rmtree, "no such folder; make one with clr-export"),
+    "no description": (
+        lambda f: (f / "config.json").unlink(),
+        "holds no exported encoder; make one with",
+    ),
+    "no JSON": (lambda f: (f / "config.json").write_text("{"), "config.json: not the description"),
     "another model": (
         lambda f: (f / "config.json").write_text('{"model_type": "bert"}'),
-        "not an exported encoder .*'format'",
+        "not the description of an exported encoder .*'format'",
     ),
     "another version": (_about(version=2), "expected pilarnet-clr-encoder 1, found .* 2"),
     "another shape": (_about(encoder={"name": "x", "dims": [8], "depths": [1]}), "do not fit"),
     "a field too many": (_about(encoder={"layers": 3}), "do not fit"),
+    "no fields": (_about(encoder=[]), "do not fit"),
+    "an unknown transform": (_about(energy_transform="cube"), "unknown energy transform 'cube'"),
+    "nothing of the weights": (_about(weights={}), "do not fit .*'sha256'"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "the weights are missing"),
     "cut weights": (_cut, "the weights are damaged .expected SHA-256 .* bytes"),
 }

@@ -56,8 +56,10 @@ def test_every_particle_by_iteration_and_by_index(shards: Shards, expected: list
     assert all(_equal(shards[i - len(expected)], row) for i, row in enumerate(expected))
     assert [p.index for p in shards[5:9:2]] == [5, 7]
     for beyond in (len(shards), -len(shards) - 1):
-        with pytest.raises(IndexError):
+        with pytest.raises(IndexError, match=f"no particle {beyond} of"):
             shards[beyond]
+    with pytest.raises(TypeError, match="indexed by integers and slices, not by list"):
+        shards[[1, 2]]
 
 
 def test_particles_of_a_split_and_of_a_shard(shards: Shards, expected: list[dict[str, Any]]):
@@ -82,6 +84,8 @@ def test_what_a_particle_says(shards: Shards, expected: list[dict[str, Any]]):
         f"<Particle train 3: {particle.species}, {len(row['energy'])} voxels, "
         f"{row['energy'].sum(dtype=float):,.1f} MeV>"
     )
+    with pytest.raises(KeyError, match="no column 'mass'; there are label, pdg, "):
+        particle["mass"]
 
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
@@ -142,9 +146,39 @@ def test_the_classes_in_a_notebook(shards: Shards):
         assert f"<td>{count}</td>" in page
 
 
-def test_verify_and_statistics_take_a_path_or_shards(shards: Shards):
+@pytest.mark.parametrize(("start", "stop"), [(-5, None), (2, -1), (5, 2), (3, 900), (900, 950)])
+def test_rows_of_a_shard_count_as_in_a_slice(shards: Shards, start: int, stop: int | None):
+    shard = shards.splits["train"][0]
+    found, rows = shard.read(["energy", "offset", "pdg"], start, stop), list(shard)[start:stop]
+    assert found["pdg"].tolist() == [particle["pdg"] for particle in rows]
+    assert np.diff(found["offset"]).tolist() == [len(particle) for particle in rows]
+    assert np.array_equal(found["energy"], [e for particle in rows for e in particle.energy])
+
+
+def test_arrays_and_sizes_that_do_not_exist(shards: Shards):
+    shard = shards.splits["val"][0]
+    assert np.array_equal(shard.read("pdg")["pdg"], shard.read(["pdg"])["pdg"])
+    with pytest.raises(ShardError, match=r"no such array \(expected x, y, .*, found mass\)"):
+        next(shards.blocks(["mass"]))
+    with pytest.raises(ValueError, match="size: expected 1 or more, found 0"):
+        next(shards.blocks(size=0))
+    with pytest.raises(ShardError, match="no such split"):
+        shards.num_particles("all")
+
+
+def test_verify_and_statistics_take_the_same_things(shards: Shards, tmp_path: Path):
     assert verify(shards) == verify(shards.path) == verify(str(shards.path)) == []
     assert statistics(shards).to_json() == statistics(shards.path).to_json()
+    other = convert(SAMPLE, tmp_path / "other", workers=1)
+    (other.splits["train"][0].path / "added").touch()
+    both = [str(shards.path), other.path]
+    assert verify(both) == verify(open_shards(both)) == verify(other)
+    assert "added: a file that the root does not list" in verify(both)[0]
+    assert statistics(both).to_json() == statistics(open_shards(both)).to_json()
+    for wrong in (5, [], [5], shards["test"]):
+        for function in (verify, statistics, open_shards):
+            with pytest.raises(ShardError, match="not the place of a set of shards"):
+                function(wrong)  # type: ignore[operator]
 
 
 def test_dask_and_awkward_open_a_shard(shards: Shards):
