@@ -22,9 +22,10 @@ tags:
 
 # Encoder of single particles in liquid argon
 
-A sparse ConvNeXt V2 ({name}, {millions:.1f} million parameters), pretrained by contrasting
-augmented views of single particles (SimCLR). It turns the voxels of a particle, with their energies
-in MeV, into {features} features. The projection head of the pretraining is left out.
+A sparse ConvNeXt V2 ({name}, {millions:.1f} million parameters), pretrained on augmented views of
+single particles with {loss}.
+It turns the voxels of a particle and their energies in MeV into {features} features. The projection
+head of the pretraining is not included.
 
 ## Use
 
@@ -35,10 +36,14 @@ encoder = load_encoder("path/of/this/folder")
 features = embed(encoder, xyz, energy, offset)  # [particles, {features}]
 ```
 
-`xyz` are the voxels of all particles (whole numbers, [voxels, 3]), `energy` the energy deposited
-in each (MeV), and particle i owns the voxels `offset[i]` to `offset[i + 1]`. Energies enter the
-network as {transform}.
+`xyz` holds the voxel indices of all particles (whole numbers, [voxels, 3]) and `energy` the energy
+deposited in each voxel (MeV). Particle i owns the voxels `offset[i]` to `offset[i + 1]`, end
+excluded. Energies enter the network as {transform}.
 """
+_LOSSES: Final = {
+    "simclr": "SimCLR's contrastive loss, without labels",
+    "supervised": "the supervised contrastive loss, which uses the labels",
+}
 
 
 def model_card(about: Mapping[str, Any]) -> str:
@@ -48,6 +53,7 @@ def model_card(about: Mapping[str, Any]) -> str:
         name=about["encoder"]["name"],
         millions=about["num_parameters"] / 1e6,
         features=about["out_features"],
+        loss=_LOSSES[training["options"]["loss"]],
         transform=about["energy_transform_meaning"],
     )
     sections = [head, *_data(training), *_scores(training["scores"]), _files(about)]
@@ -57,21 +63,29 @@ def model_card(about: Mapping[str, Any]) -> str:
 def _data(training: Mapping[str, Any]) -> Iterator[str]:
     options = training["options"]
     yield (
-        f"## Training\n\n{training['steps']:,} steps of {options['batch_size']} particles, from a "
-        f"split of {training['particles']:,}; loss {options['loss']} with a temperature of "
-        f"{options['temperature']:g}; views by {options['num_augmentations']} of "
-        f"{', '.join(options['augmentations'])}; seed {options['seed']}.\n"
+        f"## Training\n\n{training['steps']:,} steps of {options['batch_size']} particles, "
+        f"drawn from {training['particles']:,}. Loss {options['loss']} at temperature "
+        f"{options['temperature']:g}; {options['num_augmentations']} augmentations a view, drawn "
+        f"from {', '.join(options['augmentations'])}; seed {options['seed']}.\n"
     )
-    data = training["shards"]
-    if data is None:
-        yield "The shards were not at hand when the encoder was exported.\n"
+    yield from _shards("Shards", training["shards"])
+    if "unlabelled" in training:
+        yield from _shards(
+            "Shards whose labels were not used, half of each batch,", training["unlabelled"]
+        )
+
+
+def _shards(title: str, data: Mapping[str, Any]) -> Iterator[str]:
+    text = f"{title} with the checksum `{data['identity']}`"
+    if data["sources"] is None:
+        yield f"{text}; they were not available when the encoder was exported.\n"
         return
     names = [source["name"] for source in data["sources"]]
     others = [f"{len(names) - _LISTED} others"] if len(names) > _LISTED else []
     sources = ", ".join(names[:_LISTED] + others)
     rows = [f"| {name} | {count:,} |" for name, count in data["particles"].items()]
     yield (
-        f"Shards with the checksum `{data['identity']}`, made from {sources or 'unnamed sources'}."
+        f"{text}, made from {sources or 'unnamed sources'}."
         "\n\n| class | particles |\n| --- | ---: |\n" + "\n".join(rows) + "\n"
     )
 
@@ -92,8 +106,8 @@ def _scores(scores: Mapping[str, float]) -> Iterator[str]:
             cells = " | ".join(f"{100 * scores[kind]:.1f} %" for kind in kinds)
             rows.append(f"| {what} | {cells} |")
     yield (
-        "## Validation\n\nOf the frozen features, on the validation split, at the step that was "
-        "exported:\n\n| | accuracy | balanced accuracy |\n| --- | ---: | ---: |\n"
+        "## Validation\n\nProbes of the frozen features, on the validation split, at the exported "
+        "step:\n\n| | accuracy | balanced accuracy |\n| --- | ---: | ---: |\n"
         + "\n".join(rows)
         + "\n"
     )
@@ -102,8 +116,8 @@ def _scores(scores: Mapping[str, float]) -> Iterator[str]:
 def _files(about: Mapping[str, Any]) -> str:
     weights = about["weights"]
     return (
-        f"## Files\n\n`{weights['file']}` has {weights['size']:,} bytes, SHA-256 "
-        f"`{weights['sha256']}`. `config.json` has the shape of the network, the energy transform, "
-        f"the classes, all options of the training and the sources of its data. Made by "
+        f"## Files\n\n`{weights['file']}` has {weights['size']:,} bytes and the SHA-256 "
+        f"`{weights['sha256']}`. `config.json` describes the network, the energy transform, the "
+        f"classes, the options of the training and the sources of its data. Written by "
         f"{about['created_by']}.\n"
     )

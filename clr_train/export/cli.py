@@ -30,12 +30,14 @@ Examples:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder to write.")
 @click.option(
     "--shards",
-    type=click.Path(path_type=Path),
-    help="Where the shards of the training are now; the encoder names their identity and sources.",
+    multiple=True,
+    metavar="FOLDER",
+    help="Where the shards of the training are now, to describe them in the encoder's files; may "
+    "be repeated.",
     show_default="where they were then",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export.")
-def export_command(checkpoint: Path, out: Path, shards: Path | None, overwrite: bool) -> None:
+def export_command(checkpoint: Path, out: Path, shards: tuple[str, ...], overwrite: bool) -> None:
     """Write the encoder of a checkpoint by itself.
 
     The folder holds the weights (safetensors), a description (config.json) and a model card
@@ -45,12 +47,12 @@ def export_command(checkpoint: Path, out: Path, shards: Path | None, overwrite: 
     # Imported here because --help needs no torch.
     from clr_train.export.files import export_encoder, load_encoder
 
-    export_encoder(checkpoint, out, shards=shards, overwrite=overwrite)
+    export_encoder(checkpoint, out, shards=shards or None, overwrite=overwrite)
     encoder = load_encoder(out)
-    if encoder.about["training"]["shards"] is None:
+    if encoder.about["training"]["shards"]["sources"] is None:
         click.echo(
-            "the shards of the training are not where they were, so that the encoder does not name "
-            "them; export again with --shards if they are elsewhere",
+            "the shards of the training were not found, so their classes and sources are not in "
+            "the encoder's files; if they were moved, export again with --shards",
             err=True,
         )
     click.echo(f"wrote {out}: {encoder!r}")

@@ -24,10 +24,15 @@ from clr_train.training.checkpoint import CheckpointError, find_checkpoint, load
 from clr_train.training.pretrained import config_of, load_learner
 from clr_train.views.energy import ENERGY_TRANSFORMS
 from pilarnet_convert import __version__
-from pilarnet_convert.errors import MissingDependencyError, ShardError, how_to_install
+from pilarnet_convert.errors import (
+    MissingDependencyError,
+    PilarnetError,
+    ShardError,
+    how_to_install,
+)
 from pilarnet_convert.files import folder_written_beside
-from pilarnet_convert.shards.reader import open_shards
-from pilarnet_convert.species import CLASSES
+from pilarnet_convert.shards.reader import Places, open_shards
+from pilarnet_convert.species import CLASS_NAMES, CLASSES
 from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["export_encoder", "load_encoder"]
@@ -45,15 +50,15 @@ def export_encoder(
     checkpoint: str | Path,
     out: str | Path,
     *,
-    shards: str | Path | None = None,
+    shards: Places | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write the encoder of a checkpoint by itself, with what is known of it.
 
     ``config.json`` has ``format`` and ``version``; ``encoder``, the shape of the network;
-    ``energy_transform``; ``out_features``; ``classes``; ``training``: steps, options and, if they
-    are at hand, identity and sources of the shards and the scores of the validation at that step;
-    ``weights``: file, size and SHA-256; ``created_by``.
+    ``energy_transform``; ``out_features``; ``classes``; ``training``: steps, options, the identity
+    of the shards and, where they can be read, their classes and sources, and the scores of the
+    validation at that step; ``weights``: file, size and SHA-256; ``created_by``.
 
     Parameters
     ----------
@@ -61,7 +66,7 @@ def export_encoder(
         A checkpoint of ``clr-train``.
     out : path
         The folder to write; it appears whole.
-    shards : path, optional
+    shards : path or URL, or a list of them, optional
         Where the shards of the training are now; unless given, where they were then.
     overwrite : bool
         Replace an earlier export.
@@ -103,7 +108,7 @@ def export_encoder(
             "steps": state["step"],
             "particles": state["stream"]["num_particles"],
             "options": options,
-            "shards": _training_data(state, given=shards),
+            **_training_data(state, given=shards),
             "scores": _scores(checkpoint, step=state["step"]),
         },
         "weights": {
@@ -218,32 +223,40 @@ def _read_weights(path: Path, expected: Mapping[str, Any]) -> bytes:
     return data
 
 
-def _training_data(state: Mapping[str, Any], *, given: str | Path | None) -> dict[str, Any] | None:
-    """Give identity, size and sources of the shards of a training, None if they are not there."""
-    config, expected = state["config"], state["stream"]["num_particles"]
+def _training_data(state: Mapping[str, Any], *, given: Places | None) -> dict[str, Any]:
+    """Describe the shards of a training, and those whose labels it did not use."""
+    config = state["config"]
+    identity, _, unlabelled = str(state["stream"]["shards"]).partition(" and ")
+    data = {"shards": _describe(config, "shards", identity=identity, given=given)}
+    if unlabelled:
+        data["unlabelled"] = _describe(config, "unlabelled", identity=unlabelled, given=None)
+    return data
+
+
+def _describe(
+    config: Mapping[str, Any], option: str, *, identity: str, given: Places | None
+) -> dict[str, Any]:
+    """Give the identity of a set of shards, and what is in it if it is there to be read."""
+    description: dict[str, Any] = {"identity": identity, "particles": None, "sources": None}
     try:
-        shards = open_shards(given or config["shards"])
-    except ShardError:
+        shards = open_shards(given or config[option])
+    except PilarnetError:
         if given is None:
-            return None
+            return description
         raise
-    found = shards.num_particles(config["split"])
-    if found != expected:
+    if shards.identity != identity:
         if given is None:
-            return None
+            return description
         raise ShardError(
             "not the shards of the training",
             file=shards,
-            field=config["split"],
-            expected=f"{expected} particles",
-            found=found,
+            expected=f"the set {identity}",
+            found=shards.identity,
         )
-    counts = {c.name: 0 for c in CLASSES}
-    for shard in shards.splits[config["split"]]:
-        for name, count in shard.counts.items():
-            counts[name] += count
+    split = shards.splits[config["split"]]
+    particles = {name: sum(shard.counts[name] for shard in split) for name in CLASS_NAMES}
     sources = [dict(source) for source in shards.attributes.get("sources", [])]
-    return {"identity": shards.identity, "particles": counts, "sources": sources}
+    return description | {"particles": particles, "sources": sources}
 
 
 def _scores(checkpoint: Path, *, step: int) -> dict[str, float]:

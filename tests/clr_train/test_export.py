@@ -18,12 +18,15 @@ from click.testing import CliRunner
 from huggingface_hub import ModelCard
 
 from clr_train import TrainConfig, collect, embed, load_encoder, load_learner, open_stream, pretrain
+from clr_train.export.card import model_card
 from clr_train.export.cli import export_command
 from clr_train.export.files import export_encoder
 from clr_train.training.checkpoint import CheckpointError, load_checkpoint
-from pilarnet_convert import open_shards
+from pilarnet_convert import convert, open_shards
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError, ShardError
 from tests.clr_train.batches import as_batch, make_batch, make_particles, write_shards
+from tests.pilarnet_convert.inputs import QUIRKS
+from tests.sample import SAMPLE
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +218,9 @@ def test_the_model_card(trained: dict[str, Any], encoder_folder: Path):
     scores = about["training"]["scores"]
     linear = [scores[f"val_linear_{kind}accuracy"] for kind in ("", "balanced_")]
     row = "this encoder, linear probe | " + " | ".join(f"{100 * score:.1f} %" for score in linear)
+    assert "SimCLR's contrastive loss, without labels" in card.text
+    about["training"]["options"]["loss"] = "supervised"
+    assert "which uses the labels" in model_card(about)
     for text in (row, about["weights"]["sha256"], "`" + open_shards(trained["shards"]).identity):
         assert text in card.text
 
@@ -234,15 +240,48 @@ def test_without_the_shards(trained: dict[str, Any], tmp_path: Path):
         f"wrote {tmp_path / 'encoder'}: <Encoder atto: 0.3 million parameters, 384 features>\n"
     )
     about = json.loads((tmp_path / "encoder" / "config.json").read_text())
-    assert (about["training"]["shards"], about["training"]["scores"]) == (None, {})
-    assert "were not at hand" in (tmp_path / "encoder" / "README.md").read_text()
+    identity = open_shards(trained["shards"]).identity
+    nothing = {"identity": identity, "particles": None, "sources": None}
+    assert (about["training"]["shards"], about["training"]["scores"]) == (nothing, {})
+    assert (
+        f"`{identity}`; they were not available" in (tmp_path / "encoder" / "README.md").read_text()
+    )
 
 
 def test_shards_of_another_training(trained: dict[str, Any], tmp_path: Path):
     other = write_shards(tmp_path / "other", {"train": (10,), "val": (5,), "test": ()})
-    with pytest.raises(ShardError, match=r"not the shards of .* 64 particles, found 10"):
+    with pytest.raises(ShardError, match=r"not the shards of .*expected the set \w+, found \w+"):
         export_encoder(trained["checkpoint"], tmp_path / "encoder", shards=other)
     assert not (tmp_path / "encoder").exists()
+
+
+def test_filtered_shards_several_sets_and_sets_without_labels(tmp_path: Path):
+    """They are told by their checksums: particles that a filter leaves out do not matter."""
+    inputs = {"a": SAMPLE, "b": QUIRKS, "c": QUIRKS}
+    sets = {name: convert(file, tmp_path / name, workers=1) for name, file in inputs.items()}
+    places = [str(each.path) for each in sets.values()]
+    config = TrainConfig(
+        shards=places[:2],
+        unlabelled=places[2],
+        out=str(tmp_path / "run"),
+        classes=("muon", "proton", "electron"),
+        batch_size=8,
+        max_steps=1,
+        device="cpu",
+        final_probe=False,
+    )
+    checkpoint = pretrain(config).checkpoint
+    assert checkpoint is not None
+    moved = [str(Path(place).rename(f"{place}-moved")) for place in places[:2]]
+    export_encoder(checkpoint, tmp_path / "encoder", shards=moved)
+    training = load_encoder(tmp_path / "encoder").about["training"]
+    assert training["shards"]["identity"] == open_shards(moved).identity
+    assert sum(training["shards"]["particles"].values()) == sum(
+        sets[name].num_particles("train") for name in "ab"
+    )
+    assert training["unlabelled"]["identity"] == open_shards(places[2]).identity
+    assert sum(training["unlabelled"]["particles"].values()) == sets["c"].num_particles("train")
+    assert "Shards whose labels were not used" in (tmp_path / "encoder" / "README.md").read_text()
 
 
 def test_an_earlier_export_is_replaced_when_asked(trained: dict[str, Any], encoder_folder: Path):
