@@ -13,7 +13,7 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
-from clr_train.ragged import RaggedIndex, offsets_of
+from clr_train.ragged import RaggedIndex, list_rows, offsets_of
 from clr_train.site_keys import MAX_PARTICLES, particle_of, unpack
 
 __all__ = ["ParticleBatch", "SiteBatch"]
@@ -118,6 +118,27 @@ class ParticleBatch:
     def _map(self, change: Callable[[Tensor], Tensor]) -> ParticleBatch:
         return ParticleBatch(**{f.name: change(getattr(self, f.name)) for f in fields(self)})
 
+    @cached_property
+    def _first_voxels(self) -> list[int]:
+        """The offsets in host memory: one look, as each waits for a GPU."""
+        first: list[int] = self.offset.tolist()
+        return first
+
+    def slice(self, start: int, stop: int) -> ParticleBatch:
+        """Return the particles `start` to `stop`, end excluded, without a copy of the voxels.
+
+        ``0 <= start <= stop <= N``.
+        """
+        first, last = self._first_voxels[start], self._first_voxels[stop]
+        offset = self.offset[start : stop + 1] - first
+        return ParticleBatch(
+            xyz=self.xyz[first:last],
+            energy=self.energy[first:last],
+            offset=offset.pin_memory() if self.offset.is_pinned() else offset,
+            label=self.label[start:stop],
+            particle=self.particle[start:stop],
+        )
+
     def split(self, size: int | Sequence[int]) -> Iterator[ParticleBatch]:
         """Cut the batch into pieces, in order, without a copy of the voxels.
 
@@ -131,29 +152,18 @@ class ParticleBatch:
             stops = [*range(size, self.num_particles, size), self.num_particles]
         else:
             stops = list(accumulate(size))
-        rows = self.offset.tolist()  # all at once: on a GPU each look waits for the device
         for start, stop in pairwise([0, *stops]):
-            voxels = slice(rows[start], rows[stop])
-            offset = self.offset[start : stop + 1] - rows[start]
-            yield ParticleBatch(
-                xyz=self.xyz[voxels],
-                energy=self.energy[voxels],
-                offset=offset.pin_memory() if self.offset.is_pinned() else offset,
-                label=self.label[start:stop],
-                particle=self.particle[start:stop],
-            )
+            yield self.slice(start, stop)
 
     def take(self, rows: Tensor) -> ParticleBatch:
         """Return the particles at the positions `rows`, int64 [n] of 0 .. N-1, in that order."""
         first = self.offset[rows]
         count = self.offset[rows + 1] - first
-        offset = offsets_of(count)
-        shift = torch.repeat_interleave(first - offset[:-1], count)
-        voxels = torch.arange(len(shift), device=self.device) + shift
+        voxels, _ = list_rows(first, count)
         return ParticleBatch(
             xyz=self.xyz[voxels],
             energy=self.energy[voxels],
-            offset=offset,
+            offset=offsets_of(count),
             label=self.label[rows],
             particle=self.particle[rows],
         )

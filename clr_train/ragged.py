@@ -1,4 +1,4 @@
-"""Which rows of a ragged tensor belong to which particle, and sums, maxima and so on over them.
+"""Which rows of a ragged tensor belong to which particle, and sums, means and extremes over them.
 
 Legend: M rows (voxels or sites), N particles, C channels, R any number of quantities.
 
@@ -19,12 +19,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Piece", "RaggedIndex", "offsets_of", "sum_groups"]
+__all__ = ["Piece", "RaggedIndex", "list_rows", "offsets_of", "starts_run", "sum_groups"]
 
 
 def offsets_of(counts: Tensor) -> Tensor:
     """Turn counts, int64 [N], into offsets that begin at 0, int64 [N + 1]."""
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+def list_rows(first: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """List the rows of n ranges, one range after the other.
+
+    Range i has the rows ``first[i]`` to ``first[i] + counts[i]``, end excluded, both int64 [n].
+    The result is the rows and the range of each, int64 [counts.sum()].
+    """
+    owner = torch.repeat_interleave(counts)
+    rows = torch.arange(owner.shape[0], device=first.device)
+    rows += (first - (counts.cumsum(0) - counts)).index_select(0, owner)
+    return rows, owner
+
+
+def starts_run(values: Tensor) -> Tensor:
+    """Tell where a run of equal values begins in sorted `values` [M], bool [M]."""
+    starts = torch.ones_like(values, dtype=torch.bool)
+    starts[1:] = values[1:] != values[:-1]
+    return starts
 
 
 class RaggedIndex:

@@ -210,7 +210,8 @@ def _angle(found: Floats, truth: Floats) -> float:
 def _principal_axes(split: LoadedSplit) -> Floats:
     """Give the longest axis of each particle, [N, 3]."""
     axes = []
-    for xyz in np.split(split.batch.xyz.numpy(), split.batch.offset[1:-1].numpy()):
+    for particle in split.batch.split(1):
+        xyz = particle.xyz.numpy()
         place = xyz - xyz.mean(axis=0)
         axes.append(np.linalg.eigh(place.T @ place)[1][:, -1])
     return np.array(axes)

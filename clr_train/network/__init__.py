@@ -6,5 +6,8 @@ encoder        encoder and projection head
 layers         convolutions, normalisation and blocks
 response_norm  global response normalisation of each particle by itself
 box_counting   how large a particle is at each scale
+shape          energy and shape of a particle in numbers that faint voxels hardly move
+typical        their mean and deviation over typical particles
+constants      numbers as tensors, made once for each device
 =============  ===================================================================================
 """

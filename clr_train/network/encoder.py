@@ -18,13 +18,7 @@ from torch import Tensor, nn
 
 from clr_train.batch import SiteBatch
 from clr_train.keys import fold_in, uniform
-from clr_train.network.box_counting import (
-    BOX_EDGES,
-    POOLING_HALF,
-    log_sizes,
-    soft_sizes,
-    visibility,
-)
+from clr_train.network.box_counting import BOX_EDGES, log_sizes, soft_sizes, visibility
 from clr_train.network.layers import Block, StridedConv
 from clr_train.network.models import SIZE_WIDTH, EncoderConfig
 from clr_train.network.shape import NUM_SHAPE, shape_numbers
@@ -37,6 +31,9 @@ __all__ = ["ContrastiveModel", "ProjectionHead", "SparseConvNeXt"]
 
 #: Initial weight of the pooled features beside robust sizes, which say more at first.
 _POOLED_WEIGHT: Final = 0.1
+#: Energy of a site that weighs half in the robust pooling. A minimum-ionising voxel has 1 after the
+#: transform ``log``, and a site of the last stage holds several.
+_POOLING_HALF: Final = 2.0
 #: Keeps the weighted mean finite where no site is visible.
 _LEAST_WEIGHT: Final = 1e-3
 
@@ -144,7 +141,7 @@ class SparseConvNeXt(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Turn sites into a vector of features and, unless the model has none, one of sizes."""
         if self.sizes is not None:
-            weight = visibility(energy.features, half=POOLING_HALF)
+            weight = visibility(energy.features, half=_POOLING_HALF)
             x = x.replace(x.features * weight)
             mean = x.mean_pool() / (x.replace(weight).mean_pool() + _LEAST_WEIGHT)
             # A site without weight gives 0, which must not be more than what others give.

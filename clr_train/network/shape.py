@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from clr_train.batch import SiteBatch
-from clr_train.network.box_counting import constants, visibility
+from clr_train.network.box_counting import visibility
+from clr_train.network.constants import constants
 from clr_train.ragged import offsets_of, sum_groups
 
 __all__ = ["END_BINS", "NUM_SHAPE", "SPECTRUM", "shape_numbers"]

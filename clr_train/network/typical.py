@@ -10,7 +10,7 @@ from typing import Final
 
 from torch import Tensor
 
-from clr_train.network.box_counting import constants
+from clr_train.network.constants import constants
 
 __all__ = ["standardised"]
 

@@ -12,7 +12,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from clr_train.ragged import RaggedIndex
+from clr_train.ragged import RaggedIndex, list_rows
 from clr_train.site_keys import AXIS_BITS, AXIS_MASK, MAX_KERNEL, pack, particle_of, unpack
 
 __all__ = ["Chunk", "DepthwiseMap", "Sites"]
@@ -132,7 +132,7 @@ def _pairs_of_planes(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Keep of the rows of each plane's range those inside the kernel in z."""
     reach = kernel_size // 2
-    run, source = _enumerate(first, count)
+    source, run = list_rows(first, count)
     target = torch.div(run, kernel_size, rounding_mode="floor")
     dz = _difference(keys & AXIS_MASK, source, target)
     near = (dz.abs() <= reach).nonzero().squeeze(1)
@@ -150,18 +150,10 @@ def _pairs_of_columns(keys: Tensor, *, kernel_size: int) -> tuple[Tensor, Tensor
     middle = keys[:, None] + columns
     first = torch.searchsorted(keys, middle - reach).flatten()
     last = torch.searchsorted(keys, middle + reach, right=True).flatten()
-    run, source = _enumerate(first, last - first)
+    source, run = list_rows(first, last - first)
     target = torch.div(run, len(columns), rounding_mode="floor")
     dz = _difference(keys, source, target) - columns.index_select(0, run - target * len(columns))
     return target, source, (run - target * len(columns)) * kernel_size + dz + reach
-
-
-def _enumerate(first: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """List the rows of all ranges, and the number of the range of each."""
-    run = torch.repeat_interleave(count)
-    source = torch.arange(run.shape[0], device=first.device)
-    source += (first - (count.cumsum(0) - count)).index_select(0, run)
-    return run, source
 
 
 def _difference(values: Tensor, source: Tensor, target: Tensor) -> Tensor:

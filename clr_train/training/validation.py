@@ -121,7 +121,7 @@ class Validator:
         _, sample = self._samples
         size = min(_CONTRASTED, sample.num_particles)
         count = min(sample.num_particles, _UNIFORMITY_PARTICLES) // size * size
-        sample = sample.take(torch.arange(count))
+        sample = sample.slice(0, count)
         label = sample.label.to(learner.device)
         with torch.no_grad(), learner.evaluating():
             projected = [

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from clr_train.batch import SiteBatch
-from clr_train.ragged import sum_groups
+from clr_train.ragged import starts_run, sum_groups
 from clr_train.site_keys import AXIS_BITS, MAX_COORDINATE, MAX_PARTICLES, pack, unpack
 from clr_train.views.augmented_batch import AugmentedBatch
 from clr_train.views.energy import transform_energy
@@ -54,7 +54,7 @@ def quantise(batch: AugmentedBatch, *, energy_transform: str) -> SiteBatch:
         # Those removed get a key above all others: no coordinate has all its bits set.
         keys = torch.where(batch.alive, keys, (num_particles << 3 * bits) - 1)
     keys, order = keys.sort(stable=True)
-    group = _count_runs(keys)
+    group = starts_run(keys).cumsum(0).sub_(1)
     num_sites = group[-1] + (1 if batch.alive is None else batch.alive.all())
     # The only values that the device is asked for.
     count, reach = torch.stack([num_sites, farthest.long()]).tolist()
@@ -92,13 +92,6 @@ def _bits_to_sort(farthest: Tensor) -> int:
     if farthest.device.type != "cpu":
         return AXIS_BITS
     return min(AXIS_BITS, 1 + int(farthest + 1).bit_length())
-
-
-def _count_runs(ascending: Tensor) -> Tensor:
-    """Count, at each value, the runs of equal values that ended before it, int64 [V]."""
-    is_first = torch.ones_like(ascending, dtype=torch.bool)
-    is_first[1:] = ascending[1:] != ascending[:-1]
-    return is_first.cumsum(0).sub_(1)
 
 
 def _widen(keys: Tensor, *, bits: int) -> Tensor:

@@ -55,6 +55,14 @@ def test_pieces_of_given_sizes(sizes: list[int], data: st.DataObject) -> None:
 
 
 @given(counts=_COUNTS, data=st.data())
+def test_a_slice_is_that_of_a_list(counts: list[int], data: st.DataObject) -> None:
+    batch, listed = _batch(counts), _listed(_batch(counts))
+    start = data.draw(st.integers(0, len(counts)))
+    stop = data.draw(st.integers(start, len(counts)))
+    assert _listed(batch.slice(start, stop)) == listed[start:stop]
+
+
+@given(counts=_COUNTS, data=st.data())
 def test_particles_are_taken_as_from_a_list(counts: list[int], data: st.DataObject) -> None:
     batch, listed = _batch(counts), _listed(_batch(counts))
     rows = data.draw(st.lists(st.integers(0, len(counts) - 1), max_size=12))
