@@ -24,7 +24,6 @@ from clr_train.learner import Learner
 from clr_train.probe.features import Features, collect
 from clr_train.probe.handcrafted import handcrafted_features
 from clr_train.training.checkpoint import find_checkpoint
-from clr_train.training.forecast import forecast
 from clr_train.training.pretrained import load_learner
 from pilarnet_convert.shards.reader import open_shards
 
@@ -130,12 +129,6 @@ class Evaluation:
             labelled=labelled,
             tested=len(self.test),
             trained=size * num_steps(labelled, config=self.config),
-        )
-
-    def forecast(self, cost: float) -> float:
-        """Estimate the seconds that a cost takes, by encoding a few particles of the test split."""
-        return forecast(
-            cost, work=self.learner.represent, sample=lambda: self.test.batch, most=_BATCH
         )
 
     def probabilities(self, trial: Trial) -> NDArray[np.float64]:

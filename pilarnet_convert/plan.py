@@ -18,7 +18,7 @@ from pilarnet_convert.options import OptionError
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.events import Source
 
-__all__ = ["EventRange", "Part", "Task", "num_bytes", "plan_tasks"]
+__all__ = ["EventRange", "Part", "Task", "plan_tasks"]
 
 #: Compressed bytes of voxels in a task, some 2,500 events of 512 pixels: larger tasks leave fewer
 #: files. Small conversions have smaller tasks, so that there are some for every worker.
@@ -197,13 +197,3 @@ def _ranges(first: NDArray[np.int64], start: int, stop: int) -> Iterator[EventRa
             start=max(start - int(first[source]), 0),
             stop=min(stop, int(first[source + 1])) - int(first[source]),
         )
-
-
-def num_bytes(tasks: Iterable[Task], sources: Sequence[Source]) -> float:
-    """Count the compressed bytes of voxels of tasks."""
-    return sum(
-        float(np.interp(part.stop, *borders) - np.interp(part.start, *borders))
-        for task in tasks
-        for part in task.ranges
-        for borders in [sources[part.source].basket_borders()]
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.executors import Workers
 from pilarnet_convert.manifest import describe, require_same
-from pilarnet_convert.plan import Task, num_bytes, plan_tasks
+from pilarnet_convert.plan import Task, plan_tasks
 from pilarnet_convert.readers.events import Source, repeated_entries
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.output import Output
@@ -25,10 +25,6 @@ from pilarnet_convert.tally import Tally
 from pilarnet_convert.task import BadSourceError, TaskRecord, TaskRequest, run_task
 
 __all__ = ["TaskRunner"]
-
-#: Compressed bytes of voxels that a core converts in a second, roughly, see docs/speed.md: it has
-#: to be good enough to tell hours from minutes.
-_BYTES_PER_SECOND: Final = 20e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,12 +162,10 @@ class TaskRunner:
                 bad |= {s: why for record in records.values() for s, why in record.left_out.items()}
                 done = {record.task for record in records.values()}
                 missing = [task for task in tasks if task.without(bad) not in done]
-                readable_parts = [task.without(bad) for task in missing]
-                bar.begin_at(num_events - sum(task.num_events for task in readable_parts))
-                left = num_bytes(readable_parts, self.sources)
-                bar.foresee(left / (_BYTES_PER_SECOND * max(1, self.workers.in_flight // 2)))
                 if not missing:
                     return [records[task.number] for task in tasks]
+                left = sum(task.without(bad).num_events for task in missing)
+                bar.measure_from(num_events - left)
                 self._find_repeated(missing)
                 requests = [self._request(task, bad) for task in missing]
                 found: set[int] = set()

@@ -22,7 +22,6 @@ from clr_train.probe.features import collect
 from clr_train.stream.config import StreamConfig
 from clr_train.stream.stream import ParticleStream
 from clr_train.training.checkpoint import find_checkpoint
-from clr_train.training.forecast import SAMPLE, forecast
 from clr_train.training.pretrained import load_learner
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import PilarnetError
@@ -202,10 +201,6 @@ def _blocks(
         show=show,
         advice="a GPU shortens it, and so does --precision bf16 on one",
     ) as bar:
-        seconds = forecast(
-            total, work=features, sample=lambda: streams[0].sample(SAMPLE), most=batch_size
-        )
-        bar.foresee(seconds)
         for batch in chain.from_iterable(stream.sequential(batch_size) for stream in streams):
             part = collect(iter([batch]), features=features)
             yield part.values.astype(np.float32, copy=False)

@@ -93,8 +93,6 @@ def evaluate(config: EvalConfig, *, show_progress: bool = False) -> dict[str, An
         ) as bar,
     ):
         evaluation.progress.begin(bar)
-        if not list((out / _PARTS).glob("*.npz")):  # else parts of it are done, and fast
-            bar.foresee(evaluation.forecast(bar.total))
         _evaluate(evaluation, report, runs)
         particle_map = _map(evaluation, report, out) if "map" in config.parts else None
         evaluation.say("pictures")

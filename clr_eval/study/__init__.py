@@ -4,7 +4,8 @@
 methods   the methods by name, and how each pretrains
 config    a study, read from a TOML file
 dann      a domain-adversarial classifier
-plan      its runs, and what they will take
+plan      its runs, and what they cost in steps and particles
+timing    how long that is, measured before it begins
 runs      what they train and predict, kept so that an interrupted study goes on
 judge     accuracy by domain, stability of particles, what features hold
 figures   figures, as PNG and PDF

@@ -95,7 +95,8 @@ class StreamSummary:
 
     def lines(self) -> list[str]:
         """Describe the counts that are not zero, a line for each reason."""
-        kept = ", ".join(f"{name} {n}" for name, n in self.counts.items() if n) or "none"
+        used = f"{self.kept:,}" + (f" of {self.total:,}" if self.kept < self.total else "")
+        kept = ", ".join(f"{name} {n:,}" for name, n in self.counts.items() if n) or "none"
         reasons = [
             *((n, _REASONS[name]) for name, n in self.removed.items()),
             (self.unbalanced, "left out of an epoch to balance the classes"),
@@ -103,6 +104,6 @@ class StreamSummary:
             (self.over_budget, "cut from the batches of an epoch by --voxel-budget"),
         ]
         return [
-            f"{self.split}: {self.kept} of {self.total} particles ({kept})",
-            *(f"{self.split}: {n} {reason}" for n, reason in reasons if n),
+            f"{self.split}: {used} particles ({kept})",
+            *(f"{self.split}: {n:,} {reason}" for n, reason in reasons if n),
         ]

@@ -14,9 +14,9 @@ from clr_train.probe.probes import Scores
 from clr_train.runtime.signals import Interrupted, StopRequest
 from clr_train.stream.stream import ParticleStream, open_stream
 from clr_train.training.checkpoint import CheckpointFolder
-from clr_train.training.forecast import forecast_training
 from clr_train.training.resume import TrainingRun
 from clr_train.training.run_folder import RunFolder
+from clr_train.training.step_bar import StepBar
 from clr_train.training.validation import (
     Validator,
     describe_missing,
@@ -141,12 +141,11 @@ class Recorder(NullRecorder):
         progress = self._run.progress
         unlogged = progress.step == 0 or progress.unevaluated is not None
         self._folder.begin(self._config, next_step=progress.step + (not unlogged))
-        self._bar.begin_at(progress.step)
+        self._steps = StepBar(self._bar, first_step=progress.step, num_epochs=self._run.num_epochs)
         for line in self._run.stream.lines():
             self._say(line)
         for line in describe_missing(self._config):
             self._say(line)
-        self._bar.foresee(forecast_training(self._run, train=self._train))
         if unlogged:
             self._evaluate(progress.unevaluated or {"epoch": 0})
         if progress.step == 0:
@@ -159,6 +158,7 @@ class Recorder(NullRecorder):
         `stopping`, it is saved and not evaluated; it is evaluated when it is resumed.
         """
         progress, config = self._run.progress, self._config
+        self._steps.count(progress.step, figures)
         if self._run.is_evaluated:
             progress.unevaluated = dict(figures)
             self._save()
@@ -170,14 +170,8 @@ class Recorder(NullRecorder):
                 self._save()
         if not stopping:
             self._draw()
-        self._bar.set_postfix_str(
-            f"epoch {figures['epoch'] + 1:.0f} of {self._run.num_epochs}, "
-            f"loss {figures['loss']:.3f}, {figures['particles_per_second']:,.0f} particles/s",
-            refresh=False,
-        )
-        self._bar.update()
         if progress.step == self._run.total_steps or stopping:
-            self._bar.close()
+            self._steps.close()
 
     def _evaluate(self, figures: Mapping[str, float]) -> None:
         """Evaluate the encoder, log this with the figures of the step, and save; or be stopped."""
@@ -189,9 +183,8 @@ class Recorder(NullRecorder):
                 self._save()
             return
         untrained = " the untrained encoder" if progress.step == 0 else ""
-        self._bar.set_postfix_str(f"validating{untrained}")
         try:
-            with self._stop.interrupting():
+            with self._steps.doing(f"validating{untrained}"), self._stop.interrupting():
                 row = self._validator.measure(self._run.learner)
         except Interrupted:
             return
@@ -210,8 +203,7 @@ class Recorder(NullRecorder):
         if every is None or self._validator is None:
             return
         if step % every == 0 or step == self._run.total_steps:
-            self._bar.set_postfix_str("drawing")
-            with suppress(Interrupted), self._stop.interrupting():
+            with suppress(Interrupted), self._steps.doing("drawing"), self._stop.interrupting():
                 self._folder.show(self._validator.draw(self._run.learner), step=step)
 
     def _save(self, *, best: bool = False) -> None:
@@ -280,14 +272,11 @@ class Recorder(NullRecorder):
 
 def _describe(row: Mapping[str, float]) -> str:
     """Describe an evaluation in a line."""
-
-    def percent(probe: str) -> str:
-        return f"{100 * row[f'val_{probe}_balanced_accuracy']:.1f} %"
-
+    linear, nearest = (
+        f"{100 * row[f'val_{probe}_balanced_accuracy']:.1f} %" for probe in ("linear", "knn")
+    )
+    when = f"step {row['step']:,}" if row["step"] else "untrained"
     return (
-        f"step {row['step']}: validation loss {row['val_loss']:.3f}, alignment "
-        f"{row['val_alignment']:.3f}, uniformity {row['val_uniformity']:.3f}; balanced accuracy: "
-        f"linear {percent('linear')} (untrained {percent('untrained_linear')}), "
-        f"kNN {percent('knn')} (untrained {percent('untrained_knn')}), "
-        f"majority {percent('majority')}"
+        f"{when}: validation loss {row['val_loss']:.3f}, "
+        f"balanced accuracy {linear} linear, {nearest} kNN"
     )

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import Any, Final
 
 from tqdm import tqdm
 
 __all__ = ["ProgressBar", "print_line", "progress_bar"]
 
-#: Seconds between two looks at the work, and looks between two lines.
-_TICK_SECONDS: Final = 20.0
-_TICKS_A_LINE: Final = 3
+#: Seconds between two looks at the work; looks before it can be told how long it will take, and
+#: between two lines.
+_TICK_SECONDS: Final = 1.0
+_TICKS_MEASURED: Final = 20
+_TICKS_A_LINE: Final = 60
+#: The time left is estimated from so many times the time of the first unit on.
+_FIRST_TIMES: Final = 1.5
 #: Work with more left than this gets the advice how to shorten it.
 _LONG_SECONDS: Final = 3600.0
+#: Columns of a terminal that are kept for the bar itself.
+_BAR_COLUMNS: Final = 4
 
 
 class ProgressBar(tqdm):  # type: ignore[misc]  # tqdm has no types
@@ -33,6 +42,8 @@ class ProgressBar(tqdm):  # type: ignore[misc]  # tqdm has no types
         log: Callable[[str], object] | None,
         advice: str,
     ) -> None:
+        self._start, self._first_took = time.monotonic(), math.inf
+        self._measured_from = 0.0, self._start
         self._draws = show and sys.stderr.isatty()
         self._tells: list[Callable[[str], object]] = [] if log is None else [log]
         if show and not self._draws:
@@ -44,34 +55,36 @@ class ProgressBar(tqdm):  # type: ignore[misc]  # tqdm has no types
             total=total,
             desc=description,
             dynamic_ncols=True,
-            smoothing=0,  # the average over all of the work: an estimate that does not jump
-            bar_format="{desc}: {percentage:3.0f} % |{bar}| {facts} [{elapsed}<{remaining}]",
+            bar_format="{desc}: {percentage:3.0f} % |{bar}| {facts}",
             file=sys.stderr if self._draws else io.StringIO(),
             disable=not (show or self._tells),
         )
-        if not self.disable and (self._tells or advice):
-            threading.Thread(target=self._watch, daemon=True).start()
-
-    def begin_at(self, done: float) -> None:
-        """Count so many units as done before the work that the rate is taken from."""
         if not self.disable:
-            self.initial = self.n = done
-            self.start_t = self._time()
+            self._watcher = threading.Thread(target=self._watch, daemon=True)
+            self._watcher.start()
+
+    def measure_from(self, done: float) -> None:
+        """Count so many units as done; the rate is measured from here on."""
+        if not self.disable:
+            self.n, self._first_took = done, math.inf
+            self._measured_from = done, time.monotonic()
             self.refresh()
 
-    def foresee(self, seconds: float) -> None:
-        """Say how to shorten the work, before it begins, if it is estimated to take very long."""
-        if self._advice and seconds > _LONG_SECONDS:
-            note = f"{self.desc}: about {seconds / 3600:,.1f} hours to come; {self._advice}"
-            self._advice = ""
-            self._tell(note)
-            if self._draws:
-                tqdm.write(note, file=sys.stderr)
+    def update(self, n: float | None = 1) -> bool | None:
+        """Count units."""
+        if n and not self.disable:
+            self._first_took = min(self._first_took, time.monotonic() - self._measured_from[1])
+        return bool(super().update(n))
 
     @property
     def format_dict(self) -> dict[str, Any]:
-        """What the bar shows, by name."""
-        return {**super().format_dict, "facts": ", ".join(self._facts())}
+        """What the bar shows, by name: of the facts, the first ones that fit into the line."""
+        shown = super().format_dict
+        facts = self._facts()
+        room = (shown["ncols"] or math.inf) - len(f"{self.desc}: 100 % || ") - _BAR_COLUMNS
+        while len(facts) > 1 and len(", ".join(facts)) > room:
+            facts.pop()
+        return {**shown, "facts": ", ".join(facts)}
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         """Draw the bar, on a terminal alone."""
@@ -79,58 +92,72 @@ class ProgressBar(tqdm):  # type: ignore[misc]  # tqdm has no types
 
     def close(self) -> None:
         """End the bar; where lines were told, the last says what was done."""
-        first_time = not self._ended.is_set()
-        self._ended.set()
-        if first_time and self._has_told:
-            took = _duration(super().format_dict["elapsed"])
-            self._tell(f"{self.desc}: {', '.join(self._facts())}; ended after {took}")
+        if not self.disable and not self._ended.is_set():
+            self._ended.set()
+            self._watcher.join()  # it draws nothing below the end
+            if self._has_told:
+                self._tell(self._line())
         super().close()
 
     def _line(self) -> str:
         share = [f"{self.n / self.total:.0%}".replace("%", " %")] if self.total else []
-        left = self._seconds_left()
-        ahead = [] if left is None else [f"{_duration(left)} left"]
-        return f"{self.desc}: {', '.join([*share, *self._facts(), *ahead])}"
+        return f"{self.desc}: {', '.join([*share, *self._facts()])}"
 
     def _facts(self) -> list[str]:
-        """Give what is done, how fast, and what was said last."""
-        facts = []
-        if self._noun:
-            of = f" of {self.total:,}" if self.total else ""
-            plural = "" if (self.total or self.n) == 1 else "s"
-            facts.append(f"{self.n:,}{of} {self._noun}{plural}")
-            rate = self._rate()
-            if rate:
-                facts.append(
-                    f"{rate:,.0f} {self._noun}s/s" if rate >= 10
-                    else f"{rate:.1f} {self._noun}s/s" if rate >= 1
-                    else f"{1 / rate:,.1f} s/{self._noun}"
-                )  # fmt: skip
-        return [*facts, self.postfix] if self.postfix else facts
+        """Say what is done, how long it takes, what was said last, and how fast it is."""
+        done = [_count(self.n, self._noun, total=self.total)] if self._noun else []
+        said = self.postfix.split(", ") if self.postfix else []
+        rate = self._rate()
+        speed = [_speed(rate, self._noun)] if rate and self._noun else []
+        return [*done, self._time_fact(), *said, *speed]
+
+    def _time_fact(self) -> str:
+        took = _duration(time.monotonic() - self._start)
+        if self._ended.is_set():
+            return f"took {took}"
+        left = self._seconds_left()
+        return f"{took} so far" if left is None else f"{_duration(left)} left"
 
     def _rate(self) -> float | None:
-        """Give the units a second since the start, None before the first."""
-        seconds = super().format_dict["elapsed"]
-        done = self.n - self.initial
+        """Give the units a second, None before the first."""
+        before, start = self._measured_from
+        done, seconds = self.n - before, time.monotonic() - start
         return float(done / seconds) if done > 0 and seconds > 0 else None
 
     def _seconds_left(self) -> float | None:
-        rate = self._rate()
+        """Estimate the time left, once there was more time than for the first unit.
+
+        Of many workers one is the first to end, when the others have done nearly as much; and the
+        first step of a network takes longest.
+        """
+        rate, seconds = self._rate(), time.monotonic() - self._measured_from[1]
         if rate is None or not self.total or self.n >= self.total:
+            return None
+        if seconds < _FIRST_TIMES * self._first_took:
             return None
         return float((self.total - self.n) / rate)
 
     def _watch(self) -> None:
-        """Tell a line now and then, and once the advice if there is much to do."""
-        ticks = 0
-        while not self._ended.wait(_TICK_SECONDS):
-            ticks += 1
-            left = self._seconds_left()
-            if left is not None:
-                self.foresee(left)
-            if ticks % _TICKS_A_LINE == 0:
+        """Keep the clock going, tell a line now and then, and once the advice."""
+        for tick in count(1):
+            if self._ended.wait(_TICK_SECONDS):
+                return
+            self.refresh()
+            if tick >= _TICKS_MEASURED:
+                self._advise()
+            if tick % _TICKS_A_LINE == 0:
                 self._has_told = True
                 self._tell(self._line())
+
+    def _advise(self) -> None:
+        """Say once how to shorten the work, if it takes very long."""
+        left = self._seconds_left()
+        if self._advice and left is not None and left > _LONG_SECONDS:
+            note = f"{self.desc}: about {left / 3600:,.1f} hours to come; {self._advice}"
+            self._advice = ""
+            self._tell(note)
+            if self._draws:
+                tqdm.write(note, file=sys.stderr)
 
     def _tell(self, line: str) -> None:
         try:
@@ -160,8 +187,8 @@ def progress_bar(
     iterable, total : optional
         What to iterate over; the number of units to come.
     unit, description : str
-        What is counted, such as ``"event"``, or ``""`` where only the share of the total has a
-        meaning; what is being done, in a word or two.
+        What is counted, such as ``"event"`` or ``"MB"``, or ``""`` where only the share of the
+        total has a meaning; what is being done, in a word or two.
     show : bool
         False shows nothing.
     log : callable, optional
@@ -187,6 +214,22 @@ def print_line(line: str) -> None:
 
 def _print_to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+def _count(done: float, noun: str, *, total: float | None) -> str:
+    of = f" of {total:,.0f}" if total else ""
+    return f"{done:,.0f}{of} {noun if (total or done) == 1 else _plural(noun)}"
+
+
+def _speed(rate: float, noun: str) -> str:
+    if rate < 1 and noun.islower():
+        return f"{1 / rate:,.1f} s/{noun}"
+    return f"{rate:,.{0 if rate >= 10 else 1}f} {_plural(noun)}/s"
+
+
+def _plural(noun: str) -> str:
+    """Give the plural of a word; a unit, such as ``MB``, has none."""
+    return f"{noun}s" if noun.islower() else noun
 
 
 def _duration(seconds: float) -> str:

@@ -79,10 +79,10 @@ def fetch_all(files: Sequence[RemoteFile], out: Path, *, show_progress: bool = F
         total = sum(file.size or 0 for file in missing)
         done = sum(_part(file, out).stat().st_size for file in missing if _part(file, out).exists())
         with progress_bar(
-            total=total or None, unit="B", description="downloading", show=show_progress
+            total=total / 1e6 or None, unit="MB", description="downloading", show=show_progress
         ) as bar:
-            bar.update(done)
-            failures = _fetch_in_threads(missing, out, bar.update)
+            bar.measure_from(done / 1e6)
+            failures = _fetch_in_threads(missing, out, lambda size: bar.update(size / 1e6))
     if failures:
         raise (
             failures[0]

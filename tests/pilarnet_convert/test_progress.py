@@ -49,9 +49,9 @@ def test_a_line_is_told_while_a_step_takes_long(capsys: pytest.CaptureFixture[st
         bar.update(1234)
         bar.set_postfix_str("loss 1.5")
         lines.wait()
-    pattern = r"train: 66 %, 1,234 of 1,880 steps, [\d,]+ steps/s, loss 1.5, \d\d:\d\d left"
+    pattern = r"train: 66 %, 1,234 of 1,880 steps, \d\d:\d\d left, loss 1.5, [\d,]+ steps/s"
     assert re.fullmatch(pattern, lines[-2])
-    assert re.fullmatch(r"train: 1,234 of 1,880 .*; ended after 00:0\d", lines[-1])
+    assert re.fullmatch(r"train: 66 %, 1,234 of 1,880 steps, took 00:0\d, loss 1.5, .*", lines[-1])
     assert capsys.readouterr().err.splitlines() == lines
 
 
@@ -68,13 +68,13 @@ def test_nothing_is_shown_but_the_log_is_kept(capsys: pytest.CaptureFixture[str]
     with progress_bar(total=2, unit="", description="evaluate", show=False, log=lines) as bar:
         bar.update(1)
         lines.wait()
-    assert lines[0].startswith("evaluate: 50 %, ")
+    assert lines[0] == "evaluate: 50 %, 00:00 left"
     assert capsys.readouterr() == ("", "")
 
 
 def test_a_bar_that_is_off_does_nothing(capsys: pytest.CaptureFixture[str]):
     with progress_bar(total=2, unit="step", description="train", show=False) as bar:
-        bar.begin_at(1)
+        bar.measure_from(1)
         bar.set_postfix_str("loss 1")
         bar.update()
     assert capsys.readouterr() == ("", "")
@@ -93,36 +93,80 @@ def test_much_work_is_told_once_with_what_shortens_it(capsys: pytest.CaptureFixt
     capsys.readouterr()
 
 
-def test_much_work_is_told_before_it_begins(capsys: pytest.CaptureFixture[str]):
-    bar = progress_bar(total=9, unit="step", description="train", advice="buy time")
-    bar.foresee(3500)
-    for _ in range(2):
-        bar.foresee(9000)
-    bar.close()
-    line = "train: about 2.5 hours to come; buy time\n"
-    assert capsys.readouterr().err == line
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
 
 
 @pytest.mark.parametrize(
     ("seconds", "rate"), [(0.5, "20 steps/s"), (4.0, "2.5 steps/s"), (100.0, "10.0 s/step")]
 )
-def test_rates_are_easy_to_read(monkeypatch: pytest.MonkeyPatch, seconds: float, rate: str):
-    clock = 0.0
-    bar = progress_bar(total=110, unit="step", description="train", log=lambda _: None)
-    monkeypatch.setattr(bar, "_time", lambda: clock)
-    bar.begin_at(100)  # what was done before says nothing about the rate
-    bar.n, clock = 110, seconds
-    assert bar._line() == f"train: 100 %, 110 of 110 steps, {rate}"
-    bar.n = 105
-    assert bar._line().endswith(f"{bar.format_interval(seconds)} left")
+def test_rates_are_easy_to_read(clock: Clock, seconds: float, rate: str):
+    with progress_bar(total=110, unit="step", description="train", log=lambda _: None) as bar:
+        clock.now = 7.0
+        bar.measure_from(100)  # what was done before says nothing about the rate
+        clock.now += seconds
+        bar.n = 110
+        took = bar.format_interval(7 + seconds)
+        assert bar._line() == f"train: 100 %, 110 of 110 steps, {took} so far, {rate}"
+
+
+def test_units_have_no_plural_and_may_be_parts_of_one(clock: Clock):
+    with progress_bar(total=31.4, unit="MB", description="get", log=lambda _: None) as bar:
+        clock.now = 20.0
+        bar.update(8.1)
+        assert bar._line() == "get: 26 %, 8 of 31 MB, 00:20 so far, 0.4 MB/s"
+        clock.now = 40.0
+        assert bar._line() == "get: 26 %, 8 of 31 MB, 01:55 left, 0.2 MB/s"
+
+
+def test_the_first_of_many_workers_does_not_decide_on_the_estimate(clock: Clock):
+    """16 workers, 160 tasks of 30 s, that begin at the same time: 300 s in all."""
+    estimates = []
+    with progress_bar(total=160, unit="task", description="convert", log=lambda _: None) as bar:
+        for n in range(160):
+            clock.now = 30.0 * (1 + n // 16) + 0.1 * (n % 16)
+            bar.update()
+            if (left := bar._seconds_left()) is not None:
+                estimates.append((clock.now + left) / 300)
+    assert min(estimates) > 0.9
+    assert max(estimates) < 2
+
+
+@pytest.mark.parametrize("columns", [80, 100, 120])
+def test_a_narrow_terminal_gets_whole_facts(clock: Clock, columns: int):
+    bar = progress_bar(total=1880, unit="step", description="train", log=lambda _: None)
+    bar.dynamic_ncols = lambda _: (columns, 24)
+    bar.set_postfix_str("epoch 2 of 4, loss 2.539, 133 particles/s")
+    clock.now = 100.0
+    bar.update(50)
+    clock.now = 200.0
+    line = bar.format_meter(**bar.format_dict)
     bar.close()
+    facts = line.rpartition("| ")[2].split(", ")
+    known = "50 of 1,880 steps, 2:02:00 left, epoch 2 of 4, loss 2.539, 133 particles/s"
+    assert len(line) <= columns
+    assert facts == [*known.split(", "), "4.0 s/step"][: {80: 4, 100: 5, 120: 6}[columns]]
 
 
-def test_a_terminal_gets_a_bar_with_whole_numbers():
+@pytest.mark.parametrize("begin", ["", "bar.measure_from(1879); "])
+def test_a_terminal_gets_a_bar_with_whole_numbers(begin: str):
     script = (
         "from pilarnet_convert.console import progress_bar\n"
         "with progress_bar(total=1880, unit='step', description='train') as bar:\n"
-        "    bar.update(1880)\n"
+        f"    {begin}bar.update(1880 - bar.n)\n"
     )
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (30, 90))
@@ -131,8 +175,8 @@ def test_a_terminal_gets_a_bar_with_whole_numbers():
     text = os.read(ours, 1 << 16).decode()
     os.close(ours)
     assert "0 of 1,880 steps" in text
-    assert "1,880 of 1,880 steps" in text.split("\r")[-2] + text.split("\r")[-3]
-    assert "k" not in text
+    assert re.search(r"\r *train: 100 % \|█+\| 1,880 of 1,880 steps, took 00:0\d.*\r\n$", text)
+    assert not re.search(r"\dk", text)
 
 
 def test_the_log_says_what_ran_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
