@@ -24,14 +24,15 @@ __all__ = ["embed_command", "eval_command"]
     params=make_flags(EmbedConfig),
     epilog="""\b
 Examples:
-  clr-embed --checkpoint runs/first/checkpoints/best.pt --shards shards/ --out test.zarr
-  clr-embed --checkpoint best.pt --shards shards/ --split train --out train.parquet
+  clr-embed --checkpoint runs/first --shards shards/ --out test.zarr
+  clr-embed --checkpoint runs/first --shards shards/ --split all --out all.h5
 """,
 )
 @click.option(
     "--out",
     required=True,
     type=click.Path(path_type=Path),
+    metavar="FILE",
     help="The file to write; its ending names the format: .zarr, .parquet, .h5 or .npz.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file of --out.")
@@ -61,8 +62,8 @@ Parts:
 
 \b
 Examples:
-  clr-eval --checkpoint runs/first/checkpoints/best.pt --shards shards/ --out report/
-  clr-eval --checkpoint best.pt --shards shards/ --parts probe,map --fractions 1.0
+  clr-eval --checkpoint runs/first --shards shards/ --out report/
+  clr-eval --checkpoint runs/first --shards shards/ --parts probe,map
 """,
 )
 def eval_command(**options: Any) -> None:

@@ -26,7 +26,9 @@ class _EncoderConfig:
         metavar="FOLDER",
         repeated=True,
     )
-    device: str = option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one.")
+    device: str = option(
+        "auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one.", metavar="NAME"
+    )
     engine: str = option("auto", "Sparse engine.", choices=("auto", "minkowski", "torch"))
     precision: str = option(
         "fp32",
@@ -90,7 +92,7 @@ class EvalConfig(_EncoderConfig):
     train_split: str = option("train", "The split to learn labels from.", choices=SPLITS)
     test_split: str = option("test", "The split to evaluate on.", choices=SPLITS)
     max_particles: int | None = option(
-        None, "Use only the first so many particles of each split.", least=10
+        None, "Use only the first so many particles of each split; all unless given.", least=10
     )
     class_weight: str = option(
         "balanced",

@@ -14,7 +14,7 @@ __all__ = ["CLASSIFYING_PARTS", "CLASS_WEIGHTS", "METHODS", "PARTS", "Method", "
 #: The parts of a report, and what each tells.
 PARTS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "probe": "linear, neighbour and boosted-tree probes of the frozen features; baselines",
+        "probe": "linear, neighbour and tree probes of frozen features; baselines",
         "finetune": "fine-tuning of the whole network",
         "scratch": "the same network trained from scratch",
         "robustness": "all of these on corrupted test data",

@@ -27,15 +27,15 @@ Examples:
   clr-train --shards shards/ --out runs/first
   clr-train --shards shards/ --out runs/first --dry-run
   clr-train --out runs/first --resume
-  clr-train --shards shards/ --model small --batch-size 4096 --micro-batch-size 256
+  clr-train --shards shards/ --batch-size 4096 --micro-batch-size 256
   clr-train --shards shards/ --augmentations-preset paper-tuned --recipe paper
   clr-train --config runs/first/config.toml --out runs/second --seed 1
   torchrun --nproc-per-node 4 -m clr_train --shards shards/ --batch-size 2048
 
-\b
 After SIGTERM, SIGUSR1, SIGHUP or Ctrl-C the run finishes its step, writes a checkpoint and ends;
 an evaluation is given up and made up for when the run goes on. For 15 seconds further signals
 change nothing; later ones end the run at once.
+
 Exit codes: 0 done, 1 an error of input or training, 2 wrong usage, 70 an internal error,
 128 + N stopped by signal N: 130 by Ctrl-C, 143 by SIGTERM; after these continue with --resume.
 """

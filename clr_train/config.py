@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +32,10 @@ class TrainConfig(ViewConfig, StreamConfig):
     """
 
     out: str | Path = option(
-        "runs/pretrain", "Folder of the run: configuration, metrics, checkpoints.", may_change=True
+        "runs/pretrain",
+        "Folder of the run: configuration, metrics, checkpoints.",
+        metavar="FOLDER",
+        may_change=True,
     )
     val_split: str = option(
         "val",
@@ -50,6 +54,7 @@ class TrainConfig(ViewConfig, StreamConfig):
         "atto",
         "Size of the encoder: small is the original study's and needs a GPU; tiny, nano, pico, "
         "femto, atto and zepto are ever smaller, and the last two train on a laptop.",
+        metavar="NAME",
     )
     stem: int | None = option(
         None,
@@ -97,7 +102,7 @@ class TrainConfig(ViewConfig, StreamConfig):
     unlabelled: str | None = option(
         None,
         "More shards, whose labels are not used: half of each batch is of their particles, each "
-        "paired with its other view alone.",
+        "paired with its other view alone. None unless given.",
         metavar="FOLDER",
         may_change=True,
     )
@@ -105,13 +110,16 @@ class TrainConfig(ViewConfig, StreamConfig):
     # Training.
     epochs: int = option(20, "Passes over the training split.", least=1, may_change=True)
     max_steps: int | None = option(
-        None, "End after this many steps if the epochs are longer.", least=1, may_change=True
+        None,
+        "End after this many steps if the epochs are longer; no limit unless given.",
+        least=1,
+        may_change=True,
     )
     batch_size: int = option(256, "Particles of a step, over all processes together.", least=2)
     micro_batch_size: int | None = option(
         None,
         "Particles that a process embeds at once. A larger batch is embedded in pieces, which "
-        "gives the same gradients and takes a second forward pass.",
+        "gives the same gradients and takes a second forward pass. The whole batch unless given.",
         least=1,
         may_change=True,
     )
@@ -128,7 +136,10 @@ class TrainConfig(ViewConfig, StreamConfig):
         0.01, "Share of the peak rate at which the cosine ends.", least=0, most=1
     )
     lr_decay: float | None = option(
-        None, "Factor of the rate after each epoch, in place of the cosine.", above=0, most=1
+        None,
+        "Factor of the rate after each epoch, in place of the cosine, which is used unless given.",
+        above=0,
+        most=1,
     )
     beta2: float = option(0.95, "Decay of AdamW's mean of squared gradients.", least=0, below=1)
     schedule: str = option(
@@ -139,10 +150,15 @@ class TrainConfig(ViewConfig, StreamConfig):
         choices=("stretch", "restart", "constant"),
         may_change=True,
     )
-    clip_norm: float = option(1.0, "Norm to which gradients are clipped.", above=0)
+    clip_norm: float = option(
+        1.0, "Norm to which gradients are clipped; inf leaves them.", above=0, most=math.inf
+    )
     # Device.
     device: str = option(
-        "auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one.", may_change=True
+        "auto",
+        "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one.",
+        metavar="NAME",
+        may_change=True,
     )
     engine: str = option(
         "auto", "Sparse engine.", choices=("auto", "minkowski", "torch"), may_change=True
@@ -178,7 +194,12 @@ class TrainConfig(ViewConfig, StreamConfig):
     final_probe: bool = option(
         True, "At the end, score a linear probe on the test split, with baselines.", may_change=True
     )
-    wandb: str | None = option(None, "Also log to this Weights & Biases project.", may_change=True)
+    wandb: str | None = option(
+        None,
+        "Also log to this Weights & Biases project; none unless given.",
+        metavar="PROJECT",
+        may_change=True,
+    )
 
     def __post_init__(self) -> None:
         StreamConfig.__post_init__(self)
@@ -226,6 +247,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
     options = {key.replace("-", "_"): value for key, value in table.items()}
     if isinstance(options.get("shards"), str):
         options["shards"] = [options["shards"]]
+    for name in [name for name, value in options.items() if value == ""]:
+        raise OptionError("the value is empty", file=path, field=name)
     known = {field.name for field in dataclasses.fields(TrainConfig)}
     for name in options.keys() - known:
         raise OptionError(

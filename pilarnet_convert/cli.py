@@ -106,8 +106,8 @@ Examples:
   pilarnet-convert --input dlprod_512px_*.root --out shards/
   pilarnet-convert --input /data/pilarnet --out shards/ --workers 16
   pilarnet-convert --input /data/pilarnet --out shards/ --workers 16 --resume
-  pilarnet-convert --input /data/pilarnet --out /data/shards --dask scheduler.json
-  pilarnet-convert --input /data/pilarnet --out /data/shards --workers 4 --part 3/20
+  pilarnet-convert --input /data/pilarnet --out shards/ --dask scheduler.json
+  pilarnet-convert --input /data/pilarnet --out shards/ --part 3/20
   pilarnet-convert --input /data/pilarnet --check
   pilarnet-convert --input 'root://host//pilarnet/dlprod_*.root' --out shards/
   pilarnet-convert --input-list files.txt --out s3://bucket/shards

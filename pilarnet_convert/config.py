@@ -25,6 +25,7 @@ class ConvertConfig:
     splits: str = option(
         "train=0.8,val=0.1,test=0.1",
         "Fractions of the events; all particles of an event go to one split.",
+        metavar="NAME=X,...",
     )
     primaries_only: bool = option(False, "Keep only primary particles.")
     events_per_shard: int | None = option(
@@ -34,7 +35,9 @@ class ConvertConfig:
         "pixels.",
         least=1,
     )
-    max_events: int | None = option(None, "Take only the first of all events.", least=1)
+    max_events: int | None = option(
+        None, "Take only so many of the first events; all unless given.", least=1
+    )
     reader: str = option(
         "auto",
         "auto tells the kind of each file from its content; dlp reads LArCV2 through "
@@ -61,6 +64,7 @@ class ConvertConfig:
         None,
         "Processes; all cores unless given. The shards are the same for any number.",
         least=1,
+        most=1024,
         may_change=True,
     )
     dask: str | None = option(

@@ -81,12 +81,16 @@ def folder_written_beside(path: Path, *, mark: str, overwrite: bool) -> Iterator
         )
     beside = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
     try:
+        beside.mkdir(parents=True)
         yield beside
         if in_use:
             shutil.rmtree(path)
         os.replace(beside, path)
+    except OSError as error:  # of a full disk it names no file
+        if error.filename is None or Path(error.filename).is_relative_to(beside):
+            error.filename = str(path)
+        raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

@@ -7,9 +7,12 @@ A field ``batch_size`` made by `option` is the flag ``--batch-size`` of the comm
 from __future__ import annotations
 
 import dataclasses
+import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from numbers import Integral, Real
 from pathlib import Path
+from types import UnionType
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 import click
@@ -59,7 +62,8 @@ def option(
     choices : tuple of str, optional
         The values allowed. Of a tuple, choices and limits hold for each item.
     least, above, most, below : float, optional
-        Values must be at least, above, at most and below these.
+        Values must be at least, above, at most and below these. Where there is no `most`, a whole
+        number may be as large as fits in 32 bits, and another number must be finite.
     metavar : str, optional
         What ``--help`` shows in place of a value.
     may_change : bool
@@ -101,16 +105,44 @@ def documented(record: _Record) -> _Record:
 
 def check_options(record: Any) -> None:
     """Check every field of a record of options; `OptionError` for the first bad value."""
+    hints = get_type_hints(type(record))
     for field in dataclasses.fields(record):
         value = getattr(record, field.name)
+        if expected := _broken_kind(hints[field.name], value):
+            raise _unusable(field, expected, value)
         for item in value if isinstance(value, tuple) else (value,):
             if item is not None and (expected := _broken_limit(field.metadata, item)):
-                raise OptionError(
-                    "unusable value", field=flag(field.name), expected=expected, found=item
-                )
+                raise _unusable(field, expected, item)
 
 
-def _broken_limit(limits: Any, value: Any) -> str | None:
+def _unusable(field: dataclasses.Field[Any], expected: str, found: object) -> OptionError:
+    return OptionError("unusable value", field=flag(field.name), expected=expected, found=found)
+
+
+def _broken_kind(hint: Any, value: object) -> str | None:
+    """Say of which kind a value must be, or give None where it is."""
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if any(_is_of_kind(kind, value) for kind in kinds):
+        return None
+    return " or ".join(filter(None, map(_kind_in_words, kinds)))
+
+
+def _is_of_kind(kind: Any, value: object) -> bool:
+    if get_origin(kind) is tuple:
+        item = get_args(kind)[0]
+        return isinstance(value, tuple) and all(_is_of_kind(item, each) for each in value)
+    if kind in _NUMBERS:
+        return isinstance(value, _NUMBERS[kind]) and not isinstance(value, bool)
+    return isinstance(value, get_origin(kind) or kind)
+
+
+def _kind_in_words(kind: Any) -> str | None:
+    if get_origin(kind) is tuple:
+        return f"a list of {_KINDS[get_args(kind)[0]].removeprefix('a ')}s"
+    return _KINDS.get(kind)
+
+
+def _broken_limit(limits: Mapping[str, Any], value: Any) -> str | None:
     """Say what was expected of a value, or None where it is within its limits."""
     if limits["choices"] is not None and value not in limits["choices"]:
         return "one of " + ", ".join(limits["choices"])
@@ -118,9 +150,32 @@ def _broken_limit(limits: Any, value: Any) -> str | None:
         # Not by the opposite comparison, so that NaN is refused too.
         if limits[name] is not None and not holds(value, limits[name]):
             return f"{words} {limits[name]}"
+    if limits["most"] is None and isinstance(value, Real):
+        if isinstance(value, Integral):
+            return None if abs(int(value)) <= _LARGEST else f"at most {_LARGEST}"
+        return None if math.isfinite(value) else "a finite number"
     return None
 
 
+def _limits_in_words(limits: Mapping[str, Any], *, several: bool) -> str:
+    """Say what is allowed, unless ``--help`` shows the choices in place of a value."""
+    if several and limits["choices"]:
+        return "some of " + ", ".join(limits["choices"])
+    bounds = [(word, limits[name]) for name, word, _ in _BOUNDS]
+    return ", ".join(f"{word} {bound}" for word, bound in bounds if bound not in (None, math.inf))
+
+
+#: What fits in the 32 bits that libraries have for a number.
+_LARGEST: Final = 2**31 - 1
+#: The kinds of numbers, numpy's too, for those of Python.
+_NUMBERS: Final[Mapping[type, type]] = {int: Integral, float: Real}
+_KINDS: Final[Mapping[type, str]] = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    Path: "a path",
+}
 _BOUNDS: Final = (
     ("least", "at least", operator.ge),
     ("above", "above", operator.gt),
@@ -166,13 +221,26 @@ def _make_flag(field: dataclasses.Field[Any], hint: Any) -> click.Option:
     )
     if field.metadata["repeated"]:
         settings = {"multiple": True, "required": default is dataclasses.MISSING}
-    return click.Option(
+    return _Flag(
         [name, field.name],
         type=kind,
         metavar=field.metadata["metavar"],
         help=field.metadata["help"],
+        limits=_limits_in_words(field.metadata, several=get_origin(hint) is tuple),
         **settings,
     )
+
+
+class _Flag(click.Option):
+    """An option whose help says its limits beside its default."""
+
+    def __init__(self, *args: Any, limits: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._limits = limits
+
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        extra = super().get_help_extra(ctx)
+        return {**extra, "range": self._limits} if self._limits else extra
 
 
 class _Listed(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4

@@ -42,7 +42,7 @@ _OF_SHARDS: Final = (*_OF_DRAWS, "split", "seed", "indices", "views", *_OF_VIEWS
 Examples:
   pilarnet-view dlprod_512px_00.root --open
   pilarnet-view dlprod_512px_00.root --entry 100:200 --out hundred.html
-  pilarnet-view dlprod_512px_00.root --entry 3 --camera zy --cube --png event.png
+  pilarnet-view dlprod_512px_00.root --entry 3 --camera zy --png event.png
   pilarnet-view shards/ --label muon --count 12
   pilarnet-view shards/ --label electron --views --png views.png
 """,
@@ -77,7 +77,12 @@ Examples:
     show_default="class for events, energy for particles",
     help="How voxels are coloured at first.",
 )
-@click.option("--axes", type=click.Choice(["cm", "voxels"]), help="The unit of the axes at first.")
+@click.option(
+    "--axes",
+    type=click.Choice(["cm", "voxels"]),
+    show_default="cm, where the size of a voxel is known",
+    help="The unit of the axes at first.",
+)
 @click.option(
     "--camera",
     default="3d",
@@ -91,6 +96,7 @@ Examples:
 @click.option(
     "--max-voxels",
     type=click.IntRange(min=1),
+    metavar="INTEGER",
     default=100_000,
     help="Show at most so many voxels of an event or particle, drawn at random.",
 )

@@ -36,7 +36,9 @@ class Choice:
     """Which particles of the shards to show, and which views of them."""
 
     label: str | None = option(
-        None, "Of shards: draw particles of this class only.", choices=CLASS_NAMES
+        None,
+        "Of shards: draw particles of this class only; of all unless given.",
+        choices=CLASS_NAMES,
     )
     count: int | None = option(
         None, "Of shards: how many particles to draw, by default 12, or 1 with views.", least=1
@@ -47,7 +49,7 @@ class Choice:
         (), "Of shards: show the particles with these indices in the split instead of drawing."
     )
 
-    num_views: int = option(2, "With --views: how many views of each particle.", least=1)
+    num_views: int = option(2, "With --views: how many views of each particle.", least=1, most=100)
     epoch: int = option(
         0,
         "With --views: the epoch. With the seed and particle index of a training run, the views "
@@ -55,7 +57,9 @@ class Choice:
         least=0,
     )
     augmentations: tuple[str, ...] = option(
-        (), "With --views: the augmentations to draw from, by default as in clr-train."
+        (),
+        "With --views: the augmentations to draw from, by default as in clr-train; its help names "
+        "them.",
     )
     num_augmentations: int | None = option(
         None,

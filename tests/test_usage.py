@@ -221,7 +221,7 @@ def test_a_full_disk_leaves_the_page_that_was_there(home: Path, tmp_path: Path):
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
     )
-    assert (done.returncode, done.stderr) == (1, f"error: {page}: File too large\n")
+    assert (done.returncode, done.stderr) == (1, f"error: {page}: --out: File too large\n")
     assert page.read_text() == "as before"
     assert os.listdir(tmp_path) == ["page.html"]
 

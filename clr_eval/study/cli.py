@@ -35,15 +35,17 @@ Methods:
 Examples:
   clr-study study.toml --out study/
   clr-study study.toml --out study/ --dry-run
-  clr-study study.toml --out study/ --part 2/8     (then once without --part, for the report)
+  clr-study study.toml --out study/ --part 2/8
+
+\b
+When all parts are done, the command without --part writes the report.
 """,
 )
 @click.argument("study", type=click.Path(path_type=Path))
-@click.option("--out", default="study", show_default=True, help="Folder of the study.")
+@click.option("--out", default="study", metavar="FOLDER", help="Folder of the study.")
 @click.option(
     "--part",
     default="1/1",
-    show_default=True,
     metavar="I/N",
     callback=_parse_part,
     help="Compute only every N-th run, from the I-th on, and write no report.",

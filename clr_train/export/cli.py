@@ -17,17 +17,24 @@ __all__ = ["export_command"]
     extra="train",
     epilog="""\b
 Examples:
-  clr-export --checkpoint runs/first/checkpoints/best.pt --out encoder/
-  clr-export --checkpoint best.pt --shards shards/ --out encoder/ --overwrite
+  clr-export --checkpoint runs/first --out encoder/
+  clr-export --checkpoint runs/first --out encoder/ --overwrite
 """,
 )
 @click.option(
     "--checkpoint",
     required=True,
     type=click.Path(path_type=Path),
-    help="A checkpoint of clr-train.",
+    metavar="FILE",
+    help="A checkpoint of clr-train, or the folder of a run: its best one.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder to write.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="The folder to write.",
+)
 @click.option(
     "--shards",
     multiple=True,

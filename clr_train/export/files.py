@@ -208,7 +208,7 @@ def _read_weights(path: Path, expected: Mapping[str, Any]) -> bytes:
         raise CheckpointError(
             "the weights are missing",
             file=path,
-            found=str(error),
+            found=error.strerror,
             advice="export the encoder again",
         ) from error
     digest = hashlib.sha256(data).hexdigest()

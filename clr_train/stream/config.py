@@ -42,16 +42,22 @@ class StreamConfig:
         choices=tuple(c.name for c in CLASSES),
     )
     min_voxels: int = option(1, "Leave out particles of fewer voxels.", least=1)
-    max_voxels: int | None = option(None, "Leave out particles of more voxels.", least=1)
+    max_voxels: int | None = option(
+        None, "Leave out particles of more voxels; none unless given.", least=1
+    )
     voxel_budget: int | None = option(
-        None, "Most voxels of a batch on one process; the largest particles are cut.", least=1
+        None,
+        "Most voxels of a batch on one process; the largest particles are cut. No limit unless "
+        "given.",
+        least=1,
     )
     balanced: bool = option(False, "Draw all classes equally often.")
     batch_size: int = option(256, "Particles of a batch, over all processes together.", least=1)
     seed: int = option(0, "Seed of weights, order, views, drop path.", least=0, most=2**31 - 1)
     cache: str | None = option(
         None,
-        "Folder that keeps what was read of remote shards, for later epochs and runs.",
+        "Folder that keeps what was read of remote shards, for later epochs and runs; none unless "
+        "given.",
         metavar="FOLDER",
         may_change=True,
     )
@@ -65,6 +71,7 @@ class StreamConfig:
         None,
         "Processes that read shards; 0 on the CPU and 4 on a GPU unless given.",
         least=0,
+        most=1024,
         may_change=True,
     )
 

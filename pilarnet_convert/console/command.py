@@ -6,8 +6,10 @@ import errno
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import click
@@ -16,6 +18,7 @@ from pilarnet_convert import __version__
 from pilarnet_convert.console.run_log import versions
 from pilarnet_convert.console.signals import ENDING_SIGNALS, Stopped, stop_at_signal
 from pilarnet_convert.errors import PilarnetError, how_to_install
+from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["Command"]
 
@@ -78,20 +81,32 @@ class Command(click.Command):
         self, info_name: str | None, args: list[str], *more: Any, **extra: Any
     ) -> click.Context:
         """Read the arguments; turn what is wrong with them into one line and an exit code."""
-        with self._one_line(info_name, debug="--debug" in args):
+        with self._one_line(info_name or "", debug="--debug" in args):
             return super().make_context(info_name, args, *more, **extra)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; none may be empty, as an unset variable of a shell leaves it."""
+        if not ctx.resilient_parsing:
+            given, _, _ = self.make_parser(ctx).parse_args(list(args))
+            for param in self.params:
+                if any(not text.strip() for text in _texts(given.get(param.name or ""))):
+                    raise click.BadParameter("the value is empty", ctx=ctx, param=param)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn what goes wrong into one line and an exit code."""
         with suppress(AttributeError):  # a stream of somebody else's
             sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-        with stop_at_signal(), self._one_line(ctx.info_name, debug=ctx.params.pop("debug")):
+        debug = ctx.params.pop("debug")
+        with stop_at_signal(), self._one_line(ctx.info_name or "", debug=debug, given=ctx.params):
             result = super().invoke(ctx)
             sys.stdout.flush()  # here, where a closed pipe can be told
             return result
 
     @contextmanager
-    def _one_line(self, name: str | None, *, debug: bool) -> Iterator[None]:
+    def _one_line(
+        self, name: str, *, debug: bool, given: Mapping[str, Any] = MappingProxyType({})
+    ) -> Iterator[None]:
         try:
             yield
         except (click.exceptions.Exit, click.Abort):
@@ -101,23 +116,19 @@ class Command(click.Command):
                 raise  # click ends quietly
             if debug:
                 traceback.print_exc()
-            line, code = self._explain(error, name)
+            if isinstance(error, KeyboardInterrupt):
+                stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
+                line, code = str(stopped), 128 + stopped.number
+            else:
+                line, code = self._explain(error, name, given)
+                line = f"error: {line}"
             click.echo(line, err=True)
             sys.exit(code)
 
-    def _explain(self, error: BaseException, name: str | None) -> tuple[str, int]:
+    def _explain(self, error: Exception, name: str, given: Mapping[str, Any]) -> tuple[str, int]:
         """Say in one line why the command ends, and give the exit code."""
-        if isinstance(error, KeyboardInterrupt):
-            stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
-            return str(stopped), 128 + stopped.number
-        line, code = self._explain_error(error, name)
-        return f"error: {line}", code
-
-    def _explain_error(self, error: BaseException, name: str | None) -> tuple[str, int]:
         if isinstance(error, click.ClickException):
-            text = " ".join(error.format_message().split())
-            text = text if text.endswith("..") else text.removesuffix(".")
-            return f"{text}; see {name} --help", error.exit_code
+            return f"{_line_of_click(error)}; see {name} --help", error.exit_code
         if isinstance(error, PilarnetError):
             return str(error), error.exit_code
         if isinstance(error, ModuleNotFoundError):
@@ -126,17 +137,46 @@ class Command(click.Command):
                 extra = self._extra or _EXTRAS[package]
                 return f"{name} needs {package}, which is not installed; {how_to_install(extra)}", 1
         if isinstance(error, OSError):
-            where = f"{error.filename}: " if error.filename else ""
-            if error.errno == errno.ENOSPC:
-                return f"{where}no space left on the device; free some and run again", 1
-            return f"{where}{error.strerror or error}", 1
+            return self._explain_system(error, given), 1
         if isinstance(error, MemoryError):
             return "out of memory; smaller batches, fewer --workers or a larger machine help", 1
         if isinstance(error, UnicodeEncodeError):
-            name = error.object[max(0, error.start - 40) : error.end + 40]
-            return f"{name!a}: a name that is not UTF-8 cannot be written here; rename it", 1
+            text = error.object[max(0, error.start - 40) : error.end + 40]
+            return f"{text!a}: a name that is not UTF-8 cannot be written here; rename it", 1
         text = " ".join(f"{type(error).__name__}: {error}".split())
         return f"internal error: {text}; run again with --debug for the traceback and report it", 70
+
+    def _explain_system(self, error: OSError, given: Mapping[str, Any]) -> str:
+        """Say what the system refused: the file, the option that named it, and why."""
+        where = [str(error.filename)] if error.filename else []
+        for param in self.params:
+            named = [as_path(text) for text in _texts(given.get(param.name or "")) if text]
+            if where and any(Path(where[0]).is_relative_to(path) for path in named):
+                where += [name for name in param.opts[:1] if name.startswith("-")]
+                break
+        full = error.errno == errno.ENOSPC
+        why = "no space left on the device; free some and run again" if full else error.strerror
+        return " ".join(": ".join([*where, why or str(error)]).split())
+
+
+def _line_of_click(error: click.ClickException) -> str:
+    """Put what click found into our form: the option, and what is wrong with its value."""
+    text = " ".join(error.format_message().split())
+    # What is missing has no message, for it has no value.
+    if isinstance(error, click.BadParameter) and error.message and error.param:
+        argument = error.param.human_readable_name.removesuffix("...")
+        name = error.param.opts[0] if isinstance(error.param, click.Option) else argument
+        text = f"{name}: {' '.join(error.message.split())}"
+    return text if text.endswith("..") else text.removesuffix(".")
+
+
+def _texts(values: Any) -> Iterator[str]:
+    """Yield the texts and paths among the values of a parameter."""
+    if isinstance(values, str | Path):
+        yield str(values)
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from _texts(value)
 
 
 def _print_versions(ctx: click.Context, _option: click.Parameter, value: bool) -> None:

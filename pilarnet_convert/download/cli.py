@@ -26,9 +26,13 @@ Examples:
   pilarnet-download pilarnet-m --split val --out data/pilarnet-m
 """,
 )
-@click.argument("name", type=click.Choice(tuple(DATASETS)))
+@click.argument("name", type=click.Choice(tuple(DATASETS)), metavar="NAME")
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="The folder for the files."
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="The folder for the files.",
 )
 @click.option(
     "--split",
@@ -40,6 +44,7 @@ Examples:
 )
 @click.option(
     "--revision",
+    metavar="NAME",
     help="Of pilarnet-m: a branch of the repository, such as v3 or v3_extra, or a commit.",
     show_default="v3",
 )
@@ -47,7 +52,7 @@ Examples:
 def download_command(
     name: str, out: Path, splits: tuple[str, ...], revision: str | None, dry_run: bool
 ) -> None:
-    """Download a public data set into a folder.
+    """Download the public data set NAME into a folder.
 
     A download that was stopped goes on with the same command. Size and checksum of each file are
     compared with what the archive says.

@@ -30,7 +30,7 @@ REPOSITORIES: Final = {
 #: The data sets by name, and what each is.
 DATASETS: Final = {
     "pilarnet-192": "PILArNet in cubes of 192 voxels",
-    "pilarnet-512": "PILArNet in cubes of 512 voxels, which the original study used",
+    "pilarnet-512": "PILArNet in cubes of 512 voxels, used by the original study",
     "pilarnet-768": "PILArNet in cubes of 768 voxels",
     "pilarnet-m": "PILArNet-M, 1.2 million events, 168 GB",
     "pilarnet-m-mini": "120 events of PILArNet-M, 16 MB",

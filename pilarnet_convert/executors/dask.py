@@ -60,10 +60,14 @@ def connected(scheduler: str) -> Iterator[Any]:
 
 def _address(scheduler: str) -> str:
     """Give the address, read from the file where it is one."""
-    if (file := as_path(scheduler)).is_file():
-        return str(json.loads(file.read_bytes())["address"])
+    file = as_path(scheduler)
+    if file.is_file():
+        try:
+            return str(json.loads(file.read_bytes())["address"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise ValueError("a file of something else") from None
     if ":" not in scheduler:
-        raise FileNotFoundError("no such file")
+        raise FileNotFoundError("a folder" if file.is_dir() else "no such file")
     return scheduler
 
 

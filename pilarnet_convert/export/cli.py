@@ -33,7 +33,13 @@ Examples:
     help="pilarnet-m is HDF5 in the layout of PILArNet-M, a row an event; parquet has a row a "
     "particle, with lists of voxels; npz is one file a particle.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder to write.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="The folder to write.",
+)
 @click.option(
     "--split",
     "splits",

@@ -185,7 +185,7 @@ def decompress(data: memoryview, num_bytes: int) -> bytes | bytearray:
         header = bytes(data[position : position + 9])
         algorithm = _ALGORITHMS.get(header[:2])
         if algorithm is None:
-            raise ValueError(f"unknown compression {header[:2]!r}")
+            raise ValueError(f"unknown compression {repr(header[:2])[1:]}")
         packed = int.from_bytes(header[3:6], "little")
         unpacked = int.from_bytes(header[6:9], "little")
         try:

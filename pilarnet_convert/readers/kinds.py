@@ -48,7 +48,7 @@ def reader_of(path: AnyPath) -> str:
         _packed(path, head) or "not a file of any kind that is read",
         file=path,
         expected="ROOT, HDF5 or parquet",
-        found=f"{size} bytes that begin with {head[:4]!r}",
+        found=f"{size} bytes that begin with {repr(head[:4])[1:]}" if head else "an empty file",
         advice="unpack it first" if _packed(path, head) else "name LArCV2, LArCV3 or PILArNet-M",
     )
 

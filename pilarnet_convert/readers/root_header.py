@@ -39,7 +39,7 @@ def check_header(head: bytes, *, size: int, file: object) -> None:
             "not a ROOT file",
             file=file,
             expected="a file that begins with 'root'",
-            found=f"{size} bytes that begin with {head[:4]!r}",
+            found=f"{size} bytes that begin with {repr(head[:4])[1:]}" if head else "an empty file",
             advice="name LArCV2 files of PILArNet",
         )
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from pilarnet_convert.errors import InputError
+from pilarnet_convert.options import OptionError
 from pilarnet_convert.readers.local_files import SUFFIXES, files_below
 from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
 
@@ -109,17 +110,22 @@ def read_input_list(lines: Iterable[str], *, name: str) -> list[str]:
 
     Raises
     ------
-    InputError
+    OptionError
         If there is none, or the list, of this name, is not text.
     """
     try:
         words = (_COMMENT.sub("", line).strip() for line in lines)
         found = [word for word in words if word]
     except UnicodeDecodeError as error:
-        raise InputError("not a list of names in UTF-8", file=name, found=error) from error
+        raise OptionError(
+            "not a list of names in UTF-8", file=name, field="--input-list"
+        ) from error
     if not found:
-        raise InputError(
-            "the list names no input", file=name, advice="write a file, folder or URL a line"
+        raise OptionError(
+            "the list names no input",
+            file=name,
+            field="--input-list",
+            advice="write a file, folder or URL a line",
         )
     return found
 

@@ -171,15 +171,18 @@ def read_root_attributes(path: AnyPath) -> dict[str, Any]:
     """Read the attributes of the root of a set of shards; errors as in `open_shards`."""
     advice = "make shards with pilarnet-convert --input FILES --out shards/"
     if isinstance(path, Path) and path.is_dir():
-        for folder in path.absolute().parents[:2]:
-            if _is_root(folder):
-                raise ShardError(
-                    "a part of a set of shards, not the set", file=path, advice=f"name {folder}"
-                )
+        split, folder = path.absolute(), path.absolute().parent
+        if split.name not in SPLITS:  # perhaps a shard in the folder of a split
+            split, folder = folder, folder.parent
+        if split.name in SPLITS and _is_root(folder):
+            raise ShardError(
+                "a part of a set of shards, not the set", file=path, advice=f"name {folder}"
+            )
     root = read_if_there(path / "zarr.json")
     if root is None:
         if isinstance(path, Path) and not path.is_dir():
-            raise ShardError("no such folder", file=path, advice=advice)
+            what = "a file, not a folder of shards" if path.exists() else "no such folder"
+            raise ShardError(what, file=path, advice=advice)
         if (path / CONVERSION_FOLDER).exists():
             raise ShardError(
                 "the conversion is unfinished",

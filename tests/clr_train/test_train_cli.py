@@ -234,7 +234,7 @@ def test_a_split_without_particles(tmp_path: Path) -> None:
     line = _one_line(_invoke(*options, "--split=test"))
     assert "no particles in the split" in line
     line = _one_line(_invoke(*options, "--val-split=dev"), code=2)
-    assert "'--val-split': 'dev' is not one of 'train', 'val', 'test'" in line
+    assert "--val-split: 'dev' is not one of 'train', 'val', 'test'" in line
     assert not (tmp_path / "run").exists()
 
 

@@ -40,7 +40,7 @@ FAULTS = {
             "name LArCV2",
         ),
     ),
-    "no-bytes": Fault(damage.empty, ("not a file of any kind", "found 0 bytes")),
+    "no-bytes": Fault(damage.empty, ("not a file of any kind", "found an empty file")),
     "truncated-by-a-byte": fault(
         damage.truncated, "truncated", "expected 472833 bytes", "found 472832", "again", size=-1
     ),

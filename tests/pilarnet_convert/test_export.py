@@ -301,7 +301,7 @@ def test_a_failed_write_leaves_nothing(shards: Shards, tmp_path: Path, name: str
     with _largest_file(2000):
         result = run(shards.path, "--format", name, "--out", tmp_path / "out")
     assert result.exit_code == 1
-    assert result.stderr == "error: File too large\n"
+    assert result.stderr == f"error: {tmp_path / 'out'}: --out: File too large\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -98,7 +99,7 @@ def test_wrong_usage_has_exit_code_2(arguments: list[str], message: str) -> None
 
 @given(
     flour=st.floats(),
-    loaves=st.none() | st.integers(),
+    loaves=st.none() | st.integers() | st.integers(2**31 - 2, 2**31 + 1),
     hours=st.lists(st.integers(-5, 30)).map(tuple),
 )
 def test_a_record_is_made_exactly_of_values_within_their_limits(
@@ -109,7 +110,7 @@ def test_a_record_is_made_exactly_of_values_within_their_limits(
         name
         for name, fits in (
             ("flour_kg", not math.isnan(flour) and 0 < flour <= 2),
-            ("loaves", loaves is None or loaves >= 1),
+            ("loaves", loaves is None or 1 <= loaves < 2**31),
             ("hours", all(0 <= hour <= 23 for hour in hours)),
         )
         if not fits
@@ -120,6 +121,31 @@ def test_a_record_is_made_exactly_of_values_within_their_limits(
     with pytest.raises(OptionError) as caught:
         Baking(oven=Path("x"), **values)
     assert caught.value.details["field"] == flag(broken[0])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"oven": 3}, "--oven: unusable value (expected a path, found 3)"),
+        ({"flour_kg": "much"}, "--flour-kg: unusable value (expected a number, found much)"),
+        ({"loaves": 2.5}, "--loaves: unusable value (expected a whole number, found 2.5)"),
+        ({"loaves": True}, "--loaves: unusable value (expected a whole number, found True)"),
+        ({"shape": None}, "--shape: unusable value (expected a text)"),
+        ({"hours": (6, "noon")}, "--hours: unusable value (expected a list of whole numbers"),
+        ({"hours": 6}, "--hours: unusable value (expected a list of whole numbers, found 6)"),
+        ({"shares": (math.inf,)}, "--shares: unusable value (expected a finite number, found inf)"),
+        ({"salted": 1}, "--salted: unusable value (expected true or false, found 1)"),
+    ],
+)
+def test_values_of_another_kind_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        Baking(**{"oven": Path("x"), **values})
+    assert str(caught.value).startswith(message)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    made = Baking(oven=Path("x"), flour_kg=np.float32(0.5), loaves=np.int64(3))
+    assert (made.flour_kg, made.loaves) == (0.5, 3)
 
 
 def test_a_list_in_a_file_is_taken_and_something_else_is_refused() -> None:
@@ -143,9 +169,10 @@ def test_help_and_docstring_say_name_default_and_meaning() -> None:
     text = " ".join(output.split())
     for words in (
         "--oven FOLDER Folder of the oven. [required]",
-        "--flour-kg FLOAT Flour of a loaf. [default: 0.5]",
-        "--loaves INTEGER Loaves to bake; all unless given. --shape",
-        "--seeds NAME,... What to sprinkle. [default: poppy]",
+        "--flour-kg FLOAT Flour of a loaf. [default: 0.5; above 0, at most 2.0]",
+        "--loaves INTEGER Loaves to bake; all unless given. [at least 1] --shape",
+        "--seeds NAME,... What to sprinkle. [default: poppy; some of poppy, sesame]",
+        "--hours N,... When to bake. [default: 6,7; at least 0, at most 23]",
         "--salted / --no-salted Add salt. [default: salted]",
         "--frozen / --no-frozen Freeze the loaves. [default: no-frozen]",
     ):
