@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from clr_eval.metrics import answer_metrics
+from clr_eval.metrics import class_metrics
 
 __all__ = ["QUANTITIES", "binned_metrics"]
 
@@ -23,7 +23,7 @@ def binned_metrics(
     values: NDArray[Any],
     *,
     truth: NDArray[np.int64],
-    answers: NDArray[np.integer],
+    predicted: NDArray[np.integer],
     resamples: int,
     seed: int,
 ) -> list[dict[str, Any]]:
@@ -33,14 +33,14 @@ def binned_metrics(
     ----------
     values : array [N]
         The quantity.
-    truth, answers, resamples, seed
-        As for `clr_eval.metrics.answer_metrics`.
+    truth, predicted, resamples, seed
+        As for `clr_eval.metrics.class_metrics`.
 
     Returns
     -------
     list of dict
         For each bin that holds particles, in ascending order: ``low``, ``high``, ``median`` of the
-        values, ``count``, and what `clr_eval.metrics.answer_metrics` gives.
+        values, ``count``, and what `clr_eval.metrics.class_metrics` gives.
     """
     edges = np.unique(np.quantile(values.astype(np.float64), np.linspace(0, 1, _BINS + 1)))
     edges = np.repeat(edges, 2) if len(edges) == 1 else edges  # all values are the same
@@ -54,7 +54,7 @@ def binned_metrics(
                 "high": float(edges[number + 1]),
                 "median": float(np.median(values[rows])),
                 "count": len(rows),
-                **answer_metrics(truth[rows], answers[:, rows], resamples=resamples, seed=seed),
+                **class_metrics(truth[rows], predicted[:, rows], resamples=resamples, seed=seed),
             }
         )
     return bins

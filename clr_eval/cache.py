@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from clr_eval.progress import Progress
 from pilarnet_convert.files import replace_file
 
-__all__ = ["Arrays", "PartCache", "file_digest"]
+__all__ = ["Arrays", "ResultCache", "file_digest"]
 
 #: To be increased when the code computes something else from the same options.
 _GENERATION: Final = 3
@@ -28,10 +28,10 @@ _KEY_LENGTH: Final = 16
 Arrays = dict[str, NDArray[Any]]
 
 
-class PartCache:
-    """A folder of results ("parts"), one ``.npz`` file each, all of which depend on `identity`.
+class ResultCache:
+    """A folder of results, one ``.npz`` file each, all of which depend on `identity`.
 
-    `progress` is told of each part once, when it is asked for first.
+    `progress` is told of each result once, when it is asked for first.
     """
 
     def __init__(
@@ -50,35 +50,35 @@ class PartCache:
         make: Callable[[], Arrays],
         cost: float = 0.0,
     ) -> Arrays:
-        """Read a part, or make and keep it where it is missing.
+        """Read a result, or make and keep it where it is missing.
 
-        `name` begins the name of its file. `depends_on` holds, as JSON values, what the part
-        depends on besides it and `identity`. `cost` is what making it takes, of which `make` may
-        count some itself.
+        `name` begins the name of its file. `depends_on` holds, as JSON values, what the result
+        depends on besides `name` and `identity`. `cost` is the cost of making it, of which `make`
+        may count a part itself.
         """
         path = self._path(name, depends_on)
         cost = 0.0 if path in self._counted else cost
         self._counted.add(path)
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                part = dict(arrays)
+                result = dict(arrays)
             self._progress.skip(cost)
-            return part
+            return result
         except FileNotFoundError:
             pass
         except (zipfile.BadZipFile, ValueError, EOFError):
             path.unlink()  # damaged: it is made again
         end = self._progress.done + cost
-        part = make()
+        result = make()
         self._progress.advance(end - self._progress.done)
         self.folder.mkdir(parents=True, exist_ok=True)
         file = io.BytesIO()
-        np.savez(file, **part)  # type: ignore[arg-type]  # numpy: a name may not be a flag
+        np.savez(file, **result)  # type: ignore[arg-type]  # numpy: a name may not be a flag
         replace_file(path, file.getvalue())
-        return part
+        return result
 
     def has(self, name: str, *, depends_on: Mapping[str, Any]) -> bool:
-        """Say whether a part is there."""
+        """Say whether a result is there."""
         return self._path(name, depends_on).exists()
 
     def _path(self, name: str, depends_on: Mapping[str, Any]) -> Path:

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clr_eval.cache import Arrays, PartCache, file_digest
+from clr_eval.cache import Arrays, ResultCache, file_digest
 from clr_eval.config import EvalConfig
 from clr_eval.embedding.split import LoadedSplit, labelled_subset, read_split
 from clr_eval.finetune import Classifier, num_steps
 from clr_eval.methods import METHODS, Method
-from clr_eval.probes import Predictor, fit_probe
+from clr_eval.probes import Probe, fit_probe
 from clr_eval.progress import Progress, features_cost, trial_cost
 from clr_train.batch import ParticleBatch
 from clr_train.learner import Learner
@@ -27,12 +27,12 @@ from clr_train.training.checkpoint import find_checkpoint
 from clr_train.training.pretrained import load_learner
 from pilarnet_convert.shards.reader import open_shards
 
-__all__ = ["Evaluation", "Predict", "Trial"]
+__all__ = ["Evaluation", "Predictor", "Trial"]
 
 _BATCH: Final = 256
 
-#: Predicts the probability of each class of particles, float [N, classes].
-Predict = Callable[[ParticleBatch], NDArray[Any]]
+#: From particles to the probability of each class, float [N, classes].
+Predictor = Callable[[ParticleBatch], NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Evaluation:
             "particles": [len(self.train), len(self.test)],
             "precision": self.learner.precision,
         }
-        self.cache = PartCache(folder, identity=self.identity, progress=self.progress)
+        self.cache = ResultCache(folder, identity=self.identity, progress=self.progress)
 
     @cached_property
     def _untrained(self) -> Learner:
@@ -132,7 +132,7 @@ class Evaluation:
         )
 
     def probabilities(self, trial: Trial) -> NDArray[np.float64]:
-        """Predict the probability of each class for the test split, float64 [N, classes]."""
+        """Predictor the probability of each class for the test split, float64 [N, classes]."""
         kind = trial.method.features
         if kind is None:
             return self._network(trial)["probabilities"].astype(np.float64)
@@ -146,7 +146,7 @@ class Evaluation:
             f"probe-{trial.name}", depends_on=facts, make=make, cost=self.cost(trial)
         )["probabilities"]
 
-    def predictor(self, trial: Trial) -> Predict:
+    def predictor(self, trial: Trial) -> Predictor:
         """Give a trial as a function of particles."""
         kind = trial.method.features
         if kind is None:
@@ -187,7 +187,7 @@ class Evaluation:
             return handcrafted_features
         return (self.learner if kind == "trained" else self._untrained).represent
 
-    def _fit_probe(self, trial: Trial) -> Predictor:
+    def _fit_probe(self, trial: Trial) -> Probe:
         method = trial.method
         assert method.features is not None
         assert method.classifier is not None

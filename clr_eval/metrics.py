@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.species import CLASS_NAMES, CLASSES
 
-__all__ = ["answer_metrics", "probability_metrics", "weighted_auc"]
+__all__ = ["class_metrics", "probability_metrics", "weighted_auc"]
 
 Floats = NDArray[np.float64]
 #: From weights [B, N] to the metrics of each seed, [S, B, K]; NaN where undefined.
@@ -26,8 +26,8 @@ COVERAGE: Final = 0.95
 _CHUNK: Final = 4_000_000
 
 
-def answer_metrics(
-    truth: NDArray[np.int64], answers: NDArray[np.integer], *, resamples: int, seed: int
+def class_metrics(
+    truth: NDArray[np.int64], predicted: NDArray[np.integer], *, resamples: int, seed: int
 ) -> dict[str, Any]:
     """Compute the metrics of predicted classes, of several seeds together.
 
@@ -35,7 +35,7 @@ def answer_metrics(
     ----------
     truth : int64 array [N]
         True classes.
-    answers : integer array [S, N]
+    predicted : integer array [S, N]
         Predicted classes for each seed.
     resamples : int
         Number of bootstrap resamples of the particles, the same for all seeds.
@@ -55,7 +55,7 @@ def answer_metrics(
     """
 
     def metrics(weights: Floats) -> Floats:
-        return np.stack([_from_table(_confusion(truth, a, weights)) for a in answers])
+        return np.stack([_from_table(_confusion(truth, p, weights)) for p in predicted])
 
     found = _summaries(metrics, len(truth), resamples=resamples, seed=seed)
     count = len(CLASS_NAMES)
@@ -67,7 +67,7 @@ def answer_metrics(
             name: {"efficiency": found[2 + i], "purity": found[2 + count + i]}
             for i, name in enumerate(CLASS_NAMES)
         },
-        "confusion": np.mean([_confusion(truth, a, ones)[0] for a in answers], axis=0).tolist(),
+        "confusion": np.mean([_confusion(truth, p, ones)[0] for p in predicted], axis=0).tolist(),
     }
 
 
@@ -82,12 +82,12 @@ def probability_metrics(
     probabilities : float array [S, N, C]
         The most probable class is the predicted class.
     resamples, seed
-        As for `answer_metrics`.
+        As for `class_metrics`.
 
     Returns
     -------
     dict
-        As of `answer_metrics`, with ``auc``, the area under the ROC curve: in ``classes`` that of
+        As of `class_metrics`, with ``auc``, the area under the ROC curve: in ``classes`` that of
         the class against the rest, and at the top their mean.
     """
     labels = range(probabilities.shape[2])
@@ -99,8 +99,8 @@ def probability_metrics(
         ).swapaxes(1, 2)  # fmt: skip
         return np.concatenate([_mean(areas)[..., None], areas], axis=2)
 
-    answers = probabilities.argmax(axis=2)
-    found = answer_metrics(truth, answers, resamples=resamples, seed=seed)
+    predicted = probabilities.argmax(axis=2)
+    found = class_metrics(truth, predicted, resamples=resamples, seed=seed)
     mean, *each = _summaries(metrics, len(truth), resamples=resamples, seed=seed)
     for name, auc in zip(CLASS_NAMES, each, strict=True):
         found["classes"][name]["auc"] = auc
@@ -159,11 +159,11 @@ def _mean(rows: Floats) -> Floats:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _confusion(truth: NDArray[np.int64], answer: NDArray[np.integer], weights: Floats) -> Floats:
+def _confusion(truth: NDArray[np.int64], predicted: NDArray[np.integer], weights: Floats) -> Floats:
     """Count pairs of true and predicted class, [B, C, C]."""
     classes = len(CLASSES)
     cells = np.zeros((len(truth), classes * classes))
-    cells[np.arange(len(truth)), truth * classes + answer] = 1
+    cells[np.arange(len(truth)), truth * classes + predicted] = 1
     table: Floats = (weights @ cells).reshape(len(weights), classes, classes)
     return table
 

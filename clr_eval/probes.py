@@ -11,13 +11,13 @@ from clr_train.probe.classifiers import fit_classifier
 from clr_train.probe.features import Features
 from pilarnet_convert.species import CLASSES
 
-__all__ = ["Predictor", "fit_probe"]
+__all__ = ["Probe", "fit_probe"]
 
-#: Predicts the probability of each class, [N, D] -> float64 [N, classes].
-Predictor = Callable[[NDArray[np.floating]], NDArray[np.float64]]
+#: From features, float [N, D], to the probability of each class, float64 [N, classes].
+Probe = Callable[[NDArray[np.floating]], NDArray[np.float64]]
 
 
-def fit_probe(features: Features, *, classifier: str, class_weight: str, seed: int) -> Predictor:
+def fit_probe(features: Features, *, classifier: str, class_weight: str, seed: int) -> Probe:
     """Fit a classifier to features and labels, which may be of a single class.
 
     Parameters
@@ -33,7 +33,7 @@ def fit_probe(features: Features, *, classifier: str, class_weight: str, seed: i
 
     Returns
     -------
-    Predictor
+    Probe
         It gives 0 for a class without a label in `features`.
     """
     weight = None if class_weight == "none" else class_weight

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from clr_eval.cache import Arrays
 from clr_eval.corruptions import CORRUPTIONS, Corruption
-from clr_eval.evaluation import Evaluation, Predict, Trial
-from clr_eval.metrics import answer_metrics
+from clr_eval.evaluation import Evaluation, Predictor, Trial
+from clr_eval.metrics import class_metrics
 from clr_eval.progress import robustness_cost
 
 __all__ = ["robustness"]
@@ -29,18 +29,18 @@ def robustness(evaluation: Evaluation, *, methods: Sequence[str]) -> dict[str, A
     -------
     dict
         For each corruption: its ``title``, ``axis``, ``levels``, and in ``methods``, by name,
-        lists over the levels of ``accuracy`` and ``balanced_accuracy`` of `answer_metrics`.
+        lists over the levels of ``accuracy`` and ``balanced_accuracy`` of `class_metrics`.
     """
-    answers: dict[str, list[Arrays]] = {}
+    predicted: dict[str, list[Arrays]] = {}
     for method in methods:
         trials = evaluation.trials(method, evaluation.config.largest_fraction)
-        answers[method] = [_answers(evaluation, trial) for trial in trials]
+        predicted[method] = [_predicted_classes(evaluation, trial) for trial in trials]
     result: dict[str, Any] = {}
     for name, corruption in CORRUPTIONS.items():
         curves = {}
-        for method, by_seed in answers.items():
+        for method, by_seed in predicted.items():
             found = [
-                answer_metrics(
+                class_metrics(
                     evaluation.test.label,
                     np.stack([seed[name][level] for seed in by_seed]),
                     resamples=evaluation.config.resamples,
@@ -61,7 +61,7 @@ def robustness(evaluation: Evaluation, *, methods: Sequence[str]) -> dict[str, A
     return result
 
 
-def _answers(evaluation: Evaluation, trial: Trial) -> Arrays:
+def _predicted_classes(evaluation: Evaluation, trial: Trial) -> Arrays:
     """Classify the test split at every level of every corruption, int8 [levels, N] of each."""
     cost = robustness_cost(trial.method, tested=len(evaluation.test))
     num_levels = sum(len(corruption.levels) for corruption in CORRUPTIONS.values())
@@ -87,7 +87,7 @@ def _answers(evaluation: Evaluation, trial: Trial) -> Arrays:
 
 
 def _classify(
-    evaluation: Evaluation, predict: Predict, corruption: Corruption, level: float
+    evaluation: Evaluation, predict: Predictor, corruption: Corruption, level: float
 ) -> NDArray[np.int64]:
     """Classify the test split at one level of one corruption, int64 [N]."""
     pieces = evaluation.test.batch.split(_BATCH)

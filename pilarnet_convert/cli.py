@@ -11,7 +11,7 @@ from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.console import Command, Stopped
 from pilarnet_convert.conversion import convert, convert_part
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.inputs.check import check_inputs, table_of
+from pilarnet_convert.inputs.check import check_inputs
 from pilarnet_convert.options import OptionError, make_flags
 from pilarnet_convert.pictures import check_picture
 from pilarnet_convert.readers.sources import read_input_list
@@ -89,7 +89,15 @@ def _convert(
 def _check(inputs: tuple[str, ...], options: dict[str, Any]) -> None:
     """Print what is right and wrong with each input."""
     checked = check_inputs(inputs, ConvertConfig(**options), show_progress=True)
-    click.echo(lay_out(table_of(checked)))
+    table = {
+        "file": [click.format_filename(one.path) for one in checked],
+        "schema": [one.source.schema if one.source else "-" for one in checked],
+        "events": [f"{one.source.num_entries:,}" if one.source else "-" for one in checked],
+        "repeated numbers": [f"{one.repeated_numbers:,}" for one in checked],
+        "unit": [one.unit or "-" for one in checked],
+        "verdict": [one.verdict for one in checked],
+    }
+    click.echo(lay_out(table))
     faults = [one.fault for one in checked if one.fault]
     for fault in faults:
         click.echo(f"\n{fault}")

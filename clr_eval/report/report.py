@@ -43,7 +43,7 @@ __all__ = ["evaluate"]
 
 FORMAT: Final = "pilarnet-clr-report"
 VERSION: Final = 2
-_PARTS: Final = "parts"
+_RESULTS: Final = "results"
 _LOG: Final = "log.txt"
 _TITLE: Final = "Evaluation of a pretrained encoder"
 _RESAMPLING_SEED: Final = 0
@@ -75,7 +75,7 @@ def evaluate(config: EvalConfig, *, show_progress: bool = False) -> dict[str, An
     out = as_path(config.out)
     require_matplotlib()
     _check_unused(out)
-    evaluation = Evaluation(config, folder=out / _PARTS)
+    evaluation = Evaluation(config, folder=out / _RESULTS)
     methods = [name for name, method in METHODS.items() if method.part in config.parts]
     runs = [(name, fraction) for name in methods for fraction in config.fractions]
     trials = [trial for run in runs for trial in evaluation.trials(*run)]
@@ -153,7 +153,7 @@ def _evaluate(
 
 def _check_unused(out: Path) -> None:
     """Check that the folder of a report is new, empty, or holds an earlier report."""
-    known = any((out / name).exists() for name in ("report.json", _PARTS, _LOG))
+    known = any((out / name).exists() for name in ("report.json", _RESULTS, _LOG))
     if out.exists() and not known and (not out.is_dir() or any(out.iterdir())):
         raise PilarnetError(
             "the output folder is in use",
@@ -223,13 +223,13 @@ def _result(evaluation: Evaluation, method: str, fraction: float) -> dict[str, A
 def _binned_metrics(evaluation: Evaluation, methods: Sequence[str]) -> dict[str, Any]:
     """Compute the metrics of methods in bins of each quantity, at the largest fraction."""
     fraction = evaluation.config.largest_fraction
-    answers = {m: _probabilities(evaluation, m, fraction).argmax(axis=2) for m in methods}
+    predicted = {m: _probabilities(evaluation, m, fraction).argmax(axis=2) for m in methods}
     return {
         quantity: {
             method: binned_metrics(
                 evaluation.test.columns[quantity],
                 truth=evaluation.test.label,
-                answers=answers[method],
+                predicted=predicted[method],
                 resamples=evaluation.config.resamples,
                 seed=_RESAMPLING_SEED,
             )

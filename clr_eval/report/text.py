@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from clr_eval.binned_metrics import QUANTITIES
 from clr_eval.methods import CLASS_WEIGHTS, METHODS
@@ -40,8 +39,8 @@ def format_results(report: Mapping[str, Any]) -> str:
         table[f"{metric.replace('_', ' ')} [%]"] = [_interval(r[metric]) for r in shown]
     tested = sum(report["shards"]["test"]["counts"].values())
     return (
-        f"{shown[0]['num_labelled']:,} labels to learn from, {tested:,} particles to judge by\n\n"
-        + lay_out(pd.DataFrame(table))
+        f"{shown[0]['num_labelled']:,} labels to learn from, {tested:,} particles to test on\n\n"
+        + lay_out(table)
     )
 
 

@@ -7,7 +7,7 @@ dann      a domain-adversarial classifier
 plan      its runs, and what they cost in steps and particles
 timing    how long that is, measured before it begins
 runs      what they train and predict, kept so that an interrupted study goes on
-judge     accuracy by domain, stability of particles, what features hold
+metrics   accuracy by domain, stability of particles, what features hold
 figures   figures, as PNG and PDF
 text      the report as Markdown and HTML
 study     all of it together

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from clr_eval.cache import Arrays, PartCache, file_digest
+from clr_eval.cache import Arrays, ResultCache, file_digest
 from clr_eval.corruptions import CORRUPTIONS
 from clr_eval.embedding.split import LoadedSplit, labelled_subset, read_split
 from clr_eval.finetune import Classifier, num_steps
@@ -51,7 +51,7 @@ class StudyRuns:
     ----------
     config : StudyConfig
     out : Path
-        The folder of the study: ``runs/`` holds pretrained encoders, ``parts/`` predictions.
+        The folder of the study: ``runs/`` holds pretrained encoders, ``results/`` predictions.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class StudyRuns:
         return read_split(self.config.target, split="train")
 
     @cached_property
-    def _cache(self) -> PartCache:
+    def _cache(self) -> ResultCache:
         folders = {d.shards for d in self.config.domains.values()} | {self.config.nominal}
         if self.config.target is not None:
             folders.add(self.config.target)
@@ -93,7 +93,7 @@ class StudyRuns:
             "shards": {path: open_shards(path).identity for path in sorted(folders)},
             "domains": domains,
         }
-        return PartCache(self.out / "parts", identity=identity)
+        return ResultCache(self.out / "results", identity=identity)
 
     def result(self, method: str, *, seed: int) -> Arrays:
         """Predict every domain by a method, training what is missing.
@@ -110,7 +110,7 @@ class StudyRuns:
             self._pretrained(chosen.pretraining, seed=seed)
 
         def make() -> Arrays:
-            found = self._judge(chosen, seed=seed)
+            found = self._predict(chosen, seed=seed)
             self.progress.advance(method_cost(self.config, name=method))
             return found
 
@@ -147,7 +147,7 @@ class StudyRuns:
             facts["checkpoint"] = file_digest(self._pretrained(chosen.pretraining, seed=seed))
         return facts
 
-    def _judge(self, method: StudyMethod, *, seed: int) -> Arrays:
+    def _predict(self, method: StudyMethod, *, seed: int) -> Arrays:
         found: Arrays = {}
         if method.fit in ("linear", "trees"):
             learner = None if method.fit == "trees" else self._learner(method, seed=seed)

@@ -19,11 +19,11 @@ from clr_eval.study.figures import (
     draw_map,
     draw_stability,
 )
-from clr_eval.study.judge import (
+from clr_eval.study.metrics import (
     direction_angle,
     domain_auc,
+    domain_metrics,
     energy_r2,
-    judge_method,
     stability,
 )
 from clr_eval.study.plan import describe_study, plan_runs
@@ -143,7 +143,7 @@ def _report(
         },
         "results": {
             name: {
-                method: judge_method(
+                method: domain_metrics(
                     found, domains=study.domains, count=count, resamples=config.resamples
                 )
                 for method, found in results.items()

@@ -66,7 +66,7 @@ def _stability(report: Mapping[str, Any]) -> Section:
     rows = [
         [
             STUDY_METHODS[name].title, domain, f"{found['particles']:,}",
-            f"{found['probability']:.3f}", _percent(found["answers"]),
+            f"{found['probability']:.3f}", _percent(found["same_class"]),
             f"{found['cosine']:.3f}" if "cosine" in found else "",
         ]
         for name, by_domain in report["stability"].items()
@@ -75,9 +75,9 @@ def _stability(report: Mapping[str, Any]) -> Section:
     return Section(
         title="Stability of single particles",
         text="The same particles in the first domain and in another, matched by event and track: "
-        "the mean change of the probability of the true class, the share with the same answer, "
-        "and the mean cosine of the features. Mean over the seeds.",
-        head=["method", "domain", "particles", "change of p", "same answer [%]", "cosine"],
+        "the mean change of the probability of the true class, the share assigned to the same "
+        "class, and the mean cosine of the features. Mean over the seeds.",
+        head=["method", "domain", "particles", "change of p", "same class [%]", "cosine"],
         rows=rows,
         figure="stability" if rows else None,
     )

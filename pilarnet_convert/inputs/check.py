@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import click
 import numpy as np
-import pandas as pd
 
 from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.console import print_line, progress_bar
@@ -21,7 +19,7 @@ from pilarnet_convert.readers.sources import SourceFiles, find_sources
 from pilarnet_convert.readers.units import units_of
 from pilarnet_convert.storage.remote import AnyPath
 
-__all__ = ["Checked", "check_inputs", "table_of"]
+__all__ = ["Checked", "check_inputs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,20 +80,6 @@ def check_inputs(
             found = {source: future.result() for source, future in bar}
     every = [one for source in named for one in found[source]]
     return every if config.allow_duplicates else _without_duplicates(every)
-
-
-def table_of(checked: Sequence[Checked]) -> pd.DataFrame:
-    """Make a row an input."""
-    return pd.DataFrame(
-        {
-            "file": [click.format_filename(one.path) for one in checked],
-            "schema": [one.source.schema if one.source else "-" for one in checked],
-            "events": [f"{one.source.num_entries:,}" if one.source else "-" for one in checked],
-            "repeated numbers": [f"{one.repeated_numbers:,}" for one in checked],
-            "unit": [one.unit or "-" for one in checked],
-            "verdict": [one.verdict for one in checked],
-        }
-    )
 
 
 def _check(files: SourceFiles, *, reading: Reading) -> list[Checked]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal
 
-import pandas as pd
 from tabulate import tabulate
 
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.statistics import PERCENTILES, Statistics
 from pilarnet_convert.species import CLASS_NAMES
 
-__all__ = ["Format", "lay_out", "render"]
+__all__ = ["Columns", "Format", "lay_out", "render"]
 
+#: A table as its columns, by their names.
+Columns = Mapping[str, Sequence[str]]
 Format = Literal["table", "json", "csv", "markdown"]
 #: Columns of words.
 _TEXT: Final = (
@@ -51,68 +53,60 @@ def render(statistics: Statistics, *, style: Format = "table", brief: bool = Fal
     return "\n\n".join(parts)
 
 
-def _class_table(statistics: Statistics) -> pd.DataFrame:
+def _class_table(statistics: Statistics) -> Columns:
     """Give a row for each class: counts by split, fraction here and in the original study."""
     names = [*CLASS_NAMES, "all"]
     table = statistics.classes.set_index(["split", "class"])
     every = table.loc["all"].loc[names]
-    return pd.DataFrame(
-        {
-            "class": names,
-            **{s: _counts(table.loc[s].loc[names, "count"]) for s in (*SPLITS, "all")},
-            "fraction": _percents(every["fraction"]),
-            "published": _percents(every["published_fraction"]),
-        }
-    )
+    return {
+        "class": names,
+        **{s: _counts(table.loc[s].loc[names, "count"]) for s in (*SPLITS, "all")},
+        "fraction": _percents(every["fraction"]),
+        "published": _percents(every["published_fraction"]),
+    }
 
 
-def _size_table(statistics: Statistics) -> pd.DataFrame:
+def _size_table(statistics: Statistics) -> Columns:
     """Give a row for each split and class: count, fraction, percentiles of voxels and energy."""
     table = statistics.classes
     columns = {
         f"{unit} {percentile} %": [
-            "-" if pd.isna(value) else f"{value:,.{digits}f}"
+            "-" if math.isnan(value) else f"{value:,.{digits}f}"
             for value in table[f"{name}_p{percentile:02d}"]
         ]
         for unit, name, digits in (("voxels", "voxels", 0), ("MeV", "energy_mev", 1))
         for percentile in PERCENTILES
     }
-    return pd.DataFrame(
-        {
-            "split": table["split"],
-            "class": table["class"],
-            "count": _counts(table["count"]),
-            "fraction": _percents(table["fraction"]),
-            **columns,
-        }
-    )
+    return {
+        "split": list(table["split"]),
+        "class": list(table["class"]),
+        "count": _counts(table["count"]),
+        "fraction": _percents(table["fraction"]),
+        **columns,
+    }
 
 
-def _cluster_table(statistics: Statistics) -> pd.DataFrame:
+def _cluster_table(statistics: Statistics) -> Columns:
     """Give a row for each outcome; together they are the clusters that were seen."""
     table = statistics.clusters
     total = int(table["clusters"].sum())
-    return pd.DataFrame(
-        {
-            "clusters": [*table["outcome"], "seen"],
-            "count": _counts([*table["clusters"], total]),
-            "fraction": _percents([*table["fraction"], 1.0 if total else 0.0]),
-            "meaning": [*table["meaning"], "the sum of these"],
-        }
-    )
+    return {
+        "clusters": [*table["outcome"], "seen"],
+        "count": _counts([*table["clusters"], total]),
+        "fraction": _percents([*table["fraction"], 1.0 if total else 0.0]),
+        "meaning": [*table["meaning"], "the sum of these"],
+    }
 
 
-def _species_table(statistics: Statistics) -> pd.DataFrame:
+def _species_table(statistics: Statistics) -> Columns:
     """Make a row a PDG code outside the five classes."""
     table = statistics.other_species
-    return pd.DataFrame(
-        {
-            "other species": table["pdg"].map(str),
-            "name": [name or "(no known particle)" for name in table["name"]],
-            "count": _counts(table["clusters"]),
-            "fraction": _percents(table["fraction"]),
-        }
-    )
+    return {
+        "other species": list(map(str, table["pdg"])),
+        "name": [name or "(no known particle)" for name in table["name"]],
+        "count": _counts(table["clusters"]),
+        "fraction": _percents(table["fraction"]),
+    }
 
 
 def _counts(values: Iterable[int]) -> list[str]:
@@ -123,12 +117,12 @@ def _percents(fractions: Iterable[float]) -> list[str]:
     return [f"{100 * fraction:.1f} %" for fraction in fractions]
 
 
-def lay_out(table: pd.DataFrame, *, markdown: bool = False) -> str:
+def lay_out(table: Columns, *, markdown: bool = False) -> str:
     """Write a table with columns of text to the left and of numbers to the right."""
     return tabulate(
-        table.to_numpy().tolist(),
-        headers=list(table.columns),
+        table,
+        headers="keys",
         tablefmt="pipe" if markdown else "plain",
-        colalign=["left" if name in _TEXT else "right" for name in table.columns],
+        colalign=["left" if name in _TEXT else "right" for name in table],
         disable_numparse=True,
     )

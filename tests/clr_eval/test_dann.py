@@ -57,14 +57,14 @@ def test_gradients_are_those_of_two_losses_taken_apart() -> None:
 
 def test_it_trains_on_both_and_does_not_see_the_labels_of_the_target() -> None:
     config = EvalConfig(checkpoint="", shards="", epochs=1, min_steps=3, batch_size=8)
-    answers = []
+    predicted = []
     for label in (0, 3):
         network = make()
         network.target = network.target.take(torch.arange(15))
         network.target.label.fill_(label)
         network.fit(make_batch(6, 24), config=config)
-        answers.append(torch.from_numpy(network.predict(make_batch(7, 9))))
-    assert torch.equal(*answers)
+        predicted.append(torch.from_numpy(network.predict(make_batch(7, 9))))
+    assert torch.equal(*predicted)
     # Each particle of the target comes once before any comes again.
     network = make()
     seen = torch.cat([network._next_target(4).particle for _ in range(4)])

@@ -101,8 +101,8 @@ def test_it_learns(learner: Learner, train: LoadedSplit) -> None:
     network.fit(batch, config=config, on_step=steps.append)
     assert steps == [*range(1, 46)]
     assert num_steps(60, config=config) == 45
-    answers = network.predict(batch).argmax(axis=1)
-    assert (answers == batch.label.numpy()).mean() > 0.7  # one in five by chance
+    predicted = network.predict(batch).argmax(axis=1)
+    assert (predicted == batch.label.numpy()).mean() > 0.7  # one in five by chance
 
 
 def test_steps_are_epochs_or_the_least() -> None:
@@ -132,14 +132,14 @@ def _features(particles: LoadedSplit) -> Features:
     ("name", "score"),
     [("linear", linear_probe), ("knn", nearest_neighbours), ("majority", majority)],
 )
-def test_probes_answer_as_those_of_a_training_run(
+def test_probes_predict_as_those_of_a_training_run(
     name: str, score: object, train: LoadedSplit, test: LoadedSplit
 ) -> None:
     seen, unseen = _features(train), _features(test)
     probe = fit_probe(seen, classifier=name, class_weight="balanced", seed=0)
-    answers = probe(unseen.values).argmax(axis=1)
+    predicted = probe(unseen.values).argmax(axis=1)
     expected = score(seen, test=unseen)  # type: ignore[operator]
-    assert (answers == unseen.label).mean() == pytest.approx(expected.accuracy)
+    assert (predicted == unseen.label).mean() == pytest.approx(expected.accuracy)
 
 
 @pytest.mark.parametrize(("weight", "per"), [("none", "particle"), ("balanced", "class")])
@@ -169,8 +169,8 @@ def test_networks_and_trees_weigh_as_they_are_told(learner: Learner, train: Load
             config = dataclasses.replace(CONFIG, class_weight=weight, finetune_lr=1e-2)
             network.fit(train.pick(some), config=config)
             trees = fit_probe(seen, classifier="trees", class_weight=weight, seed=0)
-            answers = network.predict(train.batch), trees(seen.values)
-            rare[weight] = [answer[:, few].mean() for answer in answers]
+            predicted = network.predict(train.batch), trees(seen.values)
+            rare[weight] = [found[:, few].mean() for found in predicted]
         difference = np.subtract(rare["balanced"], rare["none"])
         if alike:
             np.testing.assert_allclose(difference, 0, atol=1e-5)

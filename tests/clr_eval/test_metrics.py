@@ -15,7 +15,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from clr_eval.metrics import answer_metrics, probability_metrics, weighted_auc
+from clr_eval.metrics import class_metrics, probability_metrics, weighted_auc
 from pilarnet_convert.species import CLASSES
 
 NAMES = [c.name for c in CLASSES]
@@ -32,16 +32,16 @@ def test_values_are_those_of_scikit_learn() -> None:
     truth, probabilities = _predictions(2, 300)
     found = probability_metrics(truth, probabilities, resamples=0, seed=0)
     for seed in range(2):
-        answer = probabilities[seed].argmax(axis=1)
-        assert found["accuracy"]["seeds"][seed] == pytest.approx(accuracy_score(truth, answer))
+        predicted = probabilities[seed].argmax(axis=1)
+        assert found["accuracy"]["seeds"][seed] == pytest.approx(accuracy_score(truth, predicted))
         assert found["balanced_accuracy"]["seeds"][seed] == pytest.approx(
-            balanced_accuracy_score(truth, answer)
+            balanced_accuracy_score(truth, predicted)
         )
         assert found["auc"]["seeds"][seed] == pytest.approx(
             roc_auc_score(truth, probabilities[seed], multi_class="ovr")
         )
-        recall = recall_score(truth, answer, average=None)
-        precision = precision_score(truth, answer, average=None)
+        recall = recall_score(truth, predicted, average=None)
+        precision = precision_score(truth, predicted, average=None)
         for label, name in enumerate(NAMES):
             of_class = found["classes"][name]
             assert of_class["efficiency"]["seeds"][seed] == pytest.approx(recall[label])
@@ -75,8 +75,8 @@ def _list_of(values: st.SearchStrategy, count: int) -> st.SearchStrategy:
 
 def test_an_interval_is_that_of_the_binomial_distribution() -> None:
     truth = np.zeros(400, np.int64)
-    answers = np.where(np.arange(400) < 300, 0, 1)[None]
-    found = answer_metrics(truth, answers, resamples=3000, seed=1)["accuracy"]
+    predicted = np.where(np.arange(400) < 300, 0, 1)[None]
+    found = class_metrics(truth, predicted, resamples=3000, seed=1)["accuracy"]
     half = 1.96 * np.sqrt(0.75 * 0.25 / 400)
     assert found["value"] == 0.75
     assert found["low"] == pytest.approx(0.75 - half, abs=0.006)

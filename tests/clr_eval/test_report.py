@@ -178,11 +178,11 @@ def test_nothing_is_computed_twice_and_the_result_is_the_same(
 ) -> None:
     again = tmp_path / "again"
     shutil.copytree(folder, again)
-    parts = sorted((again / "parts").iterdir())
+    results = sorted((again / "results").iterdir())
     # As if interrupted: the last of what it computes is missing, another is damaged.
-    (missing,) = (p for p in parts if p.name.startswith("neighbours-"))
+    (missing,) = (p for p in results if p.name.startswith("neighbours-"))
     missing.unlink()
-    damaged = next(p for p in parts if p.name.startswith("probe-knn-"))
+    damaged = next(p for p in results if p.name.startswith("probe-knn-"))
     damaged.write_bytes(damaged.read_bytes()[:100])
     (again / "report.json").unlink()
     monkeypatch.setattr("clr_eval.finetune.Classifier.fit", _must_not)
@@ -191,7 +191,7 @@ def test_nothing_is_computed_twice_and_the_result_is_the_same(
     assert done.exit_code == 0, done.output
     first, second = (json.loads((f / "report.json").read_text()) for f in (folder, again))
     assert first == second
-    assert sorted((again / "parts").iterdir()) == parts
+    assert sorted((again / "results").iterdir()) == results
 
 
 def _must_not(*_args: Any, **_options: Any) -> None:
@@ -203,7 +203,7 @@ def test_other_options_compute_what_they_change(
 ) -> None:
     again = tmp_path / "again"
     shutil.copytree(folder, again)
-    before = {p.name for p in (again / "parts").iterdir()}
+    before = {p.name for p in (again / "results").iterdir()}
     monkeypatch.setattr("clr_eval.evaluation.collect", _must_not)
     config = EvalConfig(
         checkpoint=str(checkpoint), shards=str(shards), out=str(again), device="cpu",
@@ -212,7 +212,7 @@ def test_other_options_compute_what_they_change(
     report = evaluate(config)
     assert {r["method"] for r in report["results"]} == {"finetuned"}
     assert "robustness" not in report
-    added = {p.name for p in (again / "parts").iterdir()} - before
+    added = {p.name for p in (again / "results").iterdir()} - before
     assert len(added) == 1
     assert next(iter(added)).startswith("network-finetuned-")
 
@@ -242,16 +242,16 @@ def test_the_class_weight_changes_what_is_fitted_and_is_said(
 def test_bins_hold_equally_many_and_every_particle() -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 5, 400)
-    answers = np.where(rng.random(400) < 0.8, truth, 0)[None]
+    predicted = np.where(rng.random(400) < 0.8, truth, 0)[None]
     values = rng.lognormal(size=400)
-    bins = binned_metrics(values, truth=truth, answers=answers, resamples=0, seed=0)
+    bins = binned_metrics(values, truth=truth, predicted=predicted, resamples=0, seed=0)
     assert [b["count"] for b in bins] == [50] * 8
     for b in bins:
         rows = (values >= b["low"]) & ((values < b["high"]) | (values == values.max()))
         there = rows & (values <= b["high"])
-        right = (truth == answers[0])[there].mean()
+        right = (truth == predicted[0])[there].mean()
         assert b["accuracy"]["value"] == pytest.approx(right)
-    (alone,) = binned_metrics(np.zeros(400), truth=truth, answers=answers, resamples=0, seed=0)
+    (alone,) = binned_metrics(np.zeros(400), truth=truth, predicted=predicted, resamples=0, seed=0)
     assert alone["count"] == 400
 
 

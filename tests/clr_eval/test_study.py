@@ -1,4 +1,4 @@
-"""A study of few particles: computed, continued, in parts and judged; one line for bad input."""
+"""A study of few particles: computed, continued, in parts; its metrics; errors in one line."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from clr_eval.embedding.split import LoadedSplit, read_split
 from clr_eval.study import runs as runs_module
 from clr_eval.study.cli import study_command
 from clr_eval.study.config import Domain, read_study
-from clr_eval.study.judge import (
+from clr_eval.study.methods import STUDY_METHODS
+from clr_eval.study.metrics import (
     direction_angle,
     domain_auc,
     energy_r2,
     match_particles,
     stability,
 )
-from clr_eval.study.methods import STUDY_METHODS
 from clr_eval.study.plan import plan_runs
 from clr_eval.study.runs import load_domain
 from clr_train.batch import ParticleBatch
@@ -253,7 +253,7 @@ def test_shards_that_are_not_there_are_named(folders: tuple[Path, Path], tmp_pat
     assert len(found.stderr.splitlines()) == 1
 
 
-# --- what is judged, on made-up results
+# --- metrics, of made-up results
 
 
 def _split(folders: tuple[Path, Path]) -> LoadedSplit:
@@ -306,7 +306,7 @@ def test_stability_of_known_probabilities(folders: tuple[Path, Path]) -> None:
     found = stability(result, reference="a", domain="b", domains={"a": split, "b": split}, count=0)
     assert found is not None
     assert found["probability"] == pytest.approx(0.3)
-    assert found["answers"] == 1
+    assert found["same_class"] == 1
     assert found["cosine"] == pytest.approx(np.sqrt(0.5))
 
 

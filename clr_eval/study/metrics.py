@@ -1,4 +1,4 @@
-"""What the predictions of a study say: accuracy by domain, and what moves between domains."""
+"""Metrics of a study: accuracy by domain, stability of particles, and what features hold."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from clr_train.probe.classifiers import fit_classifier
 __all__ = [
     "direction_angle",
     "domain_auc",
+    "domain_metrics",
     "energy_r2",
-    "judge_method",
     "match_particles",
     "stability",
 ]
@@ -32,7 +32,7 @@ _WITHIN: Final = 0.68
 Floats = NDArray[np.float64]
 
 
-def judge_method(
+def domain_metrics(
     results: Sequence[Arrays],
     *,
     domains: Mapping[str, LoadedSplit],
@@ -105,9 +105,9 @@ def stability(
     Returns
     -------
     dict or None
-        ``particles`` in both; ``probability``, the mean of |p - p'| of the true class; ``answers``,
-        the fraction that is assigned to the same class; ``cosine`` of the features, its mean, for
-        methods that keep them. None where no particle is in both.
+        ``particles`` in both; ``probability``, the mean of |p - p'| of the true class;
+        ``same_class``, the fraction that is assigned to the same class; ``cosine``, the mean
+        cosine of the features, for methods that keep them. None where no particle is in both.
     """
     first, second = match_particles(domains[reference], domains[domain])
     if not len(first):
@@ -119,7 +119,7 @@ def stability(
     found = {
         "particles": len(label),
         "probability": float(np.abs(before[true] - after[true]).mean()),
-        "answers": float((before.argmax(1) == after.argmax(1)).mean()),
+        "same_class": float((before.argmax(1) == after.argmax(1)).mean()),
     }
     if f"{domain}/features" in result:
         a, b = result[f"{reference}/features"][first], result[f"{domain}/features"][second]
