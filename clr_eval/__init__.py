@@ -2,18 +2,20 @@
 
 =============== ================================================================
 methods         the parts of a report and the methods that it compares
-config          the options of both commands
+config          the options of the commands
+corruptions     test data with noise, lost voxels, another energy scale, ...
+progress        what parts of a report cost, and how much of that is done
 cache           results of a report, kept under a key of all they depend on
 embedding/      a split in memory, its features, and files of them
 finetune        training the whole network as a classifier
 probes          classifiers on frozen features
 evaluation      the encoder, the particles, and the predictions of every method
-corruptions     test data with noise, lost voxels, another energy scale, ...
 metrics         metrics of predictions, with intervals
 binned_metrics  the same in bins of energy and size
 robustness      metrics on corrupted test data
 embedding_map   a map of the embedding, and nearest neighbours
-report/         pictures, Markdown, and the report as a whole
+report/         pictures, Markdown and HTML, and the report as a whole
+study/          methods compared as the detector departs from the simulation
 cli             the commands clr-embed and clr-eval
 =============== ================================================================
 

@@ -11,7 +11,10 @@ training   gradients of a step, optimizer, checkpoints, validation, output
 probe      probes and other measures of features, and hand-made features to compare with
 export     an encoder by itself, features of a user's own arrays, the command ``clr-export``
 runtime    devices, processes and signals
-keys       random numbers, keyed by seed, epoch, particle and use
+keys       random numbers, keyed by seed, epoch, particle and use (``triton_keys`` on CUDA)
+ragged     which rows of a ragged tensor belong to which particle
+site_keys  sites of a sparse tensor as sorted integers
+presets    published lists of augmentations and training settings
 =========  ====================================================================================
 
 To pretrain from Python, and to use the encoder::

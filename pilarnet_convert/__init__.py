@@ -15,13 +15,16 @@ executors  where tasks run: processes of this machine, Dask
 readers    from files of the field to events
 particles  from events to single particles: selection, labels, splits
 shards     the format: writing, reading, checking and counting
-files      everything that is written in the output folder
+output     where a conversion writes: a folder, or an object store
+files      files and folders that appear whole, and locks
 storage    files of this machine and of remote stores, by ranges of bytes
 species    the five classes; ragged, offsets of ragged arrays; tally, counts of clusters
 export     single particles in the formats of others
 download   getting the public data sets
-cli        the commands; options, console and errors serve all packages
+cli        the commands
 ========== =====================================================================
+
+What serves all packages: options, console, errors, pictures (matplotlib) and pages (HTML).
 
 In a notebook::
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pilarnet_convert.options import OptionError, check_options, documented, option
 from pilarnet_convert.particles import Selection
-from pilarnet_convert.readers import ENERGY_UNITS, READERS, Reading
+from pilarnet_convert.readers.kinds import ENERGY_UNITS, READERS, Reading
 from pilarnet_convert.readers.products import parse_products
 from pilarnet_convert.shards.format import SPLITS
 

@@ -12,13 +12,13 @@ from pilarnet_convert.console import print_line
 from pilarnet_convert.executors import running_on
 from pilarnet_convert.inputs.look import look_into, readable
 from pilarnet_convert.options import OptionError
+from pilarnet_convert.output.folder import OutputFolder
+from pilarnet_convert.output.output import Output
+from pilarnet_convert.output.remote import RemoteOutput
 from pilarnet_convert.plan import Part
 from pilarnet_convert.readers.sources import find_sources
 from pilarnet_convert.runner import TaskRunner
-from pilarnet_convert.shards.output import Output
-from pilarnet_convert.shards.output_folder import OutputFolder
 from pilarnet_convert.shards.reader import Shards, open_shards
-from pilarnet_convert.shards.remote_output import RemoteOutput
 from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.executors import Workers
 from pilarnet_convert.manifest import describe, require_same
+from pilarnet_convert.output.output import Output
 from pilarnet_convert.plan import Task, plan_tasks
 from pilarnet_convert.readers.events import Source, repeated_entries
 from pilarnet_convert.shards.format import SPLITS
-from pilarnet_convert.shards.output import Output
 from pilarnet_convert.shards.shard import Shard
 from pilarnet_convert.shards.writer import root_attributes
 from pilarnet_convert.tally import Tally

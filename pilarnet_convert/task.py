@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import InputError
+from pilarnet_convert.output.remote import put_shards
 from pilarnet_convert.particles import ParticleArrays, Selection, concatenate_particles, split_up
 from pilarnet_convert.plan import EventRange, Task
 from pilarnet_convert.readers.checks import check_events
 from pilarnet_convert.readers.events import Events, Source, repeated_rows
 from pilarnet_convert.readers.repeats import merge_repeats
 from pilarnet_convert.shards.format import SPLITS, ShardEntry, shard_name
-from pilarnet_convert.shards.remote_output import put_shards
 from pilarnet_convert.shards.writer import write_shard
 from pilarnet_convert.storage.ahead import in_threads
 from pilarnet_convert.storage.remote import AnyPath, RemotePath, is_url

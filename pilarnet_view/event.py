@@ -9,9 +9,10 @@ import numpy as np
 
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.options import OptionError
-from pilarnet_convert.readers import Reading, index_source
+from pilarnet_convert.readers import index_source
 from pilarnet_convert.readers.checks import check_events
 from pilarnet_convert.readers.events import Events
+from pilarnet_convert.readers.kinds import Reading
 from pilarnet_convert.readers.sources import find_sources
 from pilarnet_convert.species import label_of_pdg
 from pilarnet_convert.storage.remote import AnyPath, place

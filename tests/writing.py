@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pilarnet_convert.output.folder import OutputFolder
 from pilarnet_convert.shards.array import array_metadata, data_file, encode_array
 from pilarnet_convert.shards.format import ARRAYS, FileCheck
-from pilarnet_convert.shards.output_folder import OutputFolder
 from pilarnet_convert.shards.reader import open_shards
 from pilarnet_convert.shards.writer import root_attributes, write_shard
 

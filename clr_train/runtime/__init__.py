@@ -1,1 +1,1 @@
-"""Devices, processes and signals."""
+"""Devices and processes; signals, which end a run in order; kernels, whether Triton's can run."""

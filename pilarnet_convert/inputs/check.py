@@ -13,8 +13,9 @@ from pilarnet_convert.console import print_line, progress_bar
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.executors import running_on
 from pilarnet_convert.inputs.look import duplicates
-from pilarnet_convert.readers import HEAD_EVENTS, Reading, index_source
+from pilarnet_convert.readers import HEAD_EVENTS, index_source
 from pilarnet_convert.readers.events import Source, repeated_rows
+from pilarnet_convert.readers.kinds import Reading
 from pilarnet_convert.readers.sources import SourceFiles, find_sources
 from pilarnet_convert.readers.units import units_of
 from pilarnet_convert.storage.remote import AnyPath

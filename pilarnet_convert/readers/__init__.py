@@ -3,11 +3,11 @@
 ============ =====================================================================
 sources      which files make up a source: folders, globs, the archive's layout
 local_files  the files of a folder
-kinds        what kind of file a file is, told from its content
+kinds        what kind of file a file is, told from its content; how it is read
 products     which products of a LArCV file are read
 events       what every reader delivers
 checks       what must hold of it
-larcv2       LArCV2 files, read natively
+larcv2       LArCV2 files, read natively; larcv2_trees, their trees and branches
 root_header  is a file a ROOT file, closed and whole
 root_file    ROOT metadata through uproot: where the baskets of a tree lie
 baskets      fetching and decompressing baskets
@@ -24,44 +24,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from pilarnet_convert.readers.events import Source
-from pilarnet_convert.readers.kinds import reader_of
+from pilarnet_convert.readers.kinds import Reading, reader_of
 from pilarnet_convert.readers.local_files import require_local
 from pilarnet_convert.readers.products import MissingProductError, Products
 from pilarnet_convert.readers.sources import SourceFiles
 from pilarnet_convert.readers.units import MEV, Units, has_massive, momentum_unit, units_of
 from pilarnet_convert.storage.remote import AnyPath
 
-__all__ = ["ENERGY_UNITS", "HEAD_EVENTS", "READERS", "Reading", "index_source"]
+__all__ = ["HEAD_EVENTS", "index_source"]
 
-#: What ``--reader`` may be.
-READERS: Final = ("auto", "larcv2", "larcv3", "pilarnet-m", "dlp")
-#: What ``--energy-unit`` may be.
-ENERGY_UNITS: Final = ("auto", "MeV", "GeV")
 #: Events that are looked at for the unit of the energies, unless they leave a doubt.
 HEAD_EVENTS: Final = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """How files are read: the options that all readers share.
-
-    Attributes
-    ----------
-    reader : str
-        One of `READERS`; ``auto`` goes by the content of each file.
-    products : Products, optional
-        What to read of LArCV files, see `choose_products`.
-    energy_unit : {"auto", "MeV", "GeV"}
-        The unit of the energies in the files.
-    """
-
-    reader: str = "auto"
-    products: Products | None = None
-    energy_unit: str = "auto"
 
 
 def index_source(files: SourceFiles, *, reading: Reading) -> tuple[Source, ...]:
@@ -85,7 +62,7 @@ def index_source(files: SourceFiles, *, reading: Reading) -> tuple[Source, ...]:
 def _index(reader: str, name: str, files: Sequence[AnyPath], products: Products | None) -> Source:
     """Let a reader look into files; its libraries are imported where it is used."""
     if reader == "larcv2":
-        from pilarnet_convert.readers.larcv2_source import index_larcv2
+        from pilarnet_convert.readers.larcv2 import index_larcv2
 
         return index_larcv2(name, files, products=products)
     if reader == "larcv3":

@@ -1,22 +1,47 @@
-"""What kind of file a file is, told from its content: first its first bytes, then its keys."""
+"""How files are read, and what kind of file each is: told by its first bytes, then by its keys."""
 
 from __future__ import annotations
 
 import gzip
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pilarnet_convert.errors import InputError, listed
+from pilarnet_convert.readers.products import Products
 from pilarnet_convert.storage.byte_file import read_head
 from pilarnet_convert.storage.remote import AnyPath
 
-__all__ = ["reader_of"]
+__all__ = ["ENERGY_UNITS", "READERS", "Reading", "reader_of"]
 
+#: What ``--reader`` may be.
+READERS: Final = ("auto", "larcv2", "larcv3", "pilarnet-m", "dlp")
+#: What ``--energy-unit`` may be.
+ENERGY_UNITS: Final = ("auto", "MeV", "GeV")
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
 #: Where the signature of an HDF5 file may stand.
 _HDF5_PLACES: Final = (0, 512, 1024, 2048)
 _PACKED: Final = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"(\xb5/\xfd": "zstd", b"PK\x03\x04": "zip"}
 _GZIP: Final = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How files are read: the options that all readers share.
+
+    Attributes
+    ----------
+    reader : str
+        One of `READERS`; ``auto`` goes by the content of each file.
+    products : Products, optional
+        What to read of LArCV files, see `choose_products`.
+    energy_unit : {"auto", "MeV", "GeV"}
+        The unit of the energies in the files.
+    """
+
+    reader: str = "auto"
+    products: Products | None = None
+    energy_unit: str = "auto"
 
 
 def reader_of(path: AnyPath) -> str:

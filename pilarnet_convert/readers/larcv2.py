@@ -1,8 +1,9 @@
-"""LArCV2 files without ROOT: from baskets to events."""
+"""LArCV2 files without ROOT: as sources, and from baskets to events."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from pilarnet_convert.errors import FETCH_AGAIN, InputError
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.baskets import BasketReader
-from pilarnet_convert.readers.events import Events, Reader
-from pilarnet_convert.readers.larcv2_source import (
+from pilarnet_convert.readers.events import Events, Reader, Source
+from pilarnet_convert.readers.larcv2_trees import (
     GRID,
     IDS,
     ORIGIN,
@@ -20,17 +21,84 @@ from pilarnet_convert.readers.larcv2_source import (
     PROCESS,
     SCALARS,
     SIZE,
+    TREE,
     VECTORS,
     VOXELS,
-    Larcv2Source,
-    index_larcv2,
+    index_products,
 )
 from pilarnet_convert.readers.larcv_numbers import known_reals, known_tracks, refuse_nan
+from pilarnet_convert.readers.products import Products, common_length
+from pilarnet_convert.readers.root_file import TreeIndex
 from pilarnet_convert.readers.units import Truth
 from pilarnet_convert.storage.ahead import in_threads
-from pilarnet_convert.storage.remote import is_url
+from pilarnet_convert.storage.remote import AnyPath, is_url
 
 __all__ = ["Larcv2Reader", "Larcv2Source", "index_larcv2"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Larcv2Source(Source):
+    """A source as the native reader knows it.
+
+    Attributes
+    ----------
+    clusters, particles : TreeIndex
+        Where the baskets of the two products lie.
+    """
+
+    clusters: TreeIndex
+    particles: TreeIndex
+
+    @property
+    def products(self) -> Products:
+        """The products that are read."""
+        trees = (self.clusters.tree, self.particles.tree)
+        return Products(*(tree.removesuffix(TREE) for tree in trees))
+
+    def open(self) -> Larcv2Reader:
+        """Open its files."""
+        return Larcv2Reader(self)
+
+    def basket_borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where baskets of voxels begin and end, see `Source`."""
+        table = self.clusters.branches[VOXELS]
+        return table.entries, offsets_of(np.abs(table.num_bytes))
+
+
+def index_larcv2(
+    name: str, files: Sequence[AnyPath], *, products: Products | None = None
+) -> Larcv2Source:
+    """Locate in a source's files what will be read of the two products.
+
+    Parameters
+    ----------
+    name : str
+        The name of the source.
+    files : sequence of Path or RemotePath
+        Its files, the one that the user named first; the first that has a product provides it.
+    products : Products, optional
+        What to read, see `choose_products`.
+
+    Raises
+    ------
+    InputError
+        If a file is unreadable, a product or one of its branches is missing, there are no
+        events, or the products differ in length.
+    """
+    clusters, particles, used = index_products(files, products=products)
+    names = [index.tree.removesuffix(TREE) for index in (clusters, particles)]
+    return Larcv2Source(
+        name=name,
+        files=used,
+        num_entries=common_length(
+            {index.tree: index.num_entries for index in (clusters, particles)}, file=files[0]
+        ),
+        path=clusters.file,
+        reader="larcv2",
+        schema=f"LArCV2, {' and '.join(names)}",
+        clusters=clusters,
+        particles=particles,
+    )
 
 
 class Larcv2Reader(Reader):

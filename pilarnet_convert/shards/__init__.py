@@ -6,9 +6,8 @@ array      the bytes of one array: encoding, and reading runs of rows
 writer     a shard, and the attributes of the root
 reader     opening a set, or several (joined)
 shard      reading blocks of particles of a shard; fetch, of remote ones all at once
-output     where a conversion writes a set: in a folder (output_folder) or an object store
-           (remote_output)
+particle   single particles by index; frames, all of them as pandas and Awkward tables
 verify     every byte again: all that is wrong with a set
-statistics what is in a set; tables shows it
+statistics what is in a set; tables and class_plot show it
 ========== =====================================================================
 """

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.readers import Reading, index_source
+from pilarnet_convert.readers import index_source
 from pilarnet_convert.readers.checks import check_events
+from pilarnet_convert.readers.kinds import Reading
 from pilarnet_convert.readers.repeats import merge_repeats
 from pilarnet_convert.readers.sources import find_sources
 from tests import damage

@@ -18,8 +18,8 @@ import uproot
 
 from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.errors import InputError, PilarnetError, listed
-from pilarnet_convert.readers import Reading, index_source
-from pilarnet_convert.readers.kinds import reader_of
+from pilarnet_convert.readers import index_source
+from pilarnet_convert.readers.kinds import Reading, reader_of
 from pilarnet_convert.readers.repeats import merge_repeats
 from pilarnet_convert.readers.sources import SourceFiles
 from tests.conftest import SHARED

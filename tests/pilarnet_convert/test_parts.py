@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from pilarnet_convert import convert, convert_part, open_shards, verify
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.output.folder import OutputFolder
 from pilarnet_convert.runner import TaskRunner
-from pilarnet_convert.shards.output_folder import OutputFolder
 from pilarnet_convert.task import TaskRecord
 from tests import damage
 from tests.pilarnet_convert.dying import Death, dying

@@ -13,7 +13,7 @@ import pytest
 
 from pilarnet_convert import convert
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.shards.output_folder import OutputFolder
+from pilarnet_convert.output.folder import OutputFolder
 from tests.pilarnet_convert.outputs import contents
 from tests.sample import SAMPLE
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilarnet_convert.errors import ConnectionFault, InputError
-from pilarnet_convert.readers import Reading, index_source
+from pilarnet_convert.readers import index_source
 from pilarnet_convert.readers.events import Source
+from pilarnet_convert.readers.kinds import Reading
 from pilarnet_convert.readers.sources import find_sources
 from pilarnet_convert.storage import stream
 from pilarnet_convert.storage.remote import RemotePath

@@ -16,8 +16,8 @@ from uuid import uuid4
 
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.files import locked
+from pilarnet_convert.output.output import Output, record_bytes
 from pilarnet_convert.shards.format import CONVERSION_FOLDER, SHARD_NAME, SPLITS, shard_name
-from pilarnet_convert.shards.output import Output, record_bytes
 from pilarnet_convert.shards.writer import group_document
 
 __all__ = ["OutputFolder"]

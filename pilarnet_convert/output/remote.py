@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.output.output import Output, record_bytes
 from pilarnet_convert.shards.array import SHARD_FILES
 from pilarnet_convert.shards.format import (
     ARRAYS,
@@ -24,7 +25,6 @@ from pilarnet_convert.shards.format import (
     SPLITS,
     shard_name,
 )
-from pilarnet_convert.shards.output import Output, record_bytes
 from pilarnet_convert.shards.writer import group_document
 from pilarnet_convert.storage.remote import RemotePath
 

@@ -1,26 +1,21 @@
-"""LArCV2 files as sources: where the baskets of their two products lie.
+"""The two trees of a LArCV2 source that are read, their branches, and where their baskets lie.
 
-In PILArNet these are ``cluster3d_mcst``, the voxels of every particle, and ``particle_mcst``, the
-particles. They may stand in one file or in two.
+In PILArNet these are of ``cluster3d_mcst``, the voxels of every particle, and ``particle_mcst``,
+the particles. They may stand in one file or in two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pilarnet_convert.errors import InputError
-from pilarnet_convert.ragged import offsets_of
-from pilarnet_convert.readers.events import Source
 from pilarnet_convert.readers.products import (
     Products,
     choose_products,
-    common_length,
     find_products,
 )
 from pilarnet_convert.readers.root_file import Layout, TreeIndex, index_trees
@@ -28,12 +23,21 @@ from pilarnet_convert.readers.root_header import HEAD_BYTES, check_header
 from pilarnet_convert.storage.byte_file import read_head
 from pilarnet_convert.storage.remote import AnyPath
 
-if TYPE_CHECKING:
-    from pilarnet_convert.readers.larcv2 import Larcv2Reader
+__all__ = [
+    "GRID",
+    "IDS",
+    "ORIGIN",
+    "PDG",
+    "PROCESS",
+    "SCALARS",
+    "SIZE",
+    "TREE",
+    "VECTORS",
+    "VOXELS",
+    "index_products",
+]
 
-__all__ = ["Larcv2Source", "index_larcv2"]
-
-_TREE: Final = "_tree"
+TREE: Final = "_tree"
 VOXELS: Final = "_voxel_vv._voxel_v"
 IDS: Final = ("_run", "_subrun", "_event")
 GRID: Final = ("_meta._xnum", "_meta._ynum", "_meta._znum")
@@ -66,75 +70,21 @@ _PARTICLE_BRANCHES: Final[Mapping[str, Layout]] = {
 _PARTICLE_REQUIRED: Final = (*IDS, PDG)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Larcv2Source(Source):
-    """A source as the native reader knows it.
+def index_products(
+    files: Sequence[AnyPath], *, products: Products | None
+) -> tuple[TreeIndex, TreeIndex, tuple[tuple[str, int, str], ...]]:
+    """Find the trees of the clusters and of the particles, and say which files hold them.
 
-    Attributes
-    ----------
-    clusters, particles : TreeIndex
-        Where the baskets of the two products lie.
-    """
-
-    clusters: TreeIndex
-    particles: TreeIndex
-
-    @property
-    def products(self) -> Products:
-        """The products that are read."""
-        trees = (self.clusters.tree, self.particles.tree)
-        return Products(*(tree.removesuffix(_TREE) for tree in trees))
-
-    def open(self) -> Larcv2Reader:
-        """Open its files."""
-        from pilarnet_convert.readers.larcv2 import Larcv2Reader  # which imports this module
-
-        return Larcv2Reader(self)
-
-    def basket_borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where baskets of voxels begin and end, see `Source`."""
-        table = self.clusters.branches[VOXELS]
-        return table.entries, offsets_of(np.abs(table.num_bytes))
-
-
-def index_larcv2(
-    name: str, files: Sequence[AnyPath], *, products: Products | None = None
-) -> Larcv2Source:
-    """Locate in a source's files what will be read of the two products.
-
-    Parameters
-    ----------
-    name : str
-        The name of the source.
-    files : sequence of Path or RemotePath
-        Its files, the one that the user named first; the first that has a product provides it.
-    products : Products, optional
-        What to read, see `choose_products`.
-
-    Raises
-    ------
-    InputError
-        If a file is unreadable, a product or one of its branches is missing, there are no
-        events, or the products differ in length.
+    Parameters, and errors but that of differing lengths, are as for
+    `pilarnet_convert.readers.larcv2.index_larcv2`.
     """
     pair, found, used = find_products(
-        files, partial(_look, products=products), wanted=products, suffix=_TREE
+        files, partial(_look, products=products), wanted=products, suffix=TREE
     )
     clusters, particles = (found[product] for product in pair)
     _require_branches(clusters, tuple(_CLUSTER_BRANCHES))
     _require_branches(particles, _PARTICLE_REQUIRED)
-    return Larcv2Source(
-        name=name,
-        files=used,
-        num_entries=common_length(
-            {index.tree: index.num_entries for index in (clusters, particles)}, file=files[0]
-        ),
-        path=clusters.file,
-        reader="larcv2",
-        schema=f"LArCV2, {' and '.join(pair)}",
-        clusters=clusters,
-        particles=particles,
-    )
+    return clusters, particles, used
 
 
 def _look(
@@ -144,7 +94,7 @@ def _look(
     check_header(head, size=size, file=file)
     choose = partial(_wanted_trees, products=products)
     uuid, indices, classes = index_trees(file, choose, head=head)
-    return uuid, {tree.removesuffix(_TREE): index for tree, index in indices.items()}, classes
+    return uuid, {tree.removesuffix(TREE): index for tree, index in indices.items()}, classes
 
 
 def _wanted_trees(
@@ -153,15 +103,15 @@ def _wanted_trees(
     """Choose the trees of a pair of products, or where a file has none all that may be of one."""
     layouts = {"cluster3d": _CLUSTER_BRANCHES, "particle": _PARTICLE_BRANCHES}
     names = {
-        key.removesuffix(_TREE): layouts[key.split("_")[0]]
+        key.removesuffix(TREE): layouts[key.split("_")[0]]
         for key in keys
-        if key.endswith(_TREE) and key.split("_")[0] in layouts
+        if key.endswith(TREE) and key.split("_")[0] in layouts
     }
     try:
         pair = choose_products(names, wanted=products, file="")
     except InputError:  # several pairs: told once all files of the source are known
         pair = None
-    return {f"{name}{_TREE}": names[name] for name in pair or names}
+    return {f"{name}{TREE}": names[name] for name in pair or names}
 
 
 def _require_branches(index: TreeIndex, required: Sequence[str]) -> None:
