@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 import torch
@@ -15,7 +13,7 @@ from clr_train.batch import ParticleBatch
 from clr_train.config import SHAPE_OPTIONS, TrainConfig
 from clr_train.keys import fold_in, key
 from clr_train.loss import contrastive_loss
-from clr_train.network.encoder import ContrastiveModel
+from clr_train.network.encoder import ContrastiveModel, evaluating
 from clr_train.network.models import MODELS, EncoderConfig
 from clr_train.sparse import get_engine
 from clr_train.views.make import as_sites, make_views
@@ -87,7 +85,7 @@ class Learner:
         With `projected`, they are the output of the projection head, which the loss compares.
         """
         sites = as_sites(batch.to(self.device), energy_transform=self.config.energy_transform)
-        with torch.no_grad(), self.evaluating(), self._autocast():
+        with evaluating(self.model), self._autocast():
             features: Tensor = self.model.encoder(sites, self.engine)
             if projected:
                 features = self.model.head(features)
@@ -103,16 +101,6 @@ class Learner:
             temperature=self.config.temperature,
             gather=gather,
         )
-
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Drop no paths inside this context."""
-        was_training = self.model.training
-        self.model.eval()
-        try:
-            yield
-        finally:
-            self.model.train(was_training)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(

@@ -5,6 +5,7 @@ Legend: n particles of this process, N of all processes together, D the width of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -79,13 +80,17 @@ def contrastive_loss(
         labels = alone if labels is None else gather_rows(labels.long(), sizes=sizes)
         labels = torch.where(labels < 0, alone, labels)
         position = torch.arange(start, start + len(own), device=own.device)
-        total = _sum_of_anchors(
+        total = _sum_in_blocks(
+            partial(
+                _sum_of_anchors,
+                contrast=_stack_views(every),
+                labels=labels.repeat(2),
+                temperature=temperature,
+                label_weight=label_weight,
+            ),
             _stack_views(own),
             torch.cat([position, position + len(every)]),
-            _stack_views(every),
-            labels.repeat(2),
-            temperature=temperature,
-            label_weight=label_weight,
+            size=max(1, _BLOCK_ELEMENTS // (2 * len(every))),
         )
         loss: Tensor = (sum_over_ranks(total) if gather else total) / (2 * len(every))
     return loss
@@ -96,47 +101,35 @@ def _stack_views(rows: Tensor) -> Tensor:
     return torch.cat(rows.chunk(2, dim=1))
 
 
-def _sum_of_anchors(
-    anchors: Tensor,
-    position: Tensor,
-    contrast: Tensor,
-    labels: Tensor,
-    *,
-    temperature: float,
-    label_weight: float,
+def _sum_in_blocks(
+    sum_of: Callable[[Tensor, Tensor], Tensor], anchors: Tensor, position: Tensor, *, size: int
 ) -> Tensor:
-    """Sum the loss of the anchors [2n, D], the rows `position` [2n] of `contrast` [2N, D].
+    """Sum the loss of blocks of at most `size` anchors.
 
     If there are several blocks, they are computed again in the backward pass, so that memory grows
     with the size of a block and not with (2N)^2.
     """
-    sum_of_block = partial(
-        _sum_of_block,
-        contrast=contrast,
-        labels=labels,
-        temperature=temperature,
-        label_weight=label_weight,
-    )
-    rows = max(1, _BLOCK_ELEMENTS // len(contrast))
-    if rows >= len(anchors):
-        return sum_of_block(anchors, position)
-    blocks = zip(torch.split(anchors, rows), torch.split(position, rows), strict=True)
+    if size >= len(anchors):
+        return sum_of(anchors, position)
+    blocks = zip(torch.split(anchors, size), torch.split(position, size), strict=True)
     sums = [
-        checkpoint(sum_of_block, *block, use_reentrant=False, preserve_rng_state=False)
+        checkpoint(sum_of, *block, use_reentrant=False, preserve_rng_state=False)
         for block in blocks
     ]
     return torch.stack(sums).sum()
 
 
-def _sum_of_block(
+def _sum_of_anchors(
     anchors: Tensor,
     position: Tensor,
+    *,
     contrast: Tensor,
     labels: Tensor,
     temperature: float,
     label_weight: float,
 ) -> Tensor:
-    similarity = anchors @ contrast.T / temperature  # [anchors, 2N]
+    """Sum the loss of anchors [A, D], the rows `position` [A] of `contrast` [2N, D]."""
+    similarity = anchors @ contrast.T / temperature  # [A, 2N]
     positive = labels[position, None] == labels
     positive.scatter_(1, position[:, None], False)  # an anchor is no positive of its own
     others = similarity.scatter(1, position[:, None], -torch.inf)

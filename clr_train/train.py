@@ -29,12 +29,9 @@ from clr_train.training.optimizer import set_learning_rate
 from clr_train.training.recorder import NullRecorder, Recorder
 from clr_train.training.resume import TrainingRun, start_run
 from pilarnet_convert.console import print_line
-from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.errors import PilarnetError, listed
 
 __all__ = ["TrainResult", "TrainingError", "pretrain"]
-
-#: Particles that an error message lists.
-_LISTED = 8
 
 
 class TrainingError(PilarnetError):
@@ -95,8 +92,9 @@ def pretrain(
     """
     with join_world(config.device) as world, StopRequest() as stop:
         run = start_run(config, world=world)
-        with (
-            Recorder(
+        recorder = NullRecorder()
+        if world.is_main:
+            recorder = Recorder(
                 run,
                 stop=stop,
                 resume=resume,
@@ -104,9 +102,7 @@ def pretrain(
                 show_progress=show_progress,
                 say=say,
             )
-            if world.is_main
-            else NullRecorder()
-        ) as recorder:
+        with recorder:
             # Training draws nothing from this generator, but a checkpoint holds its state.
             torch.manual_seed(config.seed)
             state = world.share(recorder.load())
@@ -191,14 +187,12 @@ def _nonfinite_error(
     figures: dict[str, float], batch: ParticleBatch, *, step: int, recorder: NullRecorder
 ) -> TrainingError:
     particles = batch.particle.tolist()
-    listed = ", ".join(map(str, particles[:_LISTED]))
     file = recorder.write_nonfinite(particles)
-    if len(particles) > _LISTED:
-        listed += ", ..." + (f" (all {len(particles)} in {file})" if file else "")
     loss, norm = figures["loss"], figures["gradient_norm"]
     return TrainingError(
         f"the {'gradient' if math.isfinite(loss) else 'loss'} of step {step} is not finite",
-        found=f"loss {loss}, gradient norm {norm}, in the batch the particles {listed}",
+        found=f"loss {loss}, gradient norm {norm}, in the batch the particles "
+        f"{listed(map(str, particles))}" + (f" (all in {file})" if file else ""),
         advice=f"the last good checkpoint is {recorder.last_checkpoint or 'none: none was due yet'}"
         "; try a lower --lr or --precision fp32, and look at these particles",
     )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from clr_train.batch import ParticleBatch
-from clr_train.network.encoder import SparseConvNeXt
+from clr_train.network.encoder import SparseConvNeXt, evaluating
 from clr_train.network.models import EncoderConfig
 from clr_train.sparse import get_engine
 from clr_train.views.make import as_sites
@@ -68,13 +68,8 @@ class Encoder(nn.Module):
 
     def represent(self, batch: ParticleBatch) -> Tensor:
         """Compute features without gradients and without dropped paths, float32 [N, C]."""
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                features: Tensor = self(batch)
-        finally:
-            self.train(was_training)
+        with evaluating(self):
+            features: Tensor = self(batch)
         return features.float()
 
     def __repr__(self) -> str:

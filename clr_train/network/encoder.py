@@ -8,7 +8,8 @@ study of PILArNet: they compute at occupied sites only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -27,8 +28,10 @@ from clr_train.network.typical import standardised
 if TYPE_CHECKING:
     from clr_train.sparse import Engine, SparseTensor
 
-__all__ = ["ContrastiveModel", "ProjectionHead", "SparseConvNeXt"]
+__all__ = ["ContrastiveModel", "ProjectionHead", "SparseConvNeXt", "evaluating"]
 
+#: Width of the projections, which the loss compares.
+_PROJECTION: Final = 128
 #: Initial weight of the pooled features beside robust sizes, which say more at first.
 _POOLED_WEIGHT: Final = 0.1
 #: Energy of a site that weighs half in the robust pooling. A minimum-ionising voxel has 1 after the
@@ -36,6 +39,18 @@ _POOLED_WEIGHT: Final = 0.1
 _POOLING_HALF: Final = 2.0
 #: Keeps the weighted mean finite where no site is visible.
 _LEAST_WEIGHT: Final = 1e-3
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Compute without gradients and without dropped paths inside this context."""
+    was_training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(was_training)
 
 
 def _sum_cubes(x: SparseTensor, *, edge: int) -> SparseTensor:
@@ -78,7 +93,7 @@ class SparseConvNeXt(nn.Module):
         self.apply(_initialise)
         self.sizes = None
         if config.pooling == "robust":
-            # Not initialised like the rest: what they read is few numbers of order 1.
+            # Not initialised like the rest: their inputs are a few numbers of order 1.
             self.sizes = _size_layers()
             nn.init.constant_(self.norm.weight, _POOLED_WEIGHT)
             if self.neck is not None:
@@ -181,17 +196,17 @@ class ContrastiveModel(nn.Module):
     is such a layer already.
     """
 
-    def __init__(self, config: EncoderConfig, *, projection: int = 128) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.encoder = SparseConvNeXt(config)
         width = config.out_features
         hidden = 0 if config.neck else width
-        self.head = ProjectionHead(width, hidden=hidden, out_features=projection)
+        self.head = ProjectionHead(width, hidden=hidden, out_features=_PROJECTION)
 
     def forward(
         self, sites: SiteBatch, engine: Engine, keys: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return representation [N, out_features] and projection [N, projection]."""
+        """Return representations, float [N, out_features], and projections, float [N, 128]."""
         representation = self.encoder(sites, engine, keys)
         return representation, self.head(representation)
 

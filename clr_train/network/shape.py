@@ -124,13 +124,13 @@ class _Frame:
 
     @cached_property
     def ends(self) -> tuple[Tensor, Tensor]:
-        """Where a particle begins and ends `along`, [N] each; 0 without sites."""
-        particle = self.sites.particle
+        """Coordinates `along` between which all but 2 % of the weight lies at either end, [N] each.
+
+        They are 0 for a particle without sites.
+        """
         order = self.along.argsort(stable=True)
-        order = order[particle[order].argsort(stable=True)]
-        number = torch.arange(self.sites.num_particles, device=order.device)
-        start = torch.searchsorted(particle, number)
-        stop = torch.searchsorted(particle, number, right=True)
+        order = order[self.sites.particle[order].argsort(stable=True)]  # a particle after the other
+        start, stop = self.sites.index.offset[:-1], self.sites.index.offset[1:]
         # Whole numbers, whose sums are exact: no particle depends on others of its batch.
         sums = offsets_of((self.weight[order] * _UNITS).long())
         before, after = sums[start], sums[stop]
@@ -147,9 +147,7 @@ class _Frame:
 
     def total(self, values: Tensor) -> Tensor:
         """Sum the rows of each particle, [M, C] to [N, C]."""
-        return sum_groups(
-            values, self.sites.particle, num_groups=self.sites.num_particles, is_sorted=True
-        )
+        return self.sites.index.sum(values)
 
 
 def _moments(frame: _Frame) -> Tensor:

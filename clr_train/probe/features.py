@@ -11,12 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clr_train.batch import ParticleBatch
-from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.errors import PilarnetError, listed
 
 __all__ = ["Features", "collect"]
-
-#: Particles that an error message lists.
-_LISTED = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +69,7 @@ def collect(
     if bad:
         raise PilarnetError(
             f"features that are not finite, of {len(bad)} of {len(particle)} particles",
-            found=f"particle {', '.join(map(str, bad[:_LISTED]))}"
-            + (", ..." if len(bad) > _LISTED else ""),
+            found=f"particle {listed(map(str, bad))}",
             advice="check the shards with pilarnet-stats --verify, or use another checkpoint",
         )
     return Features(values=values, label=label, particle=particle)

@@ -15,7 +15,7 @@ from clr_train.learner import Learner
 from clr_train.runtime.processes import World, pick_device
 from clr_train.training.optimizer import learning_rate
 from clr_train.training.resume import TrainingRun, start_run
-from clr_train.training.validation import describe_missing
+from clr_train.training.validation import describe_missing, open_evaluated
 
 __all__ = ["describe", "saved_bytes"]
 
@@ -37,7 +37,7 @@ def describe(config: TrainConfig) -> str:
     """
     world = World(rank=0, size=1, device=pick_device(config.device))
     run = start_run(dataclasses.replace(config, workers=0), world=world)
-    empty = describe_missing(config)
+    val, test = open_evaluated(config)
     learner, stream, total = run.learner, run.stream, run.total_steps
     encoder, head = (
         sum(weight.numel() for weight in module.parameters())
@@ -53,7 +53,7 @@ def describe(config: TrainConfig) -> str:
             "projection head",
             f"device     {learner.device}, engine {learner.engine.name}, {learner.precision}",
             *(f"particles  {line}" for line in stream.lines()),
-            *(f"particles  {line}" for line in empty),
+            *(f"particles  {line}" for line in describe_missing(config, val=val, test=test)),
             f"batches    {stream.num_batches:,} of {stream.batch_size:,} particles an epoch, "
             f"{total:,} steps in all, rate up to {max(rates):.2g}",
             f"views      {config.num_augmentations} of {', '.join(config.augmentations)}; energy "

@@ -22,7 +22,7 @@ from clr_train.training.validation import (
     describe_missing,
     final_probe,
     format_probe,
-    open_judging,
+    open_evaluated,
     untrained_columns,
 )
 from pilarnet_convert.console import progress_bar
@@ -88,7 +88,8 @@ class Recorder(NullRecorder):
         self._train = open_stream(run.config, split=run.config.split)
         if run.config.images_every is not None:
             require_matplotlib()
-        val, self._test = open_judging(run.config)
+        val, self._test = open_evaluated(run.config)
+        self._missing = describe_missing(run.config, val=val, test=self._test)
         self._validator = None if val is None else Validator(run.config, train=self._train, val=val)
         self._stack = ExitStack()
         self._folder = self._stack.enter_context(
@@ -142,9 +143,7 @@ class Recorder(NullRecorder):
         unlogged = progress.step == 0 or progress.unevaluated is not None
         self._folder.begin(self._config, next_step=progress.step + (not unlogged))
         self._steps = StepBar(self._bar, first_step=progress.step, num_epochs=self._run.num_epochs)
-        for line in self._run.stream.lines():
-            self._say(line)
-        for line in describe_missing(self._config):
+        for line in [*self._run.stream.lines(), *self._missing]:
             self._say(line)
         if unlogged:
             self._evaluate(progress.unevaluated or {"epoch": 0})

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from clr_train.batch import ParticleBatch
 from clr_train.config import TrainConfig
 from clr_train.learner import Learner
+from clr_train.network.encoder import evaluating
 from clr_train.probe.features import Features, collect
 from clr_train.probe.geometry import alignment, uniformity
 from clr_train.probe.handcrafted import handcrafted_features
@@ -27,7 +28,7 @@ __all__ = [
     "describe_missing",
     "final_probe",
     "format_probe",
-    "open_judging",
+    "open_evaluated",
     "untrained_columns",
 ]
 
@@ -41,10 +42,10 @@ _UNIFORMITY_PARTICLES = 4096
 _VIEWS_OF_EPOCH = 0
 
 
-def open_judging(config: TrainConfig) -> tuple[ParticleStream | None, ParticleStream | None]:
-    """Open the splits of the validation and of the final probe; None for one without particles.
+def open_evaluated(config: TrainConfig) -> tuple[ParticleStream | None, ParticleStream | None]:
+    """Open the splits of the validation and of the final probe.
 
-    The second is None too if no final probe is asked for.
+    None stands for a split without particles, and for the second if no final probe is asked for.
     """
 
     def opened(split: str) -> ParticleStream | None:
@@ -56,9 +57,13 @@ def open_judging(config: TrainConfig) -> tuple[ParticleStream | None, ParticleSt
     return opened(config.val_split), opened(config.test_split) if config.final_probe else None
 
 
-def describe_missing(config: TrainConfig) -> list[str]:
-    """Say what a run cannot judge because a split has no particles, a line for each."""
-    val, test = open_judging(config)
+def describe_missing(
+    config: TrainConfig, *, val: ParticleStream | None, test: ParticleStream | None
+) -> list[str]:
+    """Say which evaluations are left out because a split has no particles, a line for each.
+
+    `val` and `test` are what `open_evaluated` returns.
+    """
     lines = []
     if val is None:
         lines.append(
@@ -123,7 +128,7 @@ class Validator:
         count = min(sample.num_particles, _UNIFORMITY_PARTICLES) // size * size
         sample = sample.slice(0, count)
         label = sample.label.to(learner.device)
-        with torch.no_grad(), learner.evaluating():
+        with evaluating(learner.model):
             projected = [
                 learner.project(batch, epoch=_VIEWS_OF_EPOCH)
                 for batch in self._batches(sample, size)
