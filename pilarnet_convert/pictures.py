@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Figure
 
 __all__ = [
+    "ENERGY_COLOURS",
+    "VIRIDIS",
     "as_pixels",
     "check_picture",
     "colour_map",
@@ -36,6 +38,14 @@ __all__ = [
     "save_figure",
     "set_log_ticks",
 ]
+
+#: Viridis (S. van der Walt and N. Smith, SciPy 2015).
+VIRIDIS: Final = (
+    *("#440154", "#482878", "#3e4989", "#31688e", "#26828e"),
+    *("#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"),
+)
+#: Colours from low to high energy on white, which would hide the end of viridis.
+ENERGY_COLOURS: Final = VIRIDIS[:9]
 
 _DPI: Final = 150
 #: The width of a digit below a small axis, as a part of the length of the axis.

@@ -1,7 +1,7 @@
 """Colours that colour-blind readers can tell apart, on a light and on a dark background.
 
-Classes have the colours of M. Okabe and K. Ito (jfly.uni-koeln.de/color); energies take
-viridis (S. van der Walt and N. Smith, SciPy 2015), without the end that the background would hide.
+Classes have the colours of M. Okabe and K. Ito (jfly.uni-koeln.de/color); energies take viridis,
+without the end that the background would hide.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final, Literal
 
+from pilarnet_convert.pictures import ENERGY_COLOURS, VIRIDIS
 from pilarnet_convert.species import CLASSES, COLOURS
 
 __all__ = [
@@ -52,12 +53,8 @@ PARTICLE_COLOURS: Final = MappingProxyType(
 #: Symbols that tell particles of the same colour apart: the page's name, matplotlib's marker.
 SYMBOLS: Final = (("circle", "o"), ("square", "s"), ("diamond", "D"))
 
-_VIRIDIS: Final = (
-    *("#440154", "#482878", "#3e4989", "#31688e", "#26828e"),
-    *("#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"),
-)
 #: Colours from low to high energy, by theme.
-SCALES: Final = MappingProxyType({"light": _VIRIDIS[:9], "dark": _VIRIDIS[2:]})
+SCALES: Final = MappingProxyType({"light": ENERGY_COLOURS, "dark": VIRIDIS[2:]})
 
 
 def species_name(label: int) -> str:

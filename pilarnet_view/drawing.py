@@ -18,7 +18,7 @@ from pilarnet_view.scene import Panel, ParticleCloud
 if TYPE_CHECKING:
     from pilarnet_convert.pictures import Axes
 
-__all__ = ["Look", "colour_of", "draw_panel", "symbol_of"]
+__all__ = ["Look", "colour_of", "draw_panel", "height_of", "symbol_of"]
 
 _GREY: Final = {"lines": "0.72", "grid": "0.88", "ticks": "0.3"}
 
@@ -54,9 +54,7 @@ def draw_panel(axes: Axes, panel: Panel, look: Look) -> None:
     width, height = (72 * length / axes.figure.dpi for length in (box.width, box.height))
     axes.set(xlim=(0, width), ylim=(0, height))
     axes.set_axis_off()
-    left, below = (46, 30) if look.small else (58, 40)
-    frame = (left, width - 12, below, height - 8)
-    projection = Projection(np.stack([panel.low, panel.high]), look.camera, frame)
+    projection = _projection(panel, look, size=(width, height))
     edges = [projection.edge(axis) for axis in range(3)]
     ticks = [_ticks(edge, panel, look) for edge in edges]
     _draw_box(axes, projection, [voxels for voxels, _ in ticks])
@@ -66,6 +64,23 @@ def draw_panel(axes: Axes, panel: Panel, look: Look) -> None:
         style: dict[str, Any] = {"ha": "center", "va": "bottom"}
         axes.text(width / 2, height + 14, panel.title, fontsize=10, weight="bold", **style)
         axes.text(width / 2, height + 2, panel.caption, fontsize=8, color="0.35", **style)
+
+
+def height_of(panel: Panel, look: Look, *, width: float) -> float:
+    """Give the height of axes that a panel fills at a width, both in points."""
+    _, _, below, above = _margins(look)
+    return below + above + float(_projection(panel, look, size=(width, np.inf)).size[1])
+
+
+def _margins(look: Look) -> tuple[float, float, float, float]:
+    """Give the room for ticks and titles, in points: left, right, below and above."""
+    return (56, 12, 30, 8) if look.small else (64, 12, 40, 8)
+
+
+def _projection(panel: Panel, look: Look, *, size: tuple[float, float]) -> Projection:
+    left, right, below, above = _margins(look)
+    frame = (left, size[0] - right, below, size[1] - above)
+    return Projection(np.stack([panel.low, panel.high]), look.camera, frame)
 
 
 def colour_of(cloud: ParticleCloud, colouring: str) -> str:
@@ -113,12 +128,10 @@ def _voxel_colours(clouds: Sequence[ParticleCloud], look: Look) -> NDArray[Any]:
     return np.repeat([colour_of(cloud, look.colouring) for cloud in clouds], counts)
 
 
-def _ticks(
-    edge: Edge | None, panel: Panel, look: Look
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the ticks of an edge: their places in voxels, and their values."""
+def _ticks(edge: Edge | None, panel: Panel, look: Look) -> tuple[NDArray[np.float64], list[str]]:
+    """Give the ticks of an edge: their places in voxels, and their texts."""
     if edge is None:
-        return np.empty(0), np.empty(0)
+        return np.empty(0), []
     axis = edge.axis
     low, high = panel.low[axis], panel.high[axis]
     origin, cell = 0.0, 1.0
@@ -126,8 +139,8 @@ def _ticks(
         cell = float(look.cell_cm[axis])
         origin = float(panel.origin_cm[axis]) + cell / 2
     each = (20 if abs(edge.away[0]) > 0.7 else 28) * (1 if look.small else 1.5)
-    values = nice_ticks(origin + low * cell, origin + high * cell, most=edge.length / each)
-    return (values - origin) / cell, values
+    values, texts = nice_ticks(origin + low * cell, origin + high * cell, most=edge.length / each)
+    return (values - origin) / cell, texts
 
 
 def _draw_box(axes: Axes, projection: Projection, ticks: Sequence[NDArray[np.float64]]) -> None:
@@ -157,7 +170,7 @@ def _write(
     axes: Axes,
     projection: Projection,
     edges: Sequence[Edge | None],
-    ticks: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]],
+    ticks: Sequence[tuple[NDArray[np.float64], list[str]]],
     *,
     look: Look,
     size: tuple[float, float],
@@ -166,8 +179,7 @@ def _write(
     fontsize = 7.5 if look.small else 9
     unit = "voxel" if look.cell_cm is None else "cm"
     taken: list[NDArray[np.float64]] = []
-    labels = [[f"{value:.6g}".replace("-", "\u2212") for value in values] for _, values in ticks]
-    for edge, texts in zip(edges, labels, strict=True):
+    for edge, (_, texts) in zip(edges, ticks, strict=True):
         if edge is None:
             continue
         widest = 0.6 * fontsize * max(map(len, texts), default=0)
@@ -182,7 +194,7 @@ def _write(
                 _text(axes, title, box, fontsize=fontsize + 1)
                 taken.append(box)
                 break
-    for edge, (voxels, _), texts in zip(edges, ticks, labels, strict=True):
+    for edge, (voxels, texts) in zip(edges, ticks, strict=True):
         if edge is None:
             continue
         points, _ = projection.project(projection.along(edge.place, edge.axis, voxels))

@@ -19,7 +19,7 @@ from pilarnet_view.scene import Panel, ParticleCloud, Scene, energy_range
 __all__ = ["document", "page", "write_page"]
 
 #: In the order in which each uses what comes before.
-_SCRIPTS: Final = ("camera", "voxels", "axes", "plot", "page", "controls")
+_SCRIPTS: Final = ("camera", "voxels", "axes", "plot", "page", "pointer", "controls")
 
 
 def write_page(scene: Scene, path: str | Path, **look: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,14 +12,20 @@ from pilarnet_convert.pictures import draw_colour_bar, new_figure, save_figure
 from pilarnet_convert.storage.remote import as_path
 from pilarnet_view.camera import CAMERAS, Camera
 from pilarnet_view.colours import SCALES, SPECIES_COLOURS, SYMBOLS
-from pilarnet_view.drawing import Look, colour_of, draw_panel, symbol_of
-from pilarnet_view.scene import ParticleCloud, Scene, energy_range
+from pilarnet_view.drawing import Look, colour_of, draw_panel, height_of, symbol_of
+from pilarnet_view.scene import Panel, ParticleCloud, Scene, energy_range
 
 __all__ = ["write_picture"]
 
 _DOTS_PER_INCH: Final = 200
 #: Particles that a legend names; more would crowd the picture.
 _MOST_NAMES: Final = 12
+#: Inches: the width of a panel and the least and the largest height, of one and of several (small)
+#: panels; between rows, for their titles; below, for the legend.
+_WIDTH: Final = {False: 7.2, True: 3.6}
+_HEIGHTS: Final = {False: (3.5, 5.6), True: (1.8, 3.2)}
+_GAP: Final = 0.65
+_FEET: Final = {"class": 0.5, "particle": 0.85, "energy": 0.75}
 
 
 def write_picture(
@@ -49,26 +55,27 @@ def write_picture(
     panels = tuple(panel.with_cube() for panel in panels) if cube else panels
     clouds = [cloud for panel in panels for cloud in panel.clouds]
     columns = min(scene.columns, len(panels))
-    rows = math.ceil(len(panels) / columns)
     small = columns > 1
-    # Inches, from the top: the texts, the panels, the legend.
-    head = 1.0 if panels[0].title else 0.6
-    width, height = (3.6 * columns, 3.5 * rows) if small else (7.2, 5.6)
-    foot = 0.85
-    total = head + height + foot
-    figure = new_figure(width, total, layout=None, dpi=_DOTS_PER_INCH)
-    grid = figure.add_gridspec(
-        rows,
-        columns,
-        left=0.01 if small else 0.04,
-        right=0.94 if small else 0.96,
-        bottom=foot / total,
-        top=1 - head / total,
-        wspace=0.12,
-        hspace=0.22,
-    )
     limits = energy_range(scene.clouds)
     look = Look(cell_cm=cell, colouring=colouring, limits_mev=limits, camera=camera, small=small)
+    # Inches, from the top: the texts, the rows of panels, the legend.
+    head = 1.0 if panels[0].title else 0.6
+    rows = _row_heights(panels, look, columns=columns)
+    height = sum(rows) + _GAP * (len(rows) - 1)
+    foot = _FEET[colouring]
+    width, total = _WIDTH[small] * columns, head + height + foot
+    figure = new_figure(width, total, layout=None, dpi=_DOTS_PER_INCH)
+    grid = figure.add_gridspec(
+        len(rows),
+        columns,
+        height_ratios=rows,
+        left=0.01 if small else 0.04,
+        right=0.98 if small else 0.96,
+        bottom=foot / total,
+        top=1 - head / total,
+        wspace=0.08,
+        hspace=_GAP * len(rows) / sum(rows),
+    )
     for number, panel in enumerate(panels):
         draw_panel(figure.add_subplot(grid[number]), panel, look)
     figure.suptitle(scene.title, y=1 - 0.12 / total, va="top", fontsize=12)
@@ -78,12 +85,22 @@ def write_picture(
     style: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 9, "color": "0.35"}
     figure.text(0.5, 1 - 0.4 / total, "; ".join(texts), **style)
     if colouring == "energy":
-        box = (0.3, 0.5 / total, 0.4, 0.1 / total)
+        box = (0.3, 0.48 / total, 0.4, 0.1 / total)
         label = "energy of a voxel [MeV]"
         draw_colour_bar(figure, box, limits=limits, colours=SCALES["light"], label=label)
     else:
         _draw_legend(figure, clouds, colouring=colouring)
     save_figure(figure, as_path(path), option="--png")
+
+
+def _row_heights(panels: Sequence[Panel], look: Look, *, columns: int) -> list[float]:
+    """Give the heights of rows of panels, in inches: no more than the tallest of a row needs."""
+    width, (least, most) = 72 * 0.92 * _WIDTH[look.small], _HEIGHTS[look.small]
+    heights = [height_of(panel, look, width=width) / 72 for panel in panels]
+    return [
+        min(most, max(least, *heights[first : first + columns]))
+        for first in range(0, len(panels), columns)
+    ]
 
 
 def _draw_legend(figure: Any, clouds: list[ParticleCloud], *, colouring: str) -> None:

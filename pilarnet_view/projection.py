@@ -52,6 +52,13 @@ class Projection:
         Where the viewer is.
     frame : tuple of four float
         Left, right, bottom and top of the part of the picture that the box may take, in points.
+
+    Attributes
+    ----------
+    scale : float
+        Points of a voxel at the centre.
+    size : float64 array [2]
+        Width and height that the box takes, in points.
     """
 
     def __init__(
@@ -69,6 +76,7 @@ class Projection:
         reach = self.project(corners)[0]
         low, high = reach.min(axis=0), reach.max(axis=0)
         self.scale = float(np.min((right - left, top - bottom) / np.maximum(high - low, 1e-9)))
+        self.size = self.scale * (high - low)
         self._middle = np.array([left + right, bottom + top]) / 2 - self.scale * (low + high) / 2
 
     def project(
@@ -131,10 +139,20 @@ def _others(axis: int) -> tuple[int, int]:
     return first, second
 
 
-def nice_ticks(low: float, high: float, *, most: float) -> NDArray[np.float64]:
-    """Give ticks between two values, 1, 2 or 5 times a power of ten apart, about `most`."""
+def nice_ticks(low: float, high: float, *, most: float) -> tuple[NDArray[np.float64], list[str]]:
+    """Give ticks between two values, 1, 2 or 5 times a power of ten apart, and their texts.
+
+    They are about `most`, and at least two, which tell the scale, where they have room.
+    """
     rough = (high - low) / max(1.0, most)
     power = 10.0 ** np.floor(np.log10(rough))
-    step = power * next(factor for factor in (1, 2, 5, 10) if factor * power >= 0.999 * rough)
-    ticks: NDArray[np.float64] = step * np.arange(np.ceil(low / step), np.floor(high / step) + 1)
-    return ticks
+    factors = (10, 5, 2, 1, 0.5, 0.2, 0.1)
+    finest = min(factor for factor in factors if factor * power >= 0.999 * rough)
+    steps = [factor * power for factor in factors if factor <= finest]
+    counts = [np.floor(high / step) - np.ceil(low / step) + 1 for step in steps]
+    room = max(3.0, 1.6 * most)
+    finer = (step for step, count in zip(steps, counts, strict=True) if 1 < count <= room)
+    step = steps[0] if counts[0] > 1 else next(finer, steps[0])
+    ticks = step * np.arange(np.ceil(low / step), np.floor(high / step) + 1)
+    digits = max(0, -int(np.floor(np.log10(step) + 1e-9)))
+    return ticks, [f"{value:z.{digits}f}".replace("-", "\u2212") for value in ticks]

@@ -19,6 +19,8 @@ from clr_eval.methods import METHODS, main_methods
 from clr_train.probe.figures import draw_classes, draw_neighbours, frame_map
 from clr_train.probe.figures import draw_confusion as draw_counts
 from pilarnet_convert.pictures import (
+    ENERGY_COLOURS,
+    colour_map,
     hide_frames,
     log_norm,
     new_figure,
@@ -48,8 +50,7 @@ def draw_fractions(results: Sequence[Mapping[str, Any]], *, path: Path) -> None:
     for number, name in enumerate(drawn):
         method = METHODS[name]
         points = [result for result in results if result["method"] == name]
-        # Side by side, so that methods with the same accuracy are all seen.
-        aside = 1.05 ** (number - (len(drawn) - 1) / 2)
+        aside = _aside(number, len(drawn))
         labels = [aside * point["num_labelled"] for point in points]
         style: dict[str, Any] = {"color": method.colour, "linestyle": method.line}
         if name == "majority":
@@ -71,7 +72,10 @@ def draw_fractions(results: Sequence[Mapping[str, Any]], *, path: Path) -> None:
         title="accuracy over the number of labels (bars: 95 % bootstrap intervals)",
     )
     axes.grid(axis="y", alpha=0.3)
-    figure.legend(loc="outside right upper", frameon=False)
+    handles, titles = axes.get_legend_handles_labels()
+    order = [titles.index(METHODS[name].title) for name in drawn]
+    style = {"loc": "outside right upper", "frameon": False}
+    figure.legend([handles[i] for i in order], [titles[i] for i in order], **style)
     _save(figure, path)
 
 
@@ -108,7 +112,7 @@ def draw_robustness(robustness: Mapping[str, Any], *, path: Path) -> None:
                 levels, values - errors[0], values + errors[1],
                 color=method.colour, alpha=0.15, linewidth=0,
             )  # fmt: skip
-        axes.set(xlabel=fill(corruption["axis"], 34), title=corruption["title"])
+        axes.set(xlabel=fill(corruption["axis"], 38), title=corruption["title"])
         axes.grid(alpha=0.3)
     for axes in panels[::4]:
         axes.set_ylabel("balanced accuracy [%]")
@@ -125,14 +129,17 @@ def draw_binned_metrics(binned: Mapping[str, Any], *, path: Path) -> None:
     for column, (quantity, label) in enumerate(QUANTITIES.items()):
         methods = binned[quantity]
         above, below = panels[:, column]
-        for name, bins in methods.items():
+        style: dict[str, Any]
+        for number, (name, bins) in enumerate(methods.items()):
             style = {"color": METHODS[name].colour, "linestyle": METHODS[name].line}
-            _draw_bins(above, bins, [b["accuracy"] for b in bins], METHODS[name].title, style)
+            style |= {"label": METHODS[name].title, "aside": _aside(number, len(methods))}
+            _draw_bins(above, bins, [b["accuracy"] for b in bins], **style)
         first = next(iter(methods))
-        for species in CLASS_NAMES:
+        for number, species in enumerate(CLASS_NAMES):
             rates = [b["classes"][species]["efficiency"] for b in methods[first]]
-            style = {"color": COLOURS[species], "linestyle": "-"}
-            _draw_bins(below, methods[first], rates, species, style)
+            style = {"color": COLOURS[species], "label": species}
+            style |= {"aside": _aside(number, len(CLASS_NAMES))}
+            _draw_bins(below, methods[first], rates, **style)
         above.set(xlabel=label, title="all methods")
         below.set(xlabel=label, title=METHODS[first].title)
         for axes in (above, below):
@@ -163,10 +170,10 @@ def draw_map(
         c=energy,
         s=size,
         linewidths=0,
-        cmap="cividis",
+        cmap=colour_map(ENERGY_COLOURS),
         norm=log_norm(low, high),
     )
-    figure.colorbar(shown, ax=by_energy, label="deposited energy [MeV]", shrink=0.85)
+    figure.colorbar(shown, ax=by_energy, label="deposited energy [MeV]", shrink=0.85, format="%g")
     by_class.set_title("by class")
     by_energy.set_title("by deposited energy")
     for axes in (by_class, by_energy):
@@ -194,17 +201,21 @@ def _draw_bins(
     axes: Axes,
     bins: Sequence[Mapping[str, Any]],
     rates: Sequence[Mapping[str, Any]],
-    label: str,
-    style: Mapping[str, Any],
+    *,
+    aside: float,
+    **style: Any,
 ) -> None:
     defined = [i for i, rate in enumerate(rates) if rate["value"] is not None]
     if not defined:
         return
     values, errors = _with_errors([rates[i] for i in defined])
-    place = [bins[i]["median"] for i in defined]
-    axes.errorbar(
-        place, values, yerr=errors, marker="o", markersize=4, capsize=2, label=label, **style
-    )
+    place = [aside * bins[i]["median"] for i in defined]
+    axes.errorbar(place, values, yerr=errors, marker="o", markersize=4, capsize=2, **style)
+
+
+def _aside(number: int, count: int) -> float:
+    """Give the factor that draws one of some curves beside the others, so that all are seen."""
+    return float(1.04 ** (number - (count - 1) / 2))
 
 
 def _with_errors(metrics: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clr_train.batch import ParticleBatch
-from pilarnet_convert.pictures import log_norm, new_figure
+from pilarnet_convert.pictures import ENERGY_COLOURS, colour_map, log_norm, new_figure
 from pilarnet_convert.species import CLASS_NAMES, CLASSES, COLOURS
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def frame_map(axes: Axes, place: NDArray[np.floating]) -> None:
 def draw_confusion(axes: Axes, counts: NDArray[np.floating]) -> None:
     """Draw a confusion matrix [class, class], a row for each true class, in per cent of the row."""
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    axes.imshow(share, cmap="Greys", vmin=0, vmax=100)
     for (row, column), value in np.ndenumerate(share):
         colour = "white" if value > 55 else "black"
         axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=11, color=colour)
@@ -99,7 +99,8 @@ def draw_neighbours(
                 spine.set(linewidth=2.5 if note == "query" else 0.8)
         panel[0].set_ylabel(f"{2 * reach:.0f} voxels across", fontsize=9)
     last = panels[0, 0].collections[0]
-    figure.colorbar(last, ax=panels, label="energy of a voxel [MeV]", shrink=0.6)
+    bar: dict[str, Any] = {"fraction": 0.03, "pad": 0.02, "aspect": 40, "format": "%g"}
+    figure.colorbar(last, ax=panels, label="energy of a voxel [MeV]", shrink=0.6, **bar)
     figure.suptitle("particles and their nearest neighbours (number: cosine of their features)")
     return figure
 
@@ -126,8 +127,7 @@ def _draw_particle(
 ) -> None:
     order = np.argsort(energy)  # the brightest on top
     x, y = flat[order].T
-    axes.scatter(
-        x, y, c=energy[order], cmap="cividis_r", norm=log_norm(*_ENERGIES_MEV), s=6, linewidths=0
-    )
+    style: dict[str, Any] = {"cmap": colour_map(ENERGY_COLOURS), "norm": log_norm(*_ENERGIES_MEV)}
+    axes.scatter(x, y, c=energy[order], s=6, linewidths=0, **style)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
     axes.set_aspect("equal")

@@ -1,15 +1,23 @@
 // The box of the axes, its grid, ticks and titles. No text is cut or lies upon another.
 
+// A number as text, without a minus before zero.
+const written = (value, digits) => value.toFixed(digits).replace(/^-(0[.0]*)$/, "$1").replace("-", "\u2212");
+
+// About `most` ticks, 1, 2 or 5 times a power of ten apart; two at least, where they have room.
 function ticksBetween(low, high, most) {
   const rough = (high - low) / Math.max(1, most);
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * [1, 2, 5, 10].find((f) => f * power >= rough * 0.999);
-  const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
-  const ticks = [];
-  for (let n = Math.ceil(low / step); n * step <= high; n++) {
-    ticks.push({ value: n * step, text: (n * step).toFixed(digits).replace(/^-0(\.0*)?$/, "0") });
-  }
-  return ticks;
+  const power = 10 ** Math.floor(Math.log10(rough)), factors = [10, 5, 2, 1, 0.5, 0.2, 0.1];
+  const finest = factors.findLast((f) => f * power >= rough * 0.999);
+  const [coarse, ...finer] = factors.filter((f) => f <= finest).map((factor) => {
+    const step = factor * power, digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+    const ticks = [];
+    for (let n = Math.ceil(low / step); n * step <= high; n++) {
+      ticks.push({ value: n * step, text: written(n * step, digits) });
+    }
+    return ticks;
+  });
+  if (coarse.length > 1) return coarse;
+  return finer.find((ticks) => ticks.length > 1 && ticks.length <= Math.max(3, 1.6 * most)) || coarse;
 }
 
 // For each axis the edge that carries its ticks, on the outline of the box: [a, b] its two ends,
@@ -96,8 +104,8 @@ function drawBox(pen, box, camera, ticks, colours) {
 
 // Write titles, then ticks where they are free; gives the texts with their boxes.
 function writeAxes(pen, edges, ticks, { unit, font, size, camera, colours }) {
-  const written = [];
-  const apart = ([l, t, r, b], gap) => written.every(
+  const placed = [];
+  const apart = ([l, t, r, b], gap) => placed.every(
     ({ box: [a, c, d, e] }) => r + gap < a || d + gap < l || b + gap < c || e + gap < t);
   const boxAt = (text, at, away, gap) => {
     const [w, h] = [pen.measureText(text).width / 2, font * 0.6];
@@ -105,15 +113,16 @@ function writeAxes(pen, edges, ticks, { unit, font, size, camera, colours }) {
     const [x, y] = [at[0] + away[0] * reach, at[1] + away[1] * reach];
     return [x - w, y - h, x + w, y + h];
   };
-  const inside = ([l, t, r, b]) => l >= 1 && t >= 1 && r <= size.width - 1 && b <= size.height - 1;
+  const rim = 4;  // of the canvas, that stays free
+  const inside = ([l, t, r, b]) => l >= rim && t >= rim && r <= size.width - rim && b <= size.height - rim;
   const moved = ([l, t, r, b]) => {
-    const dx = Math.max(1 - l, 0) + Math.min(size.width - 1 - r, 0);
-    const dy = Math.max(1 - t, 0) + Math.min(size.height - 1 - b, 0);
+    const dx = Math.max(rim - l, 0) + Math.min(size.width - rim - r, 0);
+    const dy = Math.max(rim - t, 0) + Math.min(size.height - rim - b, 0);
     return [l + dx, t + dy, r + dx, b + dy];
   };
   const write = (text, box) => {
     pen.fillText(text, (box[0] + box[2]) / 2, (box[1] + box[3]) / 2);
-    written.push({ text, box });
+    placed.push({ text, box });
   };
   pen.textAlign = "center";
   pen.textBaseline = "middle";
@@ -140,5 +149,5 @@ function writeAxes(pen, edges, ticks, { unit, font, size, camera, colours }) {
       if (inside(box) && apart(box, 3)) write(tick.text, box);
     }
   });
-  return written;
+  return placed;
 }

@@ -32,7 +32,8 @@ function projector(low, high, view, size) {
     : Math.abs(basis.up[1]) * half[1] + Math.abs(basis.toward[1]) * Math.hypot(half[0], half[2]);
   const near = flat ? 1 : 1.05;
   const scale = Math.max(1e-6, Math.min(width / wide, height / tall) / 2 / near) * view.zoom;
-  const x0 = m.left + width / 2 + view.pan[0], y0 = m.top + height / 2 + view.pan[1];
+  const middle = [m.left + width / 2, m.top + height / 2];
+  const [x0, y0] = middle.map((v, i) => v + view.pan[i]);
   const far = flat ? Infinity : 6 * reach;
   const { right: r, up: u, toward: t } = basis;
   const project = (place) => {
@@ -41,5 +42,5 @@ function projector(low, high, view, size) {
     const s = scale * (flat ? 1 : far / (far - depth));
     return [x0 + s * (a * r[0] + b * r[1] + c * r[2]), y0 - s * (a * u[0] + b * u[1] + c * u[2]), depth];
   };
-  return { project, basis, flat, centre, reach, scale, far, x0, y0 };
+  return { project, basis, flat, centre, reach, scale, far, middle, x0, y0 };
 }

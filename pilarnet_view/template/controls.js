@@ -1,4 +1,4 @@
-// Figures, legend, and what the reader does.
+// Figures, navigation, legend and controls.
 
 function make(tag, parent, known = {}) {
   const made = Object.assign(document.createElement(tag), known);
@@ -18,7 +18,7 @@ function figure(parent, panel, { captioned, group }) {
     make("small", caption, { textContent: panel.caption, title: panel.caption });
   }
   const box = make("div", frame, { className: "plot" });
-  const canvas = make("canvas", box, { tabIndex: 0 });
+  const canvas = make("canvas", box);
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", `${panel.title} ${panel.caption}`);
   const plot = new Plot(canvas, make("div", box, { className: "tip", hidden: true }));
@@ -36,7 +36,7 @@ function build() {
   plots.length = 0;
   const box = el("panels");
   box.replaceChildren();
-  box.className = !many ? "one" : `many ${rows ? "rows" : "grid"}`;
+  box.className = !many ? "one" : `many ${rows ? "rows" : "grid"}${state.at < 0 ? " overview" : ""}`;
   panels.forEach((panel, i) => {
     const first = i % scene.group === 0;
     const parent = !many || !rows ? box : first ? make("section", box, { className: "row" }) : box.lastChild;
@@ -58,11 +58,15 @@ function navigate(panels) {
   el("previous").hidden = el("next").hidden = groups < 2 || state.inEvent;
   el("previous").disabled = state.at === 0;
   el("next").disabled = state.at === groups - 1;
-  el("where").textContent = panels[0].title;
-  el("what").textContent = panels[0].caption;
-  if (groups > 1 && alone && !state.inEvent) {
-    el("what").textContent = `${state.at + 1} of ${groups}: ${panels[0].caption}`;
-  }
+  // A particle and its views have their own captions.
+  const [where, what] = panels.length > 1 ? [panels[0].clouds[0].summary, ""]
+    : [panels[0].title, panels[0].caption];
+  const count = groups > 1 && alone && !state.inEvent ? `${state.at + 1} of ${groups}` : "";
+  el("where").textContent = where;
+  el("what").textContent = [count, what].filter((text) => text).join(": ");
+  el("touch").textContent = alone
+    ? "A finger turns, two zoom and move; a tap tells what is there, a double tap resets."
+    : "Open a particle to turn it with a finger.";
   el("event").hidden = !alone || state.inEvent || !panels[0].event;
   el("up").hidden = !state.inEvent && !overview;
   el("up").textContent = state.inEvent ? "back" : "all";
@@ -72,11 +76,10 @@ function lists(panels) {
   const many = panels.length > 1;
   el("context-label").hidden = state.pick < 0;
   el("axes-label").hidden = scene.voxel_cm === null;
-  for (const button of el("views").querySelectorAll("button")) {
-    const { azimuth, elevation } = scene.cameras[button.value];
-    button.setAttribute("aria-pressed", String(
-      azimuth === state.view.azimuth && elevation === state.view.elevation));
-  }
+  const kind = scene.panels.map((panel) => (state.inEvent ? panel.event : panel));
+  el("points-label").hidden = !kind.some((p) => p.vertices.length || p.clouds.some((c) => c.start || c.end));
+  el("links-label").hidden = !kind.some((p) => p.links.length);
+  markView();
   const clouds = panels.flatMap((panel) => panel.clouds);
   el("legend").replaceChildren();
   for (const [name, colour] of Object.entries(scene.species)) {
@@ -101,6 +104,14 @@ function lists(panels) {
       dot.style.background = colourOf(cloud);
       item.append(`${cloud.name}: ${cloud.species}`);
     }
+  }
+}
+
+function markView() {
+  for (const button of el("views").querySelectorAll("button")) {
+    const { azimuth, elevation } = scene.cameras[button.value];
+    button.setAttribute("aria-pressed", String(
+      azimuth === state.view.azimuth && elevation === state.view.elevation));
   }
 }
 
@@ -131,58 +142,6 @@ function go({ at = state.at, inEvent = false }) {
   build();
 }
 
-function turn(change) {
-  Object.assign(state.view, change);
-  state.view.elevation = Math.max(-90, Math.min(90, state.view.elevation));
-  state.view.azimuth = ((state.view.azimuth + 180) % 360 + 360) % 360 - 180;
-  lists(shown());
-  redraw(true);
-}
-
-function listen(canvas, plot) {
-  const held = new Map();  // pointers that are down, and where
-  let spread = 0;
-  const point = (event) => {
-    const frame = canvas.getBoundingClientRect();
-    return [event.clientX - frame.left, event.clientY - frame.top];
-  };
-  canvas.addEventListener("pointerdown", (event) => {
-    held.set(event.pointerId, point(event));
-    spread = 0;
-    canvas.setPointerCapture(event.pointerId);
-    plot.tip.hidden = true;
-  });
-  canvas.addEventListener("pointermove", (event) => {
-    const to = point(event), from = held.get(event.pointerId);
-    if (!from) return plot.tell(...to);
-    held.set(event.pointerId, to);
-    const [dx, dy] = [to[0] - from[0], to[1] - from[1]], { view } = state;
-    if (held.size === 2) {
-      const [[ax, ay], [bx, by]] = held.values(), now = Math.hypot(ax - bx, ay - by);
-      if (spread) turn({ zoom: Math.min(60, Math.max(0.3, view.zoom * now / spread)) });
-      spread = now;
-    } else if (event.shiftKey || event.buttons === 2) {
-      turn({ pan: [view.pan[0] + dx, view.pan[1] + dy] });
-    } else if (held.size === 1) {
-      turn({ azimuth: view.azimuth - dx * 0.4, elevation: view.elevation + dy * 0.4 });
-    }
-  });
-  const release = (event) => { held.delete(event.pointerId); };
-  canvas.addEventListener("pointerup", release);
-  canvas.addEventListener("pointercancel", release);
-  canvas.addEventListener("pointerleave", () => { plot.tip.hidden = true; });
-  canvas.addEventListener("contextmenu", (event) => event.preventDefault());
-  canvas.addEventListener("wheel", (event) => {
-    if (plots.length > 1) return;  // the page is scrolled
-    event.preventDefault();
-    const { view } = state, zoom = Math.min(60, Math.max(0.3, view.zoom * Math.exp(-event.deltaY / 500)));
-    // What is under the pointer stays there.
-    const from = [plot.camera.x0, plot.camera.y0], to = point(event);
-    turn({ zoom, pan: view.pan.map((p, i) => p + (from[i] - to[i]) * (zoom / view.zoom - 1)) });
-  }, { passive: false });
-  canvas.addEventListener("dblclick", () => turn({ ...scene.camera, zoom: 1, pan: [0, 0] }));
-}
-
 const bind = (id, change, rebuilt) => el(id).addEventListener("change", (event) => {
   change(event.target);
   if (rebuilt) lists(shown());
@@ -197,17 +156,11 @@ for (const name of ["context", "cube", "points", "links"]) {
 el("views").addEventListener("click", (event) => {
   if (event.target.value) turn({ ...scene.cameras[event.target.value], zoom: 1, pan: [0, 0] });
 });
+el("controls").addEventListener("submit", (event) => event.preventDefault());
 el("previous").addEventListener("click", () => go({ at: state.at - 1 }));
 el("next").addEventListener("click", () => go({ at: state.at + 1 }));
 el("event").addEventListener("click", () => go({ inEvent: true }));
 el("up").addEventListener("click", () => go({ at: state.inEvent ? state.at : -1 }));
-addEventListener("keydown", (event) => {
-  if (event.altKey || event.ctrlKey || event.metaKey || /SELECT|INPUT/.test(event.target.tagName)) return;
-  const button = { ArrowLeft: "previous", ArrowRight: "next", e: "event", Escape: "up" }[event.key];
-  if (!button || el(button).hidden || el(button).disabled || el("nav").hidden) return;
-  event.preventDefault();
-  el(button).click();
-});
 document.addEventListener("themechange", () => { lists(shown()); redraw(); });
 addEventListener("resize", () => redraw());
 

@@ -71,7 +71,7 @@ function drawPlot(plot, panel, small, turning) {
     unit: state.axes === "cm" ? "cm" : "voxel", colourOf, symbolOf,
     scale: state.colouring === "energy" ? scene.scale[theme()] : null,
     faint: (cloud) => picked >= 0 && cloud !== panel.clouds[picked],
-    points: state.points, links: state.links,
+    points: state.points, links: state.links, fading: theme() === "dark" ? 0.08 : 0.22,
     colours: { ...Object.fromEntries(["panel", "text", "muted", "grid", "line", "faint"]
       .map((name) => [name, css(`--${name}`)])), family: getComputedStyle(document.body).fontFamily },
   });

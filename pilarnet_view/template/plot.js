@@ -10,7 +10,7 @@ class Plot {
   }
 
   // `look` says how: clouds (those that are shown), faint (a test), view, box ([low, high]), unit,
-  // place (voxel to unit), colourOf, symbolOf, colours (of the theme), points, links, small.
+  // place (voxel to unit), colourOf, symbolOf, colours (of the theme), fading, points, links, small.
   draw(panel, look) {
     Object.assign(this, { panel, look });
     const { canvas } = this, small = look.small;
@@ -24,7 +24,7 @@ class Plot {
     pen.fillStyle = look.colours.panel;
     pen.fillRect(0, 0, width, height);
     const font = small ? 10 : 12;
-    const margin = small ? { left: 46, right: 14, top: 12, bottom: 36 }
+    const margin = small ? { left: 54, right: 14, top: 12, bottom: 36 }
       : { left: 66, right: 26, top: 22, bottom: 52 };
     const size = { width, height, margin };
     const camera = this.camera = projector(...look.box, look.view, size);
@@ -68,7 +68,7 @@ class Plot {
         : [rgb(faint ? look.colours.faint : look.colourOf(cloud))];
       raster.draw(cloud.voxels, {
         // Colours that tell energies are not faded.
-        shades: shadesOf(colours, ground, energies ? 0 : 0.22), shade: energies ? cloud.shade : null, first,
+        shades: shadesOf(colours, ground, energies ? 0 : look.fading), shade: energies ? cloud.shade : null, first,
         symbol: faint ? "circle" : look.symbolOf(cloud), edge: faint ? 0.36 : 0.52,
         least: faint ? 0.8 : 1.2, most: 14, ratio: this.ratio, camera,
       });
@@ -153,7 +153,7 @@ class Plot {
     tip.textContent = [
       ...cloud.facts,
       `this voxel ${cloud.energy[voxel].toPrecision(3)} MeV, at ` +
-        `(${at.map((v) => v.toFixed(digits)).join(", ")}) ${look.unit === "cm" ? "cm" : "voxels"}`,
+        `(${at.map((v) => written(v, digits)).join(", ")}) ${look.unit === "cm" ? "cm" : "voxels"}`,
     ].join("\n");
     const right = x + 14 + tip.offsetWidth > canvas.clientWidth;
     tip.style.left = `${Math.max(0, right ? x - 14 - tip.offsetWidth : x + 14)}px`;

@@ -104,9 +104,21 @@ class Browser:
         button.click()
         self.wait()
 
-    def resize(self, width: int, height: int = 800) -> None:
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    def resize(self, width: int, height: int = 800, *, touch: bool = False) -> None:
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": touch}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        self.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": touch})
+
+    def touch(self, *steps: list[tuple[float, float]]) -> None:
+        """Put fingers down, move them from step to step, and lift them."""
+        for kind, fingers in (
+            ("touchStart", steps[0]),
+            *(("touchMove", step) for step in steps[1:]),
+            ("touchEnd", []),
+        ):
+            points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(fingers)]
+            event = {"type": kind, "touchPoints": points}
+            self.driver.execute_cdp_cmd("Input.dispatchTouchEvent", event)
 
     def box(self, selector: str) -> list[float]:
         found: list[float] = self.ask(
@@ -334,7 +346,7 @@ def test_the_voxel_under_the_pointer_is_told(browser: Browser, tmp_path: Path):
     tip = browser.ask("document.querySelector('.tip').innerText")
     largest = max(scene.clouds, key=lambda c: c.num_voxels)
     assert tip.splitlines()[: len(largest.facts)] == list(largest.facts)
-    (energy, *place) = re.findall(r"-?[\d.]+", tip.splitlines()[-1])
+    (energy, *place) = re.findall(r"-?[\d.]+", tip.splitlines()[-1].replace("\u2212", "-"))
     row = int(np.argmin(np.abs(largest.energy_mev - float(energy))))
     assert largest.energy_mev[row] == pytest.approx(float(energy), rel=6e-3)
     cm = scene.panels[0].origin_cm + (largest.xyz[row] + 0.5) * np.array(scene.voxel_cm)
@@ -401,6 +413,87 @@ def test_panels_turn_together_and_each_is_drawn(browser: Browser, shards: Path, 
     assert browser.text("camera") == "-80,35"
     after = browser.ask(pixels)
     assert all(one != other for one, other in zip(before, after, strict=True))
+    assert browser.errors() == []
+
+
+def test_fingers_turn_zoom_and_tell_and_scroll_the_page_elsewhere(
+    browser: Browser, shards: Path, tmp_path: Path
+):
+    scene, path = event(tmp_path)
+    browser.resize(390, 844, touch=True)
+    browser.open(path)
+    view = "document.querySelector('canvas').plot.look.view"
+    left, top, width, height = browser.ask(
+        "(({ left, top, width, height }) => [left, top, width, height])"
+        "(document.querySelector('canvas').getBoundingClientRect())"
+    )
+    x, y = left + width / 2, top + height / 2
+
+    def drag(dx: float, dy: float, *starts: tuple[float, float], spread: float = 0) -> None:
+        browser.touch(
+            *(
+                [
+                    (a + part * (dx + sign * spread), b + part * dy)
+                    for (a, b), sign in zip(starts, (-1, 1), strict=False)
+                ]
+                for part in np.linspace(0, 1, 6)
+            )
+        )
+        browser.wait()
+
+    drag(40, 30, (x, y))
+    drag(0, 20, (x, y))  # upwards and downwards too
+    turned = browser.ask(view)
+    assert (turned["azimuth"], turned["elevation"]) == pytest.approx((-60 - 16, 25 + 20))
+    drag(0, 0, (x - 40, y), (x + 40, y), spread=40)
+    assert browser.ask(view)["zoom"] == pytest.approx(2)
+    before = browser.ask(view)["pan"]
+    drag(30, 20, (x - 40, y), (x + 40, y))
+    assert np.subtract(browser.ask(view)["pan"], before) == pytest.approx([30, 20])
+    assert browser.ask("scrollY") == 0
+    largest = max(range(len(scene.clouds)), key=lambda i: scene.clouds[i].num_voxels)
+    at = browser.ask(
+        """((plot, cloud) => plot.camera.project(cloud.voxels.map((v) => v[0])))(
+          document.querySelector('canvas').plot,
+          document.querySelector('canvas').plot.look.clouds[arguments[0]])""",
+        largest,
+    )
+    browser.touch([(left + at[0], top + at[1])])
+    assert scene.clouds[largest].name in browser.ask("document.querySelector('.tip').innerText")
+    browser.touch(*([(x, top - 10 - part)] for part in (0, 20, 40, 60, 80)))
+    assert browser.ask("scrollY") > 20
+
+    # Of many particles a finger scrolls the page.
+    write_page(particle_scene(shards, choice=Choice(count=6)), tmp_path / "gallery.html")
+    browser.open(tmp_path / "gallery.html")
+    browser.touch(*([(x, y - part)] for part in (0, 20, 40, 60, 80)))
+    assert browser.ask("scrollY") > 20
+    assert browser.text("camera") == "-60,25"
+    browser.resize(1000)
+    assert browser.errors() == []
+
+
+def test_keys_turn_zoom_and_page(browser: Browser, tmp_path: Path):
+    from selenium.webdriver.common.keys import Keys
+
+    write_page(event_scene(SAMPLE, entry=range(3)), tmp_path / "events.html")
+    browser.open(tmp_path / "events.html")
+    view = "document.querySelector('canvas').plot.look.view"
+    browser.click("cube")  # the box has the focus now
+    box = browser.driver.switch_to.active_element
+    for keys, found in (
+        (Keys.SHIFT + Keys.ARROW_LEFT, {"azimuth": -50, "elevation": 25, "zoom": 1}),
+        (Keys.SHIFT + Keys.ARROW_DOWN, {"azimuth": -50, "elevation": 35, "zoom": 1}),
+        ("+", {"azimuth": -50, "elevation": 35, "zoom": 1.25}),
+        ("0", {"azimuth": -60, "elevation": 25, "zoom": 1}),
+    ):
+        box.send_keys(keys)
+        browser.wait()
+        assert browser.ask(view).items() >= found.items()
+    box.send_keys(Keys.ENTER)
+    box.send_keys(Keys.ARROW_RIGHT)
+    browser.wait()
+    assert browser.text("where").startswith("entry 1")
     assert browser.errors() == []
 
 

@@ -16,7 +16,7 @@ from pilarnet_view.camera import Camera
 from pilarnet_view.colours import NO_PARTICLE, SCALES, SPECIES_COLOURS
 from pilarnet_view.drawing import Look, draw_panel
 from pilarnet_view.particles import Choice
-from pilarnet_view.projection import Projection
+from pilarnet_view.projection import Projection, nice_ticks
 from pilarnet_view.scene import Scene
 from tests.sample import SAMPLE
 
@@ -85,6 +85,22 @@ def test_no_text_of_the_axes_is_cut_or_lies_on_another(scene: Scene, columns: in
             assert figure.bbox.padded(1).contains(box.x1, box.y1), (camera, texts)
         for one, other in itertools.combinations(boxes, 2):
             assert not one.overlaps(other), (camera, texts)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "most", "expected"),
+    [
+        (-0.5, 767.5, 4, ["0", "200", "400", "600"]),
+        (-23.9, 26.1, 3, ["\u221220", "0", "20"]),
+        (38.2, 40.7, 5, ["38.5", "39.0", "39.5", "40.0", "40.5"]),
+        (33.0, 57.0, 1, ["40", "50"]),  # 40 alone would tell no scale
+        (-24.9, -16.8, 1, ["\u221220"]),  # more have no room
+    ],
+)
+def test_ticks(low: float, high: float, most: float, expected: list[str]):
+    ticks, texts = nice_ticks(low, high, most=most)
+    assert texts == expected
+    assert [float(text.replace("\u2212", "-")) for text in texts] == pytest.approx(list(ticks))
 
 
 def test_a_projection_is_true_to_scale(scene: Scene, tmp_path: Path):

@@ -46,52 +46,37 @@
     document.body.dataset.drawn = String(Number(document.body.dataset.drawn || 0) + 1);
   }
 
-  function point(event) {
-    const frame = canvas.getBoundingClientRect();
-    return [event.clientX - frame.left, event.clientY - frame.top];
-  }
-  function tell(event) {
-    const [x, y] = point(event);
+  function tell(at) {
     let best = -1, nearest = (radius() + 4) ** 2;
-    for (let i = 0; i < count; i++) {
+    for (let i = 0; at && i < count; i++) {
       if (!shown[points.class[i]]) continue;
-      const [a, b] = place(i), distance = (a - x) ** 2 + (b - y) ** 2;
+      const [x, y] = place(i), distance = (x - at[0]) ** 2 + (y - at[1]) ** 2;
       if (distance < nearest) [best, nearest] = [i, distance];
     }
     tip.hidden = best < 0;
     if (best < 0) return;
     tip.textContent = `${points.names[points.class[best]]}: ${points.facts[best]}`;
-    tip.style.left = `${Math.max(0, Math.min(x + 12, canvas.clientWidth - tip.offsetWidth - 4))}px`;
-    tip.style.top = `${Math.max(0, y - tip.offsetHeight - 8)}px`;
+    tip.style.left = `${Math.max(0, Math.min(at[0] + 12, canvas.clientWidth - tip.offsetWidth - 4))}px`;
+    tip.style.top = `${Math.max(0, at[1] - tip.offsetHeight - 8)}px`;
   }
 
-  let from = null;
-  canvas.addEventListener("pointerdown", (event) => {
-    from = point(event);
-    canvas.setPointerCapture(event.pointerId);
+  let before = null;
+  const change = (to) => { Object.assign(view, to); draw(); };
+  gestures(canvas, {
+    begin: () => { before = { ...view }; },
+    cancel: () => change(before),
+    drag: (dx, dy) => change({ x: view.x + dx, y: view.y + dy }),
+    zoom: (factor, from, to) => {
+      const zoom = Math.min(40, Math.max(0.5, view.zoom * factor)), grown = zoom / view.zoom;
+      const middle = [canvas.clientWidth / 2, canvas.clientHeight / 2];
+      const [x, y] = [view.x, view.y].map(
+        (v, i) => to[i] - middle[i] - (from[i] - middle[i] - v) * grown);
+      change({ x, y, zoom });
+    },
+    tell,
+    reset: () => change({ x: 0, y: 0, zoom: 1 }),
+    scrolls: () => false,
   });
-  canvas.addEventListener("pointermove", (event) => {
-    if (from) {
-      const to = point(event);
-      view.x += to[0] - from[0];
-      view.y += to[1] - from[1];
-      from = to;
-      draw();
-    }
-    tell(event);
-  });
-  canvas.addEventListener("pointerup", () => { from = null; });
-  canvas.addEventListener("pointerleave", () => { tip.hidden = true; });
-  canvas.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    const [x, y] = point(event), before = view.zoom;
-    view.zoom = Math.min(40, Math.max(0.5, view.zoom * Math.exp(-event.deltaY / 400)));
-    const [dx, dy] = [x - canvas.clientWidth / 2, y - canvas.clientHeight / 2];
-    view.x = dx - (dx - view.x) * view.zoom / before;
-    view.y = dy - (dy - view.y) * view.zoom / before;
-    draw();
-  }, { passive: false });
-  canvas.addEventListener("dblclick", () => { Object.assign(view, { x: 0, y: 0, zoom: 1 }); draw(); });
 
   points.names.forEach((name, label) => {
     const number = points.class.filter((c) => c === label).length;
