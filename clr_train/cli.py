@@ -33,8 +33,8 @@ Examples:
   torchrun --nproc-per-node 4 -m clr_train --shards shards/ --batch-size 2048
 
 After SIGTERM, SIGUSR1, SIGHUP or Ctrl-C the run finishes its step, writes a checkpoint and ends;
-an evaluation is given up and made up for when the run goes on. For 15 seconds further signals
-change nothing; later ones end the run at once.
+an evaluation is broken off and repeated when the run continues. Further signals have no effect for
+15 seconds; later ones end the run at once.
 
 Exit codes: 0 done, 1 an error of input or training, 2 wrong usage, 70 an internal error,
 128 + N stopped by signal N: 130 by Ctrl-C, 143 by SIGTERM; after these continue with --resume.

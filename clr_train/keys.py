@@ -88,7 +88,7 @@ def fold_in(keys: Tensor, value: Tensor | int) -> Tensor:
     Parameters
     ----------
     keys : Tensor, int64
-        Keys, or 64 random bits each: they are the same thing. So are the results.
+        Any 64 random bits are a key; so are the results, from which numbers are made.
     value : Tensor of int64, or int
         What the new keys are for, 0 or more; broadcast against `keys`.
     """
@@ -98,9 +98,9 @@ def fold_in(keys: Tensor, value: Tensor | int) -> Tensor:
 
 
 def key(*parts: int, device: torch.device | str = "cpu") -> Tensor:
-    """Make a key, int64 [], of integers of at most 63 bits, e.g. a seed, an epoch and a purpose.
+    """Make a key, int64 [], from integers of at most 63 bits, e.g. a seed, an epoch and a purpose.
 
-    Their order matters. The key is used on `device`.
+    Their order matters. The key is on `device`.
     """
     word = 0
     for part in parts:
@@ -144,7 +144,8 @@ def _quantiles(device: str) -> Tensor:
 def permutation(count: int, keys: Tensor) -> NDArray[np.int64]:
     """Draw a permutation of ``range(count)``, int64 [count].
 
-    It depends on `keys`, a key int64 [], alone; those of numpy and torch depend on their release.
+    It depends on the key `keys`, int64 [], alone; permutations of numpy and torch may differ
+    between their releases.
     """
     words = fold_in(keys.cpu(), torch.arange(count)).numpy()
     return np.argsort(words, kind="stable")

@@ -50,7 +50,7 @@ class RaggedIndex:
     """Which of `num_rows` rows belong to which particle.
 
     Particle i owns the rows offset[i] to offset[i + 1], end excluded; `offset` is int64 [N + 1].
-    The number of rows is given, so that a GPU need not be asked.
+    The number of rows is given, because to read it from a GPU would wait for the device.
     """
 
     def __init__(self, offset: Tensor, *, num_rows: int) -> None:
@@ -95,7 +95,7 @@ class RaggedIndex:
 
     @cached_property
     def place(self) -> Tensor:
-        """Place of each row in its particle, from 0, int64 [M]; for sorted rows."""
+        """Position of each row within its particle, from 0, int64 [M]; for sorted rows."""
         return self.order - self.broadcast(self.offset[:-1], dim=-1)
 
     def broadcast(self, values: Tensor, *, dim: Literal[0, -1] = 0) -> Tensor:
@@ -144,7 +144,7 @@ class RaggedIndex:
             first = self.offset[:-1].numpy()
             return torch.from_numpy(ufunc.reduceat(values.numpy(), first, axis=-1))
         rows = values.view(-1, self.num_rows)
-        # Unsafe: without a look at the offsets, which are right.
+        # Unsafe: the offsets, which are right, are not checked.
         reduced = [torch.segment_reduce(row, how, offsets=self.offset, unsafe=True) for row in rows]
         return torch.stack(reduced).view(*values.shape[:-1], -1)
 

@@ -63,7 +63,7 @@ class StreamConfig:
     )
     cache_size: float = option(
         50.0,
-        "Gigabytes of the folder of --cache; what is used least goes.",
+        "Largest size of the folder of --cache, gigabytes; what was not used for longest goes.",
         above=0,
         may_change=True,
     )
@@ -89,7 +89,7 @@ class StreamConfig:
                 )
 
     def open_cache(self) -> RangeCache | None:
-        """Open the folder of `cache`, if there is to be one."""
+        """Open the folder of `cache`; None without one."""
         if self.cache is None:
             return None
         return RangeCache(Path(self.cache), most_bytes=int(self.cache_size * 1e9))

@@ -43,7 +43,7 @@ class MixedStream:
         return self.labelled.batch_size + self.unlabelled.batch_size
 
     @property
-    def workers(self) -> int | None:
+    def workers(self) -> int:
         """Processes that read for each of both."""
         return self.labelled.workers
 

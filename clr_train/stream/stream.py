@@ -88,9 +88,9 @@ class ParticleStream:
         self._last_plan: tuple[int, EpochPlan] | None = None
         on_gpu = device.type == "cuda"
         #: Processes that read.
-        self.workers = config.workers
-        if self.workers is None:
-            self.workers = _WORKERS_FOR_A_GPU if on_gpu else 0
+        self.workers = _WORKERS_FOR_A_GPU if on_gpu else 0
+        if config.workers is not None:
+            self.workers = config.workers
         self._loader = SpanLoader(self._reader, workers=self.workers, pin_memory=on_gpu)
         if not self.num_particles:
             raise EmptySplitError(

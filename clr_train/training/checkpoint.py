@@ -45,7 +45,7 @@ __all__ = [
 FORMAT: Final = "pilarnet-clr-checkpoint"
 VERSION: Final = 1
 _FIELDS: Final = ("model", "encoder", "optimizer", "step", "stream", "random", "config", "progress")
-_DAMAGED: Final = "it is damaged or of another program; remove it and use an older one"
+_DAMAGED: Final = "it is damaged or was not written by clr-train; remove it and use an older one"
 _NAME: Final = re.compile(r"step-(\d{8})\.pt")
 
 
@@ -123,21 +123,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         The file does not exist, is damaged, or is of another format or version.
     """
     path = find_checkpoint(path)
-    try:
-        # Checked first: torch.load reads a file that is no zip archive as a pickle, and does not
-        # compare checksums.
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"a wrong checksum of {damaged}")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what a changed pickle raises has no end of kinds
-        raise CheckpointError(
-            "cannot be read as a checkpoint",
-            file=path,
-            found=(str(error) or type(error).__name__).splitlines()[0],
-            advice=_DAMAGED,
-        ) from error
+    state = _read_archive(path)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(
             "not a checkpoint of clr-train",
@@ -170,6 +156,24 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
                 advice=_DAMAGED,
             )
     return state
+
+
+def _read_archive(path: Path) -> Any:
+    try:
+        # Checked first: torch.load reads a file that is no zip archive as a pickle, and does not
+        # compare checksums.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"a wrong checksum of {damaged}")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle may raise any
+        raise CheckpointError(
+            "cannot be read as a checkpoint",
+            file=path,
+            found=(str(error) or type(error).__name__).splitlines()[0],
+            advice=_DAMAGED,
+        ) from error
 
 
 class CheckpointFolder:

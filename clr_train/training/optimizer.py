@@ -27,19 +27,18 @@ def make_optimizer(
 ) -> torch.optim.AdamW:
     """Make an AdamW optimizer.
 
-    Parameters with one axis longer than 1 (norms, biases, scales) do not decay: there is no reason
-    why they should be near zero.
+    Parameters with at most one axis longer than 1 (norms, biases, scales) do not decay: there is no
+    reason why they should be near zero.
     """
-    decayed: list[nn.Parameter] = []
-    kept: list[nn.Parameter] = []
-    for parameter in parameters:
-        (decayed if parameter.squeeze().dim() > 1 else kept).append(parameter)
+    weights = list(parameters)
+    decayed = [p for p in weights if p.squeeze().dim() > 1]
+    others = [p for p in weights if p.squeeze().dim() <= 1]
     groups = [
         {"params": decayed, "weight_decay": weight_decay},
-        {"params": kept, "weight_decay": 0.0},
+        {"params": others, "weight_decay": 0.0},
     ]
     # On a GPU one kernel in place of a dozen for each few weights.
-    fused = True if any(p.is_cuda for p in (*decayed, *kept)) else None
+    fused = True if any(p.is_cuda for p in weights) else None
     return torch.optim.AdamW(groups, betas=betas, fused=fused)
 
 

@@ -113,7 +113,7 @@ class TrainingRun:
         )
 
     def schedule_change(self, state: Mapping[str, Any]) -> str | None:
-        """Say what becomes of the learning rate if a checkpoint is of a run of other steps."""
+        """Describe how the learning rate changes if a checkpoint's run had other total steps."""
         saved = config_of(state)
         before = _total_steps(saved, self.stream)
         if before == self.total_steps:
@@ -127,7 +127,7 @@ class TrainingRun:
         )
 
     def _schedule(self, state: Mapping[str, Any]) -> tuple[int, int]:
-        """Plan the learning rate after a checkpoint, anew if the run has got other steps."""
+        """Return first and last step of the learning rate's schedule after a checkpoint."""
         before = _total_steps(config_of(state), self.stream)
         kept: tuple[int, int] = state["progress"].get("schedule") or (0, before)
         if before == self.total_steps or self.config.schedule == "constant":

@@ -6,7 +6,7 @@ metrics.csv     a row for each step, see `COLUMNS`; steps without validation lea
 checkpoints/    see `clr_train.training.checkpoint`
 tensorboard/    the same figures, options and pictures as event files
 probe.json      scores of the probes on the test split, at the end of training
-log.txt         what was said and how the run went on, with versions, host and command line
+log.txt         messages and progress, with versions, host and command line
 nonfinite.json  the particles of a batch whose loss was not finite
 ==============  =================================================================================
 """
@@ -84,14 +84,17 @@ class RunFolder:
         )
         self._stack.enter_context(locked(self.path / _LOCK, in_use=in_use))
         if overwrite and not resume:
-            for name in _WRITTEN:
-                (self.path / name).unlink(missing_ok=True)
-            for name in _FOLDERS:
-                if (self.path / name).is_symlink():  # what it leads to stays
-                    (self.path / name).unlink()
-                shutil.rmtree(self.path / name, ignore_errors=True)
+            self._remove_earlier()
         #: The lines of ``log.txt``.
         self.log_file = self._stack.enter_context(RunLog(self.path / _LOG, facts=facts))
+
+    def _remove_earlier(self) -> None:
+        for name in _WRITTEN:
+            (self.path / name).unlink(missing_ok=True)
+        for name in _FOLDERS:
+            if (self.path / name).is_symlink():  # what it leads to stays
+                (self.path / name).unlink()
+            shutil.rmtree(self.path / name, ignore_errors=True)
 
     def __enter__(self) -> RunFolder:
         return self

@@ -53,7 +53,7 @@ class AugmentedBatch:
 
     @classmethod
     def of(cls, batch: ParticleBatch, *, copies: int = 1) -> AugmentedBatch:
-        """Put `copies` of a batch one after the other."""
+        """Make `copies` of the particles of a batch, one copy of all after the other."""
         position = batch.xyz.T.to(torch.float32, memory_format=torch.contiguous_format)
         centroid = batch.index.mean(position.double(), dim=-1)
         first = torch.arange(copies, device=batch.device)[:, None] * batch.num_voxels
@@ -66,7 +66,7 @@ class AugmentedBatch:
         )
 
     def broadcast(self, values: Tensor) -> Tensor:
-        """Give each voxel the value of its particle, [N] to [V] or [R, N] to [R, V]."""
+        """Repeat the value of a particle for each of its voxels, [N] to [V] or [R, N] to [R, V]."""
         return self.index.broadcast(values, dim=-1)
 
     def bits(self, keys: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class AugmentedBatch:
         return fold_in(self.broadcast(keys), self.index.place)
 
     def moved(self) -> Tensor:
-        """Give the positions with all motions done, float32 [3, V], a tensor of its own."""
+        """Compute the positions after all motions, float32 [3, V], as a new tensor."""
         position = self.position
         if self.rotation is not None and self.translation is not None:
             # Written out: the order in which a matrix product sums differs between libraries.
@@ -89,7 +89,10 @@ class AugmentedBatch:
         return position if self.jitter is None else position.add_(self.jitter)
 
     def keep(self, kept: Tensor) -> AugmentedBatch:
-        """Remove voxels where `kept`, bool [V], is False, but not all of a particle: then none."""
+        """Remove voxels where `kept`, bool [V], is False.
+
+        A particle that would lose all of its voxels keeps them.
+        """
         before = torch.ones_like(kept) if self.alive is None else self.alive
         alive = before & kept
         some = self.index.max(alive.float(), dim=-1) > 0
@@ -126,12 +129,12 @@ class AugmentedBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Draw:
-    """Who drew an augmentation.
+    """Which particles drew an augmentation, and their random keys.
 
     Parameters
     ----------
     chosen : Tensor, bool [N]
-        Whether each particle did.
+        Whether each particle drew it.
     keys : Tensor, int64 [N]
         A key of each particle's view for this augmentation.
     """
@@ -140,5 +143,5 @@ class Draw:
     keys: Tensor
 
     def strength(self, value: float) -> Tensor:
-        """Give `value` to the particles that drew it, and 0 to the others, float32 [N]."""
+        """Return `value` for the particles that drew it, and 0 for the others, float32 [N]."""
         return self.chosen.to(torch.float32).mul_(value)

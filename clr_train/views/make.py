@@ -39,7 +39,7 @@ class Augmentation:
     number : int
         Its key in the hash of a draw; never changes, whatever is added to the table.
     apply : callable or None
-        From a batch, who drew it, and the strengths to the batch changed; None does nothing. It
+        Changes a batch, given which particles drew it, and the strengths; None does nothing. It
         computes on all particles, with strength 0 for those that did not draw it.
     """
 
@@ -120,7 +120,7 @@ def as_sites(batch: ParticleBatch, *, energy_transform: str) -> SiteBatch:
 
 
 def thrown(batch: ParticleBatch, *, detector: Detector, drift_axis: str = "x") -> ParticleBatch:
-    """Give the particles of a batch as another detector reads them, in the same order."""
+    """Return the particles of a batch as another detector reads them, in the same order."""
     read = drift_through(AugmentedBatch.of(batch), detector=detector, drift_axis=drift_axis)
     return quantise(read, energy_transform="none").as_particles(like=batch)
 

@@ -49,14 +49,10 @@ def quantise(batch: AugmentedBatch, *, energy_transform: str) -> SiteBatch:
     position = batch.moved().add_(0.5).floor_()
     farthest = _largest_magnitude(position)
     bits = _bits_to_sort(farthest)
-    keys = pack(batch.index.particle, position.int(), bits=bits)
-    if batch.alive is not None:
-        # Those removed get a key above all others: no coordinate has all its bits set.
-        keys = torch.where(batch.alive, keys, (num_particles << 3 * bits) - 1)
-    keys, order = keys.sort(stable=True)
+    keys, order = _keys(batch, position.int(), bits=bits).sort(stable=True)
     group = starts_run(keys).cumsum(0).sub_(1)
     num_sites = group[-1] + (1 if batch.alive is None else batch.alive.all())
-    # The only values that the device is asked for.
+    # The only values that are read from the device.
     count, reach = torch.stack([num_sites, farthest.long()]).tolist()
     if reach >= MAX_COORDINATE:
         raise PilarnetError(
@@ -66,7 +62,7 @@ def quantise(batch: AugmentedBatch, *, energy_transform: str) -> SiteBatch:
             found=reach,
             advice="use smaller cubes of voxels or smaller translations",
         )
-    # One group more, of those removed.
+    # The last group is that of removed voxels.
     energy = sum_groups(
         batch.energy.index_select(0, order), group, num_groups=count + 1, is_sorted=True
     )[:count]
@@ -78,16 +74,25 @@ def quantise(batch: AugmentedBatch, *, energy_transform: str) -> SiteBatch:
     )
 
 
+def _keys(batch: AugmentedBatch, position: Tensor, *, bits: int) -> Tensor:
+    """Pack voxels at `position`, int32 [3, V]; those removed get a key above all others."""
+    keys = pack(batch.index.particle, position, bits=bits)
+    if batch.alive is None:
+        return keys
+    # No coordinate has all its bits set.
+    return torch.where(batch.alive, keys, (batch.index.num_particles << 3 * bits) - 1)
+
+
 def _largest_magnitude(values: Tensor) -> Tensor:
     low, high = values.aminmax()
     return torch.maximum(high, -low)
 
 
 def _bits_to_sort(farthest: Tensor) -> int:
-    """Choose the bits of a coordinate in the keys that are sorted.
+    """Choose the number of bits of a coordinate in the keys that are sorted.
 
-    On the CPU short keys sort faster, and it costs nothing to ask for the farthest coordinate. A
-    GPU sorts long ones as fast, and would have to be waited for.
+    On the CPU shorter keys are sorted faster. On a GPU they are not, and to read the farthest
+    coordinate would wait for it.
     """
     if farthest.device.type != "cpu":
         return AXIS_BITS
@@ -95,7 +100,7 @@ def _bits_to_sort(farthest: Tensor) -> int:
 
 
 def _widen(keys: Tensor, *, bits: int) -> Tensor:
-    """Give keys of `bits` a coordinate the layout of `clr_train.site_keys`."""
+    """Change keys with `bits` for a coordinate to the layout of `clr_train.site_keys`."""
     if bits == AXIS_BITS:
         return keys
     particle, *xyz = unpack(keys, bits=bits)

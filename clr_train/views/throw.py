@@ -29,7 +29,7 @@ from clr_train.views.detector import (
 
 __all__ = ["diffuse", "drift_through", "throw"]
 
-#: Less charge than this does not leave its voxel, MeV: the nominal detector would not read it.
+#: Least energy that moves to another voxel, MeV; the nominal detector would not read less.
 LEAST_MEV: Final = 0.01
 #: Standard deviations of the Gaussian beyond which nothing is moved.
 _REACH: Final = 4.0
@@ -49,7 +49,10 @@ def throw(batch: AugmentedBatch, draw: Draw, config: ViewConfig) -> AugmentedBat
 
 
 def _between(name: str, *, strength: float, u: Tensor) -> Tensor:
-    """Spread uniform numbers over a range about nominal; what is not positive is cut to its end."""
+    """Map uniform numbers to a range about the nominal value, scaled by `strength`.
+
+    A lower end that is not positive is replaced by that of strength 1.
+    """
     nominal = float(getattr(NOMINAL, name))
     low, high = (nominal + strength * (end - nominal) for end in RANGES[name])
     low = low if low > 0 else RANGES[name][0]
@@ -57,13 +60,13 @@ def _between(name: str, *, strength: float, u: Tensor) -> Tensor:
 
 
 def drift_through(batch: AugmentedBatch, *, detector: Detector, drift_axis: str) -> AugmentedBatch:
-    """Give what another detector reads of particles.
+    """Compute what another detector reads of particles.
 
-    Charge changes by recombination in another field, on dE/dx of the voxel's energy over its edge;
-    by attachment, exp(-t / lifetime), over the drift time t from the voxel's centre to the anode,
-    at the coordinate 0; and is spread across the drift direction by a Gaussian of variance
-    2 D t - 2 D0 t0, where that is positive: charge that the nominal detector spread more cannot
-    be put together again.
+    The charge of a voxel changes by recombination in another field, with dE/dx its energy over its
+    edge, and by attachment, exp(-t / lifetime), where t is the drift time from its centre to the
+    anode at coordinate 0. It spreads across the drift direction by a Gaussian of variance
+    2 D t - 2 D0 t0, where that is positive; less diffusion than that of the nominal detector, which
+    is in the data, cannot be simulated.
 
     Parameters
     ----------
@@ -130,7 +133,7 @@ def diffuse(batch: AugmentedBatch, *, sigma: Tensor, drift_axis: str) -> Augment
 
 
 def _weights(sigma: Tensor, *, reach: Tensor) -> Tensor:
-    """Give the shares that move by 0, 1, ... voxels along an axis, float64 [V, reach + 1]."""
+    """Compute the shares that move by 0, 1, ... voxels along an axis, float64 [V, reach + 1]."""
     s = sigma.clamp(min=1e-12)[:, None]
     steps = torch.arange(-1, int(reach.max()) + 2, dtype=torch.float64, device=sigma.device)
     x = steps / s
@@ -144,7 +147,7 @@ def _weights(sigma: Tensor, *, reach: Tensor) -> Tensor:
 def _merge(
     batch: AugmentedBatch, *, particle: Tensor, position: Tensor, energy: Tensor
 ) -> AugmentedBatch:
-    """Sum the energies of voxels that fall together; those there before keep their places."""
+    """Sum the energies of voxels that fall together; each has the place of the first of them."""
     sites = pack(particle, position.long())
     keys, inverse = sites.unique(return_inverse=True)  # type: ignore[no-untyped-call]
     total = sum_groups(energy, inverse, num_groups=len(keys))
