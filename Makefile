@@ -29,7 +29,7 @@ demo: $(INSTALLED)  ## convert the bundled sample, print its table, train a minu
 	$(BIN)/clr-train --shards $(DEMO)/shards --out $(DEMO)/run --overwrite --batch-size 64 --epochs 8
 	@echo
 	@echo "How to read the table: 'trained' learned without labels, in about a minute, from 2,465 particles; it should lie far above"
-	@echo "'untrained', and near or above the hand-made features. docs/study.md shows what it is worth on another detector."
+	@echo "'untrained', and near or above the handcrafted features. docs/study.md shows what it is worth on another detector."
 	@echo "Look at $(DEMO)/event.png, and open $(DEMO)/event.html in a browser."
 
 lint: $(INSTALLED)

@@ -8,7 +8,7 @@ loss       NT-Xent and its supervised form, over blocks and processes
 learner    the network with its engine, device, precision and views
 train      the training loop of the command ``clr-train`` (``cli``, ``config``)
 training   gradients of a step, optimizer, checkpoints, validation, output
-probe      probes and other measures of features, and hand-made features to compare with
+probe      probes and other measures of features, and handcrafted features to compare with
 export     an encoder by itself, features of a user's own arrays, the command ``clr-export``
 runtime    devices, processes and signals
 keys       random numbers, keyed by seed, epoch, particle and use (``triton_keys`` on CUDA)

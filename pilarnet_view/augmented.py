@@ -38,8 +38,8 @@ def views_scene(path: Places, *, choice: Choice | None = None) -> Scene:
     try:
         import torch  # noqa: F401
 
-        from clr_train.views.config import AUGMENTATION_NAMES
-        from clr_train.views.make import ViewConfig, drawn_augmentations, make_views
+        from clr_train.views.config import AUGMENTATION_NAMES, ViewConfig
+        from clr_train.views.make import drawn_augmentations, make_views
     except ImportError as error:
         raise MissingDependencyError(
             "views are made by torch, which is not installed",

@@ -173,20 +173,20 @@ def final_probe(
     """Fit probes to all particles of one split and score them on all of another; scores by name.
 
     The probes are of the trained and the untrained encoder, each with a linear probe and with
-    nearest neighbours; of hand-made features with a linear probe; and the majority class. `bar`
+    nearest neighbours; of handcrafted features with a linear probe; and the majority class. `bar`
     counts the particles of both splits, three times.
     """
     scores: dict[str, Scores] = {}
     for name, features in (
         ("trained encoder", learner.represent),
         ("untrained encoder", untrained.represent),
-        ("hand-made features", handcrafted_features),
+        ("handcrafted features", handcrafted_features),
     ):
         bar.set_postfix_str(name)
         fitted, scored = (collect(_counted(s, bar), features=features) for s in (train, test))
         bar.set_postfix_str(f"{name}: fitting")
         scores[f"{name}, linear"] = linear_probe(fitted, test=scored)
-        if name != "hand-made features":  # their units have no common scale for a distance
+        if name != "handcrafted features":  # their units have no common scale for a distance
             scores[f"{name}, kNN"] = nearest_neighbours(fitted, test=scored)
     scores["majority class"] = majority(fitted, test=scored)
     return scores

@@ -25,7 +25,7 @@ from clr_train.views.detector import Detector
 from clr_train.views.quantise import quantise
 from clr_train.views.throw import drift_through, throw
 
-__all__ = ["AUGMENTATIONS", "ViewConfig", "as_sites", "drawn_augmentations", "make_views", "thrown"]
+__all__ = ["AUGMENTATIONS", "as_sites", "drawn_augmentations", "make_views", "thrown"]
 
 _Change = Callable[[AugmentedBatch, Draw, ViewConfig], AugmentedBatch]
 

@@ -28,7 +28,8 @@ from clr_train.loss import contrastive_loss
 from clr_train.network.encoder import ContrastiveModel
 from clr_train.network.models import MODELS
 from clr_train.sparse import Engine, get_engine
-from clr_train.views.make import ViewConfig, make_views
+from clr_train.views.config import ViewConfig
+from clr_train.views.make import make_views
 from pilarnet_convert.conversion import convert
 from pilarnet_convert.errors import MissingDependencyError
 from pilarnet_convert.shards.reader import open_shards

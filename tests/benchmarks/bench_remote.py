@@ -28,7 +28,8 @@ import torch
 
 from clr_train.stream.config import StreamConfig
 from clr_train.stream.stream import ParticleStream
-from clr_train.views.make import ViewConfig, make_views
+from clr_train.views.config import ViewConfig
+from clr_train.views.make import make_views
 from pilarnet_convert import convert
 from tests.remote.s3_server import CREDENTIALS
 from tests.remote.xrootd_server import xrootd_server

@@ -26,8 +26,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from clr_train.stream.config import StreamConfig
 from clr_train.stream.stream import ParticleStream
+from clr_train.views.config import ViewConfig
 from clr_train.views.energy import transform_energy
-from clr_train.views.make import ViewConfig, make_views
+from clr_train.views.make import make_views
 from pilarnet_convert.conversion import convert
 from pilarnet_convert.shards.reader import open_shards
 from tests.sample import SAMPLE

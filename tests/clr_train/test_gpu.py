@@ -24,7 +24,8 @@ from clr_train.sparse.kernel_map import Sites
 from clr_train.training.checkpoint import load_checkpoint
 from clr_train.training.gradient_cache import backpropagate
 from clr_train.training.optimizer import make_optimizer
-from clr_train.views.make import ViewConfig, as_sites, make_views
+from clr_train.views.config import ViewConfig
+from clr_train.views.make import as_sites, make_views
 from pilarnet_convert.errors import MissingDependencyError
 from tests.clr_train.batches import make_batch
 from tests.clr_train.species import make_shards

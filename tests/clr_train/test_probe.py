@@ -1,4 +1,4 @@
-"""Probes, geometry and hand-made features against loops written from their definitions."""
+"""Probes, geometry and handcrafted features against loops written from their definitions."""
 
 from __future__ import annotations
 

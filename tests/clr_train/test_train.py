@@ -428,8 +428,8 @@ def test_training_lowers_the_loss_and_the_probe_is_kept(shards: Path, tmp_path: 
     losses = [float(row["loss"]) for row in rows[1:]]
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.1
     assert set(result.probe) == set(json.loads((tmp_path / "run/probe.json").read_text()))
-    # The species differ in energy and straightness, which hand-made features name.
-    assert result.probe["hand-made features, linear"].accuracy > 0.7
+    # The species differ in energy and straightness, which handcrafted features name.
+    assert result.probe["handcrafted features, linear"].accuracy > 0.7
     held = {
         split: sum(shard.num_particles for shard in open_shards(shards).splits[split])
         for split in ("train", "test")

@@ -11,7 +11,8 @@ from pilarnet_convert.errors import MissingDependencyError, PilarnetError
 torch = pytest.importorskip("torch")
 
 from clr_train.stream.reader import SplitReader  # noqa: E402
-from clr_train.views.make import ViewConfig, drawn_augmentations, make_views  # noqa: E402
+from clr_train.views.config import ViewConfig  # noqa: E402
+from clr_train.views.make import drawn_augmentations, make_views  # noqa: E402
 from pilarnet_view.augmented import views_scene  # noqa: E402
 from pilarnet_view.particles import Choice  # noqa: E402
 
