@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 
 from clr_eval.methods import CLASS_WEIGHTS, CLASSIFYING_PARTS, PARTS
-from pilarnet_convert.options import OptionError, check_options, documented, flag, option
+from pilarnet_convert.options import OptionError, check_options, documented, option
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import Places, list_places
 
-__all__ = ["EmbedConfig", "EvalConfig"]
+__all__ = ["EmbedConfig", "EvalConfig", "FitConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,35 +65,10 @@ class EmbedConfig(_EncoderConfig):
     )
 
 
-@documented
 @dataclass(frozen=True, kw_only=True)
-class EvalConfig(_EncoderConfig):
-    """The options of `clr_eval.evaluate` and ``clr-eval``."""
+class FitConfig:
+    """How classifiers are fitted to features, and networks to voxels."""
 
-    out: str = option("report", "Folder of the report.", metavar="FOLDER")
-    parts: tuple[str, ...] = option(
-        tuple(PARTS),
-        "What to evaluate, comma-separated; robustness and by-energy look at those of probe, "
-        "finetune and scratch that are chosen.",
-        choices=tuple(PARTS),
-    )
-    fractions: tuple[float, ...] = option(
-        (0.01, 0.1, 1.0),
-        "Fractions of the labels of the training split to learn from, comma-separated.",
-        above=0,
-        most=1,
-    )
-    seeds: tuple[int, ...] = option(
-        (0, 1, 2),
-        "Each seed fixes which labels are seen, initial weights, order and views; comma-separated.",
-        least=0,
-        most=2**31 - 1,
-    )
-    train_split: str = option("train", "The split to learn labels from.", choices=SPLITS)
-    test_split: str = option("test", "The split to evaluate on.", choices=SPLITS)
-    max_particles: int | None = option(
-        None, "Use only the first so many particles of each split; all unless given.", least=10
-    )
     class_weight: str = option(
         "balanced",
         "Weights in all that is fitted: balanced weighs all classes the same, which aims at "
@@ -113,21 +88,48 @@ class EvalConfig(_EncoderConfig):
         True,
         "Whether fine-tuning and training from scratch see augmented views, as pretraining did.",
     )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ReportConfig(_EncoderConfig):
+    """What is evaluated, on what, and where the report goes."""
+
+    out: str = option("report", "Folder of the report.", metavar="FOLDER")
+    parts: tuple[str, ...] = option(
+        tuple(PARTS),
+        "What to evaluate, comma-separated; robustness and by-energy look at those of probe, "
+        "finetune and scratch that are chosen.",
+        choices=tuple(PARTS),
+        distinct=True,
+    )
+    fractions: tuple[float, ...] = option(
+        (0.01, 0.1, 1.0),
+        "Fractions of the labels of the training split to learn from, comma-separated.",
+        above=0,
+        most=1,
+        distinct=True,
+    )
+    seeds: tuple[int, ...] = option(
+        (0, 1, 2),
+        "Each seed fixes which labels are seen, initial weights, order and views; comma-separated.",
+        least=0,
+        most=2**31 - 1,
+        distinct=True,
+    )
+    train_split: str = option("train", "The split to learn labels from.", choices=SPLITS)
+    test_split: str = option("test", "The split to evaluate on.", choices=SPLITS)
+    max_particles: int | None = option(
+        None, "Use only the first so many particles of each split; all unless given.", least=10
+    )
     resamples: int = option(
         500, "Bootstrap resamples of the test split for each interval; 0 for no intervals.", least=0
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("parts", "fractions", "seeds"):
-            values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
-                raise OptionError(
-                    "unusable value",
-                    field=flag(name),
-                    expected="one value or more, each once",
-                    found=",".join(map(str, values)) or "none",
-                )
         for name in ("robustness", "by-energy"):
             if name in self.parts and not set(CLASSIFYING_PARTS) & set(self.parts):
                 raise OptionError(
@@ -135,6 +137,15 @@ class EvalConfig(_EncoderConfig):
                     field="--parts",
                     expected=f"one of {', '.join(CLASSIFYING_PARTS)} as well",
                 )
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig(FitConfig, _ReportConfig):
+    """The options of `clr_eval.evaluate` and ``clr-eval``."""
+
+    def __post_init__(self) -> None:
+        _ReportConfig.__post_init__(self)
 
     @property
     def largest_fraction(self) -> float:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from clr_eval.config import EvalConfig
+from clr_eval.config import FitConfig
 from clr_train.batch import ParticleBatch, SiteBatch
 from clr_train.keys import fold_in, key, permutation
 from clr_train.learner import Learner
@@ -68,7 +68,7 @@ class Classifier:
         self,
         train: ParticleBatch,
         *,
-        config: EvalConfig,
+        config: FitConfig,
         on_step: Callable[[int], object] = lambda _step: None,
     ) -> None:
         """Minimise the cross entropy of labelled particles, which are on the CPU.
@@ -162,7 +162,7 @@ class Classifier:
         return as_sites(batch, energy_transform=self.train_config.energy_transform)
 
 
-def num_steps(num_particles: int, *, config: EvalConfig) -> int:
+def num_steps(num_particles: int, *, config: FitConfig) -> int:
     """Give the number of training steps on so many particles."""
     size = min(config.batch_size, num_particles)
     return max(config.epochs * (num_particles // size), config.min_steps)

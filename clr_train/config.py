@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, Final
 
 from clr_train.stream.config import StreamConfig
 from clr_train.views.config import ViewConfig
-from pilarnet_convert.options import OptionError, documented, option
+from pilarnet_convert.options import OptionError, documented, option, read_toml
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.storage.remote import as_path
 
@@ -238,12 +237,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         The file does not exist or is not TOML, or a key is not an option.
     """
     path = as_path(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise OptionError("no such file", file=path, field="--config") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise OptionError("not a TOML file", file=path, found=error) from None
+    table = read_toml(path, field="--config")
     options = {key.replace("-", "_"): value for key, value in table.items()}
     if isinstance(options.get("shards"), str):
         options["shards"] = [options["shards"]]

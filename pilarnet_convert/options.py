@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
+import tomllib
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
@@ -27,6 +28,7 @@ __all__ = [
     "flag",
     "make_flags",
     "option",
+    "read_toml",
 ]
 
 _Record = TypeVar("_Record", bound=type)
@@ -48,6 +50,7 @@ def option(
     most: float | None = None,
     below: float | None = None,
     metavar: str | None = None,
+    distinct: bool = False,
     may_change: bool = False,
     repeated: bool = False,
 ) -> Any:
@@ -66,6 +69,8 @@ def option(
         number may be as large as fits in 32 bits, and another number must be finite.
     metavar : str, optional
         What ``--help`` shows in place of a value.
+    distinct : bool
+        True if a tuple must hold one item or more, each once.
     may_change : bool
         True if a run that is resumed may change it.
     repeated : bool
@@ -79,6 +84,7 @@ def option(
         "most": most,
         "below": below,
         "metavar": metavar,
+        "distinct": distinct,
         "may_change": may_change,
         "repeated": repeated,
     }
@@ -110,6 +116,8 @@ def check_options(record: Any) -> None:
         value = getattr(record, field.name)
         if expected := _broken_kind(hints[field.name], value):
             raise _unusable(field, expected, value)
+        if field.metadata["distinct"] and not 0 < len(value) == len(set(value)):
+            raise _unusable(field, "one value or more, each once", value)
         for item in value if isinstance(value, tuple) else (value,):
             if item is not None and (expected := _broken_limit(field.metadata, item)):
                 raise _unusable(field, expected, item)
@@ -121,13 +129,12 @@ def _unusable(field: dataclasses.Field[Any], expected: str, found: object) -> Op
 
 def _broken_kind(hint: Any, value: object) -> str | None:
     """Say of which kind a value must be, or give None where it is."""
-    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    if any(_is_of_kind(kind, value) for kind in kinds):
-        return None
-    return " or ".join(filter(None, map(_kind_in_words, kinds)))
+    return None if _is_of_kind(hint, value) else _kind_in_words(hint)
 
 
 def _is_of_kind(kind: Any, value: object) -> bool:
+    if isinstance(kind, UnionType):
+        return any(_is_of_kind(one, value) for one in get_args(kind))
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
         return isinstance(value, tuple) and all(_is_of_kind(item, each) for each in value)
@@ -136,10 +143,12 @@ def _is_of_kind(kind: Any, value: object) -> bool:
     return isinstance(value, get_origin(kind) or kind)
 
 
-def _kind_in_words(kind: Any) -> str | None:
+def _kind_in_words(kind: Any) -> str:
+    if isinstance(kind, UnionType):
+        return " or ".join(filter(None, map(_kind_in_words, get_args(kind))))
     if get_origin(kind) is tuple:
-        return f"a list of {_KINDS[get_args(kind)[0]].removeprefix('a ')}s"
-    return _KINDS.get(kind)
+        return f"a list of {_kind_in_words(get_args(kind)[0]).removeprefix('a ')}s"
+    return _KINDS.get(kind, "")
 
 
 def _broken_limit(limits: Mapping[str, Any], value: Any) -> str | None:
@@ -182,6 +191,16 @@ _BOUNDS: Final = (
     ("most", "at most", operator.le),
     ("below", "below", operator.lt),
 )
+
+
+def read_toml(path: Path, *, field: str | None = None) -> dict[str, Any]:
+    """Read a TOML file; an `OptionError` names the file, and the option `field` that named it."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise OptionError("no such file", file=path, field=field) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise OptionError("not a TOML file", file=path, found=error) from None
 
 
 def check_folder(path: Path, *, option: str) -> None:

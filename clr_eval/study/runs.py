@@ -259,7 +259,7 @@ def load_domain(domain: Domain) -> LoadedSplit:
         if domain.throw is not None:
             detector = THROWS[domain.throw]
             piece = thrown(piece, detector=detector, drift_axis=domain.drift_axis)
-        if domain.corruption is not None:
+        if domain.corruption is not None and domain.level is not None:
             apply = CORRUPTIONS[domain.corruption].apply
             piece = apply(piece, domain.level, _CORRUPTION_SEED)
         if domain.rotate:
