@@ -106,10 +106,10 @@ def convert_part(
     output folder. The one that ends last makes the set readable. A part that was ended goes on
     where it was when it is called again; `convert` with ``resume=True`` does what is missing.
 
+    The parameters that are not listed are those of `convert`, the same for all parts.
+
     Parameters
     ----------
-    inputs, out, executor, show_progress, **options
-        As for `convert`, the same for all parts.
     part : str
         Which part, such as ``"2/5"``: from ``"1/5"`` to ``"5/5"``.
 

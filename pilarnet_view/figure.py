@@ -70,11 +70,13 @@ def particle_figure(particle: Particle) -> Any:
         },
     )
     axes = {f"{axis}axis": {"title": {"text": f"{axis} [voxel]"}} for axis in "xyz"}
+    # As pages and pictures show it: y upwards; far enough for the ticks of a long particle.
+    camera = {"up": {"x": 0, "y": 1, "z": 0}, "eye": {"x": 1.5, "y": 0.9, "z": 1.7}}
     return graph_objects.Figure(
         voxels,
         layout={
             "title": {"text": cloud.summary},
-            "scene": {"aspectmode": "data", **axes},
-            "margin": {"l": 0, "r": 0, "b": 0},
+            "scene": {"aspectmode": "data", "camera": camera, **axes},
+            "margin": {"l": 0, "r": 0, "b": 10},
         },
     )

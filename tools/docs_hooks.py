@@ -1,7 +1,8 @@
 """Fill in what pages of the documentation show from elsewhere.
 
 ``{{ help:NAME }}`` stands for the help text of a command, ``{{ notebook:NAME }}`` for a notebook
-beside the page, with its outputs.
+beside the page, with its outputs. Figures of plotly in it turn, by the script of the installed
+plotly, which is written beside the page: the site loads nothing from elsewhere.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import json
 import re
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+_PLOTLY: Final = "application/vnd.plotly.v1+json"
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
@@ -20,6 +23,19 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         r"\{\{ notebook:(\S+) \}\}", lambda mark: _notebook(folder / mark[1]), markdown
     )
     return re.sub(r"\{\{ help:(\S+) \}\}", lambda mark: f"```text\n{_help(mark[1])}\n```", markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Mark short pieces of code without a space, which the style sheet does not break."""
+    return re.sub(r"<code>(?=[^<\s]{1,28}</code>)", '<code class="word">', html)
+
+
+def on_post_build(config: Any) -> None:
+    """Write the script that draws the figures of the notebook."""
+    from plotly.offline import get_plotlyjs
+
+    script = Path(config.site_dir, "notebooks", "plotly.min.js")
+    script.write_text(get_plotlyjs(), encoding="utf-8")
 
 
 def _help(name: str) -> str:
@@ -40,11 +56,18 @@ def _notebook(path: Path) -> str:
 
 def _output(output: dict[str, Any]) -> str:
     """Give the best of the forms in which a notebook keeps an output."""
-    data = {kind: "".join(value) for kind, value in output.get("data", {}).items()}
+    bundle = output.get("data", {})
+    if _PLOTLY in bundle:
+        from plotly.io import from_json, to_html
+
+        figure = from_json(json.dumps(bundle[_PLOTLY]))
+        figure.layout.width = None  # that of the page
+        return str(to_html(figure, full_html=False, include_plotlyjs="directory"))
+    data = {kind: "".join(value) for kind, value in bundle.items()}
     if "image/png" in data:
         pixels = data["image/png"].replace("\n", "")
         return f'<img alt="Output of the cell" src="data:image/png;base64,{pixels}">'
     if "text/html" in data:
-        return data["text/html"]
+        return re.sub(r"<table[^>]*>", "<table>", data["text/html"])
     text = data.get("text/plain") or "".join(output["text"])
     return f"```text\n{text.rstrip()}\n```"
