@@ -124,7 +124,7 @@ def _run(*, resume: bool, overwrite: bool, dry_run: bool, **options: Any) -> Non
             ctx.exit(128 + result.stopped_by)
         kept = f"kept {result.checkpoint}" if result.checkpoint else "nothing to keep yet"
         where = f"after step {result.step} of {result.total_steps}"
-        raise Stopped(result.stopped_by, f"{kept}, {where}; go on with --resume")
+        raise Stopped(result.stopped_by, f"{kept}, {where}; continue with --resume")
 
 
 def _not_given(ctx: click.Context, saved: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""From files of PILArNet and its kin to shards of labelled single particles.
+"""Convert files of PILArNet, and of similar data sets, to shards of labelled single particles.
 
 The path of the data::
 
@@ -6,21 +6,22 @@ The path of the data::
 
 ========== =====================================================================
 conversion the conversion as a whole, from inputs to a finished set of shards
-config     its options; manifest, what of them is kept with the shards
+config     its options; manifest: what of them is stored with the shards
 plan       which events make up which task
 task       what a worker does: read, check, split up, write
-runner     running the tasks, keeping their shards, writing the root
-inputs     looking into all inputs, and checking them
+runner     runs the tasks, puts their shards in place, writes the root
+inputs     indexes all inputs, or checks them
 executors  where tasks run: processes of this machine, Dask
-readers    from files of the field to events
+readers    from files to events
 particles  from events to single particles: selection, labels, splits
+tally      counts what became of the clusters
 shards     the format: writing, reading, checking and counting
 output     where a conversion writes: a folder, or an object store
-files      files and folders that appear whole, and locks
 storage    files of this machine and of remote stores, by ranges of bytes
-species    the five classes; ragged, offsets of ragged arrays; tally, counts of clusters
-export     single particles in the formats of others
-download   getting the public data sets
+files      files and folders that appear whole, and locks
+species    the five classes; ragged: offsets of ragged arrays
+export     single particles in other formats
+download   fetches the public data sets
 cli        the commands
 ========== =====================================================================
 

@@ -18,7 +18,7 @@ from pilarnet_convert.readers.sources import read_input_list
 from pilarnet_convert.shards.class_plot import plot_classes
 from pilarnet_convert.shards.reader import open_shards
 from pilarnet_convert.shards.statistics import statistics
-from pilarnet_convert.shards.tables import lay_out, render
+from pilarnet_convert.shards.tables import format_table, render
 from pilarnet_convert.shards.verify import verify
 from pilarnet_convert.storage.remote import AnyPath, place
 
@@ -76,7 +76,7 @@ def _convert(
         else:
             shards = open_shards(out)
     except Stopped as stop:
-        how = f"go on with the same command{'' if part else ' and --resume'}"
+        how = f"continue with the same command{'' if part else ' and --resume'}"
         raise Stopped(stop.number, f"{how} ({out} keeps what is finished)") from stop
     found = statistics(shards)
     click.echo(render(found, brief=True))
@@ -97,7 +97,7 @@ def _check(inputs: tuple[str, ...], options: dict[str, Any]) -> None:
         "unit": [one.unit or "-" for one in checked],
         "verdict": [one.verdict for one in checked],
     }
-    click.echo(lay_out(table))
+    click.echo(format_table(table))
     faults = [one.fault for one in checked if one.fault]
     for fault in faults:
         click.echo(f"\n{fault}")
@@ -153,9 +153,10 @@ Examples:
             ["--part"],
             metavar="I/N",
             help="Convert every N-th task alone, as a job of an array: 1/N to N/N, in any order or "
-            "at the same time. The last one makes the set readable. Called again, a part goes on.",
+            "at the same time. The last one makes the set readable. The same command continues a "
+            "part that was stopped.",
         ),
-        click.Option(["--resume"], is_flag=True, help="Go on with an unfinished conversion."),
+        click.Option(["--resume"], is_flag=True, help="Continue an unfinished conversion."),
         click.Option(
             ["--overwrite"], is_flag=True, help="Replace the shards that are in the folder."
         ),
@@ -205,6 +206,7 @@ def stats_command(
     The column "published" holds the fractions of the original study: particles of at least 10
     voxels from 100,000 events at 512 pixels.
     """
+    for_program = style in ("json", "csv")  # which reads standard output
     if picture is not None:
         picture = check_picture(picture, option="--plot")
     if check:
@@ -216,11 +218,9 @@ def stats_command(
                 raise PilarnetError(
                     f"{len(faults)} faults", file=path, advice="convert again with --overwrite"
                 )
-            # What json and csv print is for a program to read.
-            click.echo(f"{path}: every checksum holds", err=style in ("json", "csv"))
+            click.echo(f"{path}: every checksum holds", err=for_program)
     opened = open_shards(shards)
     click.echo(render(statistics(opened, show_progress=True), style=style))
     if picture is not None:
         plot_classes(opened, picture)
-        # What json and csv print is for a program to read.
-        click.echo(f"wrote {picture}: {len(opened):,} particles", err=style in ("json", "csv"))
+        click.echo(f"wrote {picture}: {len(opened):,} particles", err=for_program)

@@ -30,7 +30,7 @@ class ConvertConfig:
     primaries_only: bool = option(False, "Keep only primary particles.")
     events_per_shard: int | None = option(
         None,
-        "About so many events make up the shards of one number (train/00012, val/00012, "
+        "About how many events make up the shards of one number (train/00012, val/00012, "
         "test/00012); unless given, up to 64 MB of compressed voxels, some 2,500 events of 512 "
         "pixels.",
         least=1,
@@ -116,12 +116,13 @@ class ConvertConfig:
             )
         return Reading(reader=self.reader, products=products, energy_unit=self.energy_unit)
 
-    def deciding(self) -> dict[str, Any]:
-        """Give the options that decide on the contents of the shards, as JSON values."""
-        deciding = [
-            field.name for field in dataclasses.fields(self) if not field.metadata["may_change"]
-        ]
-        values = {name: getattr(self, name) for name in deciding}
+    def fixed(self) -> dict[str, Any]:
+        """Give the options that determine the contents of the shards, as JSON values."""
+        values = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if not field.metadata["may_change"]
+        }
         return values | {"splits": dict(self.selection.splits)}
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.console import print_line
 from pilarnet_convert.executors import running_on
-from pilarnet_convert.inputs.look import look_into, readable
+from pilarnet_convert.inputs.indexing import index_inputs, readable_sources
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.output.folder import OutputFolder
 from pilarnet_convert.output.output import Output
@@ -37,7 +37,7 @@ def convert(
     show_progress: bool = False,
     **options: Any,
 ) -> Shards:
-    """Convert files of the field into shards of labelled particles, and open these.
+    """Convert files into shards of labelled particles, and open these.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def convert(
     executor : Executor or distributed.Client, optional
         Where the tasks run; by default in ``workers`` processes of this machine.
     resume : bool
-        Go on with an unfinished conversion of the same inputs and options.
+        Continue an unfinished conversion of the same inputs and options.
     overwrite : bool
         Replace the shards that are there.
     show_progress : bool
@@ -103,8 +103,8 @@ def convert_part(
     """Convert every N-th task of a conversion, as a job of an array does.
 
     The parts may run in any order or at the same time, on different machines that share the
-    output folder. The one that ends last makes the set readable. A part that was ended goes on
-    where it was when it is called again; `convert` with ``resume=True`` does what is missing.
+    output folder. The one that ends last makes the set readable. A part that was stopped
+    continues when it is called again; `convert` with ``resume=True`` does what is missing.
 
     The parameters that are not listed are those of `convert`, the same for all parts.
 
@@ -168,8 +168,8 @@ def _indexed(
         absolute=executor is not None or config.dask is not None,
     )
     with running_on(executor, workers=config.workers, dask=config.dask) as workers:
-        looked = look_into(files, config, workers, show_progress=show_progress)
-        sources, unreadable = readable(looked, config)
+        indexed = index_inputs(files, config, workers, show_progress=show_progress)
+        sources, unreadable = readable_sources(indexed, config)
         yield TaskRunner(
             sources=sources,
             unreadable=unreadable,

@@ -16,7 +16,7 @@ from pilarnet_convert.errors import PilarnetError
 
 __all__ = ["folder_written_beside", "locked", "replace_file", "written_beside"]
 
-#: What a file system answers that has no locks, such as Lustre mounted without flock.
+#: Errors of a file system without locks, such as Lustre mounted without flock.
 _NO_LOCKS: Final = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
@@ -58,11 +58,11 @@ def folder_written_beside(path: Path, *, mark: str, overwrite: bool) -> Iterator
     Parameters
     ----------
     path : Path
-        The folder; if it exists it is empty, or is replaced.
+        The folder; it may exist if it is empty or may be replaced.
     mark : str
-        A file that is written into every such folder: none without it is replaced.
+        A file that is written into every such folder; one without it is never replaced.
     overwrite : bool
-        Replace a folder that has it.
+        Replace a folder that has `mark`.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def folder_written_beside(path: Path, *, mark: str, overwrite: bool) -> Iterator
 
 @contextmanager
 def locked(path: Path, *, in_use: PilarnetError) -> Iterator[None]:
-    """Hold a lock on the file `path`, which is made; raise `in_use` if another process has it."""
+    """Hold a lock on the file `path`, made if needed; raise `in_use` if another process has it."""
     with path.open("a") as lock:  # what a link leads to is not emptied
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

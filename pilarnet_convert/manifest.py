@@ -1,7 +1,7 @@
-"""The manifest of a conversion: the inputs and options that decide on the shards.
+"""The manifest of a conversion: the inputs and options that determine the shards.
 
-It is written before the first event is read, compared when a conversion goes on, and becomes part
-of the attributes of the finished set.
+It is written before the first event is read, compared when the conversion is resumed, and becomes
+part of the attributes of the finished set.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def describe(sources: Sequence[Source], config: ConvertConfig) -> dict[str, Any]
     """Give the manifest as JSON values."""
     return {
         "created_by": f"pilarnet-clr {__version__}",
-        "options": config.deciding(),
+        "options": config.fixed(),
         "sources": [
             {
                 "name": source.name,
@@ -44,7 +44,7 @@ def describe(sources: Sequence[Source], config: ConvertConfig) -> dict[str, Any]
 
 
 def require_same(path: object, before: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
-    """Refuse to go on with a conversion of other inputs or options, by a `PilarnetError`."""
+    """Refuse to resume a conversion of other inputs or options, by a `PilarnetError`."""
     for part, now in manifest.items():
         was = before.get(part)
         if was == now:
@@ -55,7 +55,7 @@ def require_same(path: object, before: Mapping[str, Any], manifest: Mapping[str,
         elif part == "sources":
             was, now = (f"{len(sources or [])} with other contents" for sources in (was, now))
         raise PilarnetError(
-            f"the conversion to go on with had other {part}",
+            f"the conversion in the folder has other {part}",
             file=path,
             expected=was,
             found=now,

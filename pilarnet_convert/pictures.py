@@ -1,7 +1,7 @@
 """Pictures: the one module that imports matplotlib, which is optional.
 
 A figure is made by `new_figure`, drawn on by its own methods, and written by `save_figure`. The
-other functions are for what such methods cannot be told in plain numbers and strings.
+other functions are for what needs objects of matplotlib, such as scales and colour maps.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ VIRIDIS: Final = (
 ENERGY_COLOURS: Final = VIRIDIS[:9]
 
 _DPI: Final = 150
-#: The width of a digit below a small axis, as a part of the length of the axis.
+#: The width of a digit below a small axis, as a share of the length of the axis.
 _LETTER: Final = 0.025
 _ENDINGS: Final = (".png", ".pdf", ".svg")
 
@@ -171,7 +171,7 @@ def draw_colour_bar(
     Parameters
     ----------
     box : tuple of four float
-        Left, bottom, width and height, in parts of the figure.
+        Left, bottom, width and height, as shares of the figure.
     limits : tuple of two float
         The values at its ends.
     """

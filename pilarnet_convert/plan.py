@@ -118,14 +118,14 @@ class Part:
 
     def select(self, tasks: Sequence[Task]) -> list[Task]:
         """Give the tasks of this part."""
-        return [task for task in tasks if self._of(task.number) == self.number]
+        return [task for task in tasks if self._part_of(task.number) == self.number]
 
     def missing(self, numbers: Iterable[int]) -> list[Part]:
         """Give the parts to which these numbers of tasks belong."""
-        parts = sorted({self._of(number) for number in numbers})
+        parts = sorted({self._part_of(number) for number in numbers})
         return [Part(number=number, count=self.count) for number in parts]
 
-    def _of(self, task: int) -> int:
+    def _part_of(self, task: int) -> int:
         return task % self.count + 1
 
 
@@ -172,7 +172,7 @@ def _borders(
     sources: Sequence[Source], first: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Give the events and the bytes that precede each border of baskets, over all sources."""
-    events, num_bytes = zip(*(source.basket_borders() for source in sources), strict=True)
+    events, num_bytes = zip(*(source.borders for source in sources), strict=True)
     first_byte = offsets_of(np.array([of_source[-1] for of_source in num_bytes]))
     return (
         np.concatenate([a + b for a, b in zip(first, events, strict=False)]),

@@ -1,4 +1,4 @@
-"""Ragged arrays: values of many owners in one array, and offsets that say whose each is."""
+"""Ragged arrays: rows of different lengths in one flat array, and where each of them begins."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def offsets_of(counts: NDArray[np.integer]) -> NDArray[np.int64]:
 def gather_rows(
     first: NDArray[np.integer], counts: NDArray[np.integer]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """List the rows of n owners, one owner after the other.
+    """List the elements of n runs of consecutive ones, one run after the other.
 
     Returns
     -------
     rows : int64 array [counts.sum()]
-        ``first[i]`` to ``first[i] + counts[i]``, end excluded, for each owner i in turn.
+        ``first[i]`` to ``first[i] + counts[i]``, end excluded, for each run i in turn.
     offset : int64 array [n + 1]
-        Where the rows of each owner begin in `rows`, and the end.
+        Where each run begins in `rows`, and the end.
     """
     offset = offsets_of(counts)
     return np.arange(offset[-1]) + np.repeat(first - offset[:-1], counts), offset

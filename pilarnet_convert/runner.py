@@ -1,8 +1,8 @@
-"""Running the tasks of a conversion, keeping their shards, writing the root."""
+"""Running the tasks of a conversion, putting their shards in place, writing the root."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -29,7 +29,7 @@ __all__ = ["TaskRunner"]
 
 @dataclass(frozen=True, kw_only=True)
 class TaskRunner:
-    """What is converted, where to, and how.
+    """The tasks of a conversion: it runs them and finishes the set of shards.
 
     Attributes
     ----------
@@ -66,11 +66,11 @@ class TaskRunner:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """What decides on the shards."""
+        """What determines the shards, as JSON values."""
         return describe(self.sources, self.config)
 
     def begin(self) -> None:
-        """Join the conversion that is begun in the folder, or begin it."""
+        """Begin the conversion, or join the same one that was begun in the folder."""
         require_same(self.folder.path, self.folder.begin(self.manifest), self.manifest)
 
     def was_finished(self) -> bool:
@@ -154,7 +154,7 @@ class TaskRunner:
             unit="event",
             description="converting",
             show=self.show_progress,
-            advice="more --workers shorten it; after an interruption --resume goes on",
+            advice="more --workers shorten it; after an interruption --resume continues",
         ) as bar:
             while True:
                 # Of a source's faults, keep the one of its first task, whichever ended first.
@@ -168,25 +168,37 @@ class TaskRunner:
                 bar.measure_from(num_events - left)
                 self._find_repeated(missing)
                 requests = [self._request(task, bad) for task in missing]
-                found: set[int] = set()
-                readable = (request for request in requests if not found & request.sources.keys())
-                for request, future in self.workers.completed(run_task, readable):
-                    try:
-                        records[request.task.number] = self._keep(future.result())
-                    except BadSourceError as fault:
-                        if not self.config.skip_bad_files:
-                            raise fault.error from None
-                        faults[request.task.number] = fault
-                        found.add(fault.source)
-                    except FileNotFoundError as error:
-                        if not self.folder.scratch.is_dir():  # cleared away, or finished by others
-                            raise
-                        raise PilarnetError(
-                            "a worker does not see the output folder",
-                            file=self.folder.path,
-                            advice="name one on a file system that all workers share",
-                        ) from error
+                for request, outcome in self._completed(requests):
+                    if isinstance(outcome, TaskRecord):
+                        records[request.task.number] = outcome
+                    else:
+                        faults[request.task.number] = outcome
                     bar.update(request.task.num_events)
+
+    def _completed(
+        self, requests: Sequence[TaskRequest]
+    ) -> Iterator[tuple[TaskRequest, TaskRecord | BadSourceError]]:
+        """Run tasks and put their shards in place, but for those whose sources turn out bad."""
+        bad: set[int] = set()
+        wanted = (request for request in requests if not bad & request.sources.keys())
+        for request, future in self.workers.completed(run_task, wanted):
+            outcome: TaskRecord | BadSourceError
+            try:
+                outcome = self._keep(future.result())
+            except BadSourceError as fault:
+                if not self.config.skip_bad_files:
+                    raise fault.error from None
+                bad.add(fault.source)
+                outcome = fault
+            except FileNotFoundError as error:
+                if not self.folder.scratch.is_dir():  # cleared away, or finished by others
+                    raise
+                raise PilarnetError(
+                    "a worker does not see the output folder",
+                    file=self.folder.path,
+                    advice="name one on a file system that all workers share",
+                ) from error
+            yield request, outcome
 
     def finish(self, records: Sequence[TaskRecord]) -> None:
         """Write the root: the manifest, and what came of it."""

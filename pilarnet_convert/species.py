@@ -43,7 +43,7 @@ CLASS_NAMES: Final = tuple(c.name for c in CLASSES)
 MASSES_MEV: Final = {
     code: mass
     for species, mass in zip(
-        CLASSES, (0.51099895, 938.27209, 0.0, 105.65838, 139.57039), strict=True
+        CLASSES, (0.51099895, 938.27208816, 0.0, 105.6583755, 139.57039), strict=True
     )
     for code in species.pdg_codes
 }
@@ -69,8 +69,8 @@ COLOURS: Final = {
     "pion": "#CC79A7",
 }
 
-#: Colours of what is no class, such as methods: none can be taken for that of a class. Most are of
-#: P. Tol's scheme "muted" (SRON/EPS/TN/09-002, 2021).
+#: Colours of other things than classes, such as methods: none looks like that of a class. Most are
+#: of P. Tol's scheme "muted" (SRON/EPS/TN/09-002, 2021).
 OTHER_COLOURS: Final = {
     "indigo": "#332288",
     "olive": "#999933",

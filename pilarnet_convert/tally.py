@@ -1,4 +1,4 @@
-"""Counting what became of the clusters of some events."""
+"""Counts of what became of the clusters of some events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Tally:
     events, seen : int
         Events, and clusters in them.
     repeated_numbers : int
-        Events that have run, subrun and number of another of their task.
+        Events with the same run, subrun and number as another event of their source.
     written : Counter of (split, class name)
         Particles kept.
     rejected : Counter of reason

@@ -98,10 +98,11 @@ class TaskRecord:
 
 
 def run_task(request: TaskRequest) -> TaskRecord:
-    """Convert the events of a task, and write its shards where nothing else is written.
+    """Convert the events of a task, and write its shards into a folder that nothing else uses.
 
-    Whoever asked for the task puts them in place. So a task may run twice at the same time, as
-    when a worker is taken for lost that still lives: the one that answered is the one that counts.
+    The process that asked for the task puts them in place. So a task may run twice at the same
+    time, as when a worker seems lost but still runs: the one that answers is the one that counts.
+    Only the shards of a remote set are put in place here.
 
     Raises
     ------
@@ -127,7 +128,7 @@ def run_task(request: TaskRequest) -> TaskRecord:
 
 @contextmanager
 def _built(request: TaskRequest, attempt: str) -> Iterator[Path]:
-    """Give a folder to write shards in; those of a remote set are then put in place."""
+    """Give a folder to write shards in, and put those of a remote set in place at the end."""
     scratch = request.scratch
     if isinstance(scratch, RemotePath):
         with TemporaryDirectory() as folder:
@@ -202,7 +203,10 @@ def _particles(request: TaskRequest) -> tuple[list[dict[str, ParticleArrays]], T
 
 
 def _repeated(events: Events, entries: NDArray[np.int64] | None) -> NDArray[np.bool_]:
-    """Tell whose numbers another event of the source has; without `entries` these are all of it."""
+    """Tell which events have the numbers of another event of their source.
+
+    Without `entries`, which lists them, `events` are all events of the source.
+    """
     if entries is None:
         return repeated_rows(np.stack([events.run, events.subrun, events.event], axis=1))
     return np.isin(events.first_entry + np.arange(events.num_events), entries)

@@ -10,7 +10,7 @@ import numpy as np
 from clr_eval.binned_metrics import QUANTITIES
 from clr_eval.methods import CLASS_WEIGHTS, METHODS
 from clr_eval.report.sections import Section
-from pilarnet_convert.shards.tables import lay_out
+from pilarnet_convert.shards.tables import format_table
 from pilarnet_convert.species import CLASS_NAMES
 
 __all__ = ["format_results", "make_sections"]
@@ -40,7 +40,7 @@ def format_results(report: Mapping[str, Any]) -> str:
     tested = sum(report["shards"]["test"]["counts"].values())
     return (
         f"{shown[0]['num_labelled']:,} labels to learn from, {tested:,} particles to test on\n\n"
-        + lay_out(table)
+        + format_table(table)
     )
 
 

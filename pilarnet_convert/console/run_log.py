@@ -17,7 +17,7 @@ from pilarnet_convert import __version__
 
 __all__ = ["RunLog", "versions"]
 
-#: The packages whose versions decide on results and speed.
+#: The packages whose versions determine results and speed.
 _PACKAGES: Final = (
     *("numpy", "uproot", "awkward", "zarr", "numcodecs", "torch", "triton", "scikit-learn"),
     *("tensorboard", "matplotlib", "plotly", "h5py", "pyarrow", "MinkowskiEngine"),

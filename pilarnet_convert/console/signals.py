@@ -27,7 +27,7 @@ class Stopped(KeyboardInterrupt):
     number : int
         The signal.
     kept : str
-        What is kept, and how to go on.
+        What is kept, and how to continue.
     """
 
     def __init__(self, number: int, kept: str = "what was finished is kept") -> None:
@@ -39,7 +39,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class _First:
-    """When the first signal came to those who wait for one, and how many of them there are."""
+    """How many contexts of `on_ending_signal` are open, and when the first signal came, seconds."""
 
     waiting = 0
     at = 0.0

@@ -54,7 +54,7 @@ def download_command(
 ) -> None:
     """Download the public data set NAME into a folder.
 
-    A download that was stopped goes on with the same command. Size and checksum of each file are
+    The same command continues a download that was stopped. Size and checksum of each file are
     compared with what the archive says.
     """
     # Imported here because --help needs no requests.

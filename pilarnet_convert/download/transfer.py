@@ -67,7 +67,7 @@ def fetch_all(files: Sequence[RemoteFile], out: Path, *, show_progress: bool = F
     ------
     PilarnetError
         If there is not enough space, another process fetches into the folder, or files cannot be
-        had: the others are fetched all the same.
+        fetched; all others are.
     """
     out.mkdir(parents=True, exist_ok=True)
     in_use = PilarnetError(
@@ -83,16 +83,14 @@ def fetch_all(files: Sequence[RemoteFile], out: Path, *, show_progress: bool = F
         ) as bar:
             bar.measure_from(done / 1e6)
             failures = _fetch_in_threads(missing, out, lambda size: bar.update(size / 1e6))
+    if len(failures) == 1:
+        raise failures[0]
     if failures:
-        raise (
-            failures[0]
-            if len(failures) == 1
-            else PilarnetError(
-                f"{len(failures)} of {len(files)} files cannot be had",
-                file=out,
-                found="; ".join(str(failure) for failure in failures),
-                advice="run again to go on",
-            )
+        raise PilarnetError(
+            f"{len(failures)} of {len(files)} files cannot be fetched",
+            file=out,
+            found="; ".join(map(str, failures)),
+            advice="run again to continue",
         )
     return [out / file.path for file in files]
 
@@ -167,7 +165,7 @@ def _check_space(files: Sequence[RemoteFile], out: Path) -> None:
 
 
 def _fetch(file: RemoteFile, out: Path, advance: Callable[[int], object]) -> None:
-    """Fetch a file, going on where an earlier attempt ended."""
+    """Fetch a file, from where an earlier attempt ended."""
     part, failed = _part(file, out), 0
     part.parent.mkdir(parents=True, exist_ok=True)
     part.touch()
@@ -186,7 +184,10 @@ def _fetch(file: RemoteFile, out: Path, advance: Callable[[int], object]) -> Non
         failed += 1
         if failed == ATTEMPTS:
             raise PilarnetError(
-                "the connection is lost", file=file.url, found=failure, advice="run again to go on"
+                "the connection is lost",
+                file=file.url,
+                found=failure,
+                advice="run again to continue",
             )
         wait(failed)
     _check(file, part)
@@ -205,7 +206,7 @@ def _append(url: str, part: Path, advance: Callable[[int], object], *, resume: b
 
 
 def _check(file: RemoteFile, part: Path) -> None:
-    """Compare size and checksum, as far as the archive tells them; remove what is wrong."""
+    """Compare size and checksum, if the archive lists them; remove what is wrong."""
     size = part.stat().st_size
     if file.size is not None and size != file.size:
         expected, found = f"{file.size} bytes", str(size)

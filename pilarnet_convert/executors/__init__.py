@@ -101,7 +101,7 @@ def running_on(executor: Any, *, workers: int | None, dask: str | None) -> Itera
             raise PilarnetError(
                 "a worker process vanished",
                 found="killed from outside, or out of memory",
-                advice="go on with --resume, with fewer --workers if memory is short",
+                advice="continue with --resume, with fewer --workers if memory is short",
             ) from error
 
 

@@ -19,7 +19,7 @@ __all__ = ["connected", "executor_of"]
 _T = TypeVar("_T")
 
 _SECONDS_TO_CONNECT: Final = 10
-_GO_ON: Final = "go on with --resume"
+_CONTINUE: Final = "continue with --resume"
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def connected(scheduler: str) -> Iterator[Any]:
         If no scheduler answers there.
     """
     distributed = _distributed()
-    # What it logs of a lost connection is told by the error that follows.
+    # The error below tells of a lost connection, so that its log need not.
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
@@ -98,13 +98,13 @@ def executor_of(client: Any) -> Iterator[Executor]:
         raise PilarnetError(
             "a task was given up, for the workers that ran it died",
             found=f"{error.allowed_failures + 1} dead, the last {error.last_worker.address}",
-            advice=f"look into its log, give workers more memory, and {_GO_ON}",
+            advice=f"look into its log, give workers more memory, and {_CONTINUE}",
         ) from error
     except CancelledError as error:
         raise PilarnetError(
             "the connection to the Dask scheduler is lost",
             found=client.scheduler.address if client.scheduler else None,
-            advice=f"start it again, and {_GO_ON}",
+            advice=f"start it again, and {_CONTINUE}",
         ) from error
     except ImportError as error:
         if error.name != "pilarnet-clr":
@@ -129,7 +129,7 @@ class _DaskExecutor(Executor):
 
 
 def _call_if_same_version() -> Callable[..., Any]:
-    """Give what a worker runs. An inner function travels as code: the worker needs no module."""
+    """Give the function that a worker runs: an inner one is sent as code, and needs no module."""
 
     def call(version: str, pickled: bytes) -> Any:
         import pickle

@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 @contextmanager
 def local_executor(workers: int) -> Iterator[Executor]:
-    """Start so many processes.
+    """Start processes.
 
     Workers are forked from a server process that has imported the package and does nothing else,
     so that they inherit neither threads nor open files, for example of a notebook. They ignore
@@ -45,8 +45,8 @@ def local_executor(workers: int) -> Iterator[Executor]:
     try:
         yield pool
     except BaseException:
-        # Nobody waits for what still runs. A pool that broke while it started a worker would wait
-        # for that worker for ever.
+        # No task that still runs is waited for. A pool that broke while it started a worker would
+        # wait for that worker for ever.
         context.kill()
         raise
     finally:

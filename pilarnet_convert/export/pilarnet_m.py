@@ -37,6 +37,7 @@ from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.shards.particle import BLOCK
 from pilarnet_convert.shards.reader import Shards
 from pilarnet_convert.shards.shard import Shard
+from pilarnet_convert.species import CLASSES, MASSES_MEV
 
 __all__ = ["write_split"]
 
@@ -44,8 +45,8 @@ Arrays = dict[str, NDArray[Any]]
 
 _UNKNOWN: Final = -1.0
 _LOW_ENERGY: Final = (0, -1, -1, -1, 4, -1)
-#: By label: mass (MeV; Particle Data Group, 2024), class of particle, and whether a shower.
-_MASS_MEV: Final = np.array([0.51099895, 938.27208816, 0.0, 105.6583755, 139.57039])
+#: By label: mass (MeV), class of particle, and whether a shower.
+_MASS_MEV: Final = np.array([MASSES_MEV[species.pdg_codes[0]] for species in CLASSES])
 _PID: Final = np.array([1, 4, 0, 2, 3])
 _SHOWER, _TRACK, _MICHEL, _DELTA = range(4)
 _SEMANTIC: Final = np.array([_SHOWER, _TRACK, _SHOWER, _TRACK, _TRACK])
@@ -77,7 +78,7 @@ def write_split(
     inside.mkdir()
     voxel_cm = _voxel_edges(shards)
     for shard in shards.splits[split]:
-        # In memory, for HDF5 does not survive a full disk. The libver is that of the readers.
+        # In memory, as HDF5 crashes on a full disk. The libver is that of the readers.
         with h5py.File.in_memory(libver="latest") as file:
             sizes: list[int] = []
             for block in _whole_events(shard):

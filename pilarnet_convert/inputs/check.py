@@ -12,7 +12,7 @@ from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.console import print_line, progress_bar
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.executors import running_on
-from pilarnet_convert.inputs.look import duplicates
+from pilarnet_convert.inputs.indexing import find_duplicates
 from pilarnet_convert.readers import HEAD_EVENTS, index_source
 from pilarnet_convert.readers.events import Source, repeated_rows
 from pilarnet_convert.readers.kinds import Reading
@@ -20,19 +20,19 @@ from pilarnet_convert.readers.sources import SourceFiles, find_sources
 from pilarnet_convert.readers.units import units_of
 from pilarnet_convert.storage.remote import AnyPath
 
-__all__ = ["Checked", "check_inputs"]
+__all__ = ["CheckedInput", "check_inputs"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
-    """An input that was looked into.
+class CheckedInput:
+    """What was found out about an input.
 
     Attributes
     ----------
     path : str
         The file of its clusters.
     source : Source or None
-        What is known of it, None if it cannot be read.
+        What is known before its events are read; None if it cannot be read.
     repeated_numbers : int
         Events whose run, subrun and number another event of the file has.
     unit : str
@@ -53,7 +53,7 @@ class Checked:
 
 def check_inputs(
     inputs: Sequence[str | AnyPath], config: ConvertConfig, *, show_progress: bool = False
-) -> list[Checked]:
+) -> list[CheckedInput]:
     """Look into all inputs: whether they open, have their products, and these are of one length.
 
     Parameters
@@ -83,23 +83,23 @@ def check_inputs(
     return every if config.allow_duplicates else _without_duplicates(every)
 
 
-def _check(files: SourceFiles, *, reading: Reading) -> list[Checked]:
+def _check(files: SourceFiles, *, reading: Reading) -> list[CheckedInput]:
     """Look into one input; it may hold several sources."""
     try:
         return [_check_source(source) for source in index_source(files, reading=reading)]
     except InputError as error:
         path = error.details["file"] or str(files.files[0])
-        return [Checked(path=path, fault=str(error), verdict=error.problem)]
+        return [CheckedInput(path=path, fault=str(error), verdict=error.problem)]
 
 
-def _check_source(source: Source) -> Checked:
+def _check_source(source: Source) -> CheckedInput:
     """Check the numbers of the events, and the unit of the first energies."""
     unit: str = source.units.energy
     if not source.units_are_known:
         head = source.truth(0, min(HEAD_EVENTS, source.num_entries))
         if unit == "MeV" and units_of(head) is None:
             unit += ", some below the mass"
-    return Checked(
+    return CheckedInput(
         path=source.path,
         source=source,
         repeated_numbers=int(np.count_nonzero(repeated_rows(source.numbers()))),
@@ -107,10 +107,10 @@ def _check_source(source: Source) -> Checked:
     )
 
 
-def _without_duplicates(checked: list[Checked]) -> list[Checked]:
+def _without_duplicates(checked: list[CheckedInput]) -> list[CheckedInput]:
     """Mark the inputs that have the content of one before."""
     known = [place for place, one in enumerate(checked) if one.source]
-    first = duplicates([source for one in checked if (source := one.source)])
+    first = find_duplicates([source for one in checked if (source := one.source)])
     marked = list(checked)
     for number, before in first.items():
         one = checked[known[number]]

@@ -30,16 +30,16 @@ class OutputFolder(Output):
     ``.conversion/begun/manifest`` what is converted and how, which ``--resume`` compares
     ``.conversion/begun/tasks/``   the record of each task that is done
     ``.conversion/begun/scratch-`` and a checksum of the manifest: shards that are being written
-    ``.conversion/lock``           held by the conversion that runs, but for parts
+    ``.conversion/lock``           held while a conversion runs; parts take no lock
     ============================== ============================================================
 
     Several processes of one conversion may use the folder at the same time, on different machines
     and without a lock. They need of the file system that a rename is atomic, and that it fails
     onto a folder that is not empty.
 
-    Whatever a process puts in place it renames out of ``scratch``, whose name is particular to the
-    conversion. So one whose conversion was cleared away or finished by others cannot change
-    anything any more: it finds no ``scratch``.
+    A process puts files in place by renaming them out of ``scratch``, whose name is particular to
+    the conversion. If its conversion was cleared away or finished by others there is no
+    ``scratch``, and the process can change nothing any more.
 
     Attributes
     ----------
@@ -126,7 +126,7 @@ class OutputFolder(Output):
         shutil.rmtree(self.scratch / attempt, ignore_errors=True)
 
     def _remove(self, path: Path) -> None:
-        """Remove a file or folder, at once from its place, so that no part is taken for all."""
+        """Remove a file or folder, which vanishes as a whole: no part of it is left to be read."""
         removed = self.scratch / uuid4().hex
         with suppress(FileNotFoundError):
             os.rename(path, removed)
@@ -169,8 +169,8 @@ class OutputFolder(Output):
 
     def clear(self) -> None:
         """Remove what a conversion wrote, and nothing else."""
-        # The manifest and the root go first: whoever is interrupted here leaves nothing behind
-        # that a later conversion takes for finished work.
+        # The manifest and the root go first: an interruption leaves nothing behind that a later
+        # conversion takes for finished work.
         self._working.mkdir(parents=True, exist_ok=True)
         removed = self._working / uuid4().hex
         with suppress(FileNotFoundError):

@@ -74,7 +74,7 @@ class Output(ABC):
         raise PilarnetError(
             f"the folder already holds {holds}",
             file=self.path,
-            advice="go on with --resume, replace it with --overwrite, or choose another --out",
+            advice="continue with --resume, replace it with --overwrite, or choose another --out",
         )
 
     def root(self) -> Mapping[str, Any] | None:
@@ -139,7 +139,7 @@ def record_bytes(record: Mapping[str, Any]) -> bytes:
 
 
 def _read_json(path: AnyPath) -> Mapping[str, Any] | None:
-    """Read a file of a conversion, which a loss of power can leave there and empty."""
+    """Read a file of a conversion; None if it is missing, or empty after a loss of power."""
     try:
         document = json.loads(read_if_there(path) or b"")
     except (ValueError, RecursionError):

@@ -39,7 +39,7 @@ class RemoteOutput(Output):
     """A set of shards in a remote store; while a conversion runs, it holds ``.conversion``.
 
     =============================== ===========================================================
-    ``.conversion/manifest.json``   what is converted and how; whoever puts it first goes on
+    ``.conversion/manifest.json``   what is converted and how; the first process to put it wins
     ``.conversion/tasks/``          the record of each task that is done
     ``.conversion/scratch-``        and a checksum of the manifest: workers put nothing without it
     =============================== ===========================================================
@@ -140,7 +140,7 @@ class RemoteOutput(Output):
 def _remove_files(folder: RemotePath, names: Iterable[str]) -> None:
     """Remove files of shards by their paths from `folder`; the metadata of their groups go first.
 
-    So whoever is interrupted here leaves no part of a shard that is taken for the whole.
+    So an interruption leaves no part of a shard that looks like a whole one.
     """
     groups: list[str] = []
     others: list[str] = []

@@ -1,4 +1,4 @@
-"""From files of the field to events.
+"""From files to events.
 
 ============ =====================================================================
 sources      which files make up a source: folders, globs, the archive's layout
@@ -37,7 +37,7 @@ from pilarnet_convert.storage.remote import AnyPath
 
 __all__ = ["HEAD_EVENTS", "index_source"]
 
-#: Events that are looked at for the unit of the energies, unless they leave a doubt.
+#: Events whose particles tell the unit of the energies; all are read if these leave a doubt.
 HEAD_EVENTS: Final = 100
 
 

@@ -1,4 +1,4 @@
-"""What must hold of events, whichever reader delivered them."""
+"""What must hold of events, from whatever reader."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pilarnet_convert.shards.format import MOST_PROCESSES
 
 __all__ = ["check_events"]
 
-#: No voxel of a detector is larger, or holds more.
+#: Limits that no detector exceeds.
 _LARGEST_EDGE_CM: Final = 1e4
 _LARGEST_ENERGY_MEV: Final = 1e9
 
@@ -71,10 +71,9 @@ def _check_counts(events: Events) -> None:
 
 
 def _check_voxels(events: Events) -> None:
-    # NaN is not in the range either.
-    rightly = (events.energy >= 0) & (events.energy <= _LARGEST_ENERGY_MEV)
-    if not rightly.all():
-        voxel = int(np.argmin(rightly))
+    valid = (events.energy >= 0) & (events.energy <= _LARGEST_ENERGY_MEV)
+    if not valid.all():  # NaN is not valid either
+        voxel = int(np.argmin(valid))
         finite = np.isfinite(events.energy[voxel])
         raise _fault(
             events,

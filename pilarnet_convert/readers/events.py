@@ -110,7 +110,7 @@ class Events:
 
 @dataclass(frozen=True, kw_only=True)
 class Source(ABC):
-    """What is known of a source before its events are read, whichever the reader; picklable.
+    """What is known of a source before its events are read; the same for all readers, picklable.
 
     Attributes
     ----------
@@ -131,6 +131,9 @@ class Source(ABC):
         The units of its energies and momenta.
     units_are_known : bool
         True if the schema itself says them.
+    borders : tuple of (int64 array, int64 array), each [num_baskets + 1]
+        Where baskets of voxels begin and end: the entries, from 0 to `num_entries`, and the
+        compressed bytes that precede each.
     """
 
     units_are_known: ClassVar[bool] = False
@@ -141,22 +144,13 @@ class Source(ABC):
     path: str
     reader: str
     schema: str
+    borders: tuple[NDArray[np.int64], NDArray[np.int64]]
     units: Units = MEV
 
     @property
     def identity(self) -> str:
         """The UUID of the file that holds its clusters."""
         return self.files[0][2]
-
-    @abstractmethod
-    def basket_borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where baskets of voxels begin and end.
-
-        Returns
-        -------
-        entries, num_bytes : int64 arrays [num_baskets + 1]
-            Entries from 0 to `num_entries`; compressed bytes that precede each.
-        """
 
     @abstractmethod
     def open(self) -> Reader:
@@ -200,7 +194,7 @@ class Reader(AbstractContextManager["Reader"]):
 def repeated_entries(source: Source) -> NDArray[np.int64]:
     """List the entries of a source whose run, subrun and number another of its events has.
 
-    None are listed if the numbers cannot be read: whoever reads those events says why.
+    None are listed if the numbers cannot be read: reading the events will say why.
     """
     try:
         return np.flatnonzero(repeated_rows(source.numbers()))

@@ -90,7 +90,7 @@ def _first_bytes(path: AnyPath) -> tuple[bytes, int]:
 
 
 def _packed(path: AnyPath, head: bytes) -> str | None:
-    """Say how a file is packed, and of gzip also what is inside if it is here."""
+    """Say how a file is packed, and what is inside if it is a local gzip file."""
     if head.startswith(_GZIP):
         if not isinstance(path, Path):
             return "packed with gzip"

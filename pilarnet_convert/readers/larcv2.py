@@ -21,7 +21,7 @@ from pilarnet_convert.readers.larcv2_trees import (
     PROCESS,
     SCALARS,
     SIZE,
-    TREE,
+    TREE_SUFFIX,
     VECTORS,
     VOXELS,
     index_products,
@@ -38,12 +38,12 @@ __all__ = ["Larcv2Reader", "Larcv2Source", "index_larcv2"]
 
 @dataclass(frozen=True, kw_only=True)
 class Larcv2Source(Source):
-    """A source as the native reader knows it.
+    """The files of a source, and where the baskets of its two products lie.
 
     Attributes
     ----------
     clusters, particles : TreeIndex
-        Where the baskets of the two products lie.
+        The trees of the two products.
     """
 
     clusters: TreeIndex
@@ -53,16 +53,11 @@ class Larcv2Source(Source):
     def products(self) -> Products:
         """The products that are read."""
         trees = (self.clusters.tree, self.particles.tree)
-        return Products(*(tree.removesuffix(TREE) for tree in trees))
+        return Products(*(tree.removesuffix(TREE_SUFFIX) for tree in trees))
 
     def open(self) -> Larcv2Reader:
         """Open its files."""
         return Larcv2Reader(self)
-
-    def basket_borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where baskets of voxels begin and end, see `Source`."""
-        table = self.clusters.branches[VOXELS]
-        return table.entries, offsets_of(np.abs(table.num_bytes))
 
 
 def index_larcv2(
@@ -86,7 +81,8 @@ def index_larcv2(
         events, or the products differ in length.
     """
     clusters, particles, used = index_products(files, products=products)
-    names = [index.tree.removesuffix(TREE) for index in (clusters, particles)]
+    voxels = clusters.branches[VOXELS]
+    names = [index.tree.removesuffix(TREE_SUFFIX) for index in (clusters, particles)]
     return Larcv2Source(
         name=name,
         files=used,
@@ -96,6 +92,7 @@ def index_larcv2(
         path=clusters.file,
         reader="larcv2",
         schema=f"LArCV2, {' and '.join(names)}",
+        borders=(voxels.entries, offsets_of(np.abs(voxels.num_bytes))),
         clusters=clusters,
         particles=particles,
     )

@@ -1,7 +1,7 @@
 """The two trees of a LArCV2 source that are read, their branches, and where their baskets lie.
 
-In PILArNet these are of ``cluster3d_mcst``, the voxels of every particle, and ``particle_mcst``,
-the particles. They may stand in one file or in two.
+In PILArNet these are ``cluster3d_mcst_tree``, with the voxels of every particle, and
+``particle_mcst_tree``, with the particles. They may be in one file or in two.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ __all__ = [
     "PROCESS",
     "SCALARS",
     "SIZE",
-    "TREE",
+    "TREE_SUFFIX",
     "VECTORS",
     "VOXELS",
     "index_products",
 ]
 
-TREE: Final = "_tree"
+TREE_SUFFIX: Final = "_tree"
 VOXELS: Final = "_voxel_vv._voxel_v"
 IDS: Final = ("_run", "_subrun", "_event")
 GRID: Final = ("_meta._xnum", "_meta._ynum", "_meta._znum")
@@ -79,7 +79,7 @@ def index_products(
     `pilarnet_convert.readers.larcv2.index_larcv2`.
     """
     pair, found, used = find_products(
-        files, partial(_look, products=products), wanted=products, suffix=TREE
+        files, partial(_look, products=products), wanted=products, suffix=TREE_SUFFIX
     )
     clusters, particles = (found[product] for product in pair)
     _require_branches(clusters, tuple(_CLUSTER_BRANCHES))
@@ -94,7 +94,7 @@ def _look(
     check_header(head, size=size, file=file)
     choose = partial(_wanted_trees, products=products)
     uuid, indices, classes = index_trees(file, choose, head=head)
-    return uuid, {tree.removesuffix(TREE): index for tree, index in indices.items()}, classes
+    return uuid, {tree.removesuffix(TREE_SUFFIX): index for tree, index in indices.items()}, classes
 
 
 def _wanted_trees(
@@ -103,15 +103,15 @@ def _wanted_trees(
     """Choose the trees of a pair of products, or where a file has none all that may be of one."""
     layouts = {"cluster3d": _CLUSTER_BRANCHES, "particle": _PARTICLE_BRANCHES}
     names = {
-        key.removesuffix(TREE): layouts[key.split("_")[0]]
+        key.removesuffix(TREE_SUFFIX): layouts[key.split("_")[0]]
         for key in keys
-        if key.endswith(TREE) and key.split("_")[0] in layouts
+        if key.endswith(TREE_SUFFIX) and key.split("_")[0] in layouts
     }
     try:
         pair = choose_products(names, wanted=products, file="")
     except InputError:  # several pairs: told once all files of the source are known
         pair = None
-    return {f"{name}{TREE}": names[name] for name in pair or names}
+    return {f"{name}{TREE_SUFFIX}": names[name] for name in pair or names}
 
 
 def _require_branches(index: TreeIndex, required: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Numbers of LArCV that say that something is not known, as its ``DataFormatTypes.h`` defines."""
+"""The numbers that LArCV stores for unknown values, as its ``DataFormatTypes.h`` defines them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def refuse_nan(
     first_entry: int,
     field: str,
 ) -> None:
-    """Refuse energies that are not numbers: LArCV has another way to say that it knows none.
+    """Refuse energies that are NaN, which LArCV never stores: see `known_reals` for unknown ones.
 
     Parameters
     ----------

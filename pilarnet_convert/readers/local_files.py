@@ -13,19 +13,19 @@ from pilarnet_convert.storage.remote import AnyPath
 
 __all__ = ["SUFFIXES", "files_below", "require_local"]
 
-#: What is looked for in folders; the kind of a file is told from its content all the same.
+#: What is looked for in folders. The kind of a file is told from its content, not from these.
 SUFFIXES: Final = (".root", ".h5", ".hdf5", ".parquet")
 
 
 def files_below(folder: Path, *, note: Callable[[str], object]) -> list[Path]:
-    """List the files of a folder and all below it that may be of the field, sorted.
+    """List the files of a folder and all below it that a reader may read, sorted.
 
     Parameters
     ----------
     folder : Path
         The folder. Links to folders are followed; each folder is searched once.
     note : function
-        Is told in a line how many other files were passed over.
+        Called with a line about how many other files were passed over.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which products of a LArCV file are read, and what must hold of them, whichever the reader."""
+"""Which products of a LArCV file are read, and what must hold of them: for all readers."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def find_products(
     used: dict[str, tuple[str, int, str]] = {}
     present: dict[str, str] = {}
     for file in files:
-        # Whether the companions of a remote file are there, nobody has looked yet.
+        # `find_sources` does not check whether the companions of a remote file exist.
         if present and isinstance(file, RemotePath) and not file.exists():
             continue
         uuid, here, classes = look(file)

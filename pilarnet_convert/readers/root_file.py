@@ -1,4 +1,4 @@
-"""ROOT files through uproot: is the file whole, which trees has it, where lie their baskets.
+"""ROOT files through uproot: their trees, and where the baskets of these lie.
 
 uproot reads the metadata, once a file; `pilarnet_convert.readers.baskets` then fetches baskets by
 their place, so that any process can read any range of entries without parsing the metadata again.
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import FETCH_AGAIN, InputError, brief
+from pilarnet_convert.storage.byte_file import RemoteFile
 from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
 
 __all__ = [
@@ -154,8 +155,6 @@ def index_trees(
 def _opened(path: str | AnyPath) -> Iterator[Any]:
     """Open a file with uproot, which takes 0.2 s to import and which few workers need."""
     import uproot
-
-    from pilarnet_convert.storage.byte_file import RemoteFile
 
     where = place(path)
     try:

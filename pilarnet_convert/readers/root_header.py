@@ -1,4 +1,4 @@
-"""Is a file a ROOT file, closed by its writer and whole? Its first bytes tell."""
+"""The header of a ROOT file, which tells whether it is whole and was closed by its writer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_header(head: bytes, *, size: int, file: object) -> None:
     Parameters
     ----------
     head : bytes
-        The first bytes, `HEAD_BYTES` of them if there are so many.
+        The first bytes, `HEAD_BYTES` of them or, of a smaller file, all.
     size : int
         The bytes of the file.
     file : object

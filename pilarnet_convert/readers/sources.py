@@ -43,7 +43,7 @@ def find_sources(
     """Turn files, folders, globs and URLs of these into sources, in the order named.
 
     Folders are searched for ``*.root``, ``*.h5``, ``*.hdf5`` and ``*.parquet`` through all their
-    levels; `note` is told in a line what else there is. The ROOT files of one source in the
+    levels; `note` is called with a line about other files. The ROOT files of one source in the
     archive's layout (``dlprod_*.root``, ``cluster/dlprod_cluster_*.root``,
     ``particle/dlprod_particle_*.root``) are found from whichever of them is named, and make one
     source however many of them are. A file that is named twice gives two sources. With `absolute`,
@@ -89,7 +89,7 @@ def _expand(path: AnyPath, note: Callable[[str], object]) -> Sequence[AnyPath]:
 
 
 def _expand_remote(path: RemotePath) -> list[RemotePath]:
-    """List the files of a folder or a glob; whether a file is there, its reader finds out."""
+    """List the files of a folder or a glob; a single file is checked when it is read."""
     if _GLOB.search(path.url):
         found = path.glob()
     elif path.suffix.lower() in SUFFIXES or not path.is_dir():
@@ -144,7 +144,7 @@ def _identity(path: AnyPath) -> tuple[AnyPath, str]:
 def _companions(folder: AnyPath, name: str) -> Iterator[AnyPath]:
     """Yield the files of a source that exist, where the archive or a flat folder has them.
 
-    Remote ones are not looked for: the reader does, if the files before lack a product.
+    Of remote ones, all that may exist: they are looked for if the files before lack a product.
     """
     if not name.endswith(".root"):
         return

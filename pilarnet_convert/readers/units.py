@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 Unit = Literal["MeV", "GeV"]
-#: How far a total energy may lie from that of the momentum and the mass, of itself.
+#: The relative difference allowed between a total energy and that of momentum and mass.
 _TOLERANCE: Final = 0.01
 
 
@@ -46,7 +46,7 @@ class Truth(NamedTuple):
 
 
 def below_mass(pdg: NDArray[np.integer], energy_mev: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Tell which total energies (MeV) are below the mass, which none can be.
+    """Tell which total energies (MeV) are below the mass, which is impossible.
 
     Particles that are not of the five classes and energies that are not known are passed over.
     """
@@ -83,7 +83,7 @@ def momentum_unit(truth: Truth) -> Unit:
 
 
 def has_massive(truth: Truth) -> bool:
-    """Tell whether some particle has a mass, without which its energy says nothing."""
+    """Tell whether any particle has a known mass; the energies of others do not tell a unit."""
     return bool((_masses(truth.pdg) > 0).any())
 
 

@@ -32,12 +32,12 @@ FORMAT_NAME: Final = "pilarnet-particles"
 FORMAT_VERSION: Final = 2
 SPLITS: Final = ("train", "val", "test")
 SHARD_NAME: Final = re.compile(rf"({'|'.join(SPLITS)})/\d{{5,}}")
-#: The folder in a set of shards that holds what an unfinished conversion needs to go on.
+#: The folder in a set of shards that holds the state of an unfinished conversion.
 CONVERSION_FOLDER: Final = ".conversion"
 #: The most names of creation processes in a shard, as the array ``process`` is uint16.
 MOST_PROCESSES: Final = 1 << 16
 
-#: Why a cluster of the input is not in the shards, in the order in which it is decided.
+#: Why a cluster of the input is not in the shards; the first reason that holds counts.
 REJECTIONS: Final = {
     "no_particle": "cluster without a particle (the last of an event)",
     "other_species": "not one of the five classes (kaon, neutron, nucleus, ...)",

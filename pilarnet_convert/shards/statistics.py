@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from pilarnet_convert.console import progress_bar
@@ -16,6 +15,9 @@ from pilarnet_convert.shards.format import REJECTIONS, SPLITS
 from pilarnet_convert.shards.reader import Places, Shards, open_shards
 from pilarnet_convert.shards.shard import damage_reported
 from pilarnet_convert.species import CLASSES, PUBLISHED_COUNTS, name_of_pdg
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["PERCENTILES", "Statistics", "particle_table", "statistics"]
 
@@ -91,6 +93,8 @@ def statistics(shards: Shards | Places, *, show_progress: bool = False) -> Stati
 
 
 def _summary(particles: pd.DataFrame, attributes: Mapping[str, Any]) -> Statistics:
+    import pandas as pd
+
     tally = attributes["statistics"]
     counts = {"written": sum(sum(row.values()) for row in tally["particles_written"].values())}
     counts |= tally["clusters_rejected"]
@@ -125,7 +129,7 @@ def _notes(tally: Mapping[str, Any], sources: Sequence[Mapping[str, Any]]) -> It
     if tally["repeated_numbers"]:
         yield (
             f"{tally['repeated_numbers']:,} events have run, subrun and number of another: "
-            "their entries decide on their splits too"
+            "their entries determine their splits too"
         )
     if tally["repeated_voxels"]:
         yield f"repeated voxels merged: {tally['repeated_voxels']:,}"
@@ -143,6 +147,8 @@ def _notes(tally: Mapping[str, Any], sources: Sequence[Mapping[str, Any]]) -> It
 
 def particle_table(shards: Shards, *, show_progress: bool = False) -> pd.DataFrame:
     """Read ``split``, ``label``, ``num_voxels`` and ``energy_deposit`` (MeV) of every particle."""
+    import pandas as pd  # takes 0.2 s, for which no command waits that makes no table
+
     dtypes = {"split": str, "label": np.int8, "num_voxels": np.int64, "energy_deposit": np.float32}
     parts = [pd.DataFrame({name: np.empty(0, dtype) for name, dtype in dtypes.items()})]
     every = [(split, shard) for split in SPLITS for shard in shards.splits[split]]

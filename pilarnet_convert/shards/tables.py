@@ -1,4 +1,4 @@
-"""How the statistics of a set of shards are shown: as a table or as Markdown."""
+"""Tables as text: the statistics of a set of shards, and any columns of words and numbers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.statistics import PERCENTILES, Statistics
 from pilarnet_convert.species import CLASS_NAMES
 
-__all__ = ["Columns", "Format", "lay_out", "render"]
+__all__ = ["Columns", "Format", "format_table", "render"]
 
 #: A table as its columns, by their names.
 Columns = Mapping[str, Sequence[str]]
 Format = Literal["table", "json", "csv", "markdown"]
-#: Columns of words.
-_TEXT: Final = (
+#: Columns of words; all others hold numbers.
+_WORDS: Final = (
     "split",
     "class",
     "clusters",
@@ -47,7 +47,7 @@ def render(statistics: Statistics, *, style: Format = "table", brief: bool = Fal
         tables += [_species_table(statistics)]
     sources = "1 source" if statistics.num_sources == 1 else f"{statistics.num_sources:,} sources"
     head = f"{statistics.num_events:,} events of {sources}, {statistics.num_shards} shards"
-    parts = [head, *(lay_out(table, markdown=style == "markdown") for table in tables)]
+    parts = [head, *(format_table(table, markdown=style == "markdown") for table in tables)]
     parts += statistics.notes
     parts += [f"left out: {bad['error']}" for bad in statistics.bad_files]
     return "\n\n".join(parts)
@@ -117,12 +117,12 @@ def _percents(fractions: Iterable[float]) -> list[str]:
     return [f"{100 * fraction:.1f} %" for fraction in fractions]
 
 
-def lay_out(table: Columns, *, markdown: bool = False) -> str:
-    """Write a table with columns of text to the left and of numbers to the right."""
+def format_table(table: Columns, *, markdown: bool = False) -> str:
+    """Write a table, its words aligned to the left and its numbers to the right."""
     return tabulate(
         table,
         headers="keys",
         tablefmt="pipe" if markdown else "plain",
-        colalign=["left" if name in _TEXT else "right" for name in table],
+        colalign=["left" if name in _WORDS else "right" for name in table],
         disable_numparse=True,
     )

@@ -7,7 +7,6 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 from pilarnet_convert.errors import InputError, MissingError, RemoteError, while_reading
@@ -52,7 +51,7 @@ class LocalFile:
         return os.fstat(self._descriptor).st_size
 
     def read_at(self, position: int, num_bytes: int) -> bytes:
-        """Read so many bytes, fewer at the end of the file."""
+        """Read `num_bytes` bytes, fewer at the end of the file."""
         return os.pread(self._descriptor, num_bytes, position)
 
     def prefetch(self, ranges: Iterable[Range]) -> None:
@@ -83,24 +82,13 @@ class RemoteFile(SeekableReader):
         self._starts: list[int] = []
         self._held: list[bytes] = []
 
-    def __enter__(self) -> RemoteFile:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     @cached_property
     def size(self) -> int:
         """The bytes of the file; refuses a server that does not serve ranges."""
         return self.path.size()
 
     def read_at(self, position: int, num_bytes: int) -> bytes:
-        """Read so many bytes: from memory if they were fetched."""
+        """Read `num_bytes` bytes, from memory if they were fetched before."""
         pieces = []
         while num_bytes > 0:
             number = bisect_right(self._starts, position) - 1
@@ -123,7 +111,7 @@ class RemoteFile(SeekableReader):
         self._held.insert(number, data)
 
     def prefetch(self, ranges: Iterable[Range]) -> None:
-        """Fetch what will be read in few requests, in place of what was fetched before."""
+        """Fetch what will be read, in few requests; what was fetched before is dropped."""
         requests = merge_ranges(ranges)
         self._held = self.path.read_ranges(requests)
         self._starts = [start for start, _ in requests]

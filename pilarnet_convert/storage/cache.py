@@ -186,7 +186,7 @@ class RangeStream:
         return self._position
 
     def read(self, num_bytes: int = -1) -> bytes:
-        """Read so many bytes, or all to the end."""
+        """Read `num_bytes` bytes, or all to the end if it is negative."""
         start, size = self._position, self._file.stop
         self._position = size if num_bytes < 0 else min(start + num_bytes, size)
         if self._small:

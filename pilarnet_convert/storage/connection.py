@@ -24,7 +24,7 @@ from pilarnet_convert.errors import (
 )
 from pilarnet_convert.storage.web_ranges import Request, read_jointly
 
-__all__ = ["WEB", "connect", "read_many", "size_of", "tried"]
+__all__ = ["WEB", "connect", "read_many", "size_of", "with_retries"]
 
 _Result = TypeVar("_Result")
 
@@ -64,7 +64,7 @@ def connect(url: str) -> tuple[Any, str]:
     return fs, path
 
 
-def tried(url: str, request: Callable[[Any, str], _Result], *absent: _Result) -> _Result:
+def with_retries(url: str, request: Callable[[Any, str], _Result], *absent: _Result) -> _Result:
     """Make a request, again if it fails in a way that may pass.
 
     The answer is `absent`, if that is given, where there is no such file or folder.
@@ -178,12 +178,12 @@ _serving_ranges: Final[set[tuple[str, str]]] = set()
 
 def size_of(url: str) -> int:
     """Give the size of a file in bytes; `RemoteError` if its server does not serve ranges."""
-    info = tried(url, lambda fs, path: fs.info(path))
+    info = with_retries(url, lambda fs, path: fs.info(path))
     if info.get("size") is None or info.get("partial") is False:
         raise _ranges_ignored(url)
     server = urlsplit(url)[:2]
     if server[0] in WEB and server not in _serving_ranges and info["size"] > 1:
-        tried(url, _read_second_byte)
+        with_retries(url, _read_second_byte)
         _serving_ranges.add(server)
     return int(info["size"])
 
@@ -220,7 +220,7 @@ def _explained(url: str, error: Exception) -> RemoteError:
         "the connection failed",
         file=url,
         found=f"{type(error).__name__}: {text}, in {TRIES} tries",
-        advice="check the network and the server, and go on with --resume",
+        advice="check the network and the server, and continue with --resume",
     )
 
 

@@ -67,7 +67,7 @@ def _union(ranges: Iterable[Range]) -> list[Range]:
 
 
 def _cut(start: int, stop: int, *, most_bytes: int) -> list[Range]:
-    """Cut a range into equal pieces of at most so many bytes."""
+    """Cut a range into equal pieces of at most `most_bytes`."""
     count = -(-(stop - start) // most_bytes)
     borders = [start + (stop - start) * i // count for i in range(count + 1)]
     return list(pairwise(borders))

@@ -67,13 +67,13 @@ class RemotePath:
 
     def exists(self) -> bool:
         """Tell whether there is a file, or a folder where the protocol has any."""
-        return bool(self._tried(lambda fs, path: fs.info(path), {}))
+        return bool(self._with_retries(lambda fs, path: fs.info(path), {}))
 
     def is_dir(self) -> bool:
         """Tell whether there is a folder; over HTTP, whether the URL ends in a slash."""
         if self._is_web:  # fsspec would download the file to look for links in it
             return self.url.endswith("/")
-        return bool(self._tried(lambda fs, path: fs.isdir(path)))
+        return bool(self._with_retries(lambda fs, path: fs.isdir(path)))
 
     @property
     def _is_web(self) -> bool:
@@ -93,7 +93,7 @@ class RemotePath:
 
     def read_bytes(self) -> bytes:
         """Read a whole, small file."""
-        return self._tried(_read_whole)
+        return self._with_retries(_read_whole)
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Read ranges of bytes, all at once; those that fail are read again.
@@ -111,13 +111,13 @@ class RemotePath:
 
     def find(self, suffixes: Sequence[str]) -> list[RemotePath]:
         """List the files under this folder with these endings, through all levels, in order."""
-        found = self._tried(lambda fs, path: [fs.unstrip_protocol(p) for p in fs.find(path)])
+        found = self._with_retries(lambda fs, path: [fs.unstrip_protocol(p) for p in fs.find(path)])
         paths = map(RemotePath, sorted(found))
         return [path for path in paths if path.suffix.lower() in suffixes]
 
     def glob(self) -> list[RemotePath]:
         """List what the URL, a pattern with ``*`` and ``[]``, matches, in order."""
-        found = self._tried(lambda fs, path: [fs.unstrip_protocol(p) for p in fs.glob(path)])
+        found = self._with_retries(lambda fs, path: [fs.unstrip_protocol(p) for p in fs.glob(path)])
         return [RemotePath(url) for url in sorted(found)]
 
     def sizes(self) -> dict[str, int]:
@@ -127,11 +127,11 @@ class RemotePath:
             found = fs.find(path, detail=True).items()
             return {name[len(path) :].strip("/"): info["size"] for name, info in found}
 
-        return self._tried(listed, {})
+        return self._with_retries(listed, {})
 
     def write_bytes(self, data: bytes, *, only_new: bool = False) -> None:
         """Write a file so that it appears whole, in place of what was there, or of nothing."""
-        self._tried(lambda fs, path: _write(fs, path, data, only_new=only_new))
+        self._with_retries(lambda fs, path: _write(fs, path, data, only_new=only_new))
 
     def write_files(self, files: Mapping[str, bytes]) -> None:
         """Write files by their paths from this folder, several at once."""
@@ -140,18 +140,20 @@ class RemotePath:
 
     def remove(self) -> None:
         """Remove the file, or all files under the folder, if there are any."""
-        self._tried(lambda fs, path: fs.rm(path, recursive=True), None)
+        self._with_retries(lambda fs, path: fs.rm(path, recursive=True), None)
 
     def remove_files(self, names: Sequence[str]) -> None:
         """Remove files that are there by their paths from this folder."""
         if names:
-            self._tried(lambda fs, path: fs.rm([f"{path.rstrip('/')}/{name}" for name in names]))
+            self._with_retries(
+                lambda fs, path: fs.rm([f"{path.rstrip('/')}/{name}" for name in names])
+            )
 
-    def _tried(self, request: Callable[[Any, str], _Result], *absent: _Result) -> _Result:
+    def _with_retries(self, request: Callable[[Any, str], _Result], *absent: _Result) -> _Result:
         # Imported here, as local files need none of it.
-        from pilarnet_convert.storage.connection import tried
+        from pilarnet_convert.storage.connection import with_retries
 
-        return tried(self.url, request, *absent)
+        return with_retries(self.url, request, *absent)
 
 
 #: A file or folder, on this machine or in a remote store.

@@ -23,7 +23,7 @@ class SeekableReader(io.RawIOBase):
 
     @abstractmethod
     def read_at(self, position: int, num_bytes: int) -> bytes:
-        """Read so many bytes, fewer at the end of the file."""
+        """Read `num_bytes` bytes, fewer at the end of the file."""
 
     def readable(self) -> bool:
         """Tell that the stream can be read."""

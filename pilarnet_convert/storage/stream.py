@@ -73,7 +73,7 @@ class RemoteStream(SeekableReader):
         return self._size
 
     def read_at(self, position: int, num_bytes: int) -> bytes:
-        """Read so many bytes, fewer at the end of the file."""
+        """Read `num_bytes` bytes, fewer at the end of the file."""
         stop = min(position + num_bytes, self._size)
         pieces = []
         while position < stop:

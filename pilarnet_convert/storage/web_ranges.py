@@ -15,7 +15,7 @@ __all__ = ["Request", "read_jointly"]
 #: Bytes of a file: its URL, the first, and the end, excluded.
 Request = tuple[str, int, int]
 
-#: Fewer ranges are as well asked for one by one; some servers refuse more than the most.
+#: Fewer ranges are requested one by one; some servers refuse a request for more than the most.
 _LEAST_RANGES: Final = 4
 _MOST_RANGES: Final = 100
 #: More come over several connections.
@@ -28,7 +28,7 @@ _asking: Final = threading.Lock()
 
 
 def read_jointly(fs: Any, requests: Sequence[Request]) -> dict[Request, bytes]:
-    """Read many ranges in few requests; what is left out of the answer is to be asked for singly.
+    """Read many ranges in few requests; those that the answer lacks have to be requested singly.
 
     Parameters
     ----------

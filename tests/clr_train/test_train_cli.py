@@ -127,7 +127,7 @@ def test_a_signal_ends_the_run_with_a_checkpoint(
     assert "Traceback" not in stderr
     line = stderr.splitlines()[-1]
     assert line.startswith(f"stopped by {number.name}; kept ")
-    assert line.endswith("; go on with --resume")
+    assert line.endswith("; continue with --resume")
     kept = max((tmp_path / "run/checkpoints").glob("step-*.pt"))
     assert str(kept) in line
     assert load_checkpoint(kept)["step"] >= 4

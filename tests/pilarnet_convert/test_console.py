@@ -187,7 +187,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     result = run_convert("--input", SAMPLE, "--out", tmp_path / "out")
     assert (result.exit_code, result.stdout) == (130, "")
     assert result.stderr == (
-        "stopped by SIGINT; go on with the same command and --resume "
+        "stopped by SIGINT; continue with the same command and --resume "
         f"({tmp_path / 'out'} keeps what is finished)\n"
     )
 

@@ -201,7 +201,7 @@ def test_the_client_is_ended_and_goes_on(
     stdout, stderr = process.communicate(timeout=PATIENCE)
     if how == signal.SIGINT:
         assert (process.returncode, stdout) == (130, "")
-        assert stderr.startswith("stopped by SIGINT; go on with the same command and --resume")
+        assert stderr.startswith("stopped by SIGINT; continue with the same command and --resume")
         assert len(stderr.splitlines()) == 1
     tasks = len(begun(tmp_path))
     assert tasks < 8

@@ -81,7 +81,7 @@ def test_other_generations_of_the_schema(installed, path):
 def test_source_is_that_of_the_native_reader(installed):
     native, dlp = index_larcv2("a", [SAMPLE]), index_dlp("a", [SAMPLE])
     assert (dlp.name, dlp.files, dlp.num_entries) == (native.name, native.files, 20)
-    for ours, theirs in zip(native.basket_borders(), dlp.basket_borders(), strict=True):
+    for ours, theirs in zip(native.borders, dlp.borders, strict=True):
         assert ours.tolist() == theirs.tolist()
 
 
@@ -165,7 +165,7 @@ def test_faults_are_told_in_the_words_of_the_native_reader(installed, capfd, tmp
 def test_a_broken_basket_is_not_the_event_before(installed, capfd, tmp_path):
     path = damage.with_broken_basket(SAMPLE, tmp_path / "a.root", basket=3)
     with DlpReader(index_dlp("a", [path])) as reader:
-        first = int(reader.source.basket_borders()[0][3])
+        first = int(reader.source.borders[0][3])
         assert reader.read(0, first).num_events == first
         with pytest.raises(InputError, match=f"entry {first}: cluster3d_mcst_tree: .*damaged"):
             reader.read(first - 1, first + 1)

@@ -23,7 +23,7 @@ from pilarnet_convert.readers.larcv2 import Larcv2Reader, index_larcv2
 files = [Path(name) for name in sys.argv[1:]]
 native, dlp = index_larcv2("a", files), index_dlp("a", files)
 assert dlp.files == native.files
-for ours, theirs in zip(native.basket_borders(), dlp.basket_borders(), strict=True):
+for ours, theirs in zip(native.borders, dlp.borders, strict=True):
     np.testing.assert_array_equal(theirs, ours, strict=True)
 ours, theirs = (r.read(0, native.num_entries) for r in (Larcv2Reader(native), DlpReader(dlp)))
 for field in fields(ours):

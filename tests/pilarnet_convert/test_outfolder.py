@@ -22,7 +22,7 @@ def test_shards_are_not_replaced_by_accident(tmp_path: Path):
     result = run_convert("--input", SAMPLE, "--out", out, "--workers", 1)
     assert result.exit_code == 1
     assert result.stderr == (
-        f"error: {out}: the folder already holds shards; go on with --resume, replace it with "
+        f"error: {out}: the folder already holds shards; continue with --resume, replace it with "
         "--overwrite, or choose another --out\n"
     )
     assert contents(out) == before
@@ -93,15 +93,15 @@ def test_a_second_conversion_that_was_looking_while_the_first_finished(
     from pilarnet_convert import conversion
 
     out = tmp_path / "out"
-    index = conversion.look_into
+    index = conversion.index_inputs
     done: dict[str, bytes | None] = {}
 
     def overtaken(*args, **kwargs):
-        monkeypatch.setattr(conversion, "look_into", index)
+        monkeypatch.setattr(conversion, "index_inputs", index)
         done.update(first(out))
         return index(*args, **kwargs)
 
-    monkeypatch.setattr(conversion, "look_into", overtaken)
+    monkeypatch.setattr(conversion, "index_inputs", overtaken)
     with pytest.raises(PilarnetError, match="already holds shards"):
         conversion.convert(SAMPLE, out, workers=1, min_voxels=3)
     assert {n: d for n, d in contents(out).items() if not n.startswith(".conversion")} == done

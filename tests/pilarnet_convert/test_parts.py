@@ -89,7 +89,7 @@ def test_missing_parts_are_named_and_resume_does_their_work(tmp_path: Path, want
     result = run_convert(*base, "--part", "4/4", "--resume")
     assert result.stdout == "part 4/4 is done; missing: 1/4, 3/4\n"
     result = run_convert(*base)
-    assert "already holds an unfinished conversion; go on with --resume" in result.stderr
+    assert "already holds an unfinished conversion; continue with --resume" in result.stderr
     result = run_convert(*base, "--resume")
     assert (result.exit_code, result.stderr) == (0, "")
     assert contents(out) == wanted
@@ -159,7 +159,7 @@ def test_parts_begun_at_the_same_moment(tmp_path: Path, monkeypatch: pytest.Monk
         begin(runner)
 
     monkeypatch.setattr(TaskRunner, "begin", overtaken)
-    with pytest.raises(PilarnetError, match="had other options"):
+    with pytest.raises(PilarnetError, match="has other options"):
         convert_part(INPUTS, out, part="2/2", **OPTIONS | {"min_voxels": 8})
     assert run_part(out, 2, 2) == []
 
@@ -232,7 +232,7 @@ def test_one_that_was_cleared_away_changes_nothing(tmp_path: Path, monkeypatch: 
         end_task(folder, *args, **kwargs)
 
     monkeypatch.setattr(OutputFolder, "end_task", overtaken)
-    with pytest.raises(PilarnetError, match="had other options"):
+    with pytest.raises(PilarnetError, match="has other options"):
         run_part(out, 1, 2)
     assert contents(out) == contents(other)
 

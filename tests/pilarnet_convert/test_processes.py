@@ -98,7 +98,7 @@ def test_killed_outright(tmp_path: Path, wanted: dict[str, Any]):
     assert not (out / "zarr.json").exists()
     result = run_convert(*ARGUMENTS, "--out", out, "--workers", 1)
     assert result.exit_code == 1
-    assert "already holds an unfinished conversion; go on with --resume" in result.stderr
+    assert "already holds an unfinished conversion; continue with --resume" in result.stderr
     assert resume(out) == wanted
 
 
@@ -117,7 +117,7 @@ def test_a_worker_vanishes(tmp_path: Path, wanted: dict[str, Any]):
         assert (process.returncode, stdout) == (1, "")
         (line,) = stderr.splitlines()
         assert line.startswith("error: a worker process vanished (found killed from outside")
-        assert "go on with --resume" in line
+        assert "continue with --resume" in line
     assert (out / "train" / "00000" / "zarr.json").exists()
     assert resume(out) == wanted
 
@@ -150,7 +150,7 @@ def test_ended_by_a_signal(
         assert (process.returncode, stdout) == (128 + number, "")
         (line,) = stderr.splitlines()
         assert line.startswith(
-            f"stopped by {signal.Signals(number).name}; go on with the same command and --resume"
+            f"stopped by {signal.Signals(number).name}; continue with the same command and --resume"
         )
         wait_until(lambda: not processes_of(process.pid))
     assert resume(out) == wanted

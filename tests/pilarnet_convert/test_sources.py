@@ -186,7 +186,8 @@ class Table(NamedTuple):
 
     baskets: list[tuple[int, int]]
 
-    def basket_borders(self) -> tuple[Any, Any]:
+    @property
+    def borders(self) -> tuple[Any, Any]:
         entries, num_bytes = np.array([(0, 0), *self.baskets]).cumsum(axis=0).T
         return entries, num_bytes
 
@@ -214,7 +215,7 @@ def test_tasks_cover_the_events_once_and_tear_no_basket(
     check_cover(sources, tasks, max_events)
     ranges = [r for task in tasks for r in task.ranges]
     for events in ranges:
-        borders = sources[events.source].basket_borders()[0].tolist()
+        borders = sources[events.source].borders[0].tolist()
         assert events.start in borders
         assert events.stop in borders or events == ranges[-1]
     basket = max(size for source in sources for _, size in source.baskets)
@@ -224,7 +225,7 @@ def test_tasks_cover_the_events_once_and_tear_no_basket(
 
 def num_bytes(task: plan.Task, sources: list[Table]) -> float:
     """Count the bytes of the baskets of a task, and of those that it has parts of in proportion."""
-    borders = [sources[part.source].basket_borders() for part in task.ranges]
+    borders = [sources[part.source].borders for part in task.ranges]
     return sum(
         float(np.interp(part.stop, *of_source) - np.interp(part.start, *of_source))
         for part, of_source in zip(task.ranges, borders, strict=True)

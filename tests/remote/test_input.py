@@ -105,7 +105,7 @@ def test_a_connection_that_dies_names_file_and_entry(tmp_path, web, impatient):
     with source.open() as reader, pytest.raises(ConnectionFault) as caught:
         reader.read(7, 9)
     assert str(caught.value).startswith(f"{url}: entry 7: the connection failed (found ")
-    assert "go on with --resume" in str(caught.value)
+    assert "continue with --resume" in str(caught.value)
 
 
 def test_a_lost_server_ends_the_conversion_and_resume_goes_on(tmp_path, web, impatient):

@@ -55,7 +55,7 @@ def test_objects_are_the_files_of_a_local_conversion(local, s3):
     assert objects(s3, "some/prefix") == files(local)
     assert verify(out) == []
     again = run_convert("--input", SAMPLE, "--out", out, *OPTIONS)
-    assert again.stderr.startswith(f"error: {out}: the folder already holds shards; go on with ")
+    assert again.stderr.startswith(f"error: {out}: the folder already holds shards; continue with ")
     assert run_convert("--input", SAMPLE, "--out", out, *OPTIONS, "--resume").exit_code == 0
 
 
@@ -86,7 +86,7 @@ def test_interrupted_conversion_goes_on_to_the_same_objects(local, s3, impatient
     s3.refused = lambda _method, _path: False
     s3.requests.clear()
     other = error_of("--input", MODERN, "--out", out, *OPTIONS, "--resume")
-    assert "the conversion to go on with had other sources" in other
+    assert "the conversion in the folder has other sources" in other
     assert error_of("--input", SAMPLE, "--out", out, *OPTIONS).endswith("choose another --out")
     assert run_convert("--input", SAMPLE, "--out", out, *OPTIONS, "--resume").exit_code == 0
     assert objects(s3, "set") == files(local)
@@ -142,7 +142,7 @@ def test_a_conversion_that_was_replaced_writes_no_root(s3, wanted, moment):
     s3.refused = replace
     line = error_of("--input", SAMPLE, "--out", out, *OPTIONS)
     assert line.startswith(f"error: {out}")
-    says = ("another conversion was begun here meanwhile", "no longer there", "had other sources")
+    says = ("another conversion was begun here meanwhile", "no longer there", "has other sources")
     assert any(text in line for text in says)
     assert verify(out) == []
     assert [s["name"] for s in open_shards(out).attributes["sources"]] == [MODERN.name]

@@ -51,18 +51,13 @@ _ROW: Final = np.dtype(
 
 @dataclass(frozen=True, kw_only=True)
 class DlpSource(Source):
-    """A source as ROOT knows it: the files of the two products, the baskets of the voxels."""
+    """A source as ROOT knows it, with the files of the two products."""
 
     paths: tuple[str, ...]
-    borders: tuple[NDArray[np.int64], NDArray[np.int64]]
 
     def open(self) -> DlpReader:
         """Open its files."""
         return DlpReader(self)
-
-    def basket_borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where baskets of voxels begin and end, see `Source`."""
-        return self.borders
 
 
 def index_dlp(name: str, files: Sequence[Path]) -> DlpSource:

@@ -1,4 +1,4 @@
-"""HDF5 files through h5py: opened, told what is wrong with them, read a block of rows at once."""
+"""HDF5 files through h5py: opening them, reading blocks of rows, and errors in one line."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ from pilarnet_convert.ragged import Ragged
 from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
 from pilarnet_convert.storage.stream import RemoteStream
 
-__all__ = ["open_hdf5", "read_ragged", "read_rows", "reading"]
+__all__ = ["even_borders", "open_hdf5", "read_ragged", "read_rows", "reading"]
 
-#: Numbers below are filters that every HDF5 has; blosc and its kin are registered above.
+#: Events between two places where a task may end.
+_BLOCK_EVENTS: Final = 64
+#: Every HDF5 has the filters with lower numbers; blosc and others are registered above.
 _FIRST_REGISTERED_FILTER: Final = 256
-#: Whether cyclic garbage was collected before each remote file that is open was opened.
+#: For each open remote file, whether garbage collection was on before it was opened.
 _collection: Final = threading.Lock()
 _collection_off: Final[list[bool]] = []
 
@@ -128,6 +130,12 @@ def read_ragged(file: h5py.File, name: str, start: int, stop: int) -> Ragged:
     counts = np.fromiter((len(row) for row in rows), np.int64, len(rows))
     base = h5py.check_vlen_dtype(file[name].dtype)
     return Ragged(counts, np.concatenate(rows) if len(rows) else np.empty(0, base))
+
+
+def even_borders(num_events: int, num_bytes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give the `borders` of a `Source` as if all events had one size: HDF5 does not tell theirs."""
+    events = np.append(np.arange(0, num_events, _BLOCK_EVENTS), num_events)
+    return events, events * num_bytes // num_events
 
 
 def _need_filters(dataset: h5py.Dataset) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pilarnet_convert.errors import FETCH_AGAIN, InputError
 from pilarnet_convert.ragged import gather_rows, offsets_of
 from pilarnet_convert.readers.events import Events, Reader, Source
-from pilarnet_convert.readers.hdf5.file import open_hdf5, read_rows, reading
+from pilarnet_convert.readers.hdf5.file import even_borders, open_hdf5, read_rows, reading
 from pilarnet_convert.readers.larcv_numbers import known_reals, known_tracks, refuse_nan
 from pilarnet_convert.readers.products import (
     Products,
@@ -35,8 +35,6 @@ __all__ = ["Larcv3Reader", "Larcv3Source", "index_larcv3"]
 
 _GROUP: Final = "_group"
 _EVENT_ID: Final = "Events/event_id"
-#: Events between two places where a task may end; HDF5 does not tell where a row lies.
-_BLOCK_EVENTS: Final = 64
 _ENERGIES: Final = ("energy_init", "energy_deposit")
 _TRACKS: Final = {"track_id": "trackid", "parent_track_id": "parent_trackid"}
 _POINTS: Final = {"start": ("first_step",), "end": ("last_step",)}
@@ -50,21 +48,13 @@ class Larcv3Source(Source):
     ----------
     products : Products
         What is read of it.
-    num_bytes : int
-        The size of its voxels in the file.
     """
 
     products: Products
-    num_bytes: int
 
     def open(self) -> Larcv3Reader:
         """Open its file."""
         return Larcv3Reader(self)
-
-    def basket_borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where blocks of voxels begin and end, taken as all of one size, see `Source`."""
-        entries = np.append(np.arange(0, self.num_entries, _BLOCK_EVENTS), self.num_entries)
-        return entries, entries * self.num_bytes // self.num_entries
 
 
 def index_larcv3(name: str, path: AnyPath, *, products: Products | None = None) -> Larcv3Source:
@@ -101,7 +91,7 @@ def index_larcv3(name: str, path: AnyPath, *, products: Products | None = None) 
         reader="larcv3",
         schema=f"LArCV3, {' and '.join(pair)}",
         products=pair,
-        num_bytes=num_bytes,
+        borders=even_borders(num_entries, num_bytes),
     )
 
 

@@ -3,7 +3,7 @@
 ====== ===============================================================
 source which file holds what, in which revision; reading ranges of it
 tables the ragged columns of an HDF5 or a parquet file
-decode from blocks of these columns to events, whichever the file
+decode from blocks of these columns to events, for both kinds of files
 ====== ===============================================================
 
 The layout is that of the documentation of PoLAr-MAE (``DATASET.md``) and of the decoder of pimm

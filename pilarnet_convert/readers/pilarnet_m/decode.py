@@ -23,12 +23,12 @@ from pilarnet_convert.readers.events import Events
 
 __all__ = ["Block", "decode", "join_events"]
 
-CUBE_VOXELS: Final = 768
-VOXEL_CM: Final = 0.3
+_CUBE_VOXELS: Final = 768
+_VOXEL_CM: Final = 0.3
 _POINT_WIDTH: Final = 8
 _CLUSTER_WIDTH: Final = 6
 _LOW_ENERGY: Final = 4  # semantic class
-#: PDG codes of pid 0 to 5; whether a particle or its antiparticle, the files do not say.
+#: PDG codes of pid 0 to 5; the files do not tell a particle from its antiparticle.
 _PDG_OF_PID: Final = np.array([22, 11, 13, 211, 2212, 321], np.int32)
 
 
@@ -83,7 +83,7 @@ def decode(block: Block) -> Events:
     loose = particles.owner < 0
     has_loose = np.bincount(event[loose], minlength=num_events) > 0
     cluster_offset = offsets_of(counts + has_loose)
-    # Of each event the particles are the first clusters, and what is loose the last.
+    # In each event the clusters of particles come first, and the one of loose clusters last.
     inside = particles.owner - particle_offset[event]
     target = np.where(loose, cluster_offset[event + 1] - 1, cluster_offset[event] + inside)
     owner = np.repeat(target, sizes)
@@ -103,9 +103,9 @@ def decode(block: Block) -> Events:
         run=np.full(num_events, -1),
         subrun=np.full(num_events, -1),
         event=block.event,
-        grid=np.full((num_events, 3), CUBE_VOXELS),
+        grid=np.full((num_events, 3), _CUBE_VOXELS),
         origin=np.zeros((num_events, 3)),
-        voxel_size=np.full((num_events, 3), VOXEL_CM),
+        voxel_size=np.full((num_events, 3), _VOXEL_CM),
         cluster_offset=cluster_offset,
         voxel_offset=offsets_of(voxel_counts),
         voxel_id=voxel_id,
@@ -188,7 +188,7 @@ def _particles(cluster: NDArray[np.int64], event: NDArray[np.int64]) -> _Particl
 def _voxel_ids(block: Block, points: NDArray[Any]) -> NDArray[np.int64]:
     """Turn positions, in voxels, into ids: a position belongs to the voxel that holds it."""
     position = points[:, :3]
-    inside = (position >= 0) & (position < CUBE_VOXELS)
+    inside = (position >= 0) & (position < _CUBE_VOXELS)
     if not inside.all():
         voxel = int(np.argmin(inside.all(axis=1)))
         offset = offsets_of(block.columns["point"].counts // _POINT_WIDTH)
@@ -197,11 +197,11 @@ def _voxel_ids(block: Block, points: NDArray[Any]) -> NDArray[np.int64]:
             np.searchsorted(offset, voxel, "right") - 1,
             "a voxel lies outside its cube",
             field="point",
-            expected=f"positions from 0 to below {CUBE_VOXELS}",
+            expected=f"positions from 0 to below {_CUBE_VOXELS}",
             found=f"{position[voxel].tolist()}",
         )
     x, y, z = (position[:, axis].astype(np.int32) for axis in range(3))
-    ids: NDArray[np.int64] = ((z * CUBE_VOXELS + y) * CUBE_VOXELS + x).astype(np.int64)
+    ids: NDArray[np.int64] = ((z * _CUBE_VOXELS + y) * _CUBE_VOXELS + x).astype(np.int64)
     return ids
 
 
@@ -224,7 +224,7 @@ def _truth(block: Block, pid: NDArray[np.int64], leading: NDArray[np.int64]) -> 
         "parent_track_id": more[:, 4].astype(np.int64),
         "energy_init": energy.astype(np.float32),
         "momentum": _known(more[:, :3], scale=1000),
-        "start": _known(extra[:, 2:5], scale=VOXEL_CM),
+        "start": _known(extra[:, 2:5], scale=_VOXEL_CM),
         "end": np.full((len(leading), 3), np.nan, np.float32),
         "process": np.zeros(len(leading), np.uint16),
         "process_names": ("",),

@@ -38,24 +38,16 @@ class PilarnetMSource(Source):
         What is read of it.
     extra_width : int
         Columns of ``cluster_extra``.
-    borders : tuple of (tuple of int, tuple of int)
-        What `basket_borders` gives.
     """
 
     units_are_known: ClassVar[bool] = True
 
     columns: tuple[str, ...]
     extra_width: int
-    borders: tuple[tuple[int, ...], tuple[int, ...]]
 
     def open(self) -> PilarnetMReader:
         """Open its file."""
         return PilarnetMReader(self)
-
-    def basket_borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where blocks of voxels begin and end, see `Source`."""
-        entries, num_bytes = self.borders
-        return np.array(entries, np.int64), np.array(num_bytes, np.int64)
 
 
 def index_pilarnet_m(name: str, path: AnyPath) -> PilarnetMSource:
@@ -70,7 +62,7 @@ def index_pilarnet_m(name: str, path: AnyPath) -> PilarnetMSource:
     try:
         missing = [column for column in _REQUIRED if column not in table.names]
         if missing:
-            raise not_pilarnet_m(path, table.names, missing[0])
+            raise _not_pilarnet_m(path, table.names, missing[0])
         columns = (*_REQUIRED, *((_MORE,) if _MORE in table.names else ()))
         lengths = {column: table.lengths[column] for column in columns}
         num_entries = common_length(lengths, file=path)
@@ -89,11 +81,11 @@ def index_pilarnet_m(name: str, path: AnyPath) -> PilarnetMSource:
         columns=columns if split else _REQUIRED,
         extra_width=width,
         # Positions and energies are half of the numbers of a voxel, and ids take half of that.
-        borders=(tuple(entries.tolist()), tuple((num_bytes // 4).tolist())),
+        borders=(entries, num_bytes // 4),
     )
 
 
-def not_pilarnet_m(path: AnyPath, names: Sequence[str], missing: str) -> InputError:
+def _not_pilarnet_m(path: AnyPath, names: Sequence[str], missing: str) -> InputError:
     """Say what a file lacks; v1 has points and clusters alone."""
     if missing == "cluster_extra":
         return InputError(
@@ -153,7 +145,7 @@ class PilarnetMReader(Reader):
         InputError
             If the bytes are damaged or do not make sense together, or a remote file changed.
         """
-        inner = [border for border in self.source.borders[0] if start < border < stop]
+        inner = [border for border in self.source.borders[0].tolist() if start < border < stop]
         with unchanged(self.source.path, self.source.files[0]):
             return join_events([self._block(*of) for of in pairwise([start, *inner, stop])])
 

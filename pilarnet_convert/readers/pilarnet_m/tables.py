@@ -19,15 +19,13 @@ from pilarnet_convert.errors import (
     while_reading,
 )
 from pilarnet_convert.ragged import Ragged
-from pilarnet_convert.readers.hdf5.file import open_hdf5, read_ragged, reading
+from pilarnet_convert.readers.hdf5.file import even_borders, open_hdf5, read_ragged, reading
 from pilarnet_convert.storage.byte_file import read_head
 from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
 from pilarnet_convert.storage.stream import RemoteStream
 
 __all__ = ["Table", "open_table"]
 
-#: Events between two places where a task may end, in an HDF5 file.
-_BLOCK_EVENTS = 64
 _PARQUET: Final = b"PAR1"
 
 
@@ -77,10 +75,8 @@ class Hdf5Table:
         return read_ragged(self._file, name, start, stop).values.astype(np.int64)
 
     def borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Divide the file evenly: where a row lies in it, HDF5 does not tell."""
-        count = self.lengths["point"]
-        events = np.append(np.arange(0, count, _BLOCK_EVENTS), count)
-        return events, events * self._file.id.get_filesize() // count
+        """Divide the file evenly."""
+        return even_borders(self.lengths["point"], self._file.id.get_filesize())
 
     def close(self) -> None:
         """Close the file."""

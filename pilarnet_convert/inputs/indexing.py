@@ -1,4 +1,4 @@
-"""Looking into all inputs before the first event is converted."""
+"""Indexing all inputs: what is known of each before the first event is converted."""
 
 from __future__ import annotations
 
@@ -14,28 +14,27 @@ from pilarnet_convert.readers import index_source
 from pilarnet_convert.readers.events import Source
 from pilarnet_convert.readers.sources import SourceFiles
 
-__all__ = ["Looked", "duplicates", "look_into", "readable"]
+__all__ = ["IndexedInput", "find_duplicates", "index_inputs", "readable_sources"]
+
+#: The most inputs that are indexed in this process; more are given to the workers.
+_FEW_INPUTS: Final = 8
 
 
-#: So many sources are looked into here; more are worth handing out.
-_FEW_SOURCES: Final = 8
-
-
-class Looked(NamedTuple):
-    """What came of looking into one input: its sources, or what is wrong with it."""
+class IndexedInput(NamedTuple):
+    """One input: the sources that it holds, or what is wrong with it."""
 
     files: SourceFiles
     sources: tuple[Source, ...]
     fault: InputError | None
 
 
-def look_into(
+def index_inputs(
     files: Sequence[SourceFiles], config: ConvertConfig, workers: Workers, *, show_progress: bool
-) -> list[Looked]:
-    """Look into all inputs, in their order; one that is named several times is looked at once."""
+) -> list[IndexedInput]:
+    """Index all inputs, in their order; one that is named several times is read once."""
     distinct = list(dict.fromkeys(files))
-    found: dict[SourceFiles, Looked] = {}
-    if len(distinct) <= _FEW_SOURCES:  # the workers start meanwhile
+    found: dict[SourceFiles, IndexedInput] = {}
+    if len(distinct) <= _FEW_INPUTS:  # the workers start meanwhile
         workers = Workers.in_this_process()
     calls = workers.completed(partial(index_source, reading=config.reading), distinct)
     with progress_bar(
@@ -43,14 +42,14 @@ def look_into(
     ) as bar:
         for source, future in bar:
             try:
-                found[source] = Looked(source, future.result(), None)
+                found[source] = IndexedInput(source, future.result(), None)
             except InputError as error:
-                found[source] = Looked(source, (), error)
+                found[source] = IndexedInput(source, (), error)
     return [found[source] for source in files]
 
 
-def readable(
-    looked: Sequence[Looked], config: ConvertConfig
+def readable_sources(
+    indexed: Sequence[IndexedInput], config: ConvertConfig
 ) -> tuple[list[Source], list[dict[str, str]]]:
     """Give the sources that can be read, and the name and error of those that are skipped.
 
@@ -60,14 +59,14 @@ def readable(
         If an input cannot be read and bad files are not skipped, if none can, or if the same
         content is named twice and duplicates are not allowed.
     """
-    faults = {one.files: one.fault for one in looked if one.fault is not None}
+    faults = {one.files: one.fault for one in indexed if one.fault is not None}
     if faults and not config.skip_bad_files:
         raise next(iter(faults.values()))
-    good = [source for one in looked for source in one.sources]
+    good = [source for one in indexed for source in one.sources]
     if not good:
         raise InputError("no input can be converted", found="; ".join(map(str, faults.values())))
     if not config.allow_duplicates:
-        for place, first in duplicates(good).items():
+        for place, first in find_duplicates(good).items():
             raise InputError(
                 "the same content is named twice",
                 file=good[place].path,
@@ -77,7 +76,7 @@ def readable(
     return good, [{"name": files.name, "error": str(fault)} for files, fault in faults.items()]
 
 
-def duplicates(sources: Sequence[Source]) -> dict[int, Source]:
+def find_duplicates(sources: Sequence[Source]) -> dict[int, Source]:
     """Give each source, by its place, that has the content of one before, and that one."""
     first: dict[str, int] = {}
     return {
