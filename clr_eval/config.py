@@ -82,8 +82,8 @@ class FitConfig:
         200, "Make more passes where these are fewer steps, as with few labels.", least=1
     )
     batch_size: int = option(128, "Particles of a training step.", least=1)
-    lr: float = option(1e-3, "Peak learning rate of training from scratch.", above=0)
-    finetune_lr: float = option(3e-4, "Peak learning rate of fine-tuning.", above=0)
+    lr: float = option(1e-3, "Peak learning rate of training from scratch.", above=0, most=10)
+    finetune_lr: float = option(3e-4, "Peak learning rate of fine-tuning.", above=0, most=10)
     augment: bool = option(
         True,
         "Whether fine-tuning and training from scratch see augmented views, as pretraining did.",

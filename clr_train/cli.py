@@ -107,6 +107,11 @@ def _run(*, resume: bool, overwrite: bool, dry_run: bool, **options: Any) -> Non
     saved = as_path(options["out"]) / "config.toml"
     if resume and saved.exists():
         options |= _not_given(ctx, read_config(saved))
+    elif resume and not options["shards"]:
+        raise click.UsageError(
+            f"no run to go on with in --out {saved.parent}; name its folder, or give --shards to "
+            "start one"
+        )
     if not options["shards"]:
         raise click.UsageError("Missing option '--shards'.")
     config = TrainConfig.from_dict(options)

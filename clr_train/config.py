@@ -19,6 +19,8 @@ __all__ = ["SHAPE_OPTIONS", "TrainConfig", "read_config", "write_config"]
 
 #: Options that replace sizes of the encoder that ``model`` sets.
 SHAPE_OPTIONS: Final = ("stem", "kernel_size", "pooling", "neck", "grn", "drop_path")
+#: `clr_train.site_keys.MAX_KERNEL`, which cannot be imported here: ``--help`` needs no torch.
+_LARGEST_KERNEL: Final = 31
 
 
 @documented
@@ -60,9 +62,13 @@ class TrainConfig(ViewConfig, StreamConfig):
         "Edge of the cubes that the first layer joins, in voxels; by default that of the model. "
         "Smaller cubes keep more detail and take more time.",
         least=1,
+        most=64,
     )
     kernel_size: int | None = option(
-        None, "Edge of the depth-wise kernels, odd; by default that of the model.", least=1
+        None,
+        "Edge of the depth-wise kernels, odd; by default that of the model.",
+        least=1,
+        most=_LARGEST_KERNEL,
     )
     pooling: str | None = option(
         None,
@@ -76,6 +82,7 @@ class TrainConfig(ViewConfig, StreamConfig):
         "Width of a layer after the pooling, whose output is the vector of a particle; by default "
         "that of the model. 0 leaves it out.",
         least=0,
+        most=65_536,
     )
     grn: str | None = option(
         None,
@@ -105,7 +112,7 @@ class TrainConfig(ViewConfig, StreamConfig):
         metavar="FOLDER",
         may_change=True,
     )
-    temperature: float = option(0.1, "Temperature of the loss.", above=0)
+    temperature: float = option(0.1, "Temperature of the loss.", least=0.001, most=1000)
     # Training.
     epochs: int = option(20, "Passes over the training split.", least=1, may_change=True)
     max_steps: int | None = option(
@@ -126,8 +133,11 @@ class TrainConfig(ViewConfig, StreamConfig):
         None,
         "Peak learning rate of AdamW; unless given, 0.01 for atto and zepto, else 0.001.",
         above=0,
+        most=10,
     )
-    weight_decay: float = option(0.05, "Decay of weights; biases and norms do not decay.", least=0)
+    weight_decay: float = option(
+        0.05, "Decay of weights; biases and norms do not decay.", least=0, most=10
+    )
     warmup: float = option(
         0.05, "Share of the steps in which the rate rises linearly.", least=0, most=1
     )
@@ -203,6 +213,10 @@ class TrainConfig(ViewConfig, StreamConfig):
     def __post_init__(self) -> None:
         StreamConfig.__post_init__(self)
         ViewConfig.__post_init__(self)
+        if self.kernel_size is not None and self.kernel_size % 2 == 0:
+            raise OptionError(
+                "unusable value", field="--kernel-size", expected="odd", found=self.kernel_size
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as numbers, strings, lists and None."""

@@ -199,8 +199,12 @@ def read_toml(path: Path, *, field: str | None = None) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise OptionError("no such file", file=path, field=field) from None
+    except OSError as error:
+        raise OptionError(
+            "cannot be read", file=path, field=field, expected="a TOML file", found=error.strerror
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise OptionError("not a TOML file", file=path, found=error) from None
+        raise OptionError("not a TOML file", file=path, field=field, found=error) from None
 
 
 def check_folder(path: Path, *, option: str) -> None:

@@ -38,7 +38,7 @@ def _library() -> ModuleType:
     except (ImportError, OSError) as error:
         raise MissingDependencyError(
             f"MinkowskiEngine does not import: {error}",
-            field="engine minkowski",
+            field="--engine minkowski",
             advice="build it with 'make minkowski', or use the engine 'torch', which needs nothing",
         ) from error
     library: ModuleType = Library

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from clr_train.batch import ParticleBatch
+from clr_train.site_keys import MAX_COORDINATE
 from clr_train.stream.layout import Layout
 from pilarnet_convert.errors import PilarnetError, ShardError
 from pilarnet_convert.options import OptionError
@@ -115,6 +116,17 @@ class SplitReader:
                 expected=f"the set {self.identity}",
                 found=shards.identity,
                 advice="start again, and write new shards into another folder",
+            )
+        edge = max(
+            (max(cube["voxels"]) for cube in shards.attributes.get("geometry", ())), default=0
+        )
+        if edge > MAX_COORDINATE:
+            raise ShardError(
+                "event cubes too large for the sparse network",
+                file=shards,
+                expected=f"at most {MAX_COORDINATE} voxels a side",
+                found=edge,
+                advice="convert events of larger voxels",
             )
         return shards
 

@@ -112,10 +112,16 @@ class ViewConfig:
         0.1, "scale: largest relative change of the size.", least=0, below=1
     )
     jitter_voxels: float = option(
-        0.3, "jitter: standard deviation of what is added to each coordinate, voxels.", least=0
+        0.3,
+        "jitter: standard deviation of what is added to each coordinate, voxels.",
+        least=0,
+        most=1000,
     )
     translate_voxels: float = option(
-        51.2, "translate: length of the range on each axis, voxels; a tenth of a 512 cube.", least=0
+        51.2,
+        "translate: length of the range on each axis, voxels; a tenth of a 512 cube.",
+        least=0,
+        most=10_000,
     )
 
     def __post_init__(self) -> None:

@@ -138,7 +138,7 @@ class Command(click.Command):
                 return f"{name} needs {package}, which is not installed; {how_to_install(extra)}", 1
         if isinstance(error, OSError):
             return self._explain_system(error, given), 1
-        if isinstance(error, MemoryError):
+        if isinstance(error, MemoryError) or _is_lack_of_memory(error):
             return "out of memory; smaller batches, fewer --workers or a larger machine help", 1
         if isinstance(error, UnicodeEncodeError):
             text = error.object[max(0, error.start - 40) : error.end + 40]
@@ -157,6 +157,12 @@ class Command(click.Command):
         full = error.errno == errno.ENOSPC
         why = "no space left on the device; free some and run again" if full else error.strerror
         return " ".join(": ".join([*where, why or str(error)]).split())
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Tell whether PyTorch, which this package does not import, could not get memory."""
+    name, text = type(error).__name__, str(error)
+    return name == "OutOfMemoryError" or (name == "RuntimeError" and "allocate memory" in text)
 
 
 def _line_of_click(error: click.ClickException) -> str:

@@ -18,7 +18,9 @@ from click.testing import CliRunner, Result
 
 from clr_train.cli import train_command
 from clr_train.config import TrainConfig, read_config
+from clr_train.site_keys import MAX_KERNEL
 from clr_train.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from pilarnet_convert.shards.format import attributes_checksum
 from tests.clr_train.species import make_shards
 from tests.clr_train.test_train import assert_same_run, read_metrics
 
@@ -228,6 +230,27 @@ def test_shards_that_cannot_be_read(shards: Path, tmp_path: Path) -> None:
     )
 
 
+def test_event_cubes_that_are_too_large(shards: Path, tmp_path: Path) -> None:
+    large = Path(shutil.copytree(shards, tmp_path / "large"))
+    group = zarr.open_group(large, mode="r+")
+    attributes = {
+        **group.attrs,
+        "geometry": [{"voxels": [10, 32_738, 1], "voxel_size_cm": [1] * 3}],
+    }
+    group.attrs.update({**attributes, "checksum": attributes_checksum(attributes)})
+    line = _one_line(_invoke("--shards", large, "--out", tmp_path / "run", *OPTIONS))
+    assert line == (
+        f"error: {large}: event cubes too large for the sparse network (expected at most 32737 "
+        "voxels a side, found 32738); convert events of larger voxels"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_is_not_there(tmp_path: Path) -> None:
+    line = _one_line(_invoke("--resume", "--out", tmp_path / "none"), code=2)
+    assert f"no run to go on with in --out {tmp_path / 'none'}; name its folder" in line
+
+
 def test_a_split_without_particles(tmp_path: Path) -> None:
     shards = make_shards(tmp_path / "shards", {"train": 60, "val": 10})
     options = ["--shards", shards, "--out", tmp_path / "run", "--model=atto", "--max-steps=1"]
@@ -302,6 +325,19 @@ def test_cuda_asked_for_and_absent(shards: Path, tmp_path: Path) -> None:
         ("--classes=kaon", "--classes: unusable value (expected one of electron,", 2),
         ("--batch-size=1", "--batch-size: unusable value (expected at least 2, found 1)", 2),
         ("--config=none.toml", "none.toml: --config: no such file", 2),
+        (
+            "--config=.",
+            ".: --config: cannot be read (expected a TOML file, found Is a directory)",
+            2,
+        ),
+        ("--kernel-size=4", "--kernel-size: unusable value (expected odd, found 4)", 2),
+        ("--kernel-size=99", f"--kernel-size: unusable value (expected at most {MAX_KERNEL},", 2),
+        (
+            "--translate-voxels=1e30",
+            "--translate-voxels: unusable value (expected at most 10000",
+            2,
+        ),
+        ("--lr=inf", "--lr: unusable value (expected at most 10, found inf)", 2),
     ],
 )
 def test_options_that_cannot_be_used(
