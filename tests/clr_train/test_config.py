@@ -19,7 +19,7 @@ from pilarnet_convert.options import OptionError
 
 @given(
     shards=st.text(st.characters(codec="utf-8"), max_size=20),
-    lr=st.floats(1e-300, 1e10),
+    lr=st.floats(1e-300, 10),
     augmentations=st.lists(st.sampled_from(["rotate", "throw", "drop"]), max_size=3, unique=True),
     max_steps=st.none() | st.integers(1, 10**9),
     balanced=st.booleans(),
@@ -88,7 +88,10 @@ def test_a_bad_file_is_refused(tmp_path: Path, text: str | None, message: str) -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperature": 0.0}, r"--temperature: unusable value \(expected above 0, found 0.0\)"),
+        (
+            {"temperature": 0.0},
+            r"--temperature: unusable value \(expected at least 0.001, found 0.0\)",
+        ),
         ({"lr": math.nan}, "--lr"),
         ({"batch_size": 1}, r"--batch-size.*at least 2, found 1"),
         ({"drop_path": 0.95}, r"--drop-path.*at most 0.9"),
