@@ -17,6 +17,7 @@ from clr_train.training.checkpoint import CheckpointFolder
 from clr_train.training.resume import TrainingRun
 from clr_train.training.run_folder import RunFolder
 from clr_train.training.step_bar import StepBar
+from clr_train.training.trackers import import_wandb
 from clr_train.training.validation import (
     Validator,
     describe_missing,
@@ -88,6 +89,8 @@ class Recorder(NullRecorder):
         self._train = open_stream(run.config, split=run.config.split)
         if run.config.images_every is not None:
             require_matplotlib()
+        if run.config.wandb is not None:
+            import_wandb()
         val, self._test = open_evaluated(run.config)
         self._missing = describe_missing(run.config, val=val, test=self._test)
         self._validator = None if val is None else Validator(run.config, train=self._train, val=val)

@@ -106,7 +106,6 @@ class RunFolder:
         """Write the configuration and open the logs.
 
         Rows that an interrupted run left of `next_step`, the first to log, and later are removed.
-        A MissingDependencyError is raised if ``wandb`` is asked for and not installed.
         """
         write_config(self.path / "config.toml", config=config)
         self._cut_metrics(next_step)

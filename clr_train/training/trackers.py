@@ -15,7 +15,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from pilarnet_convert.errors import MissingDependencyError, how_to_install
 
-__all__ = ["TAGS", "TensorBoard", "Tracker", "WeightsAndBiases"]
+__all__ = ["TAGS", "TensorBoard", "Tracker", "WeightsAndBiases", "import_wandb"]
 
 _PROBES: Final = {
     "knn": "nearest neighbours",
@@ -91,20 +91,10 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """A run of a project; after ``--resume`` the same run goes on.
-
-    A MissingDependencyError is raised if ``wandb`` is not installed.
-    """
+    """A run of a project; after ``--resume`` the same run goes on."""
 
     def __init__(self, project: str, *, folder: Path, options: Mapping[str, Any]) -> None:
-        try:
-            import wandb
-        except ImportError:
-            raise MissingDependencyError(
-                "wandb is not installed",
-                field="--wandb",
-                advice=f"{how_to_install('wandb')}; or leave the option out",
-            ) from None
+        wandb = import_wandb()
         identity = folder / "wandb.id"
         if not identity.exists():
             identity.write_text(uuid.uuid4().hex, encoding="utf-8")
@@ -137,3 +127,22 @@ def _plain(value: Any) -> bool | int | float | str:
     if isinstance(value, bool | int | float | str):
         return value
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def import_wandb() -> Any:
+    """Import ``wandb``.
+
+    Raises
+    ------
+    MissingDependencyError
+        It is not installed.
+    """
+    try:
+        import wandb
+    except ImportError:
+        raise MissingDependencyError(
+            "wandb is not installed",
+            field="--wandb",
+            advice=f"{how_to_install('wandb')}; or leave the option out",
+        ) from None
+    return wandb

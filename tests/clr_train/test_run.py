@@ -17,7 +17,7 @@ from clr_train.config import TrainConfig, read_config
 from clr_train.runtime.processes import join_world
 from clr_train.runtime.signals import Interrupted, StopRequest
 from clr_train.training.run_folder import COLUMNS, RunFolder
-from pilarnet_convert.errors import MissingDependencyError, PilarnetError
+from pilarnet_convert.errors import PilarnetError
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
@@ -111,15 +111,6 @@ def test_logs_and_configuration_agree(tmp_path: Path) -> None:
     events.Reload()
     assert [(e.step, e.value) for e in events.Scalars("training/loss")] == [(1, 2.5)]
     assert [(e.step, e.value) for e in events.Scalars("validation/loss")] == [(1, 3.5)]
-
-
-def test_missing_wandb_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "wandb", None)
-    with (
-        _open(tmp_path) as folder,
-        pytest.raises(MissingDependencyError, match="wandb is not installed"),
-    ):
-        folder.begin(TrainConfig(wandb="project"), next_step=0)
 
 
 def test_a_signal_is_remembered_and_its_repeats_are_ignored() -> None:

@@ -37,7 +37,7 @@ from clr_train.training.pretrained import load_learner, load_weights
 from clr_train.training.resume import start_run
 from clr_train.training.run_folder import COLUMNS, RunFolder
 from clr_train.training.validation import Validator
-from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.errors import MissingDependencyError, PilarnetError
 from pilarnet_convert.shards.reader import open_shards
 from tests.clr_train.species import make_shards
 from tests.writing import rewrite
@@ -445,6 +445,18 @@ def test_training_lowers_the_loss_and_the_probe_is_kept(shards: Path, tmp_path: 
     )
     lowest = min(float(row["val_loss"]) for row in rows[1:] if row["val_loss"])
     assert summary.endswith(f"best.pt has the lowest validation loss, {lowest:.3f}")
+
+
+@pytest.mark.parametrize(
+    ("package", "options"), [("wandb", {"wandb": "project"}), ("matplotlib", {"images_every": 2})]
+)
+def test_a_missing_package_is_said_before_a_folder_is_made(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, options: Any
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingDependencyError, match=f"{package}.* is not installed"):
+        _train(_config(shards, tmp_path / "run", **options))
+    assert not (tmp_path / "run").exists()
 
 
 def test_pictures_are_logged_and_change_nothing(
