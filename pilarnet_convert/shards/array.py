@@ -26,6 +26,11 @@ from pilarnet_convert.shards.format import ARRAYS, FileCheck
 
 __all__ = ["CHUNK_ROWS", "SHARD_FILES", "ArrayFile", "array_metadata", "data_file", "encode_array"]
 
+# For the whole process, as zarr-python sets it too. With several threads Blosc stores blocks in the
+# order in which they finish, so that the bytes differ from run to run, and it unpacks chunks of
+# this size more slowly.
+blosc.use_threads = False
+
 #: Rows of an inner chunk: the least that a reader decompresses.
 CHUNK_ROWS: Final = 65_536
 #: Level 3 packs real voxels 1 % tighter and takes twice the time.
@@ -45,8 +50,8 @@ SHARD_FILES: Final = {
 }
 
 
-def _with_crc32c(data: bytes) -> bytes:
-    return data + struct.pack("<I", google_crc32c.value(data))
+def _crc32c(data: bytes) -> bytes:
+    return struct.pack("<I", google_crc32c.value(data))
 
 
 def encode_array(values: NDArray[Any]) -> bytes:
@@ -56,27 +61,22 @@ def encode_array(values: NDArray[Any]) -> bytes:
     ----------
     values : array, shape (rows, ...)
         Any numeric dtype; stored little-endian.
-
-    Notes
-    -----
-    Blosc runs in one thread: with several, it stores blocks in the order in which they finish, and
-    the bytes would differ from run to run.
     """
     rows = len(values)
     chunk_rows = min(CHUNK_ROWS, rows)
     little_endian = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     chunks: list[bytes] = []
-    blosc.use_threads = False
     for start in range(0, rows, chunk_rows):
         chunk = little_endian[start : start + chunk_rows]
         if len(chunk) < chunk_rows:  # a chunk is always stored whole, padded with the fill value
             padding = np.zeros((chunk_rows - len(chunk), *chunk.shape[1:]), chunk.dtype)
             chunk = np.concatenate([chunk, padding])
         packed = blosc.compress(chunk, b"zstd", _ZSTD_LEVEL, blosc.BITSHUFFLE, 0)
-        chunks.append(_with_crc32c(packed))
+        chunks.append(packed + _crc32c(packed))
     begins = accumulate(map(len, chunks[:-1]), initial=0)
-    index = [number for entry in zip(begins, map(len, chunks), strict=True) for number in entry]
-    return b"".join([*chunks, _with_crc32c(struct.pack(f"<{len(index)}Q", *index))])
+    entries = [number for entry in zip(begins, map(len, chunks), strict=True) for number in entry]
+    index = struct.pack(f"<{len(entries)}Q", *entries)
+    return b"".join([*chunks, index, _crc32c(index)])
 
 
 def array_metadata(
@@ -236,6 +236,7 @@ class ArrayFile:
 
 def _checked(data: bytes, *, what: str) -> bytes:
     """Give the data without the CRC-32C at its end, or raise ValueError."""
-    if _with_crc32c(data[:-4]) != data:
+    body, checksum = data[:-4], data[-4:]
+    if _crc32c(body) != checksum:
         raise ValueError(f"the checksum of {what} does not hold")
-    return data[:-4]
+    return body
