@@ -18,30 +18,27 @@ __all__ = ["MAX_COORDINATE", "MAX_PARTICLES", "coarsen", "pack", "particle_of", 
 
 AXIS_BITS: Final = 16
 AXIS_MASK: Final = (1 << AXIS_BITS) - 1
+#: What is added to a coordinate to make it positive.
+_HALF: Final = 1 << (AXIS_BITS - 1)
 #: A kernel reaches K // 2 sites beyond a coordinate, and must stay inside the 16 bits.
 MAX_KERNEL: Final = 31
 #: Coordinates lie in [-MAX_COORDINATE, MAX_COORDINATE).
-MAX_COORDINATE: Final = (1 << (AXIS_BITS - 1)) - MAX_KERNEL
+MAX_COORDINATE: Final = _HALF - MAX_KERNEL
 MAX_PARTICLES: Final = 1 << (63 - 3 * AXIS_BITS)
 
 
-def pack(particle: Tensor, xyz: Iterable[Tensor], *, bits: int = AXIS_BITS) -> Tensor:
-    """Pack particles, int64 [M], and three coordinates, integers [M] each, into keys, int64 [M].
-
-    A coordinate has `bits` bits. Shorter keys sort faster, but all functions except `unpack` need
-    keys of `AXIS_BITS`.
-    """
+def pack(particle: Tensor, xyz: Iterable[Tensor]) -> Tensor:
+    """Pack particles, int64 [M], and three coordinates, integers [M] each, into keys, int64 [M]."""
     keys = particle
     for axis in xyz:
-        keys = torch.add(axis + (1 << (bits - 1)), keys, alpha=1 << bits)
-    return keys
+        keys = torch.add(axis, keys, alpha=1 << AXIS_BITS)
+    return keys + sum(_HALF << axis * AXIS_BITS for axis in range(3))
 
 
-def unpack(keys: Tensor, *, bits: int = AXIS_BITS) -> list[Tensor]:
+def unpack(keys: Tensor) -> list[Tensor]:
     """Unpack keys, int64 [M], into particle, x, y and z, int64 [M] each."""
-    half, mask = 1 << (bits - 1), (1 << bits) - 1
-    xyz = [(keys >> (axis * bits)).bitwise_and_(mask).sub_(half) for axis in (2, 1, 0)]
-    return [keys >> (3 * bits), *xyz]
+    axes = (keys >> 2 * AXIS_BITS, keys >> AXIS_BITS, keys.clone())
+    return [particle_of(keys), *(axis.bitwise_and_(AXIS_MASK).sub_(_HALF) for axis in axes)]
 
 
 def particle_of(keys: Tensor) -> Tensor:

@@ -93,10 +93,11 @@ class AugmentedBatch:
 
         A particle that would lose all of its voxels keeps them.
         """
-        before = torch.ones_like(kept) if self.alive is None else self.alive
-        alive = before & kept
-        some = self.index.max(alive.float(), dim=-1) > 0
-        return replace(self, alive=torch.where(self.broadcast(some), alive, before))
+        alive = kept if self.alive is None else self.alive & kept
+        restored = self.broadcast(self.index.max(alive.float(), dim=-1) == 0)
+        if self.alive is not None:
+            restored &= self.alive
+        return replace(self, alive=alive | restored)
 
     def append(self, index: RaggedIndex, *, position: Tensor, energy: Tensor) -> AugmentedBatch:
         """Add voxels, float32 [3, W] and [W], behind those of the particles of `index`."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from clr_train.batch import SiteBatch
 from clr_train.ragged import starts_run, sum_groups
-from clr_train.site_keys import AXIS_BITS, MAX_COORDINATE, MAX_PARTICLES, pack, unpack
+from clr_train.site_keys import AXIS_BITS, MAX_COORDINATE, MAX_PARTICLES, pack
 from clr_train.views.augmented_batch import AugmentedBatch
 from clr_train.views.energy import transform_energy
 from pilarnet_convert.errors import PilarnetError
@@ -47,13 +46,16 @@ def quantise(batch: AugmentedBatch, *, energy_transform: str) -> SiteBatch:
         )
     # Not round(): it takes halves to even, and two neighbours at a half would fall together.
     position = batch.moved().add_(0.5).floor_()
-    farthest = _largest_magnitude(position)
-    bits = _bits_to_sort(farthest)
-    keys, order = _keys(batch, position.int(), bits=bits).sort(stable=True)
+    low, high = position.aminmax()
+    keys = pack(batch.index.particle, position.int())
+    if batch.alive is not None:
+        # Those removed get a key above all others: no coordinate has all its bits set.
+        keys = torch.where(batch.alive, keys, (num_particles << 3 * AXIS_BITS) - 1)
+    keys, order = keys.sort(stable=True)
     group = starts_run(keys).cumsum(0).sub_(1)
     num_sites = group[-1] + (1 if batch.alive is None else batch.alive.all())
     # The only values that are read from the device.
-    count, reach = torch.stack([num_sites, farthest.long()]).tolist()
+    count, reach = torch.stack([num_sites, torch.maximum(high, -low).long()]).tolist()
     if reach >= MAX_COORDINATE:
         raise PilarnetError(
             "a voxel lies too far from the origin",
@@ -66,42 +68,8 @@ def quantise(batch: AugmentedBatch, *, energy_transform: str) -> SiteBatch:
     energy = sum_groups(
         batch.energy.index_select(0, order), group, num_groups=count + 1, is_sorted=True
     )[:count]
-    keys = torch.empty_like(keys).scatter_(0, group, keys)[:count]
     return SiteBatch(
-        keys=_widen(keys, bits=bits),
+        keys=torch.empty_like(keys).scatter_(0, group, keys)[:count],
         features=transform_energy(energy, name=energy_transform)[:, None],
         num_particles=num_particles,
     )
-
-
-def _keys(batch: AugmentedBatch, position: Tensor, *, bits: int) -> Tensor:
-    """Pack voxels at `position`, int32 [3, V]; those removed get a key above all others."""
-    keys = pack(batch.index.particle, position, bits=bits)
-    if batch.alive is None:
-        return keys
-    # No coordinate has all its bits set.
-    return torch.where(batch.alive, keys, (batch.index.num_particles << 3 * bits) - 1)
-
-
-def _largest_magnitude(values: Tensor) -> Tensor:
-    low, high = values.aminmax()
-    return torch.maximum(high, -low)
-
-
-def _bits_to_sort(farthest: Tensor) -> int:
-    """Choose the number of bits of a coordinate in the keys that are sorted.
-
-    On the CPU shorter keys are sorted faster. On a GPU they are not, and to read the farthest
-    coordinate would wait for it.
-    """
-    if farthest.device.type != "cpu":
-        return AXIS_BITS
-    return min(AXIS_BITS, 1 + int(farthest + 1).bit_length())
-
-
-def _widen(keys: Tensor, *, bits: int) -> Tensor:
-    """Change keys with `bits` for a coordinate to the layout of `clr_train.site_keys`."""
-    if bits == AXIS_BITS:
-        return keys
-    particle, *xyz = unpack(keys, bits=bits)
-    return pack(particle, xyz)

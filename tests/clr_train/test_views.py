@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from clr_train import keys
 from clr_train.batch import ParticleBatch, SiteBatch
-from clr_train.site_keys import AXIS_BITS, MAX_COORDINATE, MAX_PARTICLES
+from clr_train.site_keys import MAX_COORDINATE, MAX_PARTICLES
 from clr_train.views.energy import transform_energy
 from clr_train.views.make import (
     AUGMENTATIONS,
@@ -369,7 +369,6 @@ def take_the_gpu_s_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compute on the CPU what a GPU computes, where the CPU has a faster way of its own."""
     monkeypatch.setattr("clr_train.keys._mix", keys._mix_with_torch)
     monkeypatch.setattr("clr_train.ragged._on_cpu", lambda _values: False)
-    monkeypatch.setattr("clr_train.views.quantise._bits_to_sort", lambda _farthest: AXIS_BITS)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
