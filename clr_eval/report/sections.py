@@ -12,7 +12,7 @@ from typing import Any
 
 from pilarnet_convert.pages import lay_out_page
 
-__all__ = ["Section", "as_html", "as_markdown"]
+__all__ = ["Section", "as_html", "as_markdown", "as_percent", "as_rate"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,21 @@ class Section:
     rows: Sequence[Sequence[str]] = ()
     figure: str | None = None
     level: int = 2
+
+
+def as_percent(metric: Mapping[str, Any], *, digits: int = 1) -> str:
+    """Write the value of a metric of `clr_eval.metrics` in per cent, without the sign."""
+    return "-" if metric["value"] is None else f"{100 * metric['value']:.{digits}f}"
+
+
+def as_rate(metric: Mapping[str, Any]) -> str:
+    """Write a metric in per cent, with its spread over the seeds and its interval if known."""
+    text = as_percent(metric)
+    if metric["spread"] is not None:
+        text += f" ± {100 * metric['spread']:.1f}"
+    if metric["low"] is not None:
+        text += f" ({100 * metric['low']:.1f} to {100 * metric['high']:.1f})"
+    return text
 
 
 def as_markdown(sections: Sequence[Section], *, title: str) -> str:

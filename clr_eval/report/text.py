@@ -9,7 +9,7 @@ import numpy as np
 
 from clr_eval.binned_metrics import QUANTITIES
 from clr_eval.methods import CLASS_WEIGHTS, METHODS
-from clr_eval.report.sections import Section
+from clr_eval.report.sections import Section, as_percent, as_rate
 from pilarnet_convert.shards.tables import format_table
 from pilarnet_convert.species import CLASS_NAMES
 
@@ -36,7 +36,7 @@ def format_results(report: Mapping[str, Any]) -> str:
     shown = [r for r in report["results"] if r["fraction"] == largest]
     table = {"name": [METHODS[r["method"]].title for r in shown]}
     for metric in ("balanced_accuracy", "accuracy"):
-        table[f"{metric.replace('_', ' ')} [%]"] = [_interval(r[metric]) for r in shown]
+        table[f"{metric.replace('_', ' ')} [%]"] = [as_rate(r[metric]) for r in shown]
     tested = sum(report["shards"]["test"]["counts"].values())
     return (
         f"{shown[0]['num_labelled']:,} labels to learn from, {tested:,} particles to test on\n\n"
@@ -67,11 +67,10 @@ def _results(report: Mapping[str, Any]) -> Section:
     rows = []
     for name in METHODS:
         if any((name, f) in by_place for f in fractions):
-            cells = [_interval(by_place[name, f]["balanced_accuracy"]) for f in fractions]
+            cells = [as_rate(by_place[name, f]["balanced_accuracy"]) for f in fractions]
             best = by_place[name, fractions[-1]]
-            rows.append(
-                [METHODS[name].title, *cells, _interval(best["accuracy"]), _percent(best["auc"])]
-            )
+            cells += [as_rate(best["accuracy"]), as_percent(best["auc"])]
+            rows.append([METHODS[name].title, *cells])
     labels = {r["fraction"]: r["num_labelled"] for r in results}
     head = [
         "method",
@@ -99,7 +98,7 @@ def _classes(report: Mapping[str, Any]) -> Section:
                 [result["classes"][name][kind] for kind in ("efficiency", "purity", "auc")]
                 for name in CLASS_NAMES
             ]
-            cells = [" / ".join(_percent(m, digits=0) for m in three) for three in metrics]
+            cells = [" / ".join(as_percent(m, digits=0) for m in three) for three in metrics]
             rows.append([METHODS[result["method"]].title, *cells])
     return Section(
         title="Classes",
@@ -117,7 +116,7 @@ def _robustness(report: Mapping[str, Any]) -> list[Section]:
         unit, suffix = (100, " %") if "%" in corruption["axis"] else (1, "")
         head = [corruption["axis"], *(f"{unit * v:g}{suffix}" for v in corruption["levels"])]
         rows = [
-            [METHODS[name].title, *(_percent(v) for v in curves["balanced_accuracy"])]
+            [METHODS[name].title, *(as_percent(v) for v in curves["balanced_accuracy"])]
             for name, curves in corruption["methods"].items()
         ]
         sections.append(Section(title=corruption["title"], text="", head=head, rows=rows, level=3))
@@ -136,7 +135,7 @@ def _binned_metrics(report: Mapping[str, Any]) -> list[Section]:
             [
                 f"{b['low']:.4g} to {b['high']:.4g}",
                 f"{b['count']:,}",
-                *(_interval(found[i]["accuracy"]) for found in methods.values()),
+                *(as_rate(found[i]["accuracy"]) for found in methods.values()),
                 _most_frequent_error(b["confusion"]),
             ]
             for i, b in enumerate(bins)
@@ -180,16 +179,3 @@ def _map(report: Mapping[str, Any]) -> list[Section]:
             level=3,
         ),
     ]
-
-
-def _interval(metric: Mapping[str, Any]) -> str:
-    text = _percent(metric)
-    if metric["spread"] is not None:
-        text += f" ± {100 * metric['spread']:.1f}"
-    if metric["low"] is not None:
-        text += f" ({100 * metric['low']:.1f} to {100 * metric['high']:.1f})"
-    return text
-
-
-def _percent(metric: Mapping[str, Any], *, digits: int = 1) -> str:
-    return "-" if metric["value"] is None else f"{100 * metric['value']:.{digits}f}"

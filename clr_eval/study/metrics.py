@@ -98,9 +98,16 @@ def match_particles(
 
 
 def stability(
-    result: Arrays, *, reference: str, domain: str, domains: Mapping[str, LoadedSplit], count: int
+    results: Sequence[Arrays],
+    *,
+    reference: str,
+    domain: str,
+    domains: Mapping[str, LoadedSplit],
+    count: int | None,
 ) -> dict[str, float] | None:
-    """Measure how single particles move between two domains.
+    """Measure how much the same particles differ between two domains, mean over the seeds.
+
+    Parameters are as for `domain_metrics`; `reference` and `domain` are names of `domains`.
 
     Returns
     -------
@@ -112,33 +119,36 @@ def stability(
     first, second = match_particles(domains[reference], domains[domain])
     if not len(first):
         return None
-    label = domains[reference].label[first]
-    before = result[f"{reference}/{count}"][first]
-    after = result[f"{domain}/{count}"][second]
-    true = np.arange(len(label)), label
-    found = {
-        "particles": len(label),
-        "probability": float(np.abs(before[true] - after[true]).mean()),
-        "same_class": float((before.argmax(1) == after.argmax(1)).mean()),
-    }
-    if f"{domain}/features" in result:
-        a, b = result[f"{reference}/features"][first], result[f"{domain}/features"][second]
-        norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-        found["cosine"] = float(((a * b).sum(1) / np.maximum(norms, 1e-12)).mean())
-    return found
+    true = np.arange(len(first)), domains[reference].label[first]
+    found: dict[str, list[float]] = {}
+    for result in results:
+        before = result[f"{reference}/{count or 0}"][first]
+        after = result[f"{domain}/{count or 0}"][second]
+        change = np.abs(before[true] - after[true])
+        found.setdefault("probability", []).append(change.mean())
+        found.setdefault("same_class", []).append(np.mean(before.argmax(1) == after.argmax(1)))
+        if f"{domain}/features" in result:
+            a, b = result[f"{reference}/features"][first], result[f"{domain}/features"][second]
+            norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+            cosine = (a * b).sum(1) / np.maximum(norms, 1e-12)
+            found.setdefault("cosine", []).append(cosine.mean())
+    return {"particles": len(first)} | {n: float(np.mean(v)) for n, v in found.items()}
 
 
-def domain_auc(result: Arrays, *, reference: str, domain: str) -> float:
-    """Measure how well a linear classifier tells two domains from features, 0.5 if not at all.
+def domain_auc(results: Sequence[Arrays], *, reference: str, domain: str) -> float:
+    """Measure how well a linear classifier tells two domains from features, mean over the seeds.
 
-    It is fitted on the even particles of both and scored on the odd ones.
+    It is the area under the ROC curve, 0.5 if it cannot tell them. The classifier is fitted on the
+    even particles of both domains and scored on the odd ones.
     """
-    values = [result[f"{name}/features"] for name in (reference, domain)]
-    fitted, scored = (np.concatenate([v[start::2] for v in values]) for start in (0, 1))
-    labels = [np.repeat([0, 1], [len(v[start::2]) for v in values]) for start in (0, 1)]
-    model = fit_classifier("linear", fitted, labels[0])
-    ranking = model.predict_proba(scored)[:, 1]
-    return float(weighted_auc(labels[1] == 1, ranking, weights=np.ones((1, len(ranking))))[0])
+    areas = []
+    for result in results:
+        values = [result[f"{name}/features"] for name in (reference, domain)]
+        fitted, scored = (np.concatenate([v[start::2] for v in values]) for start in (0, 1))
+        labels = [np.repeat([0, 1], [len(v[start::2]) for v in values]) for start in (0, 1)]
+        ranking = fit_classifier("linear", fitted, labels[0]).predict_proba(scored)[:, 1]
+        areas.append(weighted_auc(labels[1] == 1, ranking, weights=np.ones((1, len(ranking))))[0])
+    return float(np.mean(areas))
 
 
 def energy_r2(

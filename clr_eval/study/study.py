@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,7 +53,6 @@ def run_study(
     part: tuple[int, int] = (1, 1),
     dry_run: bool = False,
     show_progress: bool = False,
-    say: Callable[[str], object] = print_line,
 ) -> dict[str, Any] | None:
     """Train and predict what is missing, and write the report when all of it is there.
 
@@ -69,8 +68,6 @@ def run_study(
         Only say what the study will take.
     show_progress : bool
         Draw a bar on standard error if that is a terminal.
-    say : callable
-        Receives each line for the user.
 
     Returns
     -------
@@ -90,7 +87,7 @@ def run_study(
     left = sum(study.cost_left(run) for run in runs)
     lines = [*describe_study(config, runs=runs), _tell_time(config, left)]
     for line in lines:
-        say(line)
+        print_line(line)
     if dry_run:
         return None
     results: dict[str, list[Arrays]] = {name: [] for name in config.methods}
@@ -112,7 +109,7 @@ def run_study(
 
 
 def _tell_time(config: StudyConfig, cost: float) -> str:
-    """Say about how long what is left will take, and how it is shortened if that is long."""
+    """Estimate the time that is left; if it is long, say how to shorten it."""
     if not cost:
         return "  all of it is there: only the report is made"
     seconds = cost * seconds_per_cost(config)
@@ -130,16 +127,13 @@ def _tell_time(config: StudyConfig, cost: float) -> str:
 def _report(
     config: StudyConfig, study: StudyRuns, results: dict[str, list[Arrays]], *, out: Path
 ) -> dict[str, Any]:
-    names = [str(count or "all") for count in config.label_counts]
-    largest = config.label_counts[-1] or 0
-    domains = list(config.domains)
+    counts = {str(count or "all"): count for count in config.label_counts}
     report: dict[str, Any] = {
         "format": "pilarnet-clr-study",
         "version": 1,
         "domains": {name: len(split) for name, split in study.domains.items()},
         "num_labels": {
-            name: len(study.train) if count is None else min(count, len(study.train))
-            for name, count in zip(names, config.label_counts, strict=True)
+            name: min(count or len(study.train), len(study.train)) for name, count in counts.items()
         },
         "results": {
             name: {
@@ -148,37 +142,20 @@ def _report(
                 )
                 for method, found in results.items()
             }
-            for name, count in zip(names, config.label_counts, strict=True)
+            for name, count in counts.items()
         },
-        "stability": {},
-        "features": {},
-        "map": None,
+        "stability": {
+            method: _stability(found, study, count=config.label_counts[-1])
+            for method, found in results.items()
+        },
+        "features": {
+            method: _feature_metrics(found, study)
+            for method, found in results.items()
+            if "train/features" in found[0]
+        },
     }
-    for method, found in results.items():
-        moved = {}
-        for domain in domains[1:]:
-            each = [
-                stability(
-                    r, reference=domains[0], domain=domain, domains=study.domains, count=largest
-                )
-                for r in found
-            ]
-            if each[0] is not None:
-                moved[domain] = _mean_of([e for e in each if e is not None])
-        report["stability"][method] = moved
-        if f"{domains[0]}/features" in found[0]:
-            report["features"][method] = {
-                "domain_auc": {
-                    d: float(
-                        np.mean([domain_auc(r, reference=domains[0], domain=d) for r in found])
-                    )
-                    for d in domains[1:]
-                },
-                "energy_r2": energy_r2(found[0], train=study.train, domains=study.domains),
-                "direction_deg": direction_angle(
-                    found[0], train=study.train, domains=study.domains
-                ),
-            }
+    # Of one method: a map takes minutes.
+    report["map"] = next(iter(report["features"]), None)
     _draw(report, study, results, out=out)
     sections = make_sections(report)
     for name, text in (
@@ -190,9 +167,29 @@ def _report(
     return report
 
 
-def _mean_of(each: Sequence[dict[str, float]]) -> dict[str, Any]:
-    means: dict[str, Any] = {name: float(np.mean([e[name] for e in each])) for name in each[0]}
-    return means | {"particles": int(each[0]["particles"])}
+def _stability(
+    results: Sequence[Arrays], study: StudyRuns, *, count: int | None
+) -> dict[str, dict[str, float]]:
+    """Compare the particles of each domain with those of the first, where there are the same."""
+    first, *others = study.domains
+    found = {
+        domain: stability(
+            results, reference=first, domain=domain, domains=study.domains, count=count
+        )
+        for domain in others
+    }
+    return {domain: metrics for domain, metrics in found.items() if metrics is not None}
+
+
+def _feature_metrics(results: Sequence[Arrays], study: StudyRuns) -> dict[str, Any]:
+    """Measure what frozen features hold: the domain, the energy and the direction."""
+    first, *others = study.domains
+    train, domains = study.train, study.domains
+    return {
+        "domain_auc": {d: domain_auc(results, reference=first, domain=d) for d in others},
+        "energy_r2": energy_r2(results[0], train=train, domains=domains),
+        "direction_deg": direction_angle(results[0], train=train, domains=domains),
+    }
 
 
 def _draw(
@@ -208,10 +205,9 @@ def _draw(
         draw_stability(report["stability"], domains=paired, path=out / "stability")
     for name, metrics in last.items():
         draw_confusion(metrics, domains=domains, path=out / f"confusion-{name}")
-    mapped = next(iter(report["features"]), None)
+    mapped = report["map"]
     if mapped is None:
         return
-    report["map"] = mapped
     # The first two: in more, each would be hidden by the others.
     drawn = domains[:2]
     values = [results[mapped][0][f"{name}/features"][:_MAPPED] for name in drawn]

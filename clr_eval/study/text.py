@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from clr_eval.report.sections import Section
+from clr_eval.report.sections import Section, as_percent, as_rate
 from clr_eval.study.methods import STUDY_METHODS
 
 __all__ = ["make_sections"]
@@ -13,32 +13,9 @@ __all__ = ["make_sections"]
 
 def make_sections(report: Mapping[str, Any]) -> list[Section]:
     """Write the contents of report.json as sections."""
-    domains = list(report["domains"])
-    reference = domains[0]
-    sections = []
-    for count, methods in report["results"].items():
-        rows = []
-        for name, metrics in methods.items():
-            cells = [_rate(metrics[d]["balanced_accuracy"]) for d in domains]
-            losses = [_difference(metrics[d]["difference"]) for d in domains[1:]]
-            accuracies = [_percent(metrics[d]["accuracy"]["value"]) for d in domains]
-            rows.append([STUDY_METHODS[name].title, *cells, *losses, *accuracies])
-        head = ["method", *(f"balanced, {d}" for d in domains)]
-        head += [f"{d} - {reference}" for d in domains[1:]]
-        head += [f"accuracy, {d}" for d in domains]
-        largest = count == list(report["results"])[-1]
-        sections.append(
-            Section(
-                title=f"Accuracy from {report['num_labels'][count]:,} labels",
-                text="Per cent, mean over the seeds; in brackets the 95 % bootstrap interval over "
-                "the particles, after ± the standard deviation over the seeds. Labels are of the "
-                "nominal set.",
-                head=head,
-                rows=rows,
-                figure="domains" if largest else None,
-            )
-        )
-    if len(report["results"]) > 1:
+    sections = [_accuracy(report, count) for count in report["results"]]
+    *_, most_labels = report["results"].values()
+    if len(sections) > 1:
         sections.append(
             Section(title="Label efficiency", text="From the tables above.", figure="labels")
         )
@@ -49,9 +26,9 @@ def make_sections(report: Mapping[str, Any]) -> list[Section]:
             text="From the most labels; each row adds up to 100 %.",
             figure=f"confusion-{name}",
         )
-        for name in list(report["results"].values())[-1]
+        for name in most_labels
     ]
-    if report.get("map"):
+    if report["map"]:
         sections.append(
             Section(
                 title=f"Map of the features: {STUDY_METHODS[report['map']].title}",
@@ -62,11 +39,33 @@ def make_sections(report: Mapping[str, Any]) -> list[Section]:
     return sections
 
 
+def _accuracy(report: Mapping[str, Any], count: str) -> Section:
+    """Write the accuracy of all methods in all domains, learnt from `count` labels."""
+    reference, *others = domains = list(report["domains"])
+    rows = []
+    for name, metrics in report["results"][count].items():
+        cells = [as_rate(metrics[d]["balanced_accuracy"]) for d in domains]
+        cells += [_difference(metrics[d]["difference"]) for d in others]
+        cells += [as_percent(metrics[d]["accuracy"]) for d in domains]
+        rows.append([STUDY_METHODS[name].title, *cells])
+    head = ["method", *(f"balanced, {d}" for d in domains)]
+    head += [f"{d} - {reference}" for d in others] + [f"accuracy, {d}" for d in domains]
+    return Section(
+        title=f"Accuracy from {report['num_labels'][count]:,} labels",
+        text="Per cent, mean over the seeds; after ± the standard deviation over the seeds, in "
+        "brackets the 95 % bootstrap interval over the particles. The labels are those of the "
+        "nominal set.",
+        head=head,
+        rows=rows,
+        figure="domains" if count == list(report["results"])[-1] else None,
+    )
+
+
 def _stability(report: Mapping[str, Any]) -> Section:
     rows = [
         [
             STUDY_METHODS[name].title, domain, f"{found['particles']:,}",
-            f"{found['probability']:.3f}", _percent(found["same_class"]),
+            f"{found['probability']:.3f}", f"{100 * found['same_class']:.1f}",
             f"{found['cosine']:.3f}" if "cosine" in found else "",
         ]
         for name, by_domain in report["stability"].items()
@@ -116,18 +115,6 @@ def _features(report: Mapping[str, Any]) -> Section:
     )
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"
-
-
-def _rate(rate: Mapping[str, Any]) -> str:
-    interval = ""
-    if rate["low"] is not None:
-        interval = f" [{_percent(rate['low'])}, {_percent(rate['high'])}]"
-    spread = "" if rate["spread"] is None else f" ± {_percent(rate['spread'])}"
-    return _percent(rate["value"]) + interval + spread
-
-
 def _difference(difference: Mapping[str, Any]) -> str:
-    spread = "" if difference["spread"] is None else f" ± {_percent(difference['spread'])}"
+    spread = "" if difference["spread"] is None else f" ± {100 * difference['spread']:.1f}"
     return f"{100 * difference['value']:+.1f}{spread}"

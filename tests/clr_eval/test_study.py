@@ -309,7 +309,8 @@ def test_stability_of_known_probabilities(folders: tuple[Path, Path]) -> None:
         "a/features": np.tile([1.0, 0.0], (number, 1)),
         "b/features": np.tile([1.0, 1.0], (number, 1)),
     }
-    found = stability(result, reference="a", domain="b", domains={"a": split, "b": split}, count=0)
+    domains = {"a": split, "b": split}
+    found = stability([result], reference="a", domain="b", domains=domains, count=None)
     assert found is not None
     assert found["probability"] == pytest.approx(0.3)
     assert found["same_class"] == 1
@@ -320,9 +321,9 @@ def test_domains_that_differ_are_told_apart() -> None:
     generator = np.random.default_rng(0)
     same = generator.normal(size=(400, 3))
     result = {"a/features": same, "b/features": generator.normal(size=(400, 3))}
-    assert domain_auc(result, reference="a", domain="b") == pytest.approx(0.5, abs=0.1)
+    assert domain_auc([result], reference="a", domain="b") == pytest.approx(0.5, abs=0.1)
     result["b/features"] = same + np.array([3.0, 0.0, 0.0])
-    assert domain_auc(result, reference="a", domain="b") > 0.95
+    assert domain_auc([result], reference="a", domain="b") > 0.95
 
 
 def test_an_energy_that_a_feature_holds_is_read(folders: tuple[Path, Path]) -> None:
