@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -16,7 +16,7 @@ from torch import Tensor
 from clr_eval.cache import file_digest
 from clr_eval.config import EmbedConfig
 from clr_eval.embedding.files import Table, check_target, write_table
-from clr_eval.embedding.split import provenance
+from clr_eval.embedding.split import read_provenance
 from clr_train.batch import ParticleBatch
 from clr_train.probe.features import collect
 from clr_train.stream.config import StreamConfig
@@ -136,38 +136,23 @@ def _make_table(config: EmbedConfig, *, show: bool) -> Table:
         config.checkpoint, device=config.device, engine=config.engine, precision=config.precision
     )
     opened = open_shards(config.shards)
-    splits = [config.split]
+    splits, named = [config.split], {}
     if config.split == "all":
-        splits = [split for split in SPLITS if opened.num_particles(split)]
-    streams = [
-        ParticleStream(
+        splits = [split for split in SPLITS if opened.num_particles(split)] or list(SPLITS)
+        named = {"splits": list(SPLITS)}
+    streams = {
+        split: ParticleStream(
             StreamConfig(shards=config.shards, split=split, batch_size=config.batch_size)
         )
         for split in splits
-    ]
-    tables = [provenance(config.shards, split=split) for split in splits]
-    columns = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
-    num_particles = sum(stream.num_particles for stream in streams)
-    if num_particles != len(columns["label"]):
-        raise PilarnetError(
-            "particles without voxels cannot be embedded",
-            file=opened,
-            field=config.split,
-            found=len(columns["label"]) - num_particles,
-            advice="convert again with --min-voxels 1 or more",
-        )
-    several = {}
-    if config.split == "all":
-        counts = [stream.num_particles for stream in streams]
-        columns["split"] = np.repeat([SPLITS.index(split) for split in splits], counts).astype("i1")
-        several = {"splits": list(SPLITS)}
+    }
     projected = config.layer == "projection"
     part = learner.model.head if projected else learner.model.encoder
     return Table(
-        columns=columns,
+        columns=_columns(config, streams),
         width=part.out_features,
         blocks=_blocks(
-            streams,
+            list(streams.values()),
             features=partial(learner.represent, projected=projected),
             batch_size=config.batch_size,
             show=show,
@@ -178,12 +163,34 @@ def _make_table(config: EmbedConfig, *, show: bool) -> Table:
             "shards": str(opened),
             "split": config.split,
             "layer": config.layer,
-            **several,
+            **named,
             "classes": list(CLASS_NAMES),
             "sources": [source["name"] for source in opened.attributes.get("sources", [])],
             "energy_unit": "MeV",
         },
     )
+
+
+def _columns(config: EmbedConfig, streams: Mapping[str, ParticleStream]) -> dict[str, NDArray[Any]]:
+    """Read what particles are and where they come from, and check that each will be embedded."""
+    tables = {split: read_provenance(config.shards, split=split) for split in streams}
+    for split, stream in streams.items():
+        if missing := len(tables[split]["label"]) - stream.num_particles:
+            raise PilarnetError(
+                "particles without voxels cannot be embedded",
+                file=open_shards(config.shards),
+                field=split,
+                found=missing,
+                advice="convert again with --min-voxels 1 or more",
+            )
+    names = tables[next(iter(tables))]
+    columns = {n: np.concatenate([table[n] for table in tables.values()]) for n in names}
+    if config.split == "all":
+        counts = [stream.num_particles for stream in streams.values()]
+        columns["split"] = np.repeat([SPLITS.index(split) for split in streams], counts).astype(
+            "i1"
+        )
+    return columns
 
 
 def _blocks(

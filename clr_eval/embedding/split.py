@@ -15,7 +15,7 @@ from clr_train.stream.reader import SplitReader
 from pilarnet_convert.shards.reader import Places, open_shards
 from pilarnet_convert.species import CLASSES
 
-__all__ = ["PROVENANCE", "LoadedSplit", "labelled_subset", "provenance", "read_split"]
+__all__ = ["PROVENANCE", "LoadedSplit", "labelled_subset", "read_provenance", "read_split"]
 
 #: Columns of the shards that say what a particle is and where it comes from.
 PROVENANCE: Final = (
@@ -55,7 +55,7 @@ class LoadedSplit:
         return self.batch.take(torch.from_numpy(rows))
 
 
-def provenance(shards: Places, *, split: str) -> dict[str, NDArray[Any]]:
+def read_provenance(shards: Places, *, split: str) -> dict[str, NDArray[Any]]:
     """Read what the particles of a split are and which event they come from.
 
     Returns
@@ -78,7 +78,7 @@ def read_split(shards: Places, *, split: str, max_particles: int | None = None) 
     count = len(reader.layout.label)
     if max_particles is not None:
         count = min(count, max_particles)
-    columns = provenance(shards, split=split)
+    columns = read_provenance(shards, split=split)
     momenta = [shard.read(("momentum",)) for shard in open_shards(shards).splits[split]]
     columns["momentum"] = np.concatenate([table["momentum"] for table in momenta])
     return LoadedSplit(
