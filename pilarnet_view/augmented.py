@@ -11,7 +11,7 @@ import numpy as np
 from pilarnet_convert.errors import MissingDependencyError, how_to_install
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.shards.reader import Places, open_shards
-from pilarnet_view.particles import Choice, StoredParticle, caption, gallery, read_particles
+from pilarnet_view.particles import Choice, StoredParticle, gallery, read_particles
 from pilarnet_view.scene import Panel, ParticleCloud, Scene
 
 if TYPE_CHECKING:
@@ -98,16 +98,15 @@ def _as_batch(particles: Sequence[StoredParticle]) -> ParticleBatch:
 
 def _row(particle: StoredParticle, views: list[_View]) -> list[Panel]:
     """Make the panels of a particle, all in one frame, so that a translation is seen."""
-    stored = (f"as stored: {particle.cloud.species}", f"{caption(particle)}, ", particle.cloud)
+    stored = (f"as stored: {particle.cloud.species}", f"{particle.caption}, ", particle.cloud)
     drawn = [
         (f"view {number}: {' + '.join(names) or 'nothing drawn'}", "", cloud)
         for number, (names, cloud) in enumerate(views, start=1)
     ]
     return [
-        Panel.around(
-            (cloud,),
-            framed=[particle.cloud, *(cloud for _, cloud in views)],
-            **particle.place,
+        particle.panel(
+            cloud,
+            framed=[particle.cloud, *(view for _, view in views)],
             title=title,
             caption=text + cloud.size,
         )

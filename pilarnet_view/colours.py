@@ -6,8 +6,12 @@ without the end that the background would hide.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pilarnet_convert.pictures import ENERGY_COLOURS, VIRIDIS
 from pilarnet_convert.species import CLASSES, COLOURS
@@ -15,24 +19,23 @@ from pilarnet_convert.species import CLASSES, COLOURS
 __all__ = [
     "COLOURINGS",
     "NO_PARTICLE",
-    "OTHER_SPECIES",
     "PARTICLE_COLOURS",
     "SCALES",
     "SPECIES_COLOURS",
     "SYMBOLS",
-    "Colouring",
+    "number_by_size",
     "species_name",
 ]
 
-Colouring = Literal["class", "particle", "energy"]
-COLOURINGS: Final[tuple[Colouring, ...]] = ("class", "particle", "energy")
+#: How voxels may be coloured: by the class of their particle, by particle, by energy.
+COLOURINGS: Final = ("class", "particle", "energy")
 
-OTHER_SPECIES: Final = "other species"
+_OTHER_SPECIES: Final = "other species"
 NO_PARTICLE: Final = "no particle"
 
 #: A colour for each class, for all other particles, and for clusters without a particle.
 SPECIES_COLOURS: Final = MappingProxyType(
-    {**COLOURS, OTHER_SPECIES: "#56B4E9", NO_PARTICLE: "#999999"}
+    {**COLOURS, _OTHER_SPECIES: "#56B4E9", NO_PARTICLE: "#999999"}
 )
 
 #: Colours of particles that are neighbours in a list, by theme; they repeat. None is that of a
@@ -58,5 +61,12 @@ SCALES: Final = MappingProxyType({"light": ENERGY_COLOURS, "dark": VIRIDIS[2:]})
 
 
 def species_name(label: int) -> str:
-    """Name the class of a label; any that is not a class is `OTHER_SPECIES`."""
-    return CLASSES[label].name if 0 <= label < len(CLASSES) else OTHER_SPECIES
+    """Name the class of a label; any that is not a class is ``"other species"``."""
+    return CLASSES[label].name if 0 <= label < len(CLASSES) else _OTHER_SPECIES
+
+
+def number_by_size(num_voxels: Sequence[int] | NDArray[np.int64]) -> list[int]:
+    """Choose numbers of colours: the largest particles get those that are furthest apart."""
+    order = np.argsort(-np.asarray(num_voxels), kind="stable")
+    numbers: list[int] = np.argsort(order).tolist()
+    return numbers

@@ -29,7 +29,7 @@ class Look:
 
     Attributes
     ----------
-    cell_cm : float64 array [3], optional
+    voxel_cm : float64 array [3], optional
         Edges of a voxel; None for axes in voxels.
     colouring : str
         One of `COLOURINGS`.
@@ -41,7 +41,7 @@ class Look:
         True if there are several panels.
     """
 
-    cell_cm: NDArray[np.float64] | None
+    voxel_cm: NDArray[np.float64] | None
     colouring: str
     limits_mev: tuple[float, float]
     camera: Camera
@@ -135,8 +135,8 @@ def _ticks(edge: Edge | None, panel: Panel, look: Look) -> tuple[NDArray[np.floa
     axis = edge.axis
     low, high = panel.low[axis], panel.high[axis]
     origin, cell = 0.0, 1.0
-    if look.cell_cm is not None:  # the centre of voxel 0, and a voxel's edge
-        cell = float(look.cell_cm[axis])
+    if look.voxel_cm is not None:  # the centre of voxel 0, and a voxel's edge
+        cell = float(look.voxel_cm[axis])
         origin = float(panel.origin_cm[axis]) + cell / 2
     each = (20 if abs(edge.away[0]) > 0.7 else 28) * (1 if look.small else 1.5)
     values, texts = nice_ticks(origin + low * cell, origin + high * cell, most=edge.length / each)
@@ -177,7 +177,7 @@ def _write(
 ) -> None:
     """Write the titles of the axes, then the ticks where they are free."""
     fontsize = 7.5 if look.small else 9
-    unit = "voxel" if look.cell_cm is None else "cm"
+    unit = "voxel" if look.voxel_cm is None else "cm"
     taken: list[NDArray[np.float64]] = []
     for edge, (_, texts) in zip(edges, ticks, strict=True):
         if edge is None:

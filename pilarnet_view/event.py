@@ -16,9 +16,9 @@ from pilarnet_convert.readers.kinds import Reading
 from pilarnet_convert.readers.sources import find_sources
 from pilarnet_convert.species import label_of_pdg
 from pilarnet_convert.storage.remote import AnyPath, place
-from pilarnet_view.colours import NO_PARTICLE, species_name
-from pilarnet_view.relations import find_vertices, link_parents
-from pilarnet_view.scene import Panel, ParticleCloud, Scene, in_voxels
+from pilarnet_view.colours import NO_PARTICLE, number_by_size, species_name
+from pilarnet_view.relations import event_panel
+from pilarnet_view.scene import Panel, ParticleCloud, Scene, common_voxel_cm, in_voxels
 
 __all__ = ["event_scene"]
 
@@ -70,15 +70,13 @@ def event_scene(file: str | AnyPath, *, entry: int | range = 0) -> Scene:
         title = f"{title}, entry {entries.start}"
         subtitle = f"{panels[0].title.partition(': ')[2]}: {panels[0].caption}"
         panels = (replace(panels[0], title="", caption=""),)
-    cells = events.voxel_size
-    same = np.allclose(cells, cells[0], rtol=1e-6)
     return Scene(
         title=title,
         subtitle=subtitle,
         panels=panels,
         columns=1,
         colouring="class",
-        voxel_cm=(float(cells[0, 0]), float(cells[0, 1]), float(cells[0, 2])) if same else None,
+        voxel_cm=common_voxel_cm(events.voxel_size),
     )
 
 
@@ -87,22 +85,18 @@ def _panel(events: Events, number: int) -> Panel:
     clouds = _clouds(events, number)
     particles = slice(events.particle_offset[number], events.particle_offset[number + 1])
     tracks = (events.track_id[particles], events.parent_track_id[particles])
-    clouds, links = link_parents(
-        clouds, parents=dict(zip(*(t.tolist() for t in tracks), strict=True))
-    )
     run, subrun, event = (int(v[number]) for v in (events.run, events.subrun, events.event))
     num_voxels = sum(cloud.num_voxels for cloud in clouds)
     deposit_mev = sum(cloud.deposit_mev for cloud in clouds)
     clusters = "1 cluster" if len(clouds) == 1 else f"{len(clouds)} clusters"
     voxels = "1 voxel" if num_voxels == 1 else f"{num_voxels:,} voxels"
-    return Panel.around(
+    return event_panel(
         clouds,
+        parents=dict(zip(*(t.tolist() for t in tracks), strict=True)),
         grid=events.grid[number],
         origin_cm=events.origin[number],
         title=f"entry {events.first_entry + number}: run {run}, subrun {subrun}, event {event}",
         caption=f"{clusters}, {voxels}, {deposit_mev:,.0f} MeV deposited",
-        vertices=find_vertices(clouds),
-        links=links,
     )
 
 
@@ -114,8 +108,7 @@ def _clouds(events: Events, number: int) -> tuple[ParticleCloud, ...]:
     z, y, x = np.unravel_index(events.voxel_id[offset[0] : offset[-1]], events.grid[number, ::-1])
     xyz = np.stack([x, y, z], axis=1)
     energy = events.energy[offset[0] : offset[-1]]
-    # The largest get the colours that are furthest apart.
-    rank = np.argsort(np.argsort(-size, kind="stable"))
+    number_of = number_by_size(size)
     clouds = []
     for cluster in np.flatnonzero(size):
         rows = slice(*(offset[cluster : cluster + 2] - offset[0]))
@@ -124,7 +117,7 @@ def _clouds(events: Events, number: int) -> tuple[ParticleCloud, ...]:
                 xyz[rows],
                 energy[rows],
                 name=f"cluster {cluster}",
-                number=int(rank[cluster]),
+                number=number_of[cluster],
                 **_known(events, number, int(cluster)),
             )
         )

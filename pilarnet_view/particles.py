@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +14,13 @@ from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.particle import Particle
 from pilarnet_convert.shards.reader import Places, Shards, open_shards
 from pilarnet_convert.species import CLASS_NAMES
-from pilarnet_view.colours import species_name
-from pilarnet_view.relations import find_vertices, link_parents
-from pilarnet_view.scene import Panel, ParticleCloud, Scene, in_voxels
+from pilarnet_view.colours import number_by_size, species_name
+from pilarnet_view.relations import event_panel
+from pilarnet_view.scene import Panel, ParticleCloud, Scene, common_voxel_cm, in_voxels
 
 __all__ = [
     "Choice",
     "StoredParticle",
-    "caption",
     "gallery",
     "particle_scene",
     "read_particles",
@@ -81,10 +79,29 @@ class StoredParticle:
     event: Panel
 
     @property
-    def place(self) -> dict[str, Any]:
-        """What a panel of it has from its event: the cube, and the event itself."""
-        event = self.event
-        return {"grid": event.grid, "origin_cm": event.origin_cm, "event": event}
+    def caption(self) -> str:
+        """Its name, its PDG code and its creation process."""
+        cloud = self.cloud
+        return f"{cloud.name}, PDG {cloud.pdg}, {cloud.process or 'process not known'}"
+
+    def panel(
+        self,
+        cloud: ParticleCloud,
+        *,
+        framed: Sequence[ParticleCloud] = (),
+        title: str,
+        caption: str,
+    ) -> Panel:
+        """Make a panel of its cloud or of a view of it; its frame has room for all of `framed`."""
+        return Panel.around(
+            (cloud,),
+            framed=framed,
+            grid=self.event.grid,
+            origin_cm=self.event.origin_cm,
+            title=title,
+            caption=caption,
+            event=self.event,
+        )
 
 
 def particle_scene(path: Places, *, choice: Choice | None = None) -> Scene:
@@ -101,11 +118,10 @@ def particle_scene(path: Places, *, choice: Choice | None = None) -> Scene:
     choice = choice or Choice()
     particles = read_particles(shards, choice=choice, default_count=12)
     panels = [
-        Panel.around(
-            (particle.cloud,),
-            **particle.place,
+        particle.panel(
+            particle.cloud,
             title=f"{particle.cloud.species}, {particle.cloud.size}",
-            caption=caption(particle),
+            caption=particle.caption,
         )
         for particle in particles
     ]
@@ -130,18 +146,9 @@ def gallery(
     )
 
 
-def caption(particle: StoredParticle) -> str:
-    """Name a particle, its PDG code and its creation process."""
-    cloud = particle.cloud
-    return f"{cloud.name}, PDG {cloud.pdg}, {cloud.process or 'process not known'}"
-
-
 def voxel_edges(shards: Shards) -> tuple[float, float, float] | None:
     """Give the edges of a voxel in cm, None if the events differ in them."""
-    sizes = np.array([geometry["voxel_size_cm"] for geometry in shards.attributes["geometry"]])
-    if not len(sizes) or not np.allclose(sizes, sizes[0], rtol=1e-6):
-        return None
-    return float(sizes[0, 0]), float(sizes[0, 1]), float(sizes[0, 2])
+    return common_voxel_cm(np.array([g["voxel_size_cm"] for g in shards.attributes["geometry"]]))
 
 
 def read_particles(shards: Shards, *, choice: Choice, default_count: int) -> list[StoredParticle]:
@@ -194,14 +201,14 @@ def _stored(shards: Shards, split: str, index: int, number: int) -> StoredPartic
     shard = next(s for s in shards.splits[split] if index < s.first + s.num_particles)
     row = index - shard.first
     # The particles of an event are neighbours in a shard.
-    of = np.stack([shard.read((name,))[name] for name in ("source", "entry")])
-    rows = np.flatnonzero((of == of[:, row : row + 1]).all(axis=0))
-    particles = shard[int(rows[0]) : int(rows[-1]) + 1]
-    particle = particles[row - int(rows[0])]
-    edges = voxel_edges(shards)
-    event = _event(particles, edges=edges, grid=_largest_cube(shards), focus=row - int(rows[0]))
+    events = np.stack([shard.read((name,))[name] for name in ("source", "entry")])
+    rows = np.flatnonzero((events == events[:, row, None]).all(axis=0))
+    first = int(rows[0])
+    particles, focus = shard[first : int(rows[-1]) + 1], row - first
+    event = _event(particles, edges=voxel_edges(shards), grid=_largest_cube(shards), focus=focus)
+    particle = particles[focus]
     cloud = replace(
-        event.clouds[row - int(rows[0])],
+        event.clouds[focus],
         name=f"{split} {index}",
         number=number,
         event=f"{event.title}, cluster {particle['cluster']}",
@@ -217,20 +224,18 @@ def _event(
     focus: int,
 ) -> Panel:
     """Make a panel of the particles of an event."""
-    rank = np.argsort(np.argsort([-len(p) for p in particles], kind="stable"))
-    clouds = [_cloud(p, edges=edges, number=int(n)) for p, n in zip(particles, rank, strict=True)]
+    numbers = number_by_size([len(particle) for particle in particles])
+    clouds = [_cloud(p, edges=edges, number=n) for p, n in zip(particles, numbers, strict=True)]
     parents = {int(p["track_id"]): int(p["parent_track_id"]) for p in particles}
-    linked, links = link_parents(clouds, parents=parents)
     run, subrun, event = (particles[0][name] for name in ("run", "subrun", "event"))
     what = "1 particle" if len(clouds) == 1 else f"{len(clouds)} particles"
-    return Panel.around(
-        linked,
+    return event_panel(
+        clouds,
+        parents=parents,
         grid=grid,
         origin_cm=particles[0]["origin"].astype(np.float64),
         title=f"run {run}, subrun {subrun}, event {event}",
         caption=f"entry {particles[0]['entry']} of its file: {what} in the shards",
-        vertices=find_vertices(linked),
-        links=links,
         focus=focus,
     )
 

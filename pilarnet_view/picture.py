@@ -50,14 +50,16 @@ def write_picture(
         If the path ends otherwise, or the scene has no cm.
     """
     colouring, unit = scene.choose(colouring=colouring, axes=axes)
-    cell = np.array(scene.voxel_cm) if unit == "cm" else None
+    voxel_cm = np.array(scene.voxel_cm) if unit == "cm" else None
     panels = scene.panels if scene.columns > 1 else scene.panels[:1]
     panels = tuple(panel.with_cube() for panel in panels) if cube else panels
     clouds = [cloud for panel in panels for cloud in panel.clouds]
     columns = min(scene.columns, len(panels))
     small = columns > 1
     limits = energy_range(scene.clouds)
-    look = Look(cell_cm=cell, colouring=colouring, limits_mev=limits, camera=camera, small=small)
+    look = Look(
+        voxel_cm=voxel_cm, colouring=colouring, limits_mev=limits, camera=camera, small=small
+    )
     # Inches, from the top: the texts, the rows of panels, the legend.
     head = 1.0 if panels[0].title else 0.6
     rows = _row_heights(panels, look, columns=columns)

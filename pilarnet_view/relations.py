@@ -9,9 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_view.scene import ParticleCloud
+from pilarnet_view.scene import Panel, ParticleCloud
 
-__all__ = ["find_vertices", "link_parents"]
+__all__ = ["event_panel", "find_vertices", "link_parents"]
+
+
+def event_panel(
+    clouds: Sequence[ParticleCloud], *, parents: Mapping[int, int], **known: Any
+) -> Panel:
+    """Make the panel of an event, with vertices and links; `known` are its other fields.
+
+    `parents` is as for `link_parents`.
+    """
+    linked, links = link_parents(clouds, parents=parents)
+    return Panel.around(linked, vertices=find_vertices(linked), links=links, **known)
 
 
 def find_vertices(clouds: Sequence[ParticleCloud]) -> NDArray[np.float64]:

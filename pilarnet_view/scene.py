@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from pilarnet_convert.options import OptionError
 from pilarnet_view.colours import COLOURINGS
 
-__all__ = ["Panel", "ParticleCloud", "Scene", "energy_range", "frame", "in_voxels"]
+__all__ = [
+    "Panel",
+    "ParticleCloud",
+    "Scene",
+    "common_voxel_cm",
+    "energy_range",
+    "frame",
+    "in_voxels",
+]
 
 #: Shortest edge of a frame, in voxels and relative to the longest, so that ticks have room.
 _LEAST_EDGE: Final = 8.0
@@ -260,6 +268,14 @@ def in_voxels(
         return None
     voxel: NDArray[np.float64] = (np.asarray(place_cm, np.float64) - origin_cm) / voxel_cm - 0.5
     return voxel
+
+
+def common_voxel_cm(voxel_cm: NDArray[Any]) -> tuple[float, float, float] | None:
+    """Give the edges that all voxels [n, 3] have, in cm; None if they differ or there are none."""
+    if not len(voxel_cm) or not np.allclose(voxel_cm, voxel_cm[0], rtol=1e-6):
+        return None
+    x, y, z = map(float, voxel_cm[0])
+    return x, y, z
 
 
 def _cube(grid: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

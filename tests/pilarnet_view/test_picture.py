@@ -73,7 +73,7 @@ def test_no_text_of_the_axes_is_cut_or_lies_on_another(scene: Scene, columns: in
     for camera, cube in zip(CAMERAS, itertools.cycle((False, True)), strict=False):
         figure = new_figure(7.2 / columns**0.5, 5.6 / columns**0.5, layout=None)
         axes = figure.add_axes((0, 0, 1, 1))
-        look = Look(cell_cm=np.full(3, 0.3), colouring="class", limits_mev=(0.1, 10.0),
+        look = Look(voxel_cm=np.full(3, 0.3), colouring="class", limits_mev=(0.1, 10.0),
                     camera=camera, small=columns > 1)  # fmt: skip
         panel = scene.panels[0].with_cube() if cube else scene.panels[0]
         draw_panel(axes, replace(panel, clouds=panel.clouds[:1]), look)
