@@ -1,4 +1,4 @@
-"""Running what a page of the documentation shows: its blocks of bash and Python, in order."""
+"""Runs the blocks of bash and Python of a page of the documentation, in order."""
 
 from __future__ import annotations
 

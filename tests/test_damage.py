@@ -1,4 +1,4 @@
-"""The altered files say what they should, to uproot and to nobody's surprise elsewhere."""
+"""The altered files hold what they should, as read by uproot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a program seldom meets is told in one line: deep nesting, odd names, unknown classes."""
+"""Rare faults are reported in one line: deep nesting, odd names, unknown classes."""
 
 from __future__ import annotations
 

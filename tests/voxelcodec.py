@@ -1,4 +1,4 @@
-"""The two ways in which ROOT serialises ``vector<larcv::Voxel>[]``, written out plainly.
+"""The two ways in which ROOT serialises ``vector<larcv::Voxel>[]``, as plain loops.
 
 A slow reference for the reader, and the tool with which damaged files are made.
 """

@@ -6,7 +6,7 @@ config    a study, read from a TOML file
 dann      a domain-adversarial classifier
 plan      its runs, and what they cost in steps and particles
 timing    how long that is, measured before it begins
-runs      what they train and predict, kept so that an interrupted study goes on
+runs      what they train and predict, kept so that a study can be interrupted
 metrics   accuracy by domain, stability of particles, what features hold
 figures   figures, as PNG and PDF
 text      the report as Markdown and HTML

@@ -1,4 +1,4 @@
-"""What the runs of a study train and predict, kept so that an interrupted study goes on."""
+"""What the runs of a study train and predict, kept so that a study can be interrupted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a step would do on a GPU, seen on the CPU: where it waits, and what it adds in no order.
+"""Where a training step would wait for a GPU or add in no fixed order, observed on the CPU.
 
 The step takes the GPU's way wherever the two differ, and a mode of torch's dispatcher watches each
 operation. One that gives a value or a shape to the host would wait for a GPU. One that scatters

@@ -1,4 +1,4 @@
-"""The response norm of each particle: Triton's kernels against the plain path."""
+"""The response norm of each particle: Triton kernels against plain torch operations."""
 
 from __future__ import annotations
 

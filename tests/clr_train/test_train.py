@@ -1,4 +1,4 @@
-"""Whole runs, small: resumed to the bit, the same over processes and pieces, stopped when sick."""
+"""Short training runs: resumed bit for bit, in several processes and pieces, and when they fail."""
 
 from __future__ import annotations
 

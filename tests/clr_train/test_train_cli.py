@@ -1,4 +1,4 @@
-"""The command: killed and continued, stopped in order, and one clear line for what is wrong."""
+"""The command clr-train: killed and resumed, stopped by signals, and errors in one line."""
 
 from __future__ import annotations
 

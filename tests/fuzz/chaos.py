@@ -1,4 +1,4 @@
-"""Conversions, trainings and evaluations, killed at random moments, gone on with and compared.
+"""Conversions, trainings and evaluations that are killed at random moments, resumed and compared.
 
     python -m tests.fuzz.chaos [--kills N] [--seed SEED] [--job convert|train|evaluate]
 
@@ -52,7 +52,7 @@ OUTCOMES = ("same", "other", "refused", "hang")
 
 
 class Job(NamedTuple):
-    """A command that is killed: its arguments, those to go on with it, and what it makes.
+    """A command that is killed: its arguments, those to resume it, and what it makes.
 
     `variants` are options that change nothing of what it makes, one of which each job gets.
     """

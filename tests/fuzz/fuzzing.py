@@ -1,4 +1,4 @@
-"""Mutated inputs, thousands of them, and a table of what came of reading them.
+"""Reading thousands of mutated inputs, and a table of the results.
 
     python -m tests.fuzz.fuzzing [--inputs N] [--seed SEED] [--target root|shards|checkpoints]
 

@@ -1,4 +1,4 @@
-"""What is mutated and read, and what may come of it."""
+"""Inputs to mutate, how they are read, and which results are allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kind of damage to an input, and what must be said of it."""
+"""Every kind of damage to an input, and the message that must report it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands say, and to whom: help, version, one-line errors, tracebacks on request."""
+"""Help, versions, one-line errors, tracebacks on request, and where each is printed."""
 
 from __future__ import annotations
 

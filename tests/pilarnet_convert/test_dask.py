@@ -1,4 +1,4 @@
-"""Conversions on Dask clusters: the same bytes, and the same words of what went wrong."""
+"""Conversions on Dask clusters: the same bytes, and the same messages for failures."""
 
 from __future__ import annotations
 

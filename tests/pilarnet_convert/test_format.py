@@ -1,4 +1,4 @@
-"""The shards are what the format says, to plain zarr-python and to the eye."""
+"""Shards are as the format says, read with zarr-python and byte by byte."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ from pilarnet_convert.output.folder import OutputFolder
 from pilarnet_convert.runner import TaskRunner
 from pilarnet_convert.task import TaskRecord
 from tests import damage
-from tests.pilarnet_convert.dying import Death, dying
 from tests.pilarnet_convert.inputs import MODERN, QUIRKS
+from tests.pilarnet_convert.killing import Death, dying
 from tests.pilarnet_convert.outputs import contents, environment, run_convert
 from tests.sample import SAMPLE
 

@@ -1,4 +1,4 @@
-"""Real processes, really ended: by a signal, by a full disk, by the loss of a worker."""
+"""Conversions in real processes, ended by signals, full disks and lost workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a batch log tells of long work, and ``log.txt``."""
+"""Progress of long work in a batch log, and ``log.txt``."""
 
 from __future__ import annotations
 

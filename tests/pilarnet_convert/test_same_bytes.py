@@ -14,8 +14,8 @@ import pytest
 from pilarnet_convert import convert, executors, plan, verify
 from pilarnet_convert.errors import PilarnetError, ShardError
 from pilarnet_convert.executors.local import InProcess
-from tests.pilarnet_convert.dying import Death, dying
 from tests.pilarnet_convert.inputs import QUIRKS
+from tests.pilarnet_convert.killing import Death, dying
 from tests.pilarnet_convert.outputs import contents
 from tests.sample import SAMPLE
 

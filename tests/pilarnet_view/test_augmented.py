@@ -1,3 +1,5 @@
+"""Scenes of particles beside their augmented views."""
+
 from __future__ import annotations
 
 import sys

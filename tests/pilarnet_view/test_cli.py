@@ -1,3 +1,5 @@
+"""The command pilarnet-view: pages, pictures, and errors in one line."""
+
 from __future__ import annotations
 
 import re

@@ -1,3 +1,5 @@
+"""Scenes of events, against what LArCV2 itself reads."""
+
 from __future__ import annotations
 
 import csv

@@ -1,3 +1,5 @@
+"""Pages: their data, and that they hold nothing foreign."""
+
 from __future__ import annotations
 
 import base64

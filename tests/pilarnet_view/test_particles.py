@@ -1,3 +1,5 @@
+"""Scenes of particles from shards."""
+
 from __future__ import annotations
 
 import re

@@ -1,3 +1,5 @@
+"""Pictures: texts, sizes and colours."""
+
 from __future__ import annotations
 
 import itertools

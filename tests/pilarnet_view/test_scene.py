@@ -1,3 +1,5 @@
+"""Panels, frames, relations and thinning."""
+
 from __future__ import annotations
 
 from dataclasses import replace

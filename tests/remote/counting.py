@@ -1,4 +1,4 @@
-"""How many bytes a conversion needs, and how many travel."""
+"""Bytes that a conversion needs, and bytes that servers send."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What travels, as the servers count it: little more than the baskets that are needed.
+"""Bytes that servers send: little more than the baskets that are needed.
 
 The file holds other products between them, and more of these than of what is read.
 """

@@ -1,4 +1,4 @@
-"""The parts of a step: pieces of batches, the schedule, which weights decay."""
+"""The optimizer and its learning rate, and the gradients of a batch that is embedded in pieces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Killing a conversion at any of its steps on disk, without a process to kill."""
+"""Stopping a conversion at any of its writes to disk, without ending a process."""
 
 from __future__ import annotations
 

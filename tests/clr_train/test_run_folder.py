@@ -1,4 +1,4 @@
-"""The folder of a run: refused when in use, cut on resuming, and nothing else touched."""
+"""The folder of a run: refused when in use, cut when a run is resumed; and signals."""
 
 from __future__ import annotations
 
