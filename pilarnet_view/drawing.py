@@ -62,8 +62,11 @@ def draw_panel(axes: Axes, panel: Panel, look: Look) -> None:
     _write(axes, projection, edges, ticks, look=look, size=(width, height))
     if panel.title:
         style: dict[str, Any] = {"ha": "center", "va": "bottom"}
-        axes.text(width / 2, height + 14, panel.title, fontsize=10, weight="bold", **style)
-        axes.text(width / 2, height + 2, panel.caption, fontsize=8, color="0.35", **style)
+        # Letters are half as wide as high, bold ones a little wider: no text is cut at the edge.
+        bold = min(10.0, width / (0.6 * len(panel.title)))
+        plain = min(8.0, width / (0.52 * max(len(panel.caption), 1)))
+        axes.text(width / 2, height + 14, panel.title, fontsize=bold, weight="bold", **style)
+        axes.text(width / 2, height + 2, panel.caption, fontsize=plain, color="0.35", **style)
 
 
 def height_of(panel: Panel, look: Look, *, width: float) -> float:

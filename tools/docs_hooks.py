@@ -26,8 +26,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Mark short pieces of code without a space, which the style sheet does not break."""
-    return re.sub(r"<code>(?=[^<\s]{1,28}</code>)", '<code class="word">', html)
+    """Mark short pieces of code, which the style sheet does not break."""
+    return re.sub(r"<code>(?=[^<\n]{1,30}</code>)", '<code class="word">', html)
 
 
 def on_post_build(config: Any) -> None:
