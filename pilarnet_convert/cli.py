@@ -125,10 +125,10 @@ Examples:
             ["--input", "inputs"],
             metavar="PATH [PATH ...]",
             multiple=True,
-            help="LArCV2, LArCV3 and PILArNet-M files, folders of them, or globs; may be repeated. "
-            "Of the archive's three files of a source (dlprod_*, cluster/dlprod_cluster_*, "
-            "particle/dlprod_particle_*) any will do. LArCV2 files also as URLs: https://, s3://, "
-            "root:// (extra remote).",
+            help="LArCV2, LArCV3 and PILArNet-M files, folders of them, or globs, also as URLs: "
+            "https://, s3://, root:// (extra remote). May be repeated. Of the archive's three "
+            "files of a source (dlprod_*, cluster/dlprod_cluster_*, particle/dlprod_particle_*) "
+            "any will do.",
         ),
         click.Option(
             ["--input-list"],

@@ -36,7 +36,7 @@ class ConvertConfig:
         least=1,
     )
     max_events: int | None = option(
-        None, "Take only so many of the first events; all unless given.", least=1
+        None, "How many events to take, from the first on; all unless given.", least=1
     )
     reader: str = option(
         "auto",

@@ -175,7 +175,7 @@ def _joined(
 
 
 def _run(program: str, data: bytearray, num_bytes: NDArray[np.int64]) -> Mapping[str, Any]:
-    """Run a program over entries of so many bytes; `ValueError` if they do not add up."""
+    """Run a program over entries of `num_bytes` each; `ValueError` if they do not add up."""
     machine = ForthMachine64(program, output_initial_size=len(data) // 12 + 1024)
     inputs = {"data": np.frombuffer(data, np.uint8), "ends": np.cumsum(num_bytes)}
     try:

@@ -24,7 +24,7 @@ from pilarnet_convert.errors import (
 )
 from pilarnet_convert.storage.web_ranges import Request, read_jointly
 
-__all__ = ["WEB", "connect", "read_many", "size_of", "with_retries"]
+__all__ = ["connect", "read_many", "size_of", "with_retries"]
 
 _Result = TypeVar("_Result")
 
@@ -35,7 +35,7 @@ TRIES: Final = 6
 #: Seconds before the second try; doubled before each further one.
 FIRST_PAUSE_S = 0.2
 #: Protocols without folders.
-WEB: Final = ("http", "https")
+_WEB: Final = ("http", "https")
 #: Errors that repeating a request does not change; the first are those of botocore.
 _LASTING: Final = ("NoCredentialsError", "PartialCredentialsError", "ParamValidationError")
 _LASTING_TYPES: Final = (FileExistsError, IsADirectoryError, NotADirectoryError, TypeError)
@@ -121,7 +121,7 @@ def _cat_ranges(requests: Sequence[Request], *, again: bool) -> list[bytes | Exc
     found: dict[Request, bytes | Exception] = {}
     try:
         fs = connect(requests[0][0])[0]
-        if urlsplit(requests[0][0]).scheme in WEB and not again:
+        if urlsplit(requests[0][0]).scheme in _WEB and not again:
             found |= read_jointly(fs, requests)
         single = [request for request in requests if request not in found]
         if not single:
@@ -182,7 +182,7 @@ def size_of(url: str) -> int:
     if info.get("size") is None or info.get("partial") is False:
         raise _ranges_ignored(url)
     server = urlsplit(url)[:2]
-    if server[0] in WEB and server not in _serving_ranges and info["size"] > 1:
+    if server[0] in _WEB and server not in _serving_ranges and info["size"] > 1:
         with_retries(url, _read_second_byte)
         _serving_ranges.add(server)
     return int(info["size"])
@@ -197,7 +197,7 @@ def _read_second_byte(fs: Any, path: str) -> None:
 
 def _explained(url: str, error: Exception) -> RemoteError:
     """Describe a failed request."""
-    if urlsplit(url).scheme in WEB and isinstance(error.__cause__, Exception):
+    if urlsplit(url).scheme in _WEB and isinstance(error.__cause__, Exception):
         error = error.__cause__  # fsspec says that a file is missing whatever the server says
     text = " ".join(str(error).split())[:160] or type(error).__name__
     status = getattr(error, "status", None)
@@ -226,7 +226,7 @@ def _explained(url: str, error: Exception) -> RemoteError:
 
 def _settings(protocol: str) -> dict[str, Any]:
     """Give time-outs, and switch off the caches of listings: what is there may change."""
-    if protocol in WEB:
+    if protocol in _WEB:
         import aiohttp
 
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_S, sock_read=TIMEOUT_S)
