@@ -229,7 +229,8 @@ def test_input_list_from_standard_input(tmp_path):
 def test_input_lists_that_name_nothing(tmp_path, text):
     names = tmp_path / "names.txt"
     names.write_bytes(text)
-    line = error_of("--input-list", names, "--out", tmp_path / "out")
-    assert line.startswith(f"error: {names}: ")
+    result = run_convert("--input-list", names, "--out", tmp_path / "out")
+    (line,) = result.stderr.splitlines()
+    assert (result.exit_code, line.startswith(f"error: {names}: ")) == (2, True)
     missing = run_convert("--out", tmp_path / "out")
     assert (missing.exit_code, "--input-list" in missing.stderr) == (2, True)
