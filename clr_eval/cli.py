@@ -9,8 +9,7 @@ import click
 
 from clr_eval.config import EmbedConfig, EvalConfig
 from clr_eval.methods import PARTS
-from pilarnet_convert.console import Command
-from pilarnet_convert.options import make_flags
+from pilarnet_convert.console import Command, PathType, make_flags
 
 __all__ = ["embed_command", "eval_command"]
 
@@ -31,7 +30,7 @@ Examples:
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PathType(),
     metavar="FILE",
     help="The file to write; its ending names the format: .zarr, .parquet, .h5 or .npz.",
 )

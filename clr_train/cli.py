@@ -10,8 +10,7 @@ from click.core import ParameterSource
 
 from clr_train.config import TrainConfig, read_config
 from clr_train.presets import AUGMENTATION_PRESETS, RECIPES
-from pilarnet_convert.console import Command, Stopped
-from pilarnet_convert.options import make_flags
+from pilarnet_convert.console import Command, PathType, Stopped, make_flags
 from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["train_command"]
@@ -68,6 +67,7 @@ def _options() -> list[click.Parameter]:
         *make_flags(TrainConfig),
         click.Option(
             ["--config"],
+            type=PathType(),
             metavar="FILE.toml",
             is_eager=True,
             expose_value=False,

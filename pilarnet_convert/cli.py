@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from pilarnet_convert.config import ConvertConfig
-from pilarnet_convert.console import Command, Stopped
+from pilarnet_convert.console import Command, PathType, Stopped, TextFile, make_flags
 from pilarnet_convert.conversion import convert, convert_part
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.inputs.check import check_inputs
-from pilarnet_convert.options import OptionError, make_flags
+from pilarnet_convert.options import OptionError
 from pilarnet_convert.pictures import check_picture
 from pilarnet_convert.readers.sources import read_input_list
 from pilarnet_convert.shards.class_plot import plot_classes
@@ -123,6 +123,7 @@ Examples:
     params=[
         click.Option(
             ["--input", "inputs"],
+            type=PathType(str),
             metavar="PATH [PATH ...]",
             multiple=True,
             help="LArCV2, LArCV3 and PILArNet-M files, folders of them, or globs, also as URLs: "
@@ -132,14 +133,14 @@ Examples:
         ),
         click.Option(
             ["--input-list"],
-            type=click.File(encoding="utf-8"),
+            type=TextFile(encoding="utf-8"),
             metavar="FILE",
             help="A file that names inputs, one a line, with comments after #; - is standard "
             "input.",
         ),
         click.Option(
             ["--out"],
-            type=place,
+            type=PathType(place),
             metavar="FOLDER",
             help="The folder to write shards to, or a URL (s3://bucket/prefix).",
         ),
@@ -175,7 +176,7 @@ Examples:
   pilarnet-stats s3://bucket/shards more-shards/
 """,
 )
-@click.argument("shards", type=place, nargs=-1, required=True, metavar="SHARDS...")
+@click.argument("shards", type=PathType(place), nargs=-1, required=True, metavar="SHARDS...")
 @click.option(
     "--format",
     "style",
@@ -186,7 +187,8 @@ Examples:
 @click.option(
     "--plot",
     "picture",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathType(),
+    metavar="FILE",
     help="Also draw counts, voxels and energy of each class into this picture (.png, .pdf, .svg).",
 )
 @click.option(

@@ -10,13 +10,11 @@ import dataclasses
 import math
 import operator
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from numbers import Integral, Real
 from pathlib import Path
 from types import UnionType
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
-
-import click
 
 from pilarnet_convert.errors import PilarnetError
 
@@ -26,7 +24,7 @@ __all__ = [
     "check_options",
     "documented",
     "flag",
-    "make_flags",
+    "limits_in_words",
     "option",
     "read_toml",
 ]
@@ -166,7 +164,7 @@ def _broken_limit(limits: Mapping[str, Any], value: Any) -> str | None:
     return None
 
 
-def _limits_in_words(limits: Mapping[str, Any], *, several: bool) -> str:
+def limits_in_words(limits: Mapping[str, Any], *, several: bool) -> str:
     """Say what is allowed, unless ``--help`` shows the choices in place of a value."""
     if several and limits["choices"]:
         return "some of " + ", ".join(limits["choices"])
@@ -208,79 +206,8 @@ def read_toml(path: Path, *, field: str | None = None) -> dict[str, Any]:
 
 
 def check_folder(path: Path, *, option: str) -> None:
-    """Check that the folder of a file to write exists; an `OptionError` names `option`."""
+    """Check that a file can be written to its folder; an `OptionError` names `option`."""
     if not path.parent.is_dir():
         raise OptionError("no such folder", file=path.parent, field=option)
-
-
-def make_flags(record: type, *, leave_out: tuple[str, ...] = ()) -> list[click.Parameter]:
-    """Make the flags of a command from a record of options, but for the fields `leave_out`."""
-    hints = get_type_hints(record)
-    return [
-        _make_flag(field, hints[field.name])
-        for field in dataclasses.fields(record)
-        if field.name not in leave_out
-    ]
-
-
-def _make_flag(field: dataclasses.Field[Any], hint: Any) -> click.Option:
-    kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]
-    name, kind, default = flag(field.name), kinds[0], field.default
-    if isinstance(default, tuple):
-        default = ",".join(map(str, default))
-    if hint is bool:
-        name = f"{name}/--no-{name.removeprefix('--')}"
-    elif get_origin(hint) is tuple:
-        kind = _Listed(kind)
-    elif field.metadata["choices"]:
-        kind = click.Choice(field.metadata["choices"])
-    elif kind is Path:
-        kind = click.Path(path_type=Path)
-    # click takes a default of None as given, so a required option must name none.
-    settings = (
-        {"required": True}
-        if default is dataclasses.MISSING
-        else {"default": default, "show_default": default is not None and default != ""}
-    )
-    if field.metadata["repeated"]:
-        settings = {"multiple": True, "required": default is dataclasses.MISSING}
-    return _Flag(
-        [name, field.name],
-        type=kind,
-        metavar=field.metadata["metavar"],
-        help=field.metadata["help"],
-        limits=_limits_in_words(field.metadata, several=get_origin(hint) is tuple),
-        **settings,
-    )
-
-
-class _Flag(click.Option):
-    """An option whose help says its limits beside its default."""
-
-    def __init__(self, *args: Any, limits: str, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._limits = limits
-
-    def get_help_extra(self, ctx: click.Context) -> Any:
-        extra = super().get_help_extra(ctx)
-        return {**extra, "range": self._limits} if self._limits else extra
-
-
-class _Listed(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
-    """Values separated by commas on the command line, a list in a configuration file."""
-
-    def __init__(self, kind: Callable[[Any], Any]) -> None:
-        self.kind = kind
-        self.name = {str: "NAME,...", int: "N,...", float: "X,..."}[kind]  # type: ignore[index]
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Any, ...]:
-        words = value.split(",") if isinstance(value, str) else value
-        try:
-            if self.kind is str and not all(isinstance(word, str) for word in words):
-                raise TypeError
-            words = [word.strip() if isinstance(word, str) else word for word in words]
-            return tuple(self.kind(word) for word in words if word != "")
-        except (TypeError, ValueError):
-            return self.fail(f"{value!r} is not a list such as {self.name}", param, ctx)
+    if path.is_dir():
+        raise OptionError("a folder, not a file", file=path, field=option)

@@ -12,8 +12,8 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
-from pilarnet_convert.console import Command
-from pilarnet_convert.options import OptionError, check_folder, make_flags
+from pilarnet_convert.console import Command, PathType, make_flags
+from pilarnet_convert.options import OptionError, check_folder
 from pilarnet_convert.pictures import check_picture, is_picture
 from pilarnet_convert.storage.remote import AnyPath, RemotePath, as_path, place
 from pilarnet_view.augmented import views_scene
@@ -47,7 +47,7 @@ Examples:
   pilarnet-view shards/ --label electron --views --png views.png
 """,
 )
-@click.argument("path", type=place)
+@click.argument("path", type=PathType(place))
 @click.option(
     "--entry",
     "entries",
@@ -102,14 +102,16 @@ Examples:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathType(),
+    metavar="FILE",
     show_default="a name made from what is shown, in this folder",
     help="The page to write (.html), or a picture as with --png.",
 )
 @click.option(
     "--png",
     "picture",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathType(),
+    metavar="FILE",
     help="Draw a picture for a paper (.png, .pdf, .svg); a page too if --out is given.",
 )
 @click.option(

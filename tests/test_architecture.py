@@ -26,8 +26,8 @@ BASIS: dict[str, tuple[str, ...]] = {
     "numpy": tuple(PACKAGES),
     "torch": ("clr_train", "clr_eval", "pilarnet_view.augmented"),
     "click": (
-        "pilarnet_convert.options",
         "pilarnet_convert.console.command",
+        "pilarnet_convert.console.flags",
         "pilarnet_convert.cli",
         "pilarnet_convert.download.cli",
         "pilarnet_convert.export.cli",

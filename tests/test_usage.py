@@ -65,6 +65,36 @@ def test_wrong_usage_reads_the_same_whoever_finds_it(name: str):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+def test_no_value_is_empty(name: str):
+    """An unset variable of a shell leaves an empty one."""
+    options = [param for param in COMMANDS[name].params if isinstance(param, click.Option)]
+    for option in options:
+        if not option.is_flag:
+            line = line_of(run(COMMANDS[name], option.opts[0], " "), exit_code=2)
+            assert line == f"{option.opts[0]}: the value is empty; see {name} --help"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_a_terminal(name: str):
+    text = run(COMMANDS[name], "--help").stdout
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_shell_completes_files_and_choices():
+    def offered(name: str, words: str) -> list[str]:
+        variable = f"_{name.replace('-', '_')}_COMPLETE".upper()
+        count = str(len(words.split(" ")) - 1)
+        environment = {variable: "bash_complete", "COMP_WORDS": words, "COMP_CWORD": count}
+        result = CliRunner().invoke(COMMANDS[name], prog_name=name, env=environment)
+        return result.stdout.split()
+
+    assert offered("pilarnet-convert", "pilarnet-convert --energy-unit G") == ["plain,GeV"]
+    assert offered("pilarnet-convert", "pilarnet-convert --input da") == ["file,da"]
+    assert offered("clr-train", "clr-train --shards sh") == ["file,sh"]
+    assert offered("pilarnet-view", "pilarnet-view sh") == ["file,sh"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_versions_of_what_matters(name: str):
     lines = run(COMMANDS[name], "--version").stdout.splitlines()
     assert lines[0].startswith(f"{name} ")
@@ -78,8 +108,13 @@ def test_a_tilde_is_the_home_folder(home: Path):
     assert run(stats_command, "~/shards", "--plot=~/classes.png").exit_code == 0
     assert run(view_command, "~/shards", "--count=1", "--out=~/page.html").exit_code == 0
     assert run(convert_command, f"--input={SAMPLE}", "--out=~/again", "--workers=1").exit_code == 0
-    assert run(train_command, "--shards=~/shards", "--out=~/run", "--dry-run").exit_code == 0
     assert {"classes.png", "page.html", "again"} <= set(os.listdir(home))
+    (home / "list.txt").write_text(f"{SAMPLE}\n")
+    check = run(convert_command, "--input-list=~/list.txt", "--check", "--workers=1")
+    assert check.exit_code == 0
+    cached = run(train_command, "--shards=~/shards", "--cache=~/cache", "--out=~/run", "--dry-run")
+    assert cached.exit_code == 0
+    assert (home / "cache").is_dir()
     missing = line_of(run(eval_command, "--checkpoint=~/c.pt", "--shards=~/shards"), exit_code=1)
     assert missing.startswith(f"{home / 'c.pt'}: no such checkpoint; name the folder of a run")
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from clr_eval.study.methods import STUDY_METHODS
-from pilarnet_convert.console import Command
+from pilarnet_convert.console import Command, PathType
 
 __all__ = ["study_command"]
 
@@ -41,8 +41,10 @@ Examples:
 When all parts are done, the command without --part writes the report.
 """,
 )
-@click.argument("study", type=click.Path(path_type=Path))
-@click.option("--out", default="study", metavar="FOLDER", help="Folder of the study.")
+@click.argument("study", type=PathType())
+@click.option(
+    "--out", type=PathType(), default="study", metavar="FOLDER", help="Folder of the study."
+)
 @click.option(
     "--part",
     default="1/1",
@@ -51,7 +53,7 @@ When all parts are done, the command without --part writes the report.
     help="Compute only every N-th run, from the I-th on, and write no report.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what the study will take, and do nothing.")
-def study_command(study: Path, out: str, part: tuple[int, int], dry_run: bool) -> None:
+def study_command(study: Path, out: Path, part: tuple[int, int], dry_run: bool) -> None:
     """Compare methods as the detector departs from the simulation.
 
     STUDY is a TOML file of domains, methods, label counts and seeds; docs/study.md describes it.
@@ -65,4 +67,4 @@ def study_command(study: Path, out: str, part: tuple[int, int], dry_run: bool) -
     config = read_study(study)
     report: Any = run_study(config, out=out, part=part, dry_run=dry_run, show_progress=True)
     if report is not None:
-        click.echo(f"wrote {Path(out) / 'report.html'}")
+        click.echo(f"wrote {out / 'report.html'}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pilarnet_convert.console import Command
+from pilarnet_convert.console import Command, PathType
 
 __all__ = ["export_command"]
 
@@ -24,19 +24,20 @@ Examples:
 @click.option(
     "--checkpoint",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PathType(),
     metavar="FILE",
     help="A checkpoint of clr-train, or the folder of a run: its best one.",
 )
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PathType(),
     metavar="FOLDER",
     help="The folder to write.",
 )
 @click.option(
     "--shards",
+    type=PathType(str),
     multiple=True,
     metavar="FOLDER",
     help="Where the shards of the training are now, to describe them in the encoder's files; may "

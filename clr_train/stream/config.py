@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from pilarnet_convert.options import OptionError, check_options, documented, flag, option
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import Places, list_places
 from pilarnet_convert.species import CLASSES
 from pilarnet_convert.storage.cache import RangeCache
+from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["StreamConfig"]
 
@@ -92,7 +92,7 @@ class StreamConfig:
         """Open the folder of `cache`; None without one."""
         if self.cache is None:
             return None
-        return RangeCache(Path(self.cache), most_bytes=int(self.cache_size * 1e9))
+        return RangeCache(as_path(self.cache), most_bytes=int(self.cache_size * 1e9))
 
     @property
     def labels(self) -> tuple[int, ...]:

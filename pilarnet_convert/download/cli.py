@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pilarnet_convert.console import Command
+from pilarnet_convert.console import Command, PathType
 from pilarnet_convert.download.datasets import DATASETS
 from pilarnet_convert.shards.format import SPLITS
 
@@ -30,7 +30,7 @@ Examples:
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PathType(),
     metavar="FOLDER",
     help="The folder for the files.",
 )

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from pilarnet_convert.console import Command
+from pilarnet_convert.console import Command, PathType
 from pilarnet_convert.export.exporting import FORMATS, REVISIONS, export
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import open_shards
+from pilarnet_convert.storage.remote import AnyPath, place
 
 __all__ = ["export_command"]
 
@@ -25,7 +26,7 @@ Examples:
   pilarnet-export shards/ --format npz --split test --out npz/
 """,
 )
-@click.argument("shards", type=click.Path(path_type=Path))
+@click.argument("shards", type=PathType(place))
 @click.option(
     "--format",
     required=True,
@@ -36,7 +37,7 @@ Examples:
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PathType(),
     metavar="FOLDER",
     help="The folder to write.",
 )
@@ -56,7 +57,7 @@ Examples:
     "with PoLAr-MAE reads.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export.")
-def export_command(shards: Path, out: Path, splits: tuple[str, ...], **options: Any) -> None:
+def export_command(shards: AnyPath, out: Path, splits: tuple[str, ...], **options: Any) -> None:
     """Write the particles of SHARDS for programs that read other formats."""
     opened = open_shards(shards)
     folder = export(opened, out, splits=splits, show_progress=True, **options)

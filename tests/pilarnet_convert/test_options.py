@@ -15,13 +15,12 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilarnet_convert.console import Command
+from pilarnet_convert.console import Command, make_flags
 from pilarnet_convert.options import (
     OptionError,
     check_options,
     documented,
     flag,
-    make_flags,
     option,
 )
 

@@ -1,0 +1,120 @@
+"""Parameters of commands: flags made from a record of options, and paths."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import click
+from click.shell_completion import CompletionItem
+
+from pilarnet_convert.options import flag, limits_in_words
+from pilarnet_convert.storage.remote import as_path, place
+
+__all__ = ["PathType", "TextFile", "make_flags"]
+
+
+class PathType(click.types.FuncParamType):  # type: ignore[type-arg]  # not generic before 8.4
+    """A path, in which a leading ``~`` is the home folder, and which shells complete.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the value of the text: a local path by default; `place` takes URLs too.
+    """
+
+    def __init__(self, make: Callable[[str], Any] = as_path) -> None:
+        super().__init__(make)
+        self.name = "path"
+
+    def shell_complete(
+        self, _ctx: click.Context, _param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Let the shell complete the name of a file or folder."""
+        return [CompletionItem(incomplete, type="file")]
+
+
+class TextFile(click.File):
+    """A text file to read, or ``-`` for standard input; a leading ``~`` is the home folder."""
+
+    def convert(self, value: Any, *context: Any) -> Any:
+        """Open the file."""
+        return super().convert(os.path.expanduser(value), *context)
+
+
+def make_flags(record: type, *, leave_out: tuple[str, ...] = ()) -> list[click.Parameter]:
+    """Make the flags of a command from a record of options, but for the fields `leave_out`."""
+    hints = get_type_hints(record)
+    return [
+        _make_flag(field, hints[field.name])
+        for field in dataclasses.fields(record)
+        if field.name not in leave_out
+    ]
+
+
+def _make_flag(field: dataclasses.Field[Any], hint: Any) -> click.Option:
+    kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]
+    name, kind, default = flag(field.name), kinds[0], field.default
+    if isinstance(default, tuple):
+        default = ",".join(map(str, default))
+    if hint is bool:
+        name = f"{name}/--no-{name.removeprefix('--')}"
+    elif get_origin(hint) is tuple:
+        kind = _Listed(kind)
+    elif field.metadata["choices"]:
+        kind = click.Choice(field.metadata["choices"])
+    elif kind is Path:
+        kind = PathType()
+    elif field.metadata["metavar"] in ("FILE", "FOLDER"):
+        kind = PathType(lambda text: str(place(text)))
+    # click takes a default of None as given, so a required option must name none.
+    settings = (
+        {"required": True}
+        if default is dataclasses.MISSING
+        else {"default": default, "show_default": default is not None and default != ""}
+    )
+    if field.metadata["repeated"]:
+        settings = {"multiple": True, "required": default is dataclasses.MISSING}
+    return _Flag(
+        [name, field.name],
+        type=kind,
+        metavar=field.metadata["metavar"],
+        help=field.metadata["help"],
+        limits=limits_in_words(field.metadata, several=get_origin(hint) is tuple),
+        **settings,
+    )
+
+
+class _Flag(click.Option):
+    """An option whose help says its limits beside its default."""
+
+    def __init__(self, *args: Any, limits: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._limits = limits
+
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        extra = super().get_help_extra(ctx)
+        return {**extra, "range": self._limits} if self._limits else extra
+
+
+class _Listed(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
+    """Values separated by commas on the command line, a list in a configuration file."""
+
+    def __init__(self, kind: Callable[[Any], Any]) -> None:
+        self.kind = kind
+        self.name = {str: "NAME,...", int: "N,...", float: "X,..."}[kind]  # type: ignore[index]
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
+        words = value.split(",") if isinstance(value, str) else value
+        try:
+            if self.kind is str and not all(isinstance(word, str) for word in words):
+                raise TypeError
+            words = [word.strip() if isinstance(word, str) else word for word in words]
+            return tuple(self.kind(word) for word in words if word != "")
+        except (TypeError, ValueError):
+            return self.fail(f"{value!r} is not a list such as {self.name}", param, ctx)
