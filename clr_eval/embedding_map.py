@@ -8,7 +8,6 @@ import numpy as np
 
 from clr_eval.cache import Arrays
 from clr_eval.evaluation import Evaluation
-from clr_eval.progress import map_cost
 from clr_train.keys import key, permutation
 from clr_train.probe.classifiers import find_neighbours, project_to_plane
 from pilarnet_convert.species import CLASSES
@@ -39,7 +38,7 @@ def embedding_map(evaluation: Evaluation) -> Arrays:
         rows = np.sort(permutation(len(values), key(seed, _DRAW))[:_MOST_PARTICLES])
         return {"rows": rows, "place": project_to_plane(values[rows], seed=seed)}
 
-    cost = map_cost(particles=num_mapped(evaluation))
+    cost = evaluation.costs.map(particles=num_mapped(evaluation))
     return evaluation.cache.get("map", depends_on={"seed": seed}, make=make, cost=cost)
 
 

@@ -18,7 +18,8 @@ from clr_eval.embedding.split import LoadedSplit, labelled_subset, read_split
 from clr_eval.finetune import Classifier, num_steps
 from clr_eval.methods import METHODS, Method
 from clr_eval.probes import Probe, fit_probe
-from clr_eval.progress import Progress, features_cost, trial_cost
+from clr_eval.progress import Costs, Progress
+from clr_eval.timing import seconds_per_particle
 from clr_train.batch import ParticleBatch
 from clr_train.learner import Learner
 from clr_train.probe.features import Features, collect
@@ -52,7 +53,7 @@ class Trial:
         return METHODS[self.name]
 
     def __str__(self) -> str:
-        return f"{self.method.title}, {self.fraction:.2%} of the labels, seed {self.seed}"
+        return f"{self.method.title}, {100 * self.fraction:g} % of the labels, seed {self.seed}"
 
 
 class Evaluation:
@@ -106,6 +107,14 @@ class Evaluation:
         self.cache = ResultCache(folder, identity=self.identity, progress=self.progress)
 
     @cached_property
+    def costs(self) -> Costs:
+        """What parts of the report take, from the time of a few particles."""
+        return Costs(
+            encoding_s=seconds_per_particle(self.learner.represent, self.test.batch, most=_BATCH),
+            num_features=self.learner.model.encoder.out_features,
+        )
+
+    @cached_property
     def _untrained(self) -> Learner:
         """The encoder as it was before its first step."""
         return Learner(self.learner.config, device=self.learner.device)
@@ -124,7 +133,7 @@ class Evaluation:
         """Estimate what fitting a trial and predicting the test split takes."""
         labelled = max(1, round(trial.fraction * len(self.train)))
         size = min(self.config.batch_size, labelled)
-        return trial_cost(
+        return self.costs.trial(
             trial.method,
             labelled=labelled,
             tested=len(self.test),
@@ -177,7 +186,7 @@ class Evaluation:
             batches = particles.batch.split(_BATCH)
             return {"values": collect(batches, features=self._represent(kind)).values}
 
-        cost = features_cost(kind, particles=len(particles))
+        cost = self.costs.features(kind, particles=len(particles))
         part = self.cache.get(f"features-{kind}-{split}", depends_on={}, make=make, cost=cost)
         particle = particles.batch.particle.numpy()
         return Features(values=part["values"], label=particles.label, particle=particle)

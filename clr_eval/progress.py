@@ -1,24 +1,27 @@
 """The progress of a report: what its parts take, and how much of that is done.
 
-Costs are in units of one particle that passes the encoder once. They are rough: they have to make
-the estimate of the time left useful, not exact.
+Costs are seconds. They are rough: they make the estimate of the time left useful, not exact.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from clr_eval.corruptions import CORRUPTIONS
 from clr_eval.methods import Method
+from clr_train.probe.handcrafted import HANDCRAFTED_FEATURES
 from pilarnet_convert.console import ProgressBar
 
-__all__ = ["Progress", "features_cost", "map_cost", "robustness_cost", "trial_cost"]
+__all__ = ["Costs", "Progress"]
 
-#: Costs of a particle: in a training step (both passes, and a view of it), and in other work.
+#: Cost of a particle in a training step (both passes, and a view of it), in encodings of one.
 _TRAINING: Final = 4.0
-_HANDCRAFTED: Final = 0.05
-_CLASSIFIERS: Final = {"linear": 0.3, "knn": 0.1, "trees": 2.0, "majority": 0.0}
-_MAPPED: Final = 5.0
+#: Seconds of a CPU core for a particle; for classifiers, for each feature of it.
+_HANDCRAFTED_S: Final = 3e-5
+_FITTED_S: Final = {"linear": 1.5e-6, "knn": 5e-7, "trees": 4.5e-5, "majority": 0.0}
+_CORRUPTED_S: Final = 3e-4
+_MAPPED_S: Final = 3.3e-3
 
 
 class Progress:
@@ -56,24 +59,40 @@ class Progress:
         return self._done
 
 
-def features_cost(kind: str, *, particles: int) -> float:
-    """Estimate the cost of computing features, ``handcrafted`` or of an encoder."""
-    return particles * (_HANDCRAFTED if kind == "handcrafted" else 1.0)
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """Estimates the seconds that parts of a report take.
 
+    Parameters
+    ----------
+    encoding_s : float
+        What the encoder takes for a particle here, seconds.
+    num_features : int
+        The number of its features.
+    """
 
-def trial_cost(method: Method, *, labelled: int, tested: int, trained: int) -> float:
-    """Estimate the cost of fitting and predicting; a network trains on `trained` in all steps."""
-    if method.classifier is None:
-        return _TRAINING * trained + tested
-    return _CLASSIFIERS[method.classifier] * (labelled + tested)
+    encoding_s: float
+    num_features: int
 
+    def features(self, kind: str, *, particles: int) -> float:
+        """Estimate for features, ``handcrafted`` or of an encoder."""
+        return particles * (_HANDCRAFTED_S if kind == "handcrafted" else self.encoding_s)
 
-def robustness_cost(method: Method, *, tested: int) -> float:
-    """Estimate the cost of classifying the test split at every level of every corruption."""
-    levels = sum(len([level for level in c.levels if level]) for c in CORRUPTIONS.values())
-    return levels * tested * (0.5 if method.features == "handcrafted" else 1.5)
+    def trial(self, method: Method, *, labelled: int, tested: int, trained: int) -> float:
+        """Estimate for a fit and predictions; a network trains on `trained` in all steps."""
+        if method.classifier is None:
+            return self.encoding_s * (_TRAINING * trained + tested)
+        is_handcrafted = method.features == "handcrafted"
+        width = len(HANDCRAFTED_FEATURES) if is_handcrafted else self.num_features
+        return _FITTED_S[method.classifier] * width * labelled
 
+    def robustness(self, method: Method, *, tested: int) -> float:
+        """Estimate for the classes of the test split at every level of every corruption."""
+        levels = sum(len([level for level in c.levels if level]) for c in CORRUPTIONS.values())
+        features = self.features(method.features or "trained", particles=tested)
+        return levels * (_CORRUPTED_S * tested + features)
 
-def map_cost(*, particles: int) -> float:
-    """Estimate the cost of the map in two dimensions."""
-    return _MAPPED * particles
+    @staticmethod
+    def map(*, particles: int) -> float:
+        """Estimate for the map in two dimensions."""
+        return _MAPPED_S * particles

@@ -12,7 +12,6 @@ from clr_eval.cache import Arrays
 from clr_eval.corruptions import CORRUPTIONS, Corruption
 from clr_eval.evaluation import Evaluation, Predictor, Trial
 from clr_eval.metrics import class_metrics
-from clr_eval.progress import robustness_cost
 
 __all__ = ["robustness"]
 
@@ -63,7 +62,7 @@ def robustness(evaluation: Evaluation, *, methods: Sequence[str]) -> dict[str, A
 
 def _predicted_classes(evaluation: Evaluation, trial: Trial) -> Arrays:
     """Classify the test split at every level of every corruption, int8 [levels, N] of each."""
-    cost = robustness_cost(trial.method, tested=len(evaluation.test))
+    cost = evaluation.costs.robustness(trial.method, tested=len(evaluation.test))
     num_levels = sum(len(corruption.levels) for corruption in CORRUPTIONS.values())
 
     def make() -> Arrays:

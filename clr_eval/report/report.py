@@ -18,7 +18,6 @@ from clr_eval.embedding_map import embedding_map, nearest_neighbours, num_mapped
 from clr_eval.evaluation import Evaluation, Trial
 from clr_eval.methods import METHODS, main_methods
 from clr_eval.metrics import probability_metrics
-from clr_eval.progress import features_cost, map_cost, robustness_cost
 from clr_eval.report.figures import (
     draw_binned_metrics,
     draw_confusion,
@@ -111,24 +110,25 @@ def evaluate(config: EvalConfig, *, show_progress: bool = False) -> dict[str, An
 
 
 def _total_cost(evaluation: Evaluation, trials: Sequence[Trial]) -> float:
-    """Estimate what a report takes, see `clr_eval.progress`."""
-    config, tested = evaluation.config, len(evaluation.test)
+    """Estimate the seconds that a report takes, see `clr_eval.progress`."""
+    config, costs, tested = evaluation.config, evaluation.costs, len(evaluation.test)
     cost = sum(evaluation.cost(trial) for trial in trials)
     both = len(evaluation.train) + tested
-    cost += sum(features_cost(kind, particles=both) for kind in _kinds(config))
+    cost += sum(costs.features(kind, particles=both) for kind in _kinds(config))
     if "robustness" in config.parts:
         main = main_methods([trial.name for trial in trials])
         chosen = [t for t in trials if t.name in main and t.fraction == config.largest_fraction]
-        cost += sum(robustness_cost(trial.method, tested=tested) for trial in chosen)
+        cost += sum(costs.robustness(trial.method, tested=tested) for trial in chosen)
     if "map" in config.parts:
-        cost += map_cost(particles=num_mapped(evaluation))
+        cost += costs.map(particles=num_mapped(evaluation))
     return cost
 
 
 def _kinds(config: EvalConfig) -> list[str]:
     """List the features that are needed."""
     kinds = {m.features for m in METHODS.values() if m.part in config.parts and m.features}
-    return sorted(kinds | ({"trained"} if "map" in config.parts else set()))
+    # Handcrafted features last: they take no time, and would begin the estimate of the time left.
+    return sorted(kinds | ({"trained"} if "map" in config.parts else set()), reverse=True)
 
 
 def _evaluate(

@@ -4,8 +4,7 @@
 methods   the methods by name, and how each pretrains
 config    a study, read from a TOML file
 dann      a domain-adversarial classifier
-plan      its runs, and what they cost in steps and particles
-timing    how long that is, measured before it begins
+plan      its runs, and what they will take
 runs      what they train and predict, kept so that a study can be interrupted
 metrics   accuracy by domain, stability of particles, what features hold
 figures   figures, as PNG and PDF

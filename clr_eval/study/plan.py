@@ -13,9 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from clr_eval.embedding.split import read_split
 from clr_eval.finetune import num_steps
 from clr_eval.study.config import StudyConfig
 from clr_eval.study.methods import PRETRAININGS, STUDY_METHODS
+from clr_eval.timing import seconds_per_particle
+from clr_train.batch import ParticleBatch
+from clr_train.learner import Learner
+from clr_train.runtime.processes import pick_device
 from pilarnet_convert.shards.reader import open_shards
 
 __all__ = [
@@ -24,12 +29,15 @@ __all__ = [
     "method_cost",
     "plan_runs",
     "pretraining_cost",
+    "seconds_per_cost",
 ]
 
 #: Costs of a particle: in a step of one view, encoded, and in the fit of a probe or of trees.
 _ONE_VIEW: Final = 1 / 2
 _ENCODED: Final = 1 / 6
 _FITTED: Final = 0.4
+#: Particles to measure on.
+_SAMPLE: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +103,17 @@ def method_cost(config: StudyConfig, *, name: str) -> float:
         views = 2 if method.fit == "dann" else 1  # as many particles of the target
         cost += _ONE_VIEW * views * size * _fitting_steps(config, name, count)
     return cost
+
+
+def seconds_per_cost(config: StudyConfig) -> float:
+    """Measure what a particle of the nominal set takes in a step of pretraining, seconds."""
+    learner = Learner(config.train, device=pick_device(config.train.device))
+
+    def pass_through(batch: ParticleBatch) -> None:
+        learner.project(batch, epoch=0).sum().backward()  # type: ignore[no-untyped-call]
+
+    sample = read_split(config.nominal, split="train", max_particles=_SAMPLE).batch
+    return seconds_per_particle(pass_through, sample, most=config.train.batch_size)
 
 
 def _pretraining_steps(config: StudyConfig, name: str) -> int:

@@ -26,10 +26,9 @@ from clr_eval.study.metrics import (
     energy_r2,
     stability,
 )
-from clr_eval.study.plan import describe_study, plan_runs
+from clr_eval.study.plan import describe_study, plan_runs, seconds_per_cost
 from clr_eval.study.runs import StudyRuns
 from clr_eval.study.text import make_sections
-from clr_eval.study.timing import seconds_per_cost
 from clr_train.probe.classifiers import project_to_plane
 from pilarnet_convert.console import RunLog, print_line, progress_bar
 from pilarnet_convert.files import replace_file

@@ -152,6 +152,8 @@ class Recorder(NullRecorder):
             self._evaluate(progress.unevaluated or {"epoch": 0})
         if progress.step == 0:
             self._draw()
+        if progress.step == self._run.total_steps:
+            self._steps.close()
 
     def record(self, figures: Mapping[str, float], *, stopping: bool) -> None:
         """Log a step that is done; evaluate and save where that is due.

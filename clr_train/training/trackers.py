@@ -67,7 +67,7 @@ class TensorBoard:
 
     def __init__(self, folder: Path, *, options: Mapping[str, Any], next_step: int) -> None:
         self._writer = SummaryWriter(str(folder), purge_step=next_step)
-        values = {name: _plain(value) for name, value in options.items() if value is not None}
+        values = {name: _plain(value) for name, value in options.items() if value not in (None, [])}
         metrics = dict.fromkeys(map(TAGS.__getitem__, _HEADLINES))
         for summary in hparams(values, metrics):  # type: ignore[no-untyped-call]
             self._writer.file_writer.add_summary(summary)  # type: ignore[attr-defined]
@@ -122,9 +122,11 @@ class WeightsAndBiases:
         self._run.finish(exit_code=1 if failed else 0)
 
 
-def _plain(value: Any) -> bool | int | float | str:
-    """Write an option as a value of TensorBoard's table."""
-    if isinstance(value, bool | int | float | str):
+def _plain(value: Any) -> int | float | str:
+    """Write an option as a value of TensorBoard's table, which shows a bool as a number."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float | str):
         return value
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 

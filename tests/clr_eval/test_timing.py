@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from clr_eval.study import timing
+from clr_eval import timing
 from clr_train.batch import ParticleBatch
 from clr_train.config import TrainConfig
 from clr_train.stream.stream import open_stream

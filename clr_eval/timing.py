@@ -1,4 +1,4 @@
-"""How long a study will take, measured on a few particles before it begins."""
+"""What work takes for a particle, measured on a few before it begins."""
 
 from __future__ import annotations
 
@@ -8,28 +8,12 @@ from typing import Final
 
 import torch
 
-from clr_eval.embedding.split import read_split
-from clr_eval.study.config import StudyConfig
 from clr_train.batch import ParticleBatch
-from clr_train.learner import Learner
-from clr_train.runtime.processes import pick_device
 
-__all__ = ["seconds_per_cost", "seconds_per_particle"]
+__all__ = ["seconds_per_particle"]
 
-#: Particles to read for a measurement, and seconds that it takes at least.
-_SAMPLE: Final = 64
+#: Seconds that a measurement takes at least.
 _MEASURED_SECONDS: Final = 0.3
-
-
-def seconds_per_cost(config: StudyConfig) -> float:
-    """Measure what a particle of the nominal set takes in a step of pretraining, seconds."""
-    learner = Learner(config.train, device=pick_device(config.train.device))
-
-    def pass_through(batch: ParticleBatch) -> None:
-        learner.project(batch, epoch=0).sum().backward()  # type: ignore[no-untyped-call]
-
-    sample = read_split(config.nominal, split="train", max_particles=_SAMPLE).batch
-    return seconds_per_particle(pass_through, sample, most=config.train.batch_size)
 
 
 def seconds_per_particle(
