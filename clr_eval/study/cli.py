@@ -63,8 +63,10 @@ def study_command(study: Path, out: Path, part: tuple[int, int], dry_run: bool) 
     # Imported here because --help and wrong usage need no torch.
     from clr_eval.study.config import read_study
     from clr_eval.study.study import run_study
+    from clr_eval.study.text import format_results
 
     config = read_study(study)
     report: Any = run_study(config, out=out, part=part, dry_run=dry_run, show_progress=True)
     if report is not None:
-        click.echo(f"wrote {out / 'report.html'}")
+        click.echo(f"{format_results(report)}\n")
+        click.echo(f"wrote {out / 'report.html'}: open it in a browser")

@@ -30,6 +30,7 @@ __all__ = [
     "plan_runs",
     "pretraining_cost",
     "seconds_per_cost",
+    "step_cost",
 ]
 
 #: Costs of a particle: in a step of one view, encoded, and in the fit of a probe or of trees.
@@ -99,10 +100,14 @@ def method_cost(config: StudyConfig, *, name: str) -> float:
         return encoded + _FITTED * labelled
     cost = len(config.label_counts) * _ENCODED * tested
     for count in config.label_counts:
-        size = min(config.fit.batch_size, _num_labelled(config, count))
-        views = 2 if method.fit == "dann" else 1  # as many particles of the target
-        cost += _ONE_VIEW * views * size * _fitting_steps(config, name, count)
+        cost += _fitting_steps(config, name, count) * step_cost(config, name=name, count=count)
     return cost
+
+
+def step_cost(config: StudyConfig, *, name: str, count: int | None) -> float:
+    """Estimate the cost of a step in which a network learns from so many labels."""
+    views = 2 if STUDY_METHODS[name].fit == "dann" else 1  # as many particles of the target
+    return _ONE_VIEW * views * min(config.fit.batch_size, _num_labelled(config, count))
 
 
 def seconds_per_cost(config: StudyConfig) -> float:

@@ -20,7 +20,7 @@ from clr_eval.progress import Progress
 from clr_eval.study.config import Domain, StudyConfig
 from clr_eval.study.dann import DomainAdversarialClassifier
 from clr_eval.study.methods import PRETRAININGS, STUDY_METHODS, StudyMethod
-from clr_eval.study.plan import Run, method_cost, pretraining_cost
+from clr_eval.study.plan import Run, method_cost, pretraining_cost, step_cost
 from clr_train.batch import ParticleBatch
 from clr_train.config import TrainConfig
 from clr_train.learner import Learner
@@ -52,6 +52,8 @@ class StudyRuns:
     config : StudyConfig
     out : Path
         The folder of the study: ``runs/`` holds pretrained encoders, ``results/`` predictions.
+    show_progress : bool
+        Draw a bar for each pretraining.
 
     Attributes
     ----------
@@ -64,8 +66,9 @@ class StudyRuns:
         Shards cannot be read, or a split has no particles.
     """
 
-    def __init__(self, config: StudyConfig, *, out: Path) -> None:
+    def __init__(self, config: StudyConfig, *, out: Path, show_progress: bool = False) -> None:
         self.config, self.out, self.progress = config, out, Progress()
+        self._show_progress = show_progress
 
     @cached_property
     def domains(self) -> dict[str, LoadedSplit]:
@@ -110,8 +113,9 @@ class StudyRuns:
             self._pretrained(chosen.pretraining, seed=seed)
 
         def make() -> Arrays:
-            found = self._predict(chosen, seed=seed)
-            self.progress.advance(method_cost(self.config, name=method))
+            end = self.progress.done + method_cost(self.config, name=method)
+            found = self._predict(method, seed=seed)
+            self.progress.advance(end - self.progress.done)
             return found
 
         facts = self._facts(method, seed=seed)
@@ -147,16 +151,16 @@ class StudyRuns:
             facts["checkpoint"] = file_digest(self._pretrained(chosen.pretraining, seed=seed))
         return facts
 
-    def _predict(self, method: StudyMethod, *, seed: int) -> Arrays:
-        found: Arrays = {}
+    def _predict(self, name: str, *, seed: int) -> Arrays:
+        method, found = STUDY_METHODS[name], Arrays()
         if method.fit in ("linear", "trees"):
             learner = None if method.fit == "trees" else self._learner(method, seed=seed)
             train = _features(self.train, learner)
             domains = {name: _features(split, learner) for name, split in self.domains.items()}
             if learner is not None:
                 found["train/features"] = train.values.astype(np.float32)
-                for name, features in domains.items():
-                    found[f"{name}/features"] = features.values.astype(np.float32)
+                for domain, features in domains.items():
+                    found[f"{domain}/features"] = features.values.astype(np.float32)
         for count in self.config.label_counts:
             rows = self._labelled(count, seed=seed)
             self.progress.say(f"{method.title}, {len(rows):,} labels, seed {seed}")
@@ -174,13 +178,14 @@ class StudyRuns:
                 )
                 predicted = {name: probe(features.values) for name, features in domains.items()}
             else:
-                network = self._fit_network(method, rows, seed=seed)
+                cost = step_cost(self.config, name=name, count=count)
+                network = self._fit_network(method, rows, seed=seed, cost=cost)
                 predicted = {
                     name: network.predict(split.batch).astype(np.float64)
                     for name, split in self.domains.items()
                 }
-            for name, probabilities in predicted.items():
-                found[f"{name}/{count or 0}"] = probabilities
+            for domain, probabilities in predicted.items():
+                found[f"{domain}/{count or 0}"] = probabilities
         return found
 
     def _labelled(self, count: int | None, *, seed: int) -> NDArray[np.int64]:
@@ -188,8 +193,9 @@ class StudyRuns:
         return labelled_subset(self.train.label, fraction=fraction, seed=seed)
 
     def _fit_network(
-        self, method: StudyMethod, rows: NDArray[np.int64], *, seed: int
+        self, method: StudyMethod, rows: NDArray[np.int64], *, seed: int, cost: float
     ) -> Classifier:
+        """Train a network on rows of the nominal set; `cost` is that of a step."""
         learner = self._learner(method, seed=seed)
         network = (
             DomainAdversarialClassifier(
@@ -199,13 +205,12 @@ class StudyRuns:
             else Classifier(learner, pretrained=method.fit == "finetune", seed=seed)
         )
         total = num_steps(len(rows), config=self.config.fit)
-        network.fit(
-            self.train.pick(rows),
-            config=self.config.fit,
-            on_step=lambda step: self.progress.say(
-                f"{method.title}, seed {seed}: step {step} of {total}"
-            ),
-        )
+
+        def tell(step: int) -> None:
+            self.progress.say(f"{method.title}, seed {seed}: step {step:,} of {total:,}")
+            self.progress.advance(cost)
+
+        network.fit(self.train.pick(rows), config=self.config.fit, on_step=tell)
         return network
 
     def _learner(self, method: StudyMethod, *, seed: int) -> Learner:
@@ -223,7 +228,12 @@ class StudyRuns:
         if not done.exists():
             say(f"pretraining {name}, seed {seed}")
             config = self._train_config(name, seed=seed)
-            result = pretrain(config, resume=True, say=lambda line: say(f"{name}: {line}"))
+            result = pretrain(
+                config,
+                resume=True,
+                show_progress=self._show_progress,
+                say=lambda line: say(f"{name}: {line}"),
+            )
             if result.stopped_by:
                 raise Stopped(result.stopped_by)
             done.touch()

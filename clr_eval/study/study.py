@@ -28,8 +28,9 @@ from clr_eval.study.metrics import (
 )
 from clr_eval.study.plan import describe_study, plan_runs, seconds_per_cost
 from clr_eval.study.runs import StudyRuns
-from clr_eval.study.text import make_sections
+from clr_eval.study.text import format_results, make_sections
 from clr_train.probe.classifiers import project_to_plane
+from clr_train.runtime.processes import pick_device
 from pilarnet_convert.console import RunLog, print_line, progress_bar
 from pilarnet_convert.files import replace_file
 from pilarnet_convert.pictures import require_matplotlib
@@ -82,7 +83,7 @@ def run_study(
     number, parts = part
     folder = as_path(out)
     runs = plan_runs(config)[number - 1 :: parts]
-    study = StudyRuns(config, out=folder)
+    study = StudyRuns(config, out=folder, show_progress=show_progress)
     left = sum(study.cost_left(run) for run in runs)
     lines = [*describe_study(config, runs=runs), _tell_time(config, left)]
     for line in lines:
@@ -91,8 +92,12 @@ def run_study(
         return None
     results: dict[str, list[Arrays]] = {name: [] for name in config.methods}
     folder.mkdir(parents=True, exist_ok=True)
+    facts = {
+        "device": str(pick_device(config.train.device)),
+        "study": "; ".join(line.strip() for line in lines),
+    }
     with (
-        RunLog(folder / _LOG, facts={"study": "; ".join(line.strip() for line in lines)}) as log,
+        RunLog(folder / _LOG, facts=facts) as log,
         progress_bar(
             total=left, unit="", description="study", show=show_progress, log=log.write
         ) as bar,
@@ -102,9 +107,12 @@ def run_study(
             for name in run.methods:
                 results[name].append(study.result(name, seed=run.seed))
         if parts > 1:
+            print_line(f"part {number}/{parts} is done: {len(runs)} runs, in {folder}")
             return None
         study.progress.say("report")
-        return _report(config, study, results, out=folder)
+        report = _report(config, study, results, out=folder)
+        log.write(format_results(report))
+        return report
 
 
 def _tell_time(config: StudyConfig, cost: float) -> str:

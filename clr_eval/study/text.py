@@ -7,8 +7,20 @@ from typing import Any
 
 from clr_eval.report.sections import Section, as_percent, as_rate
 from clr_eval.study.methods import STUDY_METHODS
+from pilarnet_convert.shards.tables import format_table
 
-__all__ = ["make_sections"]
+__all__ = ["format_results", "make_sections"]
+
+
+def format_results(report: Mapping[str, Any]) -> str:
+    """Write the balanced accuracies from the most labels as a table for a terminal."""
+    count, methods = list(report["results"].items())[-1]
+    table = {"name": [STUDY_METHODS[name].title for name in methods]}
+    for domain in report["domains"]:
+        found = (metrics[domain]["balanced_accuracy"] for metrics in methods.values())
+        table[domain] = [as_percent(rate) for rate in found]
+    labels = f"{report['num_labels'][count]:,} labels"
+    return f"balanced accuracy [%] in each domain, from {labels}\n\n{format_table(table)}"
 
 
 def make_sections(report: Mapping[str, Any]) -> list[Section]:

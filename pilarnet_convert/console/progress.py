@@ -8,18 +8,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
-from itertools import count
 from typing import Any, Final
 
 from tqdm import tqdm
 
 __all__ = ["ProgressBar", "print_line", "progress_bar"]
 
-#: Seconds between two looks at the work; looks before it can be told how long it will take, and
-#: between two lines.
+#: Seconds between two looks at the work, between two lines, and before the advice is given.
 _TICK_SECONDS: Final = 1.0
-_TICKS_MEASURED: Final = 20
-_TICKS_A_LINE: Final = 60
+_LINE_SECONDS: Final = 60.0
+_MEASURED_SECONDS: Final = 20.0
 #: The time left is estimated from so many times the time of the first unit on.
 _FIRST_TIMES: Final = 1.5
 #: Work with more left than this gets the advice how to shorten it.
@@ -139,14 +137,14 @@ class ProgressBar(tqdm):  # type: ignore[misc]  # tqdm has no types
 
     def _watch(self) -> None:
         """Keep the clock going, tell a line now and then, and once the advice."""
-        for tick in count(1):
-            if self._ended.wait(_TICK_SECONDS):
-                return
+        told = self._start
+        while not self._ended.wait(_TICK_SECONDS):
             self.refresh()
-            if tick >= _TICKS_MEASURED:
+            now = time.monotonic()
+            if now - self._start >= _MEASURED_SECONDS:
                 self._advise()
-            if tick % _TICKS_A_LINE == 0:
-                self._has_told = True
+            if now - told >= _LINE_SECONDS:
+                told, self._has_told = now, True
                 self._tell(self._line())
 
     def _advise(self) -> None:

@@ -39,8 +39,8 @@ MOST_PROCESSES: Final = 1 << 16
 
 #: Why a cluster of the input is not in the shards; the first reason that holds counts.
 REJECTIONS: Final = {
-    "no_particle": "cluster without a particle (the last of an event)",
-    "other_species": "not one of the five classes (kaon, neutron, nucleus, ...)",
+    "no_particle": "the last of an event, without a particle",
+    "other_species": "none of the five classes (kaon, ...)",
     "not_primary": "not a primary particle (--primaries-only)",
     "below_min_voxels": "fewer voxels than --min-voxels",
 }

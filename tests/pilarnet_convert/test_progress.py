@@ -39,7 +39,8 @@ class Lines(list[str]):
 
 @pytest.fixture
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "_TICK_SECONDS", 0.01)
+    for name in ("_TICK_SECONDS", "_LINE_SECONDS", "_MEASURED_SECONDS"):
+        monkeypatch.setattr(progress, name, 0.01)
 
 
 @pytest.mark.usefixtures("_often")
