@@ -1,7 +1,8 @@
 """Corruptions of test data, to measure how robust a classifier is.
 
-Where an augmentation of the training does the same, it is applied to every particle, at a fixed
-strength. The results are particles as stored, so that handcrafted features can be computed too.
+A corruption that is also an augmentation of the training is applied to every particle, at a fixed
+strength. Corrupted particles have the form of stored ones, so that handcrafted features can be
+computed too.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def _augmented(augmentation: str, parameter: str) -> Function:
 
 
 def _threshold(batch: ParticleBatch, level: float, _seed: int) -> ParticleBatch:
-    """Lose the voxels of less energy than the level; the brightest of a particle stays."""
+    """Remove voxels of less energy than the level; the brightest of a particle stays."""
     index = batch.index
     brightest = index.broadcast(index.max(batch.energy, dim=-1), dim=-1)
     kept = (batch.energy >= level) | (batch.energy == brightest)

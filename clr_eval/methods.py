@@ -29,7 +29,7 @@ CLASSIFYING_PARTS: Final = ("probe", "finetune", "scratch")
 CLASS_WEIGHTS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "balanced": "Every class weighs the same in what is fitted, which aims at balanced "
-        "accuracy; only neighbours have a vote each.",
+        "accuracy; in kNN each neighbour has one vote.",
         "none": "Every particle weighs the same in what is fitted, which aims at accuracy.",
     }
 )
@@ -51,7 +51,8 @@ class Method:
     classifier : str or None
         A name of `clr_train.probe.classifiers.CLASSIFIERS`; None for a network.
     colour, line : str
-        How it is drawn, in one of `OTHER_COLOURS`; not solid without pretraining.
+        Its colour, one of `OTHER_COLOURS`, and the style of its line; methods without pretraining
+        are not solid.
     main : bool
         Whether it has a confusion matrix and is evaluated for robustness and in bins.
     """

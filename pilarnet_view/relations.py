@@ -11,21 +11,28 @@ from numpy.typing import NDArray
 
 from pilarnet_view.scene import Panel, ParticleCloud
 
-__all__ = ["event_panel", "find_vertices", "link_parents"]
+__all__ = ["event_panel"]
 
 
 def event_panel(
     clouds: Sequence[ParticleCloud], *, parents: Mapping[int, int], **known: Any
 ) -> Panel:
-    """Make the panel of an event, with vertices and links; `known` are its other fields.
+    """Make the panel of an event, with its vertices and the links from parents.
 
-    `parents` is as for `link_parents`.
+    Parameters
+    ----------
+    clouds : sequence of ParticleCloud
+        The particles of the event.
+    parents : mapping of int to int
+        The parent's track of each track, with or without a cloud.
+    **known
+        The other fields of `Panel`.
     """
-    linked, links = link_parents(clouds, parents=parents)
-    return Panel.around(linked, vertices=find_vertices(linked), links=links, **known)
+    linked, links = _link_parents(clouds, parents=parents)
+    return Panel.around(linked, vertices=_find_vertices(linked), links=links, **known)
 
 
-def find_vertices(clouds: Sequence[ParticleCloud]) -> NDArray[np.float64]:
+def _find_vertices(clouds: Sequence[ParticleCloud]) -> NDArray[np.float64]:
     """Find where two or more primary particles start together, float64 [n, 3] in voxels."""
     starts = [
         cloud.start
@@ -40,15 +47,10 @@ def find_vertices(clouds: Sequence[ParticleCloud]) -> NDArray[np.float64]:
     return shared
 
 
-def link_parents(
+def _link_parents(
     clouds: Sequence[ParticleCloud], *, parents: Mapping[int, int]
 ) -> tuple[tuple[ParticleCloud, ...], NDArray[np.float64]]:
     """Link every cloud to that of its parent, or of the nearest ancestor that has one.
-
-    Parameters
-    ----------
-    parents : mapping of int to int
-        The parent's track of each track, with or without a cloud.
 
     Returns
     -------

@@ -58,9 +58,7 @@ class DomainAdversarialClassifier(Classifier):
         Seed of initial weights, order and views.
     """
 
-    def __init__(
-        self, learner: Learner, *, target: ParticleBatch, alpha: float = 1.0, seed: int
-    ) -> None:
+    def __init__(self, learner: Learner, *, target: ParticleBatch, alpha: float, seed: int) -> None:
         super().__init__(learner, pretrained=False, seed=seed)
         self.target, self.alpha = target, alpha
         width = self.head.in_features
@@ -88,7 +86,7 @@ class DomainAdversarialClassifier(Classifier):
         return nn.functional.binary_cross_entropy_with_logits(logits, is_target)
 
     def _next_target(self, count: int) -> ParticleBatch:
-        """Take the next particles of the target, in a new order each time round."""
+        """Take the next particles of the target, in a new order in each pass over them."""
         number = self.target.num_particles
         rows = np.arange(self._step, self._step + count)
         self._step += count

@@ -49,7 +49,6 @@ class TrainingRun:
     learner: Learner
     optimizer: torch.optim.Optimizer
     total_steps: int
-    num_processes: int = 1
     progress: Progress = field(default_factory=Progress)
 
     @cached_property
@@ -218,5 +217,4 @@ def start_run(config: TrainConfig, *, world: World) -> TrainingRun:
             betas=(0.9, config.beta2),
         ),
         total_steps=_total_steps(config, stream),
-        num_processes=world.size,
     )
