@@ -162,8 +162,8 @@ class SplitReader:
         rows, offset = gather_rows(first_row + piece_row[piece], self.layout.num_voxels[particles])
         xyz = np.empty((len(rows), 3), np.int32)
         for axis, name in enumerate("xyz"):
-            xyz[:, axis] = np.concatenate([p[name] for p in pieces])[rows]
-        energy = np.concatenate([p["energy"] for p in pieces])[rows]
+            xyz[:, axis] = np.concatenate([p[name] for p in pieces]).take(rows)
+        energy = np.concatenate([p["energy"] for p in pieces]).take(rows)
         return ParticleBatch(
             xyz=torch.from_numpy(xyz),
             energy=torch.from_numpy(energy),
