@@ -76,7 +76,8 @@ class Shards(ParticleSequence):
     def _repr_html_(self) -> str:
         from pilarnet_convert.shards.frames import class_counts  # imports pandas
 
-        return f"<p>{escape(repr(self))}</p>{class_counts(self).to_html()}"
+        table = class_counts(self).map("{:,}".format)
+        return f"<p>{escape(repr(self))}</p>{table.to_html()}"
 
     def __getitem__(self, index: Any) -> Any:
         """Read a particle, or a list of those of a slice; or give the particles of a split.
