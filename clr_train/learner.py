@@ -38,9 +38,9 @@ class Learner:
     precision : {"fp32", "bf16"}
     """
 
-    def __init__(self, config: TrainConfig, *, device: torch.device) -> None:
+    def __init__(self, config: TrainConfig, *, device: torch.device | str) -> None:
         self.config = config
-        self.device = device
+        self.device = device = torch.device(device)
         # oneDNN keeps what it compiles for each shape, by default for 1,024 of them, and every
         # batch has others: gigabytes after some hundred steps. It reads this at its first use.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "1")

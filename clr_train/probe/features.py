@@ -64,6 +64,8 @@ def collect(
         if isinstance(values, Tensor):
             values = values.float().cpu().numpy()
         parts.append((values, batch.label.cpu().numpy(), batch.particle.cpu().numpy()))
+    if not parts:
+        raise ValueError("batches: expected at least one, found none")
     values, label, particle = (np.concatenate(column) for column in zip(*parts, strict=True))
     bad = particle[~np.isfinite(values).all(axis=1)].tolist()
     if bad:

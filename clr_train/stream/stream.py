@@ -199,6 +199,8 @@ class ParticleStream:
         left out. A batch has fewer than `batch_size` particles at the end, and if more would exceed
         the voxel budget.
         """
+        if batch_size < 1:
+            raise ValueError(f"batch_size: expected 1 or more, found {batch_size}")
         step = batch_size * max(1, self._shuffle_particles // batch_size)
         for first in range(0, self.num_particles, step):
             particles = self._kept[first : first + step]
@@ -211,6 +213,8 @@ class ParticleStream:
 
         For evaluation, as `sequential`. It depends on the seed: it is the same at every call.
         """
+        if most < 1:
+            raise ValueError(f"most: expected 1 or more, found {most}")
         seed_key = key(self.config.seed, _SAMPLE)
         drawn = self._kept[permutation(self.num_particles, seed_key)[:most]]
         ascending = np.sort(drawn)

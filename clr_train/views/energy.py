@@ -57,4 +57,8 @@ def transform_energy(energy: Tensor, *, name: str) -> Tensor:
     -------
     Tensor, float32, same shape
     """
+    if name not in ENERGY_TRANSFORMS:
+        raise ValueError(
+            f"energy transform: expected one of {', '.join(ENERGY_TRANSFORMS)}, found {name}"
+        )
     return ENERGY_TRANSFORMS[name].apply(energy)

@@ -97,6 +97,11 @@ def _features(label: list[int], values: NDArray[np.floating]) -> Features:
     return Features(values=values, label=np.array(label), particle=np.arange(len(label)))
 
 
+def test_features_of_no_batch_are_refused() -> None:
+    with pytest.raises(ValueError, match="batches: expected at least one, found none"):
+        collect(iter([]), features=handcrafted_features)
+
+
 def test_probes_read_separable_classes_and_only_those() -> None:
     rng = np.random.default_rng(0)
     label = rng.integers(0, 3, 400)

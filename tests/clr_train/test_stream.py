@@ -301,6 +301,14 @@ def test_a_batch_of_more_particles_than_balance_is_cut(shards: Path) -> None:
     assert len(counts[counts > 0].unique()) == 1
 
 
+def test_sizes_of_nothing_are_refused(shards: Path) -> None:
+    stream = open_small(shards)
+    with pytest.raises(ValueError, match="batch_size: expected 1 or more, found 0"):
+        next(stream.sequential(0))
+    with pytest.raises(ValueError, match="most: expected 1 or more, found 0"):
+        stream.sample(0)
+
+
 def test_no_shards_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ShardError, match="no such folder"):
         open_small(tmp_path / "nowhere")

@@ -499,6 +499,8 @@ def test_the_log_tells_a_bragg_peak_from_a_track_and_sqrt_clip_does_not() -> Non
         [0, math.sqrt(0.63), 1, 1]
     )
     assert transform_energy(mev, name="none").tolist() == mev.tolist()
+    with pytest.raises(ValueError, match=r"expected one of .*, found cube"):
+        transform_energy(mev, name="cube")
 
 
 # --- bad input
