@@ -18,7 +18,7 @@ __all__ = ["ProgressBar", "print_line", "progress_bar"]
 _TICK_SECONDS: Final = 1.0
 _LINE_SECONDS: Final = 60.0
 _MEASURED_SECONDS: Final = 20.0
-#: The time left is estimated from so many times the time of the first unit on.
+#: The time left is estimated once this multiple of the time of the first unit has passed.
 _FIRST_TIMES: Final = 1.5
 #: Work with more left than this gets the advice how to shorten it.
 _LONG_SECONDS: Final = 3600.0
