@@ -21,13 +21,15 @@ _NO_LOCKS: Final = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextmanager
-def written_beside(path: Path, *, sync: bool = False) -> Iterator[BinaryIO]:
+def written_beside(
+    path: Path, *, beside: Path | None = None, sync: bool = False
+) -> Iterator[BinaryIO]:
     """Open a file for writing that takes the place of `path` at the end, if nothing fails.
 
-    Only one process at a time may write `path`. Until the end the file is beside it, under a name
-    that ends in ``.tmp``. With `sync`, a loss of power leaves the old file or the new.
+    Until the end it is `beside`, unless given next to `path` under a name that ends in ``.tmp``;
+    no two processes may use the same. With `sync`, a loss of power leaves the old file or the new.
     """
-    beside = path.with_name(f".{path.name}.tmp")
+    beside = beside or path.with_name(f".{path.name}.tmp")
     try:
         with beside.open("wb") as stream:
             yield stream
@@ -43,9 +45,11 @@ def written_beside(path: Path, *, sync: bool = False) -> Iterator[BinaryIO]:
         beside.unlink(missing_ok=True)
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file so that it appears whole, in place of what was there."""
-    with written_beside(path) as stream:
+def replace_file(
+    path: Path, data: bytes, *, beside: Path | None = None, sync: bool = False
+) -> None:
+    """Write a file so that it appears whole, in place of what was there; see `written_beside`."""
+    with written_beside(path, beside=beside, sync=sync) as stream:
         stream.write(data)
 
 

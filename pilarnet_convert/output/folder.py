@@ -15,7 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.files import locked
+from pilarnet_convert.files import locked, replace_file
 from pilarnet_convert.output.output import Output, record_bytes
 from pilarnet_convert.shards.format import CONVERSION_FOLDER, SHARD_NAME, SPLITS, shard_name
 from pilarnet_convert.shards.writer import group_document
@@ -134,12 +134,7 @@ class OutputFolder(Output):
 
     def _put(self, path: Path, data: bytes) -> None:
         """Write a file so that it appears whole, in place of what was there."""
-        written = self.scratch / uuid4().hex
-        with written.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(written, path)
+        replace_file(path, data, beside=self.scratch / uuid4().hex, sync=True)
 
     def _record(self, task: int) -> Path:
         return self._tasks / f"{task:05d}.json"

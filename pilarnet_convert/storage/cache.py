@@ -14,6 +14,8 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from pilarnet_convert.files import replace_file
+
 __all__ = ["FileRange", "RangeCache", "RangeReader", "RangeStream"]
 
 _CHECK_BYTES: Final = 4
@@ -70,14 +72,9 @@ class RangeCache:
         if self._bytes_left < 0:
             self._make_room()
         path = self._path(wanted)
-        beside = path.with_name(f".{uuid4().hex}")
         with suppress(OSError):
             path.parent.mkdir(exist_ok=True)
-            try:
-                beside.write_bytes(content)
-                os.replace(beside, path)
-            finally:
-                beside.unlink(missing_ok=True)
+            replace_file(path, content, beside=path.with_name(f".{uuid4().hex}"))
 
     def _make_room(self) -> None:
         step = self.most_bytes // 16
