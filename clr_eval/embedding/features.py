@@ -109,6 +109,8 @@ def embed_to_file(
 ) -> Written:
     """Embed every particle of a split into a file; its features are never all in memory.
 
+    The parameters that are not listed are those of `embed`.
+
     Parameters
     ----------
     out : path
@@ -116,8 +118,6 @@ def embed_to_file(
         (which needs the memory).
     overwrite : bool
         Replace an existing file.
-    checkpoint, shards, show_progress, **options
-        As for `embed`.
 
     Raises
     ------

@@ -131,8 +131,10 @@ def load_encoder(path: str | Path, *, device: str = "cpu", engine: str = "auto")
     ----------
     path : path
         What `export_encoder` or ``clr-export`` wrote.
-    device, engine : str
-        As the options of ``clr-train``.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; auto takes a GPU if there is one.
+    engine : str
+        The sparse engine: ``"auto"``, ``"torch"`` or ``"minkowski"``.
 
     Returns
     -------

@@ -39,10 +39,16 @@ def download(
 
     Parameters
     ----------
-    name, splits, revision
-        As for `pilarnet_convert.download.catalogue.list_files`.
+    name : str
+        ``"pilarnet-192"``, ``"pilarnet-512"``, ``"pilarnet-768"``, ``"pilarnet-m"`` or
+        ``"pilarnet-m-mini"``.
     out : path
-        The folder for the files. What is not whole has a name that ends in ``.part``.
+        The folder for the files. A file that is not complete has a name that ends in ``.part``.
+    splits : sequence of str
+        The splits to download of PILArNet-M; all of them unless given.
+    revision : str, optional
+        The branch or commit of PILArNet-M; unless given, v3 of the whole set and the only one of
+        the mini set.
     show_progress : bool
         Show a bar over bytes on the terminal.
 
@@ -53,8 +59,11 @@ def download(
 
     Raises
     ------
+    OptionError
+        If there is no such data set or split, or the data set has no splits or revisions.
     PilarnetError
-        As for `list_files` and `fetch_all`.
+        If the archive cannot be reached, the disk is too small, or a file cannot be fetched or is
+        not the one that the archive lists.
     """
     files = list_files(name, splits=splits, revision=revision)
     return fetch_all(files, as_path(out), show_progress=show_progress)
