@@ -36,9 +36,11 @@ class ParticleStream:
     ----------
     config : StreamConfig
         The particles and the batches.
-    rank, world_size : int
-        The rank of this process among those that share each batch. All have the same number of
-        batches; the parts of all ranks, joined, are the batch of a single process.
+    rank : int
+        The rank of this process among those that share each batch.
+    world_size : int
+        The number of processes that share each batch. All have the same number of batches; the
+        parts of all ranks, joined, are the batch of a single process.
     device : torch.device
         Where the batches are used. For a GPU they are in page-locked memory, from which a copy
         overlaps with computation.

@@ -159,7 +159,7 @@ def test_a_connection_that_stays_lost_is_named(archives: Archives, tmp_path: Pat
     archives.drops = [0] * 100
     result = run("pilarnet-192", "--out", tmp_path)
     assert result.exit_code == 1
-    assert "2 of 2 files cannot be had" in result.stderr
+    assert "2 of 2 files cannot be fetched" in result.stderr
     assert "the connection is lost" in result.stderr
     archives.drops = []
     assert run("pilarnet-192", "--out", tmp_path).exit_code == 0
