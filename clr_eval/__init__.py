@@ -4,8 +4,8 @@
 methods         the parts of a report and the methods that it compares
 config          the options of the commands
 corruptions     test data with noise, lost voxels, another energy scale, ...
-timing          what work takes for a particle, measured before it begins
-progress        what parts of a report cost, and how much of that is done
+timing          how long work takes for each particle, measured before it begins
+progress        how long parts of a report take, and how much of that is done
 cache           results of a report, kept under a key of all they depend on
 embedding/      a split in memory, its features, and files of them
 finetune        training the whole network as a classifier

@@ -33,7 +33,7 @@ def embedding_map(evaluation: Evaluation) -> Arrays:
     seed = evaluation.config.seeds[0]
 
     def make() -> Arrays:
-        values = evaluation.features("trained", evaluation.test).values
+        values = evaluation.features("trained", "test").values
         evaluation.say("t-SNE of the test split")
         rows = np.sort(permutation(len(values), key(seed, _DRAW))[:_MOST_PARTICLES])
         return {"rows": rows, "place": project_to_plane(values[rows], seed=seed)}
@@ -60,8 +60,8 @@ def nearest_neighbours(evaluation: Evaluation) -> Arrays:
     seed = evaluation.config.seeds[0]
 
     def make() -> Arrays:
-        train = evaluation.features("trained", evaluation.train)
-        test = evaluation.features("trained", evaluation.test)
+        train = evaluation.features("trained", "train")
+        test = evaluation.features("trained", "test")
         evaluation.say("nearest neighbours")
         query = np.array(
             [_draw(evaluation, c.label, seed) for c in CLASSES if c.label in test.label]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from clr_eval.cache import Arrays, ResultCache, file_digest
 from clr_eval.config import EvalConfig
-from clr_eval.embedding.split import LoadedSplit, labelled_subset, read_split
+from clr_eval.embedding.split import labelled_subset, read_split
 from clr_eval.finetune import Classifier, num_steps
 from clr_eval.methods import METHODS, Method
 from clr_eval.probes import Probe, fit_probe
@@ -148,7 +148,7 @@ class Evaluation:
 
         def make() -> Arrays:
             probe = self._fit_probe(trial)
-            return {"probabilities": probe(self.features(kind, self.test).values)}
+            return {"probabilities": probe(self.features(kind, "test").values)}
 
         facts = self.dependencies(trial)
         return self.cache.get(
@@ -174,12 +174,12 @@ class Evaluation:
         facts = {name: getattr(self.config, name) for name in names}
         return facts | {"fraction": trial.fraction, "seed": trial.seed}
 
-    def features(self, kind: str, particles: LoadedSplit) -> Features:
-        """Compute features of all particles of `train` or `test`.
+    def features(self, kind: str, split: str) -> Features:
+        """Compute features of all particles of a split.
 
-        `kind` is ``trained``, ``untrained`` or ``handcrafted``.
+        `kind` is ``trained``, ``untrained`` or ``handcrafted``; `split` is ``train`` or ``test``.
         """
-        split = "train" if particles is self.train else "test"
+        particles = {"train": self.train, "test": self.test}[split]
 
         def make() -> Arrays:
             self.say(f"{kind} features of the {split} split")
@@ -200,12 +200,10 @@ class Evaluation:
         method = trial.method
         assert method.features is not None
         assert method.classifier is not None
-        every, rows = self.features(method.features, self.train), self.labelled(trial)
+        labelled = self.features(method.features, "train").take(self.labelled(trial))
         self.say(str(trial))
         return fit_probe(
-            Features(
-                values=every.values[rows], label=every.label[rows], particle=every.particle[rows]
-            ),
+            labelled,
             classifier=method.classifier,
             class_weight=self.config.class_weight,
             seed=trial.seed,

@@ -1,6 +1,6 @@
-"""The progress of a report: what its parts take, and how much of that is done.
+"""The progress of a report: how long its parts take, and how much of that is done.
 
-Costs are seconds. They are rough: they make the estimate of the time left useful, not exact.
+Costs are rough estimates in seconds.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Costs:
     Parameters
     ----------
     encoding_s : float
-        What the encoder takes for a particle here, seconds.
+        How long the encoder takes for each particle on this machine, seconds.
     num_features : int
         The number of its features.
     """

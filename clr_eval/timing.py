@@ -1,4 +1,4 @@
-"""What work takes for a particle, measured on a few before it begins."""
+"""How long work takes for each particle, measured on a few particles before it begins."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from clr_train.batch import ParticleBatch
 
 __all__ = ["seconds_per_particle"]
 
-#: Seconds that a measurement takes at least.
+#: Least duration of a measurement, seconds.
 _MEASURED_SECONDS: Final = 0.3
 
 
 def seconds_per_particle(
     work: Callable[[ParticleBatch], object], sample: ParticleBatch, *, most: int
 ) -> float:
-    """Measure what `work` takes for a particle, on ever larger batches of those of `sample`.
+    """Measure how many seconds `work` takes for each particle of a batch.
 
-    The batches have 8, 32, 128, ... particles, those of `sample` repeated, until one takes 0.3
-    seconds or has `most` particles.
+    It is called with batches of 8, 32, 128, ... particles, those of `sample` repeated, until one
+    takes 0.3 seconds or has `most` particles.
     """
     count = min(8, most)
     work(_repeated(sample, count))  # the first takes longer: what it needs is loaded or compiled

@@ -137,8 +137,8 @@ def _evaluate(
     """Compute the results of methods at fractions, and what else is asked for of them."""
     config = evaluation.config
     for kind in _kinds(config):
-        for particles in (evaluation.train, evaluation.test):
-            evaluation.features(kind, particles)
+        for split in ("train", "test"):
+            evaluation.features(kind, split)
     for run in runs:
         for trial in evaluation.trials(*run):
             evaluation.probabilities(trial)

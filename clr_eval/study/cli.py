@@ -52,7 +52,7 @@ When all parts are done, the command without --part writes the report.
     callback=_parse_part,
     help="Compute only every N-th run, from the I-th on, and write no report.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what the study will take, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would run, and for how long.")
 def study_command(study: Path, out: Path, part: tuple[int, int], dry_run: bool) -> None:
     """Compare methods as the detector departs from the simulation.
 

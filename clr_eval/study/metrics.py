@@ -166,11 +166,11 @@ def energy_r2(
         return {}
     found: dict[str, dict[str, float]] = {name: {} for name in domains}
     for kind in ("features", "sum"):
-        predict = _ridge(_inputs(result, "train", train, kind)[use], wanted[use])
+        predict = _ridge(_inputs(result["train_features"], train, kind)[use], wanted[use])
         for name, split in domains.items():
             truth = _log_energy(split)
             known = np.isfinite(truth)
-            error = truth[known] - predict(_inputs(result, name, split, kind)[known])
+            error = truth[known] - predict(_inputs(result[f"{name}/features"], split, kind)[known])
             found[name][kind] = float(1 - error.var() / truth[known].var())
     return found
 
@@ -189,12 +189,12 @@ def direction_angle(
     wanted, use = _directions(train)
     if not use.any():
         return {}
-    predict = _ridge(_inputs(result, "train", train, "features")[use], wanted[use])
+    predict = _ridge(result["train_features"].astype(np.float64)[use], wanted[use])
     found: dict[str, dict[str, float]] = {}
     for name, split in domains.items():
         truth, known = _directions(split)
         if known.any():
-            read = predict(_inputs(result, name, split, "features")[known])
+            read = predict(result[f"{name}/features"].astype(np.float64)[known])
             found[name] = {
                 "features": _angle(read, truth[known]),
                 "axis": _angle(_principal_axes(split)[known], truth[known]),
@@ -232,9 +232,10 @@ def _log_energy(split: LoadedSplit) -> Floats:
     return np.log(np.where(energy > 0, energy, np.nan))
 
 
-def _inputs(result: Arrays, name: str, split: LoadedSplit, kind: str) -> Floats:
+def _inputs(features: NDArray[Any], split: LoadedSplit, kind: str) -> Floats:
+    """Give what the energy is read from, [N, D]: features, or the logarithm of the sum in MeV."""
     if kind == "features":
-        return result[f"{name}/features"].astype(np.float64)
+        return features.astype(np.float64)
     total = split.batch.index.sum(split.batch.energy.double(), dim=-1).numpy()
     inputs: Floats = np.log(np.maximum(total, 1e-3))[:, None]
     return inputs

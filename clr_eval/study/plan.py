@@ -1,10 +1,10 @@
-"""The runs of a study, and what they will take: steps, and an estimate of the time.
+"""The runs of a study, and how long they will take: steps, and an estimate of the time.
 
 A run is one seed of all methods that share a pretraining, or of one method that has none. Runs are
 independent of each other.
 
-Costs are in units of a particle in a step of pretraining, which has two views. They are rough: the
-estimate shall tell minutes from hours.
+A cost of 1 is one particle, of two views, in a step of pretraining. Costs are rough: they need only
+tell minutes from hours.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def step_cost(config: StudyConfig, *, name: str, count: int | None) -> float:
 
 
 def seconds_per_cost(config: StudyConfig) -> float:
-    """Measure what a particle of the nominal set takes in a step of pretraining, seconds."""
+    """Measure how long a step of pretraining takes for each particle, seconds."""
     learner = Learner(config.train, device=pick_device(config.train.device))
 
     def pass_through(batch: ParticleBatch) -> None:

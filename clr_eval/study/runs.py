@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -12,16 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clr_eval.cache import Arrays, ResultCache, file_digest
-from clr_eval.corruptions import CORRUPTIONS
 from clr_eval.embedding.split import LoadedSplit, labelled_subset, read_split
 from clr_eval.finetune import Classifier, num_steps
 from clr_eval.probes import fit_probe
 from clr_eval.progress import Progress
-from clr_eval.study.config import Domain, StudyConfig
+from clr_eval.study.config import StudyConfig
 from clr_eval.study.dann import DomainAdversarialClassifier
+from clr_eval.study.domains import load_domain
 from clr_eval.study.methods import PRETRAININGS, STUDY_METHODS, StudyMethod
 from clr_eval.study.plan import Run, method_cost, pretraining_cost, step_cost
-from clr_train.batch import ParticleBatch
 from clr_train.config import TrainConfig
 from clr_train.learner import Learner
 from clr_train.probe.features import Features, collect
@@ -29,19 +29,12 @@ from clr_train.probe.handcrafted import handcrafted_features
 from clr_train.runtime.processes import pick_device
 from clr_train.train import pretrain
 from clr_train.training.pretrained import load_learner
-from clr_train.views.config import ViewConfig
-from clr_train.views.detector import THROWS
-from clr_train.views.make import make_views, thrown
 from pilarnet_convert.console import Stopped
 from pilarnet_convert.shards.reader import open_shards
 
-__all__ = ["StudyRuns", "load_domain"]
+__all__ = ["StudyRuns"]
 
 _BATCH: Final = 256
-_CORRUPTION_SEED: Final = 0
-#: Number of the view, which differs from those of training with the same seed.
-_VIEW: Final = 4
-_TURNED: Final = ViewConfig(augmentations=("rotate",), num_augmentations=1, energy_transform="none")
 
 
 class StudyRuns:
@@ -106,7 +99,7 @@ class StudyRuns:
         dict of arrays
             ``DOMAIN/COUNT``: probabilities, float64 [N, classes], learnt from so many labels (0 for
             all); for methods with frozen features also ``DOMAIN/features``, float32 [N, D], and
-            those of the labelled particles, ``train/features``.
+            those of the labelled particles, ``train_features``.
         """
         chosen = STUDY_METHODS[method]
         if chosen.pretraining is not None:
@@ -152,45 +145,49 @@ class StudyRuns:
         return facts
 
     def _predict(self, name: str, *, seed: int) -> Arrays:
+        is_probe = STUDY_METHODS[name].fit in ("linear", "trees")
+        return (self._predict_by_probes if is_probe else self._predict_by_networks)(name, seed)
+
+    def _predict_by_probes(self, name: str, seed: int) -> Arrays:
+        """Fit classifiers to the features of an encoder, or to handcrafted ones."""
         method, found = STUDY_METHODS[name], Arrays()
-        if method.fit in ("linear", "trees"):
-            learner = None if method.fit == "trees" else self._learner(method, seed=seed)
-            train = _features(self.train, learner)
-            domains = {name: _features(split, learner) for name, split in self.domains.items()}
-            if learner is not None:
-                found["train/features"] = train.values.astype(np.float32)
-                for domain, features in domains.items():
-                    found[f"{domain}/features"] = features.values.astype(np.float32)
-        for count in self.config.label_counts:
-            rows = self._labelled(count, seed=seed)
-            self.progress.say(f"{method.title}, {len(rows):,} labels, seed {seed}")
-            if method.fit in ("linear", "trees"):
-                seen = Features(
-                    values=train.values[rows],
-                    label=train.label[rows],
-                    particle=train.particle[rows],
-                )
-                probe = fit_probe(
-                    seen,
-                    classifier=method.fit,
-                    class_weight=self.config.fit.class_weight,
-                    seed=seed,
-                )
-                predicted = {name: probe(features.values) for name, features in domains.items()}
-            else:
-                cost = step_cost(self.config, name=name, count=count)
-                network = self._fit_network(method, rows, seed=seed, cost=cost)
-                predicted = {
-                    name: network.predict(split.batch).astype(np.float64)
-                    for name, split in self.domains.items()
-                }
-            for domain, probabilities in predicted.items():
-                found[f"{domain}/{count or 0}"] = probabilities
+        learner = None if method.fit == "trees" else self._learner(method, seed=seed)
+        train = _features(self.train, learner)
+        domains = {domain: _features(split, learner) for domain, split in self.domains.items()}
+        if learner is not None:
+            found["train_features"] = train.values.astype(np.float32)
+            for domain, features in domains.items():
+                found[f"{domain}/features"] = features.values.astype(np.float32)
+        for count, rows in self._labelled(method, seed=seed):
+            probe = fit_probe(
+                train.take(rows),
+                classifier=method.fit,
+                class_weight=self.config.fit.class_weight,
+                seed=seed,
+            )
+            for domain, features in domains.items():
+                found[f"{domain}/{count or 0}"] = probe(features.values)
         return found
 
-    def _labelled(self, count: int | None, *, seed: int) -> NDArray[np.int64]:
-        fraction = 1.0 if count is None else min(1.0, count / len(self.train))
-        return labelled_subset(self.train.label, fraction=fraction, seed=seed)
+    def _predict_by_networks(self, name: str, seed: int) -> Arrays:
+        """Train the whole network as a classifier."""
+        method, found = STUDY_METHODS[name], Arrays()
+        for count, rows in self._labelled(method, seed=seed):
+            cost = step_cost(self.config, name=name, count=count)
+            network = self._fit_network(method, rows, seed=seed, cost=cost)
+            for domain, split in self.domains.items():
+                found[f"{domain}/{count or 0}"] = network.predict(split.batch).astype(np.float64)
+        return found
+
+    def _labelled(
+        self, method: StudyMethod, *, seed: int
+    ) -> Iterator[tuple[int | None, NDArray[np.int64]]]:
+        """Give each count of labels and the rows of the nominal set that have them."""
+        for count in self.config.label_counts:
+            fraction = 1.0 if count is None else min(1.0, count / len(self.train))
+            rows = labelled_subset(self.train.label, fraction=fraction, seed=seed)
+            self.progress.say(f"{method.title}, {len(rows):,} labels, seed {seed}")
+            yield count, rows
 
     def _fit_network(
         self, method: StudyMethod, rows: NDArray[np.int64], *, seed: int, cost: float
@@ -259,29 +256,6 @@ class StudyRuns:
         digest = hashlib.sha256(repr(chosen.to_dict()).encode()).hexdigest()[:8]
         out = self.out / "runs" / f"{name}-seed{seed}-{digest}"
         return dataclasses.replace(chosen, out=str(out))
-
-
-def load_domain(domain: Domain) -> LoadedSplit:
-    """Read the particles of a domain, as its detector reads them."""
-    split = read_split(domain.shards, split=domain.split)
-
-    def change(piece: ParticleBatch) -> ParticleBatch:
-        if domain.throw is not None:
-            detector = THROWS[domain.throw]
-            piece = thrown(piece, detector=detector, drift_axis=domain.drift_axis)
-        if domain.corruption is not None and domain.level is not None:
-            apply = CORRUPTIONS[domain.corruption].apply
-            piece = apply(piece, domain.level, _CORRUPTION_SEED)
-        if domain.rotate:
-            sites = make_views(piece, seed=_CORRUPTION_SEED, epoch=0, view=_VIEW, config=_TURNED)
-            piece = sites.as_particles(like=piece)
-        return piece
-
-    pieces = [change(piece) for piece in split.batch.split(_BATCH)]
-    columns = dict(split.columns)
-    if domain.rotate:  # the momenta are not turned with the voxels
-        columns["momentum"] = np.full_like(columns["momentum"], np.nan)
-    return LoadedSplit(batch=ParticleBatch.concatenate(pieces), columns=columns)
 
 
 def _features(particles: LoadedSplit, learner: Learner | None) -> Features:

@@ -1,4 +1,4 @@
-"""A study as a whole: what it will take, its runs, and its report."""
+"""A study as a whole: how long it will take, its runs, and its report."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def run_study(
         (I, N): only every N-th run, from the I-th on, and no report unless N is 1. The parts may
         run at once, on several machines that share the folder.
     dry_run : bool
-        Only say what the study will take.
+        Only print the runs and how long they will take.
     show_progress : bool
         Draw a bar on standard error if that is a terminal.
 
@@ -158,7 +158,7 @@ def _report(
         "features": {
             method: _feature_metrics(found, study)
             for method, found in results.items()
-            if "train/features" in found[0]
+            if "train_features" in found[0]
         },
     }
     # Of one method: a map takes minutes.

@@ -32,6 +32,12 @@ class Features:
     label: NDArray[np.int64]
     particle: NDArray[np.int64]
 
+    def take(self, rows: NDArray[np.int64]) -> Features:
+        """Select particles, in the order of `rows`."""
+        return Features(
+            values=self.values[rows], label=self.label[rows], particle=self.particle[rows]
+        )
+
     def __repr__(self) -> str:
         num_particles, width = self.values.shape
         return f"<Features: {width:,} of {num_particles:,} particles>"

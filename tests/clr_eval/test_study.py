@@ -18,6 +18,7 @@ from clr_eval.embedding.split import LoadedSplit, read_split
 from clr_eval.study import runs as runs_module
 from clr_eval.study.cli import study_command
 from clr_eval.study.config import Domain, read_study
+from clr_eval.study.domains import load_domain
 from clr_eval.study.methods import STUDY_METHODS
 from clr_eval.study.metrics import (
     direction_angle,
@@ -27,7 +28,6 @@ from clr_eval.study.metrics import (
     stability,
 )
 from clr_eval.study.plan import plan_runs
-from clr_eval.study.runs import load_domain
 from clr_train.batch import ParticleBatch
 from clr_train.presets import AUGMENTATION_PRESETS
 from clr_train.training import recorder as recorder_module
@@ -333,7 +333,7 @@ def test_an_energy_that_a_feature_holds_is_read(folders: tuple[Path, Path]) -> N
     for split, energy in zip((train, test), energies, strict=True):
         split.columns["energy_deposit"] = energy
     held = [np.column_stack([np.log(e), generator.normal(size=len(e))]) for e in energies]
-    result = {"train/features": held[0], "a/features": held[1]}
+    result = {"train_features": held[0], "a/features": held[1]}
     assert energy_r2(result, train=train, domains={"a": test})["a"]["features"] > 0.99
     noise = {name: generator.normal(size=v.shape) for name, v in result.items()}
     assert energy_r2(noise, train=train, domains={"a": test})["a"]["features"] < 0.3
@@ -346,7 +346,7 @@ def test_a_direction_that_features_hold_is_read(folders: tuple[Path, Path]) -> N
     for split, momentum in zip((train, test), momenta, strict=True):
         split.columns["momentum"] = momentum
     held = [m / np.linalg.norm(m, axis=1, keepdims=True) for m in momenta]
-    result = {"train/features": held[0], "a/features": held[1]}
+    result = {"train_features": held[0], "a/features": held[1]}
     assert direction_angle(result, train=train, domains={"a": test})["a"]["features"] < 2
     noise = {name: generator.normal(size=v.shape) for name, v in result.items()}
     assert direction_angle(noise, train=train, domains={"a": test})["a"]["features"] > 45
@@ -365,6 +365,6 @@ def test_the_principal_axis_is_the_direction_of_a_track() -> None:
         particle=torch.tensor([0, 1]),
     )
     split = LoadedSplit(batch=batch, columns={"momentum": 3.0 * along.numpy()})
-    result = {"train/features": np.eye(2), "a/features": np.eye(2)}
+    result = {"train_features": np.eye(2), "a/features": np.eye(2)}
     found = direction_angle(result, train=split, domains={"a": split})
     assert found["a"]["axis"] == pytest.approx(0, abs=1e-3)
