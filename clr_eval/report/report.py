@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -26,13 +25,12 @@ from clr_eval.report.figures import (
     draw_nearest,
     draw_robustness,
 )
-from clr_eval.report.sections import as_html, as_markdown
+from clr_eval.report.sections import write_report
 from clr_eval.report.text import format_results, make_sections
 from clr_eval.robustness import robustness
 from clr_train.training.checkpoint import load_checkpoint
 from pilarnet_convert.console import RunLog, progress_bar
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.files import replace_file
 from pilarnet_convert.pictures import require_matplotlib
 from pilarnet_convert.shards.reader import list_places
 from pilarnet_convert.species import CLASS_NAMES, CLASSES, COLOURS
@@ -76,8 +74,8 @@ def evaluate(config: EvalConfig, *, show_progress: bool = False) -> dict[str, An
     _check_unused(out)
     evaluation = Evaluation(config, folder=out / _RESULTS)
     methods = [name for name, method in METHODS.items() if method.part in config.parts]
-    runs = [(name, fraction) for name in methods for fraction in config.fractions]
-    trials = [trial for run in runs for trial in evaluation.trials(*run)]
+    pairs = [(name, fraction) for name in methods for fraction in config.fractions]
+    trials = [trial for pair in pairs for trial in evaluation.trials(*pair)]
     report = _describe(evaluation)
     out.mkdir(parents=True, exist_ok=True)
     with (
@@ -92,18 +90,12 @@ def evaluate(config: EvalConfig, *, show_progress: bool = False) -> dict[str, An
         ) as bar,
     ):
         evaluation.progress.begin(bar)
-        _evaluate(evaluation, report, runs)
+        _evaluate(evaluation, report, pairs)
         particle_map = _map(evaluation, report, out) if "map" in config.parts else None
         evaluation.say("pictures")
         _draw(report, config, out)
         sections = make_sections(report)
-        page = as_html(sections, title=_TITLE, folder=out, particle_map=particle_map)
-        for name, text in (
-            ("report.md", as_markdown(sections, title=_TITLE)),
-            ("report.html", page),
-            ("report.json", f"{json.dumps(report, indent=1)}\n"),
-        ):
-            replace_file(out / name, text.encode())
+        write_report(report, sections, title=_TITLE, folder=out, particle_map=particle_map)
         if report["results"]:
             log.write(format_results(report))
     return report
@@ -132,19 +124,19 @@ def _kinds(config: EvalConfig) -> list[str]:
 
 
 def _evaluate(
-    evaluation: Evaluation, report: dict[str, Any], runs: Sequence[tuple[str, float]]
+    evaluation: Evaluation, report: dict[str, Any], pairs: Sequence[tuple[str, float]]
 ) -> None:
     """Compute the results of methods at fractions, and what else is asked for of them."""
     config = evaluation.config
     for kind in _kinds(config):
         for split in ("train", "test"):
             evaluation.features(kind, split)
-    for run in runs:
-        for trial in evaluation.trials(*run):
+    for pair in pairs:
+        for trial in evaluation.trials(*pair):
             evaluation.probabilities(trial)
     evaluation.say("metrics")
-    report["results"] = [_result(evaluation, *run) for run in runs]
-    main = main_methods([name for name, _ in runs])
+    report["results"] = [_result(evaluation, *pair) for pair in pairs]
+    main = main_methods([name for name, _ in pairs])
     if "robustness" in config.parts:
         report["robustness"] = robustness(evaluation, methods=main)
     if "by-energy" in config.parts:
@@ -244,19 +236,25 @@ def _map(evaluation: Evaluation, report: dict[str, Any], out: Path) -> dict[str,
     train, test = evaluation.train, evaluation.test
     found = embedding_map(evaluation)
     neighbours = nearest_neighbours(evaluation)
-    place, rows = found["place"], found["rows"]
-    draw_map(place, rows=rows, particles=test, path=out / "map.png")
+    draw_map(found["place"], rows=found["rows"], particles=test, path=out / "map.png")
     draw_nearest(neighbours, test=test, train=train, path=out / "neighbours.png")
     report["map"] = {
-        "particles": len(rows),
+        "particles": len(found["rows"]),
         "neighbours": {name: value.tolist() for name, value in neighbours.items()},
     }
-    columns = {name: values[rows].tolist() for name, values in test.columns.items()}
+    return _page_map(found["place"], particles=test, rows=found["rows"])
+
+
+def _page_map(
+    place: NDArray[np.float32], *, particles: LoadedSplit, rows: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Describe the particles of the map, at `place` [n, 2], for `clr_eval.report.sections`."""
+    columns = {name: values[rows].tolist() for name, values in particles.columns.items()}
     names = ("num_voxels", "energy_deposit", "run", "event", "cluster")
     return {
         "x": place[:, 0].round(2).tolist(),
         "y": place[:, 1].round(2).tolist(),
-        "class": test.label[rows].tolist(),
+        "class": particles.label[rows].tolist(),
         "facts": [
             f"{voxels:,} voxels, {energy:,.1f} MeV, run {run}, event {event}, cluster {cluster}"
             for voxels, energy, run, event, cluster in zip(*map(columns.get, names), strict=True)

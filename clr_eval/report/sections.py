@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from pilarnet_convert.files import replace_file
 from pilarnet_convert.pages import lay_out_page
 
-__all__ = ["Section", "as_html", "as_markdown", "as_percent", "as_rate"]
+__all__ = ["Section", "as_html", "as_markdown", "as_percent", "as_rate", "write_report"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,26 @@ def as_rate(metric: Mapping[str, Any]) -> str:
     if metric["low"] is not None:
         text += f" ({100 * metric['low']:.1f} to {100 * metric['high']:.1f})"
     return text
+
+
+def write_report(
+    report: Mapping[str, Any],
+    sections: Sequence[Section],
+    *,
+    title: str,
+    folder: Path,
+    particle_map: Mapping[str, Any] | None = None,
+) -> None:
+    """Write ``report.json``, ``report.md`` and ``report.html`` into a folder with the pictures.
+
+    `particle_map` is as for `as_html`.
+    """
+    for name, text in (
+        ("report.md", as_markdown(sections, title=title)),
+        ("report.html", as_html(sections, title=title, folder=folder, particle_map=particle_map)),
+        ("report.json", f"{json.dumps(report, indent=1)}\n"),
+    ):
+        replace_file(folder / name, text.encode())
 
 
 def as_markdown(sections: Sequence[Section], *, title: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from clr_eval.cache import Arrays
-from clr_eval.report.sections import as_html, as_markdown
+from clr_eval.report.sections import write_report
 from clr_eval.study.config import StudyConfig
 from clr_eval.study.figures import (
     draw_confusion,
@@ -32,7 +31,6 @@ from clr_eval.study.text import format_results, make_sections
 from clr_train.probe.classifiers import project_to_plane
 from clr_train.runtime.processes import pick_device
 from pilarnet_convert.console import RunLog, print_line, progress_bar
-from pilarnet_convert.files import replace_file
 from pilarnet_convert.pictures import require_matplotlib
 from pilarnet_convert.storage.remote import as_path
 
@@ -164,13 +162,7 @@ def _report(
     # Of one method: a map takes minutes.
     report["map"] = next(iter(report["features"]), None)
     _draw(report, study, results, out=out)
-    sections = make_sections(report)
-    for name, text in (
-        ("report.json", json.dumps(report, indent=1) + "\n"),
-        ("report.md", as_markdown(sections, title=_TITLE)),
-        ("report.html", as_html(sections, title=_TITLE, folder=out)),
-    ):
-        replace_file(out / name, text.encode())
+    write_report(report, make_sections(report), title=_TITLE, folder=out)
     return report
 
 
