@@ -42,8 +42,9 @@ class Learner:
         self.config = config
         self.device = device = torch.device(device)
         # oneDNN keeps what it compiles for each shape, by default for 1,024 of them, and every
-        # batch has others: gigabytes after some hundred steps. It reads this at its first use.
-        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "1")
+        # batch has others: gigabytes after some hundred steps. A step that keeps fewer than these
+        # takes longer. It reads this at its first use.
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
         self.engine = get_engine(config.engine, device)
         self.precision = config.precision
         if config.precision == "auto":
