@@ -78,6 +78,10 @@ def _convert(
     except Stopped as stop:
         how = f"continue with the same command{'' if part else ' and --resume'}"
         raise Stopped(stop.number, f"{how} ({out} keeps what is finished)") from stop
+    except OSError as error:
+        if error.filename is None:  # as of a full disk
+            error.filename = str(out)
+        raise
     found = statistics(shards)
     click.echo(render(found, brief=True))
     click.echo(f"\nwrote {out}: {len(shards):,} particles, {found.num_shards} shards")

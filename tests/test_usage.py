@@ -261,6 +261,19 @@ def test_a_full_disk_leaves_the_page_that_was_there(home: Path, tmp_path: Path):
     assert os.listdir(tmp_path) == ["page.html"]
 
 
+def test_a_full_disk_leaves_no_shards(tmp_path: Path):
+    out = tmp_path / "shards"
+    arguments = [f"--input={SAMPLE}", f"--out={out}", "--workers=1"]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        result = run(convert_command, *arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert line_of(result, exit_code=1) == f"{out}: --out: File too large"
+    assert not list(out.glob("*"))
+
+
 def test_errors_have_no_python_in_them():
     error = PilarnetError("p", expected={"a": [1, 2], "b": None}, found=())
     assert str(error) == "p (expected a 1, 2, b none, found nothing)"

@@ -116,6 +116,10 @@ def write_table(path: Path, table: Table) -> None:
         if path.is_dir():  # a rename does not replace a folder that is not empty
             shutil.rmtree(path)
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is None:  # as of a full disk
+            error.filename = str(path)
+        raise
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)
