@@ -59,7 +59,8 @@ Examples:
 @click.option(
     "--index",
     "indices",
-    type=int,
+    type=click.IntRange(0, 2**31 - 1),
+    metavar="INTEGER",
     multiple=True,
     help="Of shards: show the particle of this index in the split instead of drawing; may be "
     "repeated.",
