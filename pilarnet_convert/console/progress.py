@@ -82,7 +82,9 @@ class ProgressBar(tqdm):  # type: ignore[misc]  # tqdm has no types
         room = (shown["ncols"] or math.inf) - len(f"{self.desc}: 100 % || ") - _BAR_COLUMNS
         while len(facts) > 1 and len(", ".join(facts)) > room:
             facts.pop()
-        return {**shown, "facts": ", ".join(facts)}
+        # Parts of units may add up to a little more than their total, which tqdm warns of.
+        done = min(self.n, self.total or self.n)
+        return {**shown, "n": done, "facts": ", ".join(facts)}
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         """Draw the bar, on a terminal alone."""

@@ -124,6 +124,7 @@ def test_rates_are_easy_to_read(clock: Clock, seconds: float, rate: str):
         assert bar._line() == f"train: 100 %, 110 of 110 steps, {took} so far, {rate}"
 
 
+@pytest.mark.filterwarnings("error")
 def test_units_have_no_plural_and_may_be_parts_of_one(clock: Clock):
     with progress_bar(total=31.4, unit="MB", description="get", log=lambda _: None) as bar:
         clock.now = 20.0
@@ -131,6 +132,8 @@ def test_units_have_no_plural_and_may_be_parts_of_one(clock: Clock):
         assert bar._line() == "get: 26 %, 8 of 31 MB, 00:20 so far, 0.4 MB/s"
         clock.now = 40.0
         assert bar._line() == "get: 26 %, 8 of 31 MB, 01:55 left, 0.2 MB/s"
+        bar.update(31.4 - bar.n + 1e-6)  # the sum of parts; tqdm warns if it sees more than all
+        assert bar.format_meter(**bar.format_dict).startswith("get: 100 % |")
 
 
 def test_the_first_of_many_workers_does_not_decide_on_the_estimate(clock: Clock):
