@@ -180,7 +180,7 @@ def test_interrupted_while_workers_start(tmp_path: Path):
 
 
 @pytest.mark.skipif(
-    sys.version_info >= (3, 12), reason="from Python 3.12 a pool does not break while a worker starts"
+    sys.version_info >= (3, 12), reason="the pool does not break while a worker starts"
 )
 def test_a_worker_is_killed_while_the_next_one_starts():
     """The pool breaks and ends the workers that it knows of; then another is there."""
