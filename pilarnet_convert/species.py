@@ -69,8 +69,8 @@ COLOURS: Final = {
     "pion": "#CC79A7",
 }
 
-#: Colours of other things than classes, such as methods: none looks like that of a class. Most are
-#: of P. Tol's scheme "muted" (SRON/EPS/TN/09-002, 2021).
+#: Colours of other things than classes: methods, and domains (violet and lime). None looks like
+#: that of a class. Most are of P. Tol's scheme "muted" (SRON/EPS/TN/09-002, 2021).
 OTHER_COLOURS: Final = {
     "indigo": "#332288",
     "olive": "#999933",
@@ -78,7 +78,9 @@ OTHER_COLOURS: Final = {
     "sky": "#88CCEE",
     "brown": "#7A4A21",
     "black": "#000000",
-    "grey": "#666666",
+    "grey": "#7A7A7A",
+    "violet": "#7B3FA0",
+    "lime": "#8BBF1F",
 }
 
 _LABEL_OF_PDG: Final = {code: c.label for c in CLASSES for code in c.pdg_codes}

@@ -35,7 +35,7 @@ NO_PARTICLE: Final = "no particle"
 
 #: A colour for each class, for all other particles, and for clusters without a particle.
 SPECIES_COLOURS: Final = MappingProxyType(
-    {**COLOURS, _OTHER_SPECIES: "#56B4E9", NO_PARTICLE: "#999999"}
+    {**COLOURS, _OTHER_SPECIES: "#56B4E9", NO_PARTICLE: "#6E6E6E"}
 )
 
 #: Colours of particles that are neighbours in a list, by theme; they repeat. None is that of a

@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from clr_eval.binned_metrics import QUANTITIES
 from clr_eval.embedding.split import LoadedSplit
 from clr_eval.methods import METHODS, main_methods
-from clr_train.probe.figures import draw_classes, draw_neighbours, frame_map
+from clr_train.probe.figures import (
+    beside,
+    dot_size,
+    draw_classes,
+    draw_neighbours,
+    frame_map,
+)
 from clr_train.probe.figures import draw_confusion as draw_counts
 from pilarnet_convert.pictures import (
     ENERGY_COLOURS,
@@ -50,7 +56,7 @@ def draw_fractions(results: Sequence[Mapping[str, Any]], *, path: Path) -> None:
     for number, name in enumerate(drawn):
         method = METHODS[name]
         points = [result for result in results if result["method"] == name]
-        aside = _aside(number, len(drawn))
+        aside = beside(number, len(drawn))
         labels = [aside * point["num_labelled"] for point in points]
         style: dict[str, Any] = {"color": method.colour, "linestyle": method.line}
         if name == "majority":
@@ -132,13 +138,13 @@ def draw_binned_metrics(binned: Mapping[str, Any], *, path: Path) -> None:
         style: dict[str, Any]
         for number, (name, bins) in enumerate(methods.items()):
             style = {"color": METHODS[name].colour, "linestyle": METHODS[name].line}
-            style |= {"label": METHODS[name].title, "aside": _aside(number, len(methods))}
+            style |= {"label": METHODS[name].title, "aside": beside(number, len(methods))}
             _draw_bins(above, bins, [b["accuracy"] for b in bins], **style)
         first = next(iter(methods))
         for number, species in enumerate(CLASS_NAMES):
             rates = [b["classes"][species]["efficiency"] for b in methods[first]]
             style = {"color": COLOURS[species], "label": species}
-            style |= {"aside": _aside(number, len(CLASS_NAMES))}
+            style |= {"aside": beside(number, len(CLASS_NAMES))}
             _draw_bins(below, methods[first], rates, **style)
         above.set(xlabel=label, title="all methods")
         below.set(xlabel=label, title=METHODS[first].title)
@@ -160,7 +166,7 @@ def draw_map(
     """Draw positions [n, 2] of the `rows` of `particles`, coloured by class and by energy."""
     figure = new_figure(13, 6)
     by_class, by_energy = figure.subplots(1, 2)
-    size = float(np.clip(20_000 / len(rows), 5, 30))
+    size = dot_size(len(rows))
     draw_classes(by_class, place, label=particles.label[rows], size=size)
     energy = particles.columns["energy_deposit"][rows]
     positive = energy[np.isfinite(energy) & (energy > 0)]
@@ -211,11 +217,6 @@ def _draw_bins(
     values, errors = _with_errors([rates[i] for i in defined])
     place = [aside * bins[i]["median"] for i in defined]
     axes.errorbar(place, values, yerr=errors, marker="o", markersize=4, capsize=2, **style)
-
-
-def _aside(number: int, count: int) -> float:
-    """Give the factor that draws one of some curves beside the others, so that all are seen."""
-    return float(1.04 ** (number - (count - 1) / 2))
 
 
 def _with_errors(metrics: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:

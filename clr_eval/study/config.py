@@ -53,6 +53,18 @@ class Domain:
                 found=self.level if self.corruption is None else "none",
             )
 
+    @property
+    def summary(self) -> str:
+        """Its particles, and what is done to them, in words."""
+        words = [f"{self.split} split of {self.shards}"]
+        if self.throw is not None:
+            words.append(f"detector {self.throw}, drift along {self.drift_axis}")
+        if self.corruption is not None:
+            words.append(f"{self.corruption} at level {self.level:g}")
+        if self.rotate:
+            words.append("each particle turned at random")
+        return ", ".join(words)
+
 
 @documented
 @dataclass(frozen=True, kw_only=True)

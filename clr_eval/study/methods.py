@@ -117,7 +117,7 @@ STUDY_METHODS: Final[Mapping[str, StudyMethod]] = MappingProxyType(
             colour=OTHER_COLOURS["brown"],
             line="-.",
         ),
-        "dann": StudyMethod(title="DANN", fit="dann", colour=OTHER_COLOURS["grey"], line="--"),
+        "dann": StudyMethod(title="DANN", fit="dann", colour=OTHER_COLOURS["grey"], line="-."),
         "handcrafted": StudyMethod(
             title="handcrafted features, boosted trees",
             fit="trees",

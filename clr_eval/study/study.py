@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +40,7 @@ __all__ = ["run_study"]
 _LOG: Final = "log.txt"
 #: What takes longer gets the advice how to shorten it.
 _LONG_SECONDS: Final = 3600.0
-_TITLE: Final = "Methods as the detector departs from the simulation"
+_TITLE: Final = "Methods of classification on changed detectors"
 #: Particles of each domain in the map; t-SNE takes minutes for many more.
 _MAPPED: Final = 1500
 
@@ -136,6 +137,7 @@ def _report(
     report: dict[str, Any] = {
         "format": "pilarnet-clr-study",
         "version": 1,
+        "setup": _setup(config),
         "domains": {name: len(split) for name, split in study.domains.items()},
         "num_labels": {
             name: min(count or len(study.train), len(study.train)) for name, count in counts.items()
@@ -188,6 +190,21 @@ def _feature_metrics(results: Sequence[Arrays], study: StudyRuns) -> dict[str, A
         "domain_auc": {d: domain_auc(results, reference=first, domain=d) for d in others},
         "energy_r2": energy_r2(results[0], train=train, domains=domains),
         "direction_deg": direction_angle(results[0], train=train, domains=domains),
+    }
+
+
+def _setup(config: StudyConfig) -> dict[str, Any]:
+    """Describe what is compared, and how networks are trained."""
+    return {
+        "nominal": config.nominal,
+        "target": config.target,
+        "domains": {name: domain.summary for name, domain in config.domains.items()},
+        "seeds": list(config.seeds),
+        "train": {
+            name: getattr(config.train, name)
+            for name in ("model", "epochs", "max_steps", "batch_size", "lr", "augmentations")
+        },
+        "fit": dataclasses.asdict(config.fit),
     }
 
 

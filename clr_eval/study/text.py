@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from clr_eval.report.sections import Section, as_percent, as_rate
@@ -25,19 +25,24 @@ def format_results(report: Mapping[str, Any]) -> str:
 
 def make_sections(report: Mapping[str, Any]) -> list[Section]:
     """Write the contents of report.json as sections."""
-    sections = [_accuracy(report, count) for count in report["results"]]
+    sections = [_setup(report)]
+    for count in report["results"]:
+        sections += _accuracy(report, count)
     *_, most_labels = report["results"].values()
-    if len(sections) > 1:
+    if len(report["results"]) > 1:
         sections.append(
-            Section(title="Label efficiency", text="From the tables above.", figure="labels")
+            Section(
+                title="Balanced accuracy over the number of labels",
+                text="Means over the seeds, a panel for each domain; curves are drawn side by "
+                "side.",
+                figure="labels",
+            )
         )
     sections += [_stability(report), _features(report)]
+    text = "From the most labels, mean over the seeds; per cent, each row adds up to 100."
+    sections.append(Section(title="Confusion matrices", text=text))
     sections += [
-        Section(
-            title=f"Confusion: {STUDY_METHODS[name].title}",
-            text="From the most labels; each row adds up to 100 %.",
-            figure=f"confusion-{name}",
-        )
+        Section(title=STUDY_METHODS[name].title, text="", figure=f"confusion-{name}", level=3)
         for name in most_labels
     ]
     if report["map"]:
@@ -51,26 +56,77 @@ def make_sections(report: Mapping[str, Any]) -> list[Section]:
     return sections
 
 
-def _accuracy(report: Mapping[str, Any], count: str) -> Section:
-    """Write the accuracy of all methods in all domains, learnt from `count` labels."""
-    reference, *others = domains = list(report["domains"])
-    rows = []
-    for name, metrics in report["results"][count].items():
-        cells = [as_rate(metrics[d]["balanced_accuracy"]) for d in domains]
-        cells += [_difference(metrics[d]["difference"]) for d in others]
-        cells += [as_percent(metrics[d]["accuracy"]) for d in domains]
-        rows.append([STUDY_METHODS[name].title, *cells])
-    head = ["method", *(f"balanced, {d}" for d in domains)]
-    head += [f"{d} - {reference}" for d in others] + [f"accuracy, {d}" for d in domains]
+def _setup(report: Mapping[str, Any]) -> Section:
+    """Say what is compared, and how networks are trained."""
+    setup, counts = report["setup"], report["num_labels"]
+    train, fit = setup["train"], setup["fit"]
+    labels = " or ".join(f"{count:,}" for count in counts.values())
+    rate = "" if train["lr"] is None else f", learning rate {train['lr']:g}"
+    most = "" if train["max_steps"] is None else f", at most {train['max_steps']:,} steps"
+    rows = [
+        ["nominal", f"{setup['nominal']}: {labels} labels of its train split"],
+        *([["target", f"{setup['target']}: without labels"]] if setup["target"] else []),
+        *(
+            [f"domain {name}", f"{report['domains'][name]:,} particles: {summary}"]
+            for name, summary in setup["domains"].items()
+        ),
+        ["seeds", ", ".join(map(str, setup["seeds"]))],
+        [
+            "pretraining",
+            f"{train['model']}, {_epochs(train['epochs'])}{most}, "
+            f"batches of {train['batch_size']}{rate}",
+        ],
+        [
+            "fitted networks",
+            f"{_epochs(fit['epochs'])}, at least {fit['min_steps']:,} steps, batches of "
+            f"{fit['batch_size']}, learning rate {fit['lr']:g}, or {fit['finetune_lr']:g} where "
+            "they were pretrained",
+        ],
+    ]
     return Section(
-        title=f"Accuracy from {report['num_labels'][count]:,} labels",
-        text="Per cent, mean over the seeds; after ± the standard deviation over the seeds, in "
-        "brackets the 95 % bootstrap interval over the particles. The labels are those of the "
-        "nominal set.",
-        head=head,
+        title="What is compared",
+        text="Each method learns from labels of the nominal set, and is tested on particles of "
+        "every domain. The first domain is the reference.",
+        head=["", ""],
         rows=rows,
-        figure="domains" if count == list(report["results"])[-1] else None,
     )
+
+
+def _accuracy(report: Mapping[str, Any], count: str) -> list[Section]:
+    """Make the tables of a number of labels; the figure goes with the largest."""
+    domains, methods = list(report["domains"]), report["results"][count]
+    largest = count == list(report["results"])[-1]
+
+    def table(
+        title: str, cells: Callable[[Any], list[str]], head: list[str], figure: str | None = None
+    ) -> Section:
+        rows = [[STUDY_METHODS[name].title, *cells(found)] for name, found in methods.items()]
+        head = ["method", *head]
+        return Section(title=title, text="", head=head, rows=rows, figure=figure, level=3)
+
+    return [
+        Section(
+            title=f"From {report['num_labels'][count]:,} labels",
+            text="Per cent. Mean over the seeds ± their standard deviation; in brackets the 95 % "
+            "bootstrap interval, by drawing the tested particles anew.",
+        ),
+        table(
+            "Balanced accuracy [%]",
+            lambda found: [as_rate(found[d]["balanced_accuracy"]) for d in domains],
+            domains,
+            figure="domains" if largest else None,
+        ),
+        table(
+            f"Balanced accuracy less that on {domains[0]} [percentage points]",
+            lambda found: [_difference(found[d]["difference"]) for d in domains[1:]],
+            domains[1:],
+        ),
+        table(
+            "Accuracy [%]",
+            lambda found: [as_percent(found[d]["accuracy"]) for d in domains],
+            domains,
+        ),
+    ]
 
 
 def _stability(report: Mapping[str, Any]) -> Section:
@@ -86,8 +142,8 @@ def _stability(report: Mapping[str, Any]) -> Section:
     return Section(
         title="Stability of single particles",
         text="The same particles in the first domain and in another, matched by event and track: "
-        "the mean change of the probability of the true class, the share assigned to the same "
-        "class, and the mean cosine of the features. Mean over the seeds.",
+        "the mean absolute change of the probability of the true class, the share assigned to "
+        "the same class, and the mean cosine between the features. Means over the seeds.",
         head=["method", "domain", "particles", "change of p", "same class [%]", "cosine"],
         rows=rows,
         figure="stability" if rows else None,
@@ -113,12 +169,13 @@ def _features(report: Mapping[str, Any]) -> Section:
             )  # fmt: skip
     return Section(
         title="What the frozen features hold",
-        text="Whether a linear classifier tells the domain from the first one (area under the ROC "
-        "curve, 0.5 if it cannot). R^2 of the logarithm of the deposited energy, read by a ridge "
-        "regression from the features and from the sum of the energies. The angle to the line of "
-        "the momentum at creation within which 68 % of the particles are, degrees, of a ridge "
-        "regression from the features and of the principal axis; 71 if it is guessed. The energy "
-        "and the direction are of the first seed.",
+        text="Domain AUC: the area under the ROC curve of a linear classifier that tells the "
+        "domain from the first one; 0.5 if it cannot. Energy: R\u00b2 of the logarithm of the "
+        "deposited energy, read by a ridge regression from the features, and beside it from the "
+        "sum of the voxels' energies. Angle, in degrees: 68 % of the directions read by a ridge "
+        "regression from the features, and beside it of the longest principal axes, are within "
+        "it of the line of the momentum at creation; 71 for random directions. Energy and angle "
+        "are of the first seed.",
         head=[
             *("method", "domain", "domain AUC", "energy, features", "energy, sum"),
             *("angle, features", "angle, axis"),
@@ -127,6 +184,10 @@ def _features(report: Mapping[str, Any]) -> Section:
     )
 
 
+def _epochs(number: int) -> str:
+    return "1 epoch" if number == 1 else f"{number:,} epochs"
+
+
 def _difference(difference: Mapping[str, Any]) -> str:
     spread = "" if difference["spread"] is None else f" ± {100 * difference['spread']:.1f}"
-    return f"{100 * difference['value']:+.1f}{spread}"
+    return f"{100 * difference['value']:+z.1f}{spread}".replace("-", "\u2212")

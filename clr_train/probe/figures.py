@@ -14,7 +14,14 @@ from pilarnet_convert.species import CLASS_NAMES, CLASSES, COLOURS
 if TYPE_CHECKING:
     from pilarnet_convert.pictures import Axes, Figure
 
-__all__ = ["draw_classes", "draw_confusion", "draw_neighbours", "frame_map"]
+__all__ = [
+    "beside",
+    "dot_size",
+    "draw_classes",
+    "draw_confusion",
+    "draw_neighbours",
+    "frame_map",
+]
 
 #: Range of the colours of voxels, MeV: from noise to the end of a proton's track.
 _ENERGIES_MEV: Final = (0.05, 20.0)
@@ -34,6 +41,16 @@ def draw_classes(
         count = np.count_nonzero(label == species.label)
         axes.scatter([], [], c=COLOURS[species.name], s=40, label=f"{species.name} ({count:,})")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def beside(number: int, count: int) -> float:
+    """Give the factor that draws one of some curves beside the others, so that all are seen."""
+    return float(1.04 ** (number - (count - 1) / 2))
+
+
+def dot_size(count: int) -> float:
+    """Give the size of the dots of a map, in square points: larger where they are few."""
+    return float(np.clip(20_000 / count, 5, 30))
 
 
 def frame_map(axes: Axes, place: NDArray[np.floating]) -> None:

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from clr_train.batch import ParticleBatch
 from clr_train.probe.classifiers import find_neighbours, fit_classifier, project_to_plane
 from clr_train.probe.features import Features
-from clr_train.probe.figures import draw_classes, draw_confusion, draw_neighbours, frame_map
+from clr_train.probe.figures import (
+    dot_size,
+    draw_classes,
+    draw_confusion,
+    draw_neighbours,
+    frame_map,
+)
 from pilarnet_convert.pictures import as_pixels, new_figure
 from pilarnet_convert.species import CLASSES
 
@@ -60,7 +66,7 @@ def _map(val: Features, *, seed: int) -> Figure:
     figure = new_figure(8, 6, dpi=_DPI)
     axes = figure.subplots()
     place = project_to_plane(values, seed=seed)
-    draw_classes(axes, place, label=label, size=12)
+    draw_classes(axes, place, label=label, size=dot_size(len(label)))
     frame_map(axes, place)
     axes.set_title(f"features of {len(label):,} particles of the validation split")
     return figure
