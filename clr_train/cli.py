@@ -128,7 +128,7 @@ def _run(*, resume: bool, overwrite: bool, dry_run: bool, **options: Any) -> Non
         if result.checkpoint is None and result.step:  # another process says it
             ctx.exit(128 + result.stopped_by)
         kept = f"kept {result.checkpoint}" if result.checkpoint else "nothing to keep yet"
-        where = f"after step {result.step} of {result.total_steps}"
+        where = f"after step {result.step:,} of {result.total_steps:,}"
         raise Stopped(result.stopped_by, f"{kept}, {where}; continue with --resume")
 
 

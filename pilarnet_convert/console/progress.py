@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 __all__ = ["ProgressBar", "print_line", "progress_bar"]
 
-#: Seconds between two looks at the work, between two lines, and before the advice is given.
+#: Seconds between two looks at the work, between two lines, and of measured work before the advice.
 _TICK_SECONDS: Final = 1.0
 _LINE_SECONDS: Final = 60.0
 _MEASURED_SECONDS: Final = 20.0
@@ -143,7 +143,7 @@ class ProgressBar(tqdm):  # type: ignore[misc]  # tqdm has no types
         while not self._ended.wait(_TICK_SECONDS):
             self.refresh()
             now = time.monotonic()
-            if now - self._start >= _MEASURED_SECONDS:
+            if now - self._measured_from[1] >= _MEASURED_SECONDS:
                 self._advise()
             if now - told >= _LINE_SECONDS:
                 told, self._has_told = now, True
