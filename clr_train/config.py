@@ -92,7 +92,11 @@ class TrainConfig(ViewConfig, StreamConfig):
         choices=("particle", "batch"),
     )
     drop_path: float | None = option(
-        None, "Rate of dropped branches; by default that of the model.", least=0, most=0.9
+        None,
+        "Rate of dropped branches in the last block; it rises evenly from 0 in the first, so that "
+        "zepto, which has one, drops none. By default that of the model.",
+        least=0,
+        most=0.9,
     )
     loss: str = option(
         "simclr",
