@@ -10,6 +10,7 @@ import click
 from clr_eval.config import EmbedConfig, EvalConfig
 from clr_eval.methods import PARTS
 from pilarnet_convert.console import Command, PathType, make_flags
+from pilarnet_convert.errors import counted
 
 __all__ = ["embed_command", "eval_command"]
 
@@ -45,7 +46,8 @@ def embed_command(**options: Any) -> None:
     from clr_eval.embedding.features import embed_to_file
 
     written = embed_to_file(**options, show_progress=True)
-    click.echo(f"wrote {written.path}: {written.particles:,} particles, {written.width} features")
+    size = f"{counted(written.particles, 'particle')}, {counted(written.width, 'feature')}"
+    click.echo(f"wrote {written.path}: {size}")
 
 
 @click.command(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from clr_train.ragged import RaggedIndex, list_rows, offsets_of
 from clr_train.site_keys import MAX_PARTICLES, particle_of, unpack
+from pilarnet_convert.errors import counted
 
 __all__ = ["ParticleBatch", "SiteBatch"]
 
@@ -82,7 +83,7 @@ class ParticleBatch:
             raise ValueError("offset: expected ascending values, found a descent")
 
     def __repr__(self) -> str:
-        size = f"{self.num_particles:,} particles, {self.num_voxels:,} voxels"
+        size = f"{counted(self.num_particles, 'particle')}, {counted(self.num_voxels, 'voxel')}"
         return f"<ParticleBatch: {size}; {self.device}>"
 
     @property
@@ -213,7 +214,7 @@ class SiteBatch:
             )
 
     def __repr__(self) -> str:
-        size = f"{self.num_particles:,} particles, {self.num_sites:,} sites"
+        size = f"{counted(self.num_particles, 'particle')}, {counted(self.num_sites, 'site')}"
         return f"<SiteBatch: {size}; {self.device}>"
 
     @property

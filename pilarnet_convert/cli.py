@@ -10,7 +10,7 @@ import click
 from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.console import Command, PathType, Stopped, TextFile, make_flags
 from pilarnet_convert.conversion import convert, convert_part
-from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.errors import PilarnetError, counted
 from pilarnet_convert.inputs.check import check_inputs
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.pictures import check_picture
@@ -84,7 +84,8 @@ def _convert(
         raise
     found = statistics(shards)
     click.echo(render(found, brief=True))
-    click.echo(f"\nwrote {out}: {len(shards):,} particles, {found.num_shards} shards")
+    size = f"{counted(len(shards), 'particle')}, {counted(found.num_shards, 'shard')}"
+    click.echo(f"\nwrote {out}: {size}")
     if found.bad_files:
         click.echo(f"error: left out {len(found.bad_files)} of the inputs, see above", err=True)
         ctx.exit(3)
@@ -222,11 +223,13 @@ def stats_command(
                 click.echo(fault)
             if faults:
                 raise PilarnetError(
-                    f"{len(faults)} faults", file=path, advice="convert again with --overwrite"
+                    counted(len(faults), "fault"),
+                    file=path,
+                    advice="convert again with --overwrite",
                 )
             click.echo(f"{path}: every checksum holds", err=for_program)
     opened = open_shards(shards)
     click.echo(render(statistics(opened, show_progress=True), style=style))
     if picture is not None:
         plot_classes(opened, picture)
-        click.echo(f"wrote {picture}: {len(opened):,} particles", err=for_program)
+        click.echo(f"wrote {picture}: {counted(len(opened), 'particle')}", err=for_program)

@@ -17,9 +17,11 @@ __all__ = [
     "RemoteError",
     "ShardError",
     "brief",
+    "counted",
     "how_to_install",
     "in_words",
     "listed",
+    "plural",
     "while_reading",
 ]
 
@@ -143,6 +145,16 @@ def _in_words(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_in_words, value)) or "nothing"
     return "none" if value is None else str(value)
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number of things, such as ``1 shard`` or ``3,028 particles``."""
+    return f"{number:,} {noun if number == 1 else plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    """Give the plural of a word; a unit, such as ``MB``, has none."""
+    return f"{noun}s" if noun.islower() else noun
 
 
 def listed(names: Iterable[str]) -> str:

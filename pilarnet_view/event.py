@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pilarnet_convert.errors import InputError
+from pilarnet_convert.errors import InputError, counted
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.readers import index_source
 from pilarnet_convert.readers.checks import check_events
@@ -88,8 +88,8 @@ def _panel(events: Events, number: int) -> Panel:
     run, subrun, event = (int(v[number]) for v in (events.run, events.subrun, events.event))
     num_voxels = sum(cloud.num_voxels for cloud in clouds)
     deposit_mev = sum(cloud.deposit_mev for cloud in clouds)
-    clusters = "1 cluster" if len(clouds) == 1 else f"{len(clouds)} clusters"
-    voxels = "1 voxel" if num_voxels == 1 else f"{num_voxels:,} voxels"
+    clusters = counted(len(clouds), "cluster")
+    voxels = counted(num_voxels, "voxel")
     return event_panel(
         clouds,
         parents=dict(zip(*(t.tolist() for t in tracks), strict=True)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.errors import PilarnetError, counted
 from pilarnet_convert.options import OptionError, check_options, documented, option
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.particle import Particle
@@ -137,7 +137,7 @@ def gallery(
     total = shards.num_particles(choice.split)
     return Scene(
         title=f"{shards.name}: {what} of the {choice.split} split",
-        subtitle=f"{len(particles)} of the split's {total:,} particles",
+        subtitle=f"{len(particles)} of the split's {counted(total, 'particle')}",
         panels=tuple(panels),
         columns=each if each > 1 else min(4, len(panels)),
         group=each,
@@ -228,7 +228,7 @@ def _event(
     clouds = [_cloud(p, edges=edges, number=n) for p, n in zip(particles, numbers, strict=True)]
     parents = {int(p["track_id"]): int(p["parent_track_id"]) for p in particles}
     run, subrun, event = (particles[0][name] for name in ("run", "subrun", "event"))
-    what = "1 particle" if len(clouds) == 1 else f"{len(clouds)} particles"
+    what = counted(len(clouds), "particle")
     return event_panel(
         clouds,
         parents=parents,

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pilarnet_convert.errors import counted
 from pilarnet_convert.options import OptionError
 from pilarnet_view.colours import COLOURINGS
 
@@ -93,8 +94,7 @@ class ParticleCloud:
     @property
     def size(self) -> str:
         """Number of voxels and energy, in words."""
-        voxels = "1 voxel" if self.num_voxels == 1 else f"{self.num_voxels:,} voxels"
-        return f"{voxels}, {self.deposit_mev:,.1f} MeV"
+        return f"{counted(self.num_voxels, 'voxel')}, {self.deposit_mev:,.1f} MeV"
 
     @property
     def summary(self) -> str:

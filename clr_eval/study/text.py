@@ -7,6 +7,7 @@ from typing import Any
 
 from clr_eval.report.sections import Section, as_percent, as_rate
 from clr_eval.study.methods import STUDY_METHODS
+from pilarnet_convert.errors import counted
 from pilarnet_convert.shards.tables import format_table
 
 __all__ = ["format_results", "make_sections"]
@@ -62,25 +63,25 @@ def _setup(report: Mapping[str, Any]) -> Section:
     train, fit = setup["train"], setup["fit"]
     labels = " or ".join(f"{count:,}" for count in counts.values())
     rate = "" if train["lr"] is None else f", learning rate {train['lr']:g}"
-    most = "" if train["max_steps"] is None else f", at most {train['max_steps']:,} steps"
+    most = "" if train["max_steps"] is None else f", at most {counted(train['max_steps'], 'step')}"
     rows = [
         ["nominal", f"{setup['nominal']}: {labels} labels of its train split"],
         *([["target", f"{setup['target']}: without labels"]] if setup["target"] else []),
         *(
-            [f"domain {name}", f"{report['domains'][name]:,} particles: {summary}"]
+            [f"domain {name}", f"{counted(report['domains'][name], 'particle')}: {summary}"]
             for name, summary in setup["domains"].items()
         ),
         ["seeds", ", ".join(map(str, setup["seeds"]))],
         [
             "pretraining",
-            f"{train['model']}, {_epochs(train['epochs'])}{most}, "
+            f"{train['model']}, {counted(train['epochs'], 'epoch')}{most}, "
             f"batches of {train['batch_size']}{rate}",
         ],
         [
             "fitted networks",
-            f"{_epochs(fit['epochs'])}, at least {fit['min_steps']:,} steps, batches of "
-            f"{fit['batch_size']}, learning rate {fit['lr']:g}, or {fit['finetune_lr']:g} where "
-            "they were pretrained",
+            f"{counted(fit['epochs'], 'epoch')}, at least {counted(fit['min_steps'], 'step')}, "
+            f"batches of {fit['batch_size']}, learning rate {fit['lr']:g}, or "
+            f"{fit['finetune_lr']:g} where they were pretrained",
         ],
     ]
     return Section(
@@ -182,10 +183,6 @@ def _features(report: Mapping[str, Any]) -> Section:
         ],
         rows=rows,
     )
-
-
-def _epochs(number: int) -> str:
-    return "1 epoch" if number == 1 else f"{number:,} epochs"
 
 
 def _difference(difference: Mapping[str, Any]) -> str:

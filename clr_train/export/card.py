@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from pilarnet_convert.errors import counted
+
 __all__ = ["model_card"]
 
 #: Sources that the card names.
@@ -63,8 +65,8 @@ def model_card(about: Mapping[str, Any]) -> str:
 def _data(training: Mapping[str, Any]) -> Iterator[str]:
     options = training["options"]
     yield (
-        f"## Training\n\n{training['steps']:,} steps of {options['batch_size']} particles, "
-        f"drawn from {training['particles']:,}. Loss {options['loss']} at temperature "
+        f"## Training\n\n{counted(training['steps'], 'step')} of {options['batch_size']} "
+        f"particles, drawn from {training['particles']:,}. Loss {options['loss']} at temperature "
         f"{options['temperature']:g}; {options['num_augmentations']} augmentations a view, drawn "
         f"from {', '.join(options['augmentations'])}; seed {options['seed']}.\n"
     )

@@ -27,6 +27,7 @@ from clr_train.training.validation import (
     untrained_columns,
 )
 from pilarnet_convert.console import progress_bar
+from pilarnet_convert.errors import counted
 from pilarnet_convert.pictures import require_matplotlib
 
 __all__ = ["NullRecorder", "Recorder"]
@@ -262,7 +263,7 @@ class Recorder(NullRecorder):
     def _summary(self, scores: Mapping[str, Scores]) -> str:
         """Say in a line what the run has made, with its headline numbers."""
         progress, out = self._run.progress, self._folder.path
-        facts = [f"{progress.step:,} steps", f"the encoder is in {self.last_checkpoint}"]
+        facts = [counted(progress.step, "step"), f"the encoder is in {self.last_checkpoint}"]
         if scores:
             trained, untrained = (
                 f"{scores[f'{name} encoder, linear'].balanced_accuracy:.1%}".replace("%", " %")

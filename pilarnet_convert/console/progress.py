@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from tqdm import tqdm
 
+from pilarnet_convert.errors import plural
+
 __all__ = ["ProgressBar", "print_line", "progress_bar"]
 
 #: Seconds between two looks at the work, between two lines, and of measured work before the advice.
@@ -218,18 +220,13 @@ def _print_to_stderr(line: str) -> None:
 
 def _count(done: float, noun: str, *, total: float | None) -> str:
     of = f" of {total:,.0f}" if total else ""
-    return f"{done:,.0f}{of} {noun if (total or done) == 1 else _plural(noun)}"
+    return f"{done:,.0f}{of} {noun if (total or done) == 1 else plural(noun)}"
 
 
 def _speed(rate: float, noun: str) -> str:
     if rate < 1 and noun.islower():
         return f"{1 / rate:,.1f} s/{noun}"
-    return f"{rate:,.{0 if rate >= 10 else 1}f} {_plural(noun)}/s"
-
-
-def _plural(noun: str) -> str:
-    """Give the plural of a word; a unit, such as ``MB``, has none."""
-    return f"{noun}s" if noun.islower() else noun
+    return f"{rate:,.{0 if rate >= 10 else 1}f} {plural(noun)}/s"
 
 
 def _duration(seconds: float) -> str:

@@ -8,6 +8,7 @@ import click
 
 from pilarnet_convert.console import Command, PathType
 from pilarnet_convert.download.datasets import DATASETS
+from pilarnet_convert.errors import counted
 from pilarnet_convert.shards.format import SPLITS
 
 __all__ = ["download_command"]
@@ -63,7 +64,7 @@ def download_command(
 
     files = list_files(name, splits=splits, revision=revision)
     sizes = [file.size or 0 for file in files]
-    total = f"{len(files)} files, {sum(sizes) / 1e6:,.1f} MB"
+    total = f"{counted(len(files), 'file')}, {sum(sizes) / 1e6:,.1f} MB"
     if dry_run:
         for file, size in zip(files, sizes, strict=True):
             click.echo(f"{size / 1e6:12,.1f} MB  {file.path}")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pilarnet_convert.console import Command, PathType
+from pilarnet_convert.errors import counted
 from pilarnet_convert.export.exporting import FORMATS, REVISIONS, export
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import open_shards
@@ -64,6 +65,6 @@ def export_command(shards: AnyPath, out: Path, splits: tuple[str, ...], **option
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     particles = sum(len(opened[split]) for split in splits or SPLITS)
     click.echo(
-        f"wrote {folder}: {particles:,} particles, {size / 1e6:,.1f} MB in the format "
+        f"wrote {folder}: {counted(particles, 'particle')}, {size / 1e6:,.1f} MB in the format "
         f"{options['format']}"
     )

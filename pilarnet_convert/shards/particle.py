@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pilarnet_convert.errors import counted
 from pilarnet_convert.shards.format import ARRAYS, VOXEL_ARRAYS
 from pilarnet_convert.species import CLASS_NAMES
 
@@ -102,8 +103,7 @@ class ParticleSequence:
         self._shards = shards
 
     def __repr__(self) -> str:
-        plural = "" if len(self._shards) == 1 else "s"
-        return f"<{len(self):,} particles of {len(self._shards):,} shard{plural}>"
+        return f"<{counted(len(self), 'particle')} of {counted(len(self._shards), 'shard')}>"
 
     @cached_property
     def _ends(self) -> list[int]:

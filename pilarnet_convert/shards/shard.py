@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.errors import ShardError, brief
+from pilarnet_convert.errors import ShardError, brief, counted
 from pilarnet_convert.shards.array import SHARD_FILES, ArrayFile, count_chunks, index_bytes
 from pilarnet_convert.shards.fetch import ShardRead, fetched
 from pilarnet_convert.shards.format import (
@@ -75,7 +75,8 @@ class Shard(ParticleSequence):
         self._files: dict[str, ArrayFile] = {}
 
     def __repr__(self) -> str:
-        return f"<Shard {self.name}: {self.num_particles:,} particles, {self.num_voxels:,} voxels>"
+        voxels = counted(self.num_voxels, "voxel")
+        return f"<Shard {self.name}: {counted(self.num_particles, 'particle')}, {voxels}>"
 
     def is_whole(self) -> bool:
         """Tell whether every file is there and has its size; on a local disk, its checksum too."""

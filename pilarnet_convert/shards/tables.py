@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from tabulate import tabulate
 
+from pilarnet_convert.errors import counted
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.statistics import PERCENTILES, Statistics
 from pilarnet_convert.species import CLASS_NAMES
@@ -45,8 +46,9 @@ def render(statistics: Statistics, *, style: Format = "table", brief: bool = Fal
         del tables[1]
     elif len(statistics.other_species):
         tables += [_species_table(statistics)]
-    sources = "1 source" if statistics.num_sources == 1 else f"{statistics.num_sources:,} sources"
-    head = f"{statistics.num_events:,} events of {sources}, {statistics.num_shards} shards"
+    events = counted(statistics.num_events, "event")
+    sources = counted(statistics.num_sources, "source")
+    head = f"{events} of {sources}, {counted(statistics.num_shards, 'shard')}"
     parts = [head, *(format_table(table, markdown=style == "markdown") for table in tables)]
     parts += statistics.notes
     parts += [f"left out: {bad['error']}" for bad in statistics.bad_files]
