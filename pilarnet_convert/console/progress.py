@@ -64,7 +64,7 @@ class ProgressBar(tqdm):  # type: ignore[misc]  # tqdm has no types
             self._watcher.start()
 
     def measure_from(self, done: float) -> None:
-        """Count so many units as done; the rate is measured from here on."""
+        """Begin with `done` units counted already; the rate is measured from here on."""
         if not self.disable:
             self.n, self._first_took = done, math.inf
             self._measured_from = done, time.monotonic()
