@@ -108,7 +108,8 @@ def find_checkpoint(path: str | Path) -> Path:
     raise CheckpointError(
         "the folder holds no checkpoint" if path.is_dir() else "no such checkpoint",
         file=path,
-        advice="name the folder of a run, or a file such as runs/NAME/checkpoints/best.pt",
+        advice="name the folder of a run, or a file such as runs/NAME/checkpoints/best.pt; an "
+        "exported encoder is opened by clr_train.load_encoder",
     )
 
 
