@@ -9,7 +9,7 @@ import click
 
 from clr_eval.config import EmbedConfig, EvalConfig
 from clr_eval.methods import PARTS
-from pilarnet_convert.console import Command, PathType, make_flags
+from pilarnet_convert.console import Command, make_flags, required_path
 from pilarnet_convert.errors import counted
 
 __all__ = ["embed_command", "eval_command"]
@@ -28,12 +28,10 @@ Examples:
   clr-embed --checkpoint runs/first --shards shards/ --split all --out all.h5
 """,
 )
-@click.option(
+@required_path(
     "--out",
-    required=True,
-    type=PathType(),
     metavar="FILE",
-    help="The file to write; its ending names the format: .zarr, .parquet, .h5 or .npz.",
+    text="The file to write; its ending names the format: .zarr, .parquet, .h5 or .npz.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file of --out.")
 def embed_command(**options: Any) -> None:

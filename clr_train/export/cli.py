@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pilarnet_convert.console import Command, PathType
+from pilarnet_convert.console import Command, PathType, required_path
 
 __all__ = ["export_command"]
 
@@ -21,20 +21,12 @@ Examples:
   clr-export --checkpoint runs/first --out encoder/ --overwrite
 """,
 )
-@click.option(
+@required_path(
     "--checkpoint",
-    required=True,
-    type=PathType(),
     metavar="FILE",
-    help="A checkpoint of clr-train, or the folder of a run: its best one.",
+    text="A checkpoint of clr-train, or the folder of a run: its best one.",
 )
-@click.option(
-    "--out",
-    required=True,
-    type=PathType(),
-    metavar="FOLDER",
-    help="The folder to write.",
-)
+@required_path("--out", metavar="FOLDER", text="The folder to write.")
 @click.option(
     "--shards",
     type=PathType(str),

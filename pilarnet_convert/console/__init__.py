@@ -10,7 +10,7 @@ run_log  ``log.txt`` in the folder of a run, and the versions of what matters
 """
 
 from pilarnet_convert.console.command import Command
-from pilarnet_convert.console.flags import PathType, TextFile, make_flags
+from pilarnet_convert.console.flags import PathType, TextFile, make_flags, required_path
 from pilarnet_convert.console.progress import ProgressBar, print_line, progress_bar
 from pilarnet_convert.console.run_log import RunLog
 from pilarnet_convert.console.signals import Stopped
@@ -25,4 +25,5 @@ __all__ = [
     "make_flags",
     "print_line",
     "progress_bar",
+    "required_path",
 ]

@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 from pilarnet_convert.options import flag, limits_in_words
 from pilarnet_convert.storage.remote import as_path, place
 
-__all__ = ["PathType", "TextFile", "make_flags"]
+__all__ = ["PathType", "TextFile", "make_flags", "required_path"]
 
 
 class PathType(click.types.FuncParamType):  # type: ignore[type-arg]  # not generic before 8.4
@@ -43,6 +43,11 @@ class TextFile(click.File):
     def convert(self, value: Any, *context: Any) -> Any:
         """Open the file."""
         return super().convert(os.path.expanduser(value), *context)
+
+
+def required_path(name: str, *, metavar: str, text: str) -> Callable[[Any], Any]:
+    """Give the decorator of a command that takes a local path, which has to be named."""
+    return click.option(name, required=True, type=PathType(), metavar=metavar, help=text)
 
 
 def make_flags(record: type, *, leave_out: tuple[str, ...] = ()) -> list[click.Parameter]:

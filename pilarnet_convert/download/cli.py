@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pilarnet_convert.console import Command, PathType
+from pilarnet_convert.console import Command, required_path
 from pilarnet_convert.download.datasets import DATASETS
 from pilarnet_convert.errors import counted
 from pilarnet_convert.shards.format import SPLITS
@@ -28,13 +28,7 @@ Examples:
 """,
 )
 @click.argument("name", type=click.Choice(tuple(DATASETS)), metavar="NAME")
-@click.option(
-    "--out",
-    required=True,
-    type=PathType(),
-    metavar="FOLDER",
-    help="The folder for the files.",
-)
+@required_path("--out", metavar="FOLDER", text="The folder for the files.")
 @click.option(
     "--split",
     "splits",

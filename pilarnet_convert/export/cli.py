@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pilarnet_convert.console import Command, PathType
+from pilarnet_convert.console import Command, PathType, required_path
 from pilarnet_convert.errors import counted
 from pilarnet_convert.export.exporting import FORMATS, REVISIONS, export
 from pilarnet_convert.shards.format import SPLITS
@@ -35,13 +35,7 @@ Examples:
     help="pilarnet-m is HDF5 in the layout of PILArNet-M, a row an event; parquet has a row a "
     "particle, with lists of voxels; npz is one file a particle.",
 )
-@click.option(
-    "--out",
-    required=True,
-    type=PathType(),
-    metavar="FOLDER",
-    help="The folder to write.",
-)
+@required_path("--out", metavar="FOLDER", text="The folder to write.")
 @click.option(
     "--split",
     "splits",
