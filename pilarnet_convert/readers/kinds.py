@@ -9,7 +9,7 @@ from typing import Final
 
 from pilarnet_convert.errors import InputError, listed
 from pilarnet_convert.readers.products import Products
-from pilarnet_convert.storage.byte_file import read_head
+from pilarnet_convert.storage.byte_file import head_in_words, read_head
 from pilarnet_convert.storage.remote import AnyPath
 
 __all__ = ["ENERGY_UNITS", "READERS", "Reading", "reader_of"]
@@ -73,7 +73,7 @@ def reader_of(path: AnyPath) -> str:
         _packed(path, head) or "not a file of any kind that is read",
         file=path,
         expected="ROOT, HDF5 or parquet",
-        found=f"{size} bytes that begin with {repr(head[:4])[1:]}" if head else "an empty file",
+        found=head_in_words(head, size=size),
         advice="unpack it first" if _packed(path, head) else "name LArCV2, LArCV3 or PILArNet-M",
     )
 

@@ -6,6 +6,7 @@ import struct
 from typing import Final
 
 from pilarnet_convert.errors import FETCH_AGAIN, InputError
+from pilarnet_convert.storage.byte_file import head_in_words
 
 __all__ = ["HEAD_BYTES", "check_header"]
 
@@ -39,7 +40,7 @@ def check_header(head: bytes, *, size: int, file: object) -> None:
             "not a ROOT file",
             file=file,
             expected="a file that begins with 'root'",
-            found=f"{size} bytes that begin with {repr(head[:4])[1:]}" if head else "an empty file",
+            found=head_in_words(head, size=size),
             advice="name LArCV2 files of PILArNet",
         )
     try:

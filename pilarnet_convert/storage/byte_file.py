@@ -18,6 +18,7 @@ __all__ = [
     "LocalFile",
     "RemoteFile",
     "file_sizes",
+    "head_in_words",
     "open_file",
     "read_head",
     "read_if_there",
@@ -142,6 +143,11 @@ def open_file(path: str | AnyPath) -> LocalFile | RemoteFile:
     """
     where = place(path)
     return RemoteFile(where) if isinstance(where, RemotePath) else LocalFile(where)
+
+
+def head_in_words(head: bytes, *, size: int) -> str:
+    """Say how large a file is and how it begins, for errors; `head` is what `read_head` gave."""
+    return f"{size} bytes that begin with {repr(head[:4])[1:]}" if head else "an empty file"
 
 
 def read_head(path: AnyPath, num_bytes: int) -> tuple[bytes, int]:
