@@ -182,29 +182,36 @@ def test_interrupted_while_workers_start(tmp_path: Path):
 @pytest.mark.skipif(
     sys.version_info >= (3, 12), reason="the pool does not break while a worker starts"
 )
-def test_a_worker_is_killed_while_the_next_one_starts():
+def test_a_worker_is_killed_while_the_next_one_starts(tmp_path: Path):
     """The pool breaks and ends the workers that it knows of; then another is there."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
     program = (
-        "import signal, time\n"
+        "import os, sys, time\n"
         "from concurrent.futures import BrokenExecutor\n"
+        "from pathlib import Path\n"
         "from pilarnet_convert.executors import local\n"
         "start, started = local.ForkServerProcess.start, []\n"
         "def start_and_wait(process):\n"
+        "    if started:\n"
+        "        os.open(sys.argv[1], os.O_WRONLY)  # until the first worker reads\n"
         "    start(process)\n"
         "    started.append(process)\n"
-        "    while len(started) == 2 and not killed.done():\n"
-        "        time.sleep(0.01)\n"
-        "    time.sleep(0.3 * len(started) - 0.3)\n"
+        "    if len(started) == 2:\n"
+        "        started[0].kill()\n"
+        "        while not killed.done():\n"
+        "            time.sleep(0.01)\n"
+        "        time.sleep(0.3)\n"
         "local.ForkServerProcess.start = start_and_wait\n"
         "try:\n"
         "    with local.local_executor(2) as pool:\n"
-        "        killed = pool.submit(signal.raise_signal, signal.SIGKILL)\n"
+        "        killed = pool.submit(Path(sys.argv[1]).read_bytes)\n"
         "        pool.submit(time.sleep, 60).result()\n"
         "except BrokenExecutor:\n"
         "    print(len(started), 'started, broken')\n"
     )
     result = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, str(fifo)],
         env=environment(),
         capture_output=True,
         text=True,
