@@ -7,7 +7,7 @@ from dataclasses import MISSING, dataclass
 from clr_eval.methods import CLASS_WEIGHTS, CLASSIFYING_PARTS, PARTS
 from pilarnet_convert.options import OptionError, check_options, documented, option
 from pilarnet_convert.shards.format import SPLITS
-from pilarnet_convert.shards.reader import Places, list_places
+from pilarnet_convert.shards.reader import ShardPaths, path_strings
 
 __all__ = ["EmbedConfig", "EvalConfig", "FitConfig"]
 
@@ -19,7 +19,7 @@ class _EncoderConfig:
     checkpoint: str = option(
         MISSING, "A checkpoint of clr-train, or the folder of a run: its best one.", metavar="FILE"
     )
-    shards: Places = option(
+    shards: ShardPaths = option(
         MISSING,
         "Shards written by pilarnet-convert: a folder or a URL; may be repeated, to read several "
         "sets as one.",
@@ -37,7 +37,7 @@ class _EncoderConfig:
     )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shards", list_places(self.shards))
+        object.__setattr__(self, "shards", path_strings(self.shards))
         check_options(self)
 
 

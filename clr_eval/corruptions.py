@@ -101,7 +101,7 @@ def _add_noise(batch: ParticleBatch, level: float, seed: int) -> ParticleBatch:
     count = (wanted + uniform(fold_in(keys, 0)).double()).floor().long()
     offset = offsets_of(count)
     noise = RaggedIndex(offset, num_rows=int(offset[-1]))
-    words = fold_in(noise.broadcast(fold_in(keys, 1), dim=-1), noise.place)
+    words = fold_in(noise.broadcast(fold_in(keys, 1), dim=-1), noise.local_index)
     stored = batch.xyz.T.float().contiguous()
     low, high = index.min(stored), index.max(stored, dim=-1)
     draws = torch.stack([uniform(fold_in(words, axis)) for axis in range(4)])

@@ -94,8 +94,8 @@ class RaggedIndex:
         return torch.arange(self.num_rows, device=self.offset.device)
 
     @cached_property
-    def place(self) -> Tensor:
-        """Position of each row within its particle, from 0, int64 [M]; for sorted rows."""
+    def local_index(self) -> Tensor:
+        """Index of each row within its particle, from 0, int64 [M]; for sorted rows."""
         return self.order - self.broadcast(self.offset[:-1], dim=-1)
 
     def broadcast(self, values: Tensor, *, dim: Literal[0, -1] = 0) -> Tensor:

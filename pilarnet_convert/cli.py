@@ -20,7 +20,7 @@ from pilarnet_convert.shards.reader import open_shards
 from pilarnet_convert.shards.statistics import statistics
 from pilarnet_convert.shards.tables import format_table, render
 from pilarnet_convert.shards.verify import verify
-from pilarnet_convert.storage.remote import AnyPath, place
+from pilarnet_convert.storage.remote import AnyPath, as_any_path
 
 __all__ = ["convert_command", "stats_command"]
 
@@ -145,7 +145,7 @@ Examples:
         ),
         click.Option(
             ["--out"],
-            type=PathType(place),
+            type=PathType(as_any_path),
             metavar="FOLDER",
             help="The folder to write shards to, or a URL (s3://bucket/prefix).",
         ),
@@ -181,7 +181,7 @@ Examples:
   pilarnet-stats s3://bucket/shards more-shards/
 """,
 )
-@click.argument("shards", type=PathType(place), nargs=-1, required=True, metavar="SHARDS...")
+@click.argument("shards", type=PathType(as_any_path), nargs=-1, required=True, metavar="SHARDS...")
 @click.option(
     "--format",
     "style",

@@ -19,7 +19,7 @@ from pilarnet_convert.plan import Part
 from pilarnet_convert.readers.sources import find_sources
 from pilarnet_convert.runner import TaskRunner
 from pilarnet_convert.shards.reader import Shards, open_shards
-from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
+from pilarnet_convert.storage.remote import AnyPath, RemotePath, as_any_path
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -67,7 +67,7 @@ def convert(
     """
     if resume and overwrite:
         raise OptionError("--resume and --overwrite exclude each other", advice="choose one")
-    folder = _output_at(place(out))
+    folder = _output_at(as_any_path(out))
     folder.check(resume=resume, overwrite=overwrite)
     with _indexed(inputs, folder, executor, show_progress, options) as runner:
         if resume and runner.was_finished():
@@ -124,7 +124,7 @@ def convert_part(
         As from `convert`.
     """
     mine = Part.parse(part)
-    folder = _output_at(place(out))
+    folder = _output_at(as_any_path(out))
     folder.check(resume=True, overwrite=False)
     with _indexed(inputs, folder, executor, show_progress, options) as runner:
         if runner.was_finished():

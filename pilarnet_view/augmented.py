@@ -10,7 +10,7 @@ import numpy as np
 
 from pilarnet_convert.errors import MissingDependencyError, how_to_install
 from pilarnet_convert.ragged import offsets_of
-from pilarnet_convert.shards.reader import Places, open_shards
+from pilarnet_convert.shards.reader import ShardPaths, open_shards
 from pilarnet_view.particles import Choice, StoredParticle, gallery, read_particles
 from pilarnet_view.scene import Panel, ParticleCloud, Scene
 
@@ -23,7 +23,7 @@ __all__ = ["views_scene"]
 _View = tuple[tuple[str, ...], ParticleCloud]
 
 
-def views_scene(path: Places, *, choice: Choice | None = None) -> Scene:
+def views_scene(path: ShardPaths, *, choice: Choice | None = None) -> Scene:
     """Read particles of shards and make views of them: a row of panels each, in one frame.
 
     By default these are two views of a particle of the train split.

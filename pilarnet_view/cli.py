@@ -15,7 +15,7 @@ from click.core import ParameterSource
 from pilarnet_convert.console import Command, PathType, make_flags
 from pilarnet_convert.options import OptionError, check_folder
 from pilarnet_convert.pictures import check_picture, is_picture
-from pilarnet_convert.storage.remote import AnyPath, RemotePath, as_path, place
+from pilarnet_convert.storage.remote import AnyPath, RemotePath, as_any_path, as_path
 from pilarnet_view.augmented import views_scene
 from pilarnet_view.camera import Camera
 from pilarnet_view.colours import COLOURINGS
@@ -47,7 +47,7 @@ Examples:
   pilarnet-view shards/ --label electron --views --png views.png
 """,
 )
-@click.argument("path", type=PathType(place))
+@click.argument("path", type=PathType(as_any_path))
 @click.option(
     "--entry",
     "entries",

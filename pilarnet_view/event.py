@@ -15,7 +15,7 @@ from pilarnet_convert.readers.events import Events
 from pilarnet_convert.readers.kinds import Reading
 from pilarnet_convert.readers.sources import find_sources
 from pilarnet_convert.species import label_of_pdg
-from pilarnet_convert.storage.remote import AnyPath, place
+from pilarnet_convert.storage.remote import AnyPath, as_any_path
 from pilarnet_view.colours import NO_PARTICLE, number_by_size, species_name
 from pilarnet_view.relations import event_panel
 from pilarnet_view.scene import Panel, ParticleCloud, Scene, common_voxel_cm, in_voxels
@@ -39,7 +39,7 @@ def event_scene(file: str | AnyPath, *, entry: int | range = 0) -> Scene:
     OptionError
         If there is no such entry, or the range has more than 1,000 events.
     """
-    path = place(file)
+    path = as_any_path(file)
     index = index_source(find_sources([path])[0], reading=Reading())[0]
     entries = entry if isinstance(entry, range) else range(entry, entry + 1)
     stop = min(entries.stop, index.num_entries)

@@ -12,7 +12,7 @@ from pilarnet_convert.errors import PilarnetError, counted
 from pilarnet_convert.options import OptionError, check_options, documented, option
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.particle import Particle
-from pilarnet_convert.shards.reader import Places, Shards, open_shards
+from pilarnet_convert.shards.reader import ShardPaths, Shards, open_shards
 from pilarnet_convert.species import CLASS_NAMES
 from pilarnet_view.colours import number_by_size, species_name
 from pilarnet_view.relations import event_panel
@@ -104,7 +104,7 @@ class StoredParticle:
         )
 
 
-def particle_scene(path: Places, *, choice: Choice | None = None) -> Scene:
+def particle_scene(path: ShardPaths, *, choice: Choice | None = None) -> Scene:
     """Read some particles of shards, by default of the train split, each in a panel.
 
     Every panel has the event that the particle is from, as far as it is in the shards.

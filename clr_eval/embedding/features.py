@@ -26,7 +26,7 @@ from clr_train.training.pretrained import load_learner
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.shards.format import SPLITS
-from pilarnet_convert.shards.reader import Places, open_shards
+from pilarnet_convert.shards.reader import ShardPaths, open_shards
 from pilarnet_convert.species import CLASS_NAMES
 
 __all__ = ["Embeddings", "embed", "embed_to_file"]
@@ -67,7 +67,7 @@ class Written(NamedTuple):
 
 
 def embed(
-    checkpoint: str | Path, shards: Places, *, show_progress: bool = False, **options: Any
+    checkpoint: str | Path, shards: ShardPaths, *, show_progress: bool = False, **options: Any
 ) -> Embeddings:
     """Embed every particle of a split.
 
@@ -100,7 +100,7 @@ def embed(
 
 def embed_to_file(
     checkpoint: str | Path,
-    shards: Places,
+    shards: ShardPaths,
     *,
     out: str | Path,
     overwrite: bool = False,

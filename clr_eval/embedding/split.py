@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clr_train.batch import ParticleBatch
 from clr_train.keys import key, permutation
 from clr_train.stream.reader import SplitReader
-from pilarnet_convert.shards.reader import Places, open_shards
+from pilarnet_convert.shards.reader import ShardPaths, open_shards
 from pilarnet_convert.species import CLASSES
 
 __all__ = ["PROVENANCE", "LoadedSplit", "labelled_subset", "read_provenance", "read_split"]
@@ -55,7 +55,7 @@ class LoadedSplit:
         return self.batch.take(torch.from_numpy(rows))
 
 
-def read_provenance(shards: Places, *, split: str) -> dict[str, NDArray[Any]]:
+def read_provenance(shards: ShardPaths, *, split: str) -> dict[str, NDArray[Any]]:
     """Read what the particles of a split are and which event they come from.
 
     Returns
@@ -69,7 +69,7 @@ def read_provenance(shards: Places, *, split: str) -> dict[str, NDArray[Any]]:
     return columns
 
 
-def read_split(shards: Places, *, split: str, max_particles: int | None = None) -> LoadedSplit:
+def read_split(shards: ShardPaths, *, split: str, max_particles: int | None = None) -> LoadedSplit:
     """Read a split, or its first `max_particles` particles, into memory.
 
     A split without particles, or shards that cannot be read, are a `PilarnetError`.

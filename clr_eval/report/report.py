@@ -32,7 +32,7 @@ from clr_train.training.checkpoint import load_checkpoint
 from pilarnet_convert.console import RunLog, progress_bar
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.pictures import require_matplotlib
-from pilarnet_convert.shards.reader import list_places
+from pilarnet_convert.shards.reader import path_strings
 from pilarnet_convert.species import CLASS_NAMES, CLASSES, COLOURS
 from pilarnet_convert.storage.remote import as_path
 
@@ -173,7 +173,7 @@ def _describe(evaluation: Evaluation) -> dict[str, Any]:
             "features": encoder.out_features,
         },
         "shards": {
-            "path": ", ".join(list_places(config.shards)),
+            "path": ", ".join(path_strings(config.shards)),
             "checksum": evaluation.identity["shards"],
             "train": {"counts": _counts(evaluation.train)},
             "test": {"counts": _counts(evaluation.test)},

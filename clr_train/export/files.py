@@ -31,7 +31,7 @@ from pilarnet_convert.errors import (
     how_to_install,
 )
 from pilarnet_convert.files import folder_written_beside
-from pilarnet_convert.shards.reader import Places, open_shards
+from pilarnet_convert.shards.reader import ShardPaths, open_shards
 from pilarnet_convert.species import CLASS_NAMES, CLASSES
 from pilarnet_convert.storage.remote import as_path
 
@@ -50,7 +50,7 @@ def export_encoder(
     checkpoint: str | Path,
     out: str | Path,
     *,
-    shards: Places | None = None,
+    shards: ShardPaths | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write the encoder of a checkpoint by itself, with what is known of it.
@@ -225,7 +225,7 @@ def _read_weights(path: Path, expected: Mapping[str, Any]) -> bytes:
     return data
 
 
-def _training_data(state: Mapping[str, Any], *, given: Places | None) -> dict[str, Any]:
+def _training_data(state: Mapping[str, Any], *, given: ShardPaths | None) -> dict[str, Any]:
     """Describe the shards of a training, and those whose labels it did not use."""
     config = state["config"]
     identity, _, unlabelled = str(state["stream"]["shards"]).partition(" and ")
@@ -236,7 +236,7 @@ def _training_data(state: Mapping[str, Any], *, given: Places | None) -> dict[st
 
 
 def _describe(
-    config: Mapping[str, Any], option: str, *, identity: str, given: Places | None
+    config: Mapping[str, Any], option: str, *, identity: str, given: ShardPaths | None
 ) -> dict[str, Any]:
     """Give the identity of a set of shards, and what is in it if it is there to be read."""
     description: dict[str, Any] = {"identity": identity, "particles": None, "sources": None}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pilarnet_convert.options import OptionError, check_options, documented, flag, option
 from pilarnet_convert.shards.format import SPLITS
-from pilarnet_convert.shards.reader import Places, list_places
+from pilarnet_convert.shards.reader import ShardPaths, path_strings
 from pilarnet_convert.species import CLASSES
 from pilarnet_convert.storage.cache import RangeCache
 from pilarnet_convert.storage.remote import as_path
@@ -27,7 +27,7 @@ class StreamConfig:
     An `OptionError` is raised for a value outside its limits.
     """
 
-    shards: Places = option(
+    shards: ShardPaths = option(
         (),
         "Shards written by pilarnet-convert: a folder or a URL; may be repeated, to read several "
         "sets as one.",
@@ -76,7 +76,7 @@ class StreamConfig:
     )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shards", list_places(self.shards))
+        object.__setattr__(self, "shards", path_strings(self.shards))
         check_options(self)
         for name in ("max_voxels", "voxel_budget"):
             value = getattr(self, name)

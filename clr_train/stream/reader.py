@@ -18,7 +18,7 @@ from pilarnet_convert.options import OptionError
 from pilarnet_convert.ragged import gather_rows, offsets_of
 from pilarnet_convert.shards.fetch import ShardRead, fetched
 from pilarnet_convert.shards.format import SPLITS
-from pilarnet_convert.shards.reader import Places, Shards, list_places, open_shards
+from pilarnet_convert.shards.reader import ShardPaths, Shards, open_shards, path_strings
 from pilarnet_convert.shards.shard import Shard
 from pilarnet_convert.storage.cache import RangeCache
 
@@ -66,13 +66,13 @@ class SplitReader:
 
     def __init__(
         self,
-        places: Places,
+        paths: ShardPaths,
         *,
         split: str,
         block_particles: int,
         cache: RangeCache | None = None,
     ) -> None:
-        self.places = list_places(places)
+        self.paths = path_strings(paths)
         self.split, self.cache = split, cache
         if split not in SPLITS:
             raise OptionError(
@@ -102,13 +102,13 @@ class SplitReader:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("places", "split", "cache", "layout", "identity")
+        names = ("paths", "split", "cache", "layout", "identity")
         return {name: vars(self)[name] for name in names}
 
     @cached_property
     def shards(self) -> Shards:
         """The shards, open."""
-        shards = open_shards(self.places, cache=self.cache)
+        shards = open_shards(self.paths, cache=self.cache)
         if vars(self).get("identity", shards.identity) != shards.identity:
             raise ShardError(
                 "the shards were replaced after they had been opened",

@@ -70,8 +70,8 @@ class AugmentedBatch:
         return self.index.broadcast(values, dim=-1)
 
     def bits(self, keys: Tensor) -> Tensor:
-        """Draw 64 random bits for each voxel, keyed by particle and place in it, int64 [V]."""
-        return fold_in(self.broadcast(keys), self.index.place)
+        """Draw 64 random bits for each voxel, keyed by particle and index in it, int64 [V]."""
+        return fold_in(self.broadcast(keys), self.index.local_index)
 
     def moved(self) -> Tensor:
         """Compute the positions after all motions, float32 [3, V], as a new tensor."""

@@ -112,7 +112,7 @@ def diffuse(batch: AugmentedBatch, *, sigma: Tensor, drift_axis: str) -> Augment
     count = (2 * reach + 1).square()
     copies = RaggedIndex(offsets_of(count), num_rows=int(count.sum()))
     row, edge = copies.particle, (2 * reach + 1)[copies.particle]
-    steps = [copies.place // edge - reach[row], copies.place % edge - reach[row]]
+    steps = [copies.local_index // edge - reach[row], copies.local_index % edge - reach[row]]
     share = weights[row, steps[0].abs()] * weights[row, steps[1].abs()]
     energy = batch.energy.double()
     # What is too faint to be read stays in its voxel, and so no energy is lost.

@@ -30,7 +30,7 @@ def add_noise(batch: AugmentedBatch, draw: Draw, config: ViewConfig) -> Augmente
     most = draw.strength(config.noise_fraction) * batch.index.count
     count = (most * uniform(bits) + uniform(bits, 1)).long() * draw.chosen
     noise = RaggedIndex(offsets_of(count), num_rows=int(count.sum()))
-    words = fold_in(noise.broadcast(fold_in(draw.keys, 1), dim=-1), noise.place)
+    words = fold_in(noise.broadcast(fold_in(draw.keys, 1), dim=-1), noise.local_index)
     first, second, third, fourth = (fold_in(words, number) for number in range(4))
     u = torch.stack([uniform(first), uniform(first, 1), uniform(second)])
     pick = noise.broadcast(batch.index.offset[:-1], dim=-1) + _below(

@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from pilarnet_convert.options import flag, limits_in_words
-from pilarnet_convert.storage.remote import as_path, place
+from pilarnet_convert.storage.remote import as_any_path, as_path
 
 __all__ = ["PathType", "TextFile", "make_flags", "required_path"]
 
@@ -23,7 +23,7 @@ class PathType(click.types.FuncParamType):  # type: ignore[type-arg]  # not gene
     Parameters
     ----------
     make : callable
-        Makes the value of the text: a local path by default; `place` takes URLs too.
+        Makes the value of the text: a local path by default; `as_any_path` takes URLs too.
     """
 
     def __init__(self, make: Callable[[str], Any] = as_path) -> None:
@@ -74,7 +74,7 @@ def _make_flag(field: dataclasses.Field[Any], hint: Any) -> click.Option:
     elif kind is Path:
         kind = PathType()
     elif field.metadata["metavar"] in ("FILE", "FOLDER"):
-        kind = PathType(lambda text: str(place(text)))
+        kind = PathType(lambda text: str(as_any_path(text)))
     # click takes a default of None as given, so a required option must name none.
     settings = (
         {"required": True}

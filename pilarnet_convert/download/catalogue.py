@@ -30,7 +30,7 @@ class RemoteFile:
     Attributes
     ----------
     path : PurePosixPath
-        Its place in the data set.
+        Its path in the data set.
     url : str
         Where its bytes are.
     size : int, optional
@@ -167,7 +167,7 @@ def _of_hub(repository: str, revision: str, splits: Sequence[str]) -> Iterator[R
 
 
 def _safe(name: str, url: str) -> PurePosixPath:
-    """Give the place of a file, which lies inside the folder of the data set."""
+    """Give the path of a file, which lies inside the folder of the data set."""
     path = PurePosixPath(name)
     if path.is_absolute() or not path.parts or ".." in path.parts:
         raise PilarnetError("a file with an unusable name", file=url, found=name)

@@ -12,7 +12,7 @@ from pilarnet_convert.errors import counted
 from pilarnet_convert.export.exporting import FORMATS, REVISIONS, export
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import open_shards
-from pilarnet_convert.storage.remote import AnyPath, place
+from pilarnet_convert.storage.remote import AnyPath, as_any_path
 
 __all__ = ["export_command"]
 
@@ -27,7 +27,7 @@ Examples:
   pilarnet-export shards/ --format npz --split test --out npz/
 """,
 )
-@click.argument("shards", type=PathType(place))
+@click.argument("shards", type=PathType(as_any_path))
 @click.option(
     "--format",
     required=True,

@@ -22,12 +22,12 @@ __all__ = ["Output", "record_bytes"]
 
 
 class Output(ABC):
-    """The place of a set of shards; while a conversion runs, it holds ``.conversion``.
+    """The folder of a set of shards; while a conversion runs, it holds ``.conversion``.
 
     Attributes
     ----------
     path : Path or RemotePath
-        The place.
+        The folder.
     scratch : Path or RemotePath
         From `begin` on, what is particular to this conversion.
     """
@@ -105,7 +105,7 @@ class Output(ABC):
 
     @abstractmethod
     def locked(self) -> AbstractContextManager[None]:
-        """Keep other conversions out of this place."""
+        """Keep other conversions out of this folder."""
 
     @abstractmethod
     def end_task(self, task: int, record: Mapping[str, Any], *, attempt: str) -> None:

@@ -118,7 +118,7 @@ class RemoteOutput(Output):
             self._working.remove()
 
     def clear(self) -> None:
-        """Remove what a conversion wrote, unless another one took the place; nothing else."""
+        """Remove what a conversion wrote, unless another one took the folder; nothing else."""
         if self._is_lost():
             return
         self._working.remove()

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.errors import FETCH_AGAIN, InputError, brief
 from pilarnet_convert.storage.byte_file import RemoteFile
-from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
+from pilarnet_convert.storage.remote import AnyPath, RemotePath, as_any_path
 
 __all__ = [
     "DAMAGE",
@@ -156,7 +156,7 @@ def _opened(path: str | AnyPath) -> Iterator[Any]:
     """Open a file with uproot, which takes 0.2 s to import and which few workers need."""
     import uproot
 
-    where = place(path)
+    where = as_any_path(path)
     try:
         with (
             _own_classes(),

@@ -13,7 +13,7 @@ from typing import Final
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.readers.local_files import SUFFIXES, files_below
-from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
+from pilarnet_convert.storage.remote import AnyPath, RemotePath, as_any_path
 
 __all__ = ["SourceFiles", "find_sources", "read_input_list"]
 
@@ -56,17 +56,17 @@ def find_sources(
     """
     named: dict[tuple[AnyPath, str], list[AnyPath]] = {}
     for text in inputs:
-        named_path = place(text)
+        named_path = as_any_path(text)
         for path in _expand(named_path.absolute() if absolute else named_path, note):
             named.setdefault(_identity(path), []).append(path)
     sources = []
     for (folder, name), paths in named.items():
-        places = [path.absolute() for path in paths]
-        spelled = dict(zip(reversed(places), reversed(paths), strict=True))
-        distinct = dict.fromkeys([*places, *_companions(folder, name)])
+        absolute_paths = [path.absolute() for path in paths]
+        spelled = dict(zip(reversed(absolute_paths), reversed(paths), strict=True))
+        distinct = dict.fromkeys([*absolute_paths, *_companions(folder, name)])
         files = tuple(spelled.get(path, path) for path in distinct)
-        times = max(Counter(places).values())
-        named_here = len(set(places))
+        times = max(Counter(absolute_paths).values())
+        named_here = len(set(absolute_paths))
         sources += [SourceFiles(name=name, files=files, num_named=named_here)] * times
     return sources
 

@@ -143,7 +143,7 @@ class ShardEntry:
     Attributes
     ----------
     name : str
-        Its place in the set, such as ``"train/00012"``.
+        Its path in the set, such as ``"train/00012"``.
     particles, voxels, counts : int, int, mapping of str to int
         How many it holds, and the particles of each class.
     files : mapping of str to FileCheck

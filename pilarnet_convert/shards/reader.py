@@ -24,9 +24,16 @@ from pilarnet_convert.shards.shard import Shard, damage_reported
 from pilarnet_convert.species import CLASS_NAMES
 from pilarnet_convert.storage.byte_file import read_if_there
 from pilarnet_convert.storage.cache import RangeCache, RangeReader
-from pilarnet_convert.storage.remote import AnyPath, place
+from pilarnet_convert.storage.remote import AnyPath, as_any_path
 
-__all__ = ["Places", "Shards", "list_paths", "list_places", "open_shards", "read_root_attributes"]
+__all__ = [
+    "ShardPaths",
+    "Shards",
+    "list_paths",
+    "open_shards",
+    "path_strings",
+    "read_root_attributes",
+]
 
 
 class Shards(ParticleSequence):
@@ -119,34 +126,34 @@ def _shards_of(
 
 
 #: A set of shards, or several: local folders and URLs.
-Places: TypeAlias = str | AnyPath | Sequence[str | AnyPath]
+ShardPaths: TypeAlias = str | AnyPath | Sequence[str | AnyPath]
 
 
-def list_places(places: Places) -> tuple[str, ...]:
+def path_strings(paths: ShardPaths) -> tuple[str, ...]:
     """Give the path or URL of each set that is named; there may be none yet."""
-    several = [places] if isinstance(places, str | AnyPath) else places
+    several = [paths] if isinstance(paths, str | AnyPath) else paths
     if not isinstance(several, Sequence) or not all(isinstance(p, str | AnyPath) for p in several):
-        raise _not_places(places)
+        raise _not_paths(paths)
     return tuple(map(str, several))
 
 
-def list_paths(places: Places) -> tuple[AnyPath, ...]:
+def list_paths(paths: ShardPaths) -> tuple[AnyPath, ...]:
     """Give the folder of each of one or more sets that are named."""
-    paths = tuple(map(place, list_places(places)))
-    if not paths:
-        raise _not_places(places)
-    return paths
+    listed = tuple(map(as_any_path, path_strings(paths)))
+    if not listed:
+        raise _not_paths(paths)
+    return listed
 
 
-def _not_places(found: object) -> ShardError:
+def _not_paths(found: object) -> ShardError:
     return ShardError(
-        "not the place of a set of shards",
+        "not the path of a set of shards",
         expected="a path or a URL, or a list of them",
         found=repr(found),
     )
 
 
-def open_shards(places: Places, *, cache: RangeCache | None = None) -> Shards:
+def open_shards(paths: ShardPaths, *, cache: RangeCache | None = None) -> Shards:
     """Open a set of shards for reading, or several as one.
 
     Only the metadata of the root are read, whatever the number of shards.
@@ -158,7 +165,7 @@ def open_shards(places: Places, *, cache: RangeCache | None = None) -> Shards:
         damaged metadata.
     """
     sets = []
-    for path in list_paths(places):
+    for path in list_paths(paths):
         attributes = read_root_attributes(path)
         with damage_reported(path, field="zarr.json"):
             if attributes["checksum"] != attributes_checksum(attributes):

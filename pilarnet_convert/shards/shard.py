@@ -39,7 +39,7 @@ class Shard(ParticleSequence):
     path : Path or RemotePath
         The folder of the shard.
     name : str
-        Its place in the set, such as ``"train/00012"``.
+        Its path in the set, such as ``"train/00012"``.
     split : str
         Its split.
     first : int

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.console import progress_bar
 from pilarnet_convert.shards.format import REJECTIONS, SPLITS
-from pilarnet_convert.shards.reader import Places, Shards, open_shards
+from pilarnet_convert.shards.reader import ShardPaths, Shards, open_shards
 from pilarnet_convert.shards.shard import damage_reported
 from pilarnet_convert.species import CLASSES, PUBLISHED_COUNTS, name_of_pdg
 
@@ -70,7 +70,7 @@ class Statistics:
         return json.dumps(document, indent=1)
 
 
-def statistics(shards: Shards | Places, *, show_progress: bool = False) -> Statistics:
+def statistics(shards: Shards | ShardPaths, *, show_progress: bool = False) -> Statistics:
     """Count classes, voxels and energies of sets of shards.
 
     Parameters

@@ -21,7 +21,7 @@ from pilarnet_convert.shards.format import (
     ShardEntry,
     attributes_checksum,
 )
-from pilarnet_convert.shards.reader import Places, Shards, list_paths, read_root_attributes
+from pilarnet_convert.shards.reader import ShardPaths, Shards, list_paths, read_root_attributes
 from pilarnet_convert.shards.shard import Shard, damage_reported
 from pilarnet_convert.shards.writer import (
     group_document,
@@ -34,7 +34,7 @@ from pilarnet_convert.storage.remote import AnyPath
 __all__ = ["verify"]
 
 
-def verify(shards: Shards | Places, *, show_progress: bool = False) -> list[str]:
+def verify(shards: Shards | ShardPaths, *, show_progress: bool = False) -> list[str]:
     """Check sets of shards against the sizes and checksums of their files, and their format.
 
     Parameters

@@ -40,7 +40,7 @@ def write_shard(
     arrays : mapping of str to array
         Every array of the format (`ARRAYS`), of at least one particle.
     name : str
-        The place of the shard in its set, such as ``"train/00012"``.
+        The path of the shard in its set, such as ``"train/00012"``.
     process_names : sequence of str
         What the values of ``process`` index.
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from pilarnet_convert.errors import InputError, MissingError, RemoteError, while_reading
 from pilarnet_convert.storage.ranges import Range, merge_ranges
-from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
+from pilarnet_convert.storage.remote import AnyPath, RemotePath, as_any_path
 from pilarnet_convert.storage.seekable import SeekableReader
 
 __all__ = [
@@ -141,7 +141,7 @@ def open_file(path: str | AnyPath) -> LocalFile | RemoteFile:
     OSError
         If a local file cannot be opened. A remote file is opened by the first read.
     """
-    where = place(path)
+    where = as_any_path(path)
     return RemoteFile(where) if isinstance(where, RemotePath) else LocalFile(where)
 
 

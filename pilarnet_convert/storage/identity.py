@@ -9,7 +9,7 @@ from typing import Final
 
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.storage.byte_file import read_head
-from pilarnet_convert.storage.remote import AnyPath, is_url, place
+from pilarnet_convert.storage.remote import AnyPath, as_any_path, is_url
 
 __all__ = ["FileRecord", "file_record", "unchanged"]
 
@@ -50,7 +50,7 @@ def unchanged(path: str, record: FileRecord) -> Iterator[None]:
 
 
 def _check(path: str, record: FileRecord) -> None:
-    if is_url(path) and file_record(place(path)) != record:
+    if is_url(path) and file_record(as_any_path(path)) != record:
         raise InputError(
             "the file changed while it was read",
             file=path,

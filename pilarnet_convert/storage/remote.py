@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-__all__ = ["AnyPath", "RemotePath", "as_path", "is_url", "place"]
+__all__ = ["AnyPath", "RemotePath", "as_any_path", "as_path", "is_url"]
 
 _Result = TypeVar("_Result")
 _UPLOADS_AT_ONCE: Final = 16
@@ -170,7 +170,7 @@ def is_url(path: str) -> bool:
     return _URL.match(path) is not None
 
 
-def place(path: str | AnyPath) -> AnyPath:
+def as_any_path(path: str | AnyPath) -> AnyPath:
     """Give the path of a file or folder, local, or remote if it is a URL such as ``s3://...``."""
     if isinstance(path, str) and is_url(path):
         if path.startswith("file://"):

@@ -259,10 +259,10 @@ def test_filtered_shards_several_sets_and_sets_without_labels(tmp_path: Path):
     """They are told by their checksums: particles that a filter leaves out do not matter."""
     inputs = {"a": SAMPLE, "b": QUIRKS, "c": QUIRKS}
     sets = {name: convert(file, tmp_path / name, workers=1) for name, file in inputs.items()}
-    places = [str(each.path) for each in sets.values()]
+    paths = [str(each.path) for each in sets.values()]
     config = TrainConfig(
-        shards=places[:2],
-        unlabelled=places[2],
+        shards=paths[:2],
+        unlabelled=paths[2],
         out=str(tmp_path / "run"),
         classes=("muon", "proton", "electron"),
         batch_size=8,
@@ -272,14 +272,14 @@ def test_filtered_shards_several_sets_and_sets_without_labels(tmp_path: Path):
     )
     checkpoint = pretrain(config).checkpoint
     assert checkpoint is not None
-    moved = [str(Path(place).rename(f"{place}-moved")) for place in places[:2]]
+    moved = [str(Path(path).rename(f"{path}-moved")) for path in paths[:2]]
     export_encoder(checkpoint, tmp_path / "encoder", shards=moved)
     training = load_encoder(tmp_path / "encoder").about["training"]
     assert training["shards"]["identity"] == open_shards(moved).identity
     assert sum(training["shards"]["particles"].values()) == sum(
         sets[name].num_particles("train") for name in "ab"
     )
-    assert training["unlabelled"]["identity"] == open_shards(places[2]).identity
+    assert training["unlabelled"]["identity"] == open_shards(paths[2]).identity
     assert sum(training["unlabelled"]["particles"].values()) == sets["c"].num_particles("train")
     assert "Shards whose labels were not used" in (tmp_path / "encoder" / "README.md").read_text()
 

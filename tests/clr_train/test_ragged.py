@@ -53,7 +53,7 @@ def test_reductions_of_quantities_are_those_of_a_loop(
     assert torch.equal(
         index.broadcast(one_each, dim=-1), one_each.repeat_interleave(counts, dim=-1)
     )
-    assert index.place.tolist() == [0, 1, 2, 0, 0, 1, 2, 3, 0, 0, 1, 2, 3, 4]
+    assert index.local_index.tolist() == [0, 1, 2, 0, 0, 1, 2, 3, 0, 0, 1, 2, 3, 4]
     assert index.particle.tolist() == [0, 0, 0, 1, 2, 2, 2, 2, 3, 4, 4, 4, 4, 4]
 
 

@@ -270,12 +270,12 @@ def test_two_workers_run_one_task(tmp_path: Path, wanted: dict[str, Any], whole:
         else:  # at any moment of the other's work
             late.append(threading.Thread(target=keep, args=(runner, record)))
             late[-1].start()
-        places = [out / entry.name for entry in record.shards]
-        before = [place.stat().st_ino for place in places] if whole else []
+        paths = [out / entry.name for entry in record.shards]
+        before = [path.stat().st_ino for path in paths] if whole else []
         document = json.loads(json.dumps(record.to_json()))
         again.end_task(record.task.number, document, attempt=copy.name)
         if whole:  # what is in place and right stays there, for it may be read already
-            assert [place.stat().st_ino for place in places] == before
+            assert [path.stat().st_ino for path in paths] == before
         for thread in late:
             thread.join()
         return record

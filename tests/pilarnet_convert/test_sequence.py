@@ -177,7 +177,7 @@ def test_verify_and_statistics_take_the_same_things(shards: Shards, tmp_path: Pa
     assert statistics(both).to_json() == statistics(open_shards(both)).to_json()
     for wrong in (5, [], [5], shards["test"]):
         for function in (verify, statistics, open_shards):
-            with pytest.raises(ShardError, match="not the place of a set of shards"):
+            with pytest.raises(ShardError, match="not the path of a set of shards"):
                 function(wrong)  # type: ignore[operator]
 
 

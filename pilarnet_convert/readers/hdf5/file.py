@@ -23,7 +23,7 @@ from pilarnet_convert.errors import (
     while_reading,
 )
 from pilarnet_convert.ragged import Ragged
-from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
+from pilarnet_convert.storage.remote import AnyPath, RemotePath, as_any_path
 from pilarnet_convert.storage.stream import RemoteStream
 
 __all__ = ["even_borders", "open_hdf5", "read_ragged", "read_rows", "reading"]
@@ -48,7 +48,7 @@ def open_hdf5(path: AnyPath | str) -> Iterator[h5py.File]:
     ConnectionFault
         If the connection to its store fails for good.
     """
-    where = place(path)
+    where = as_any_path(path)
     with ExitStack() as stack:
         try:
             stream: Path | RemoteStream

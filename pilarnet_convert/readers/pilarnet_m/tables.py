@@ -21,7 +21,7 @@ from pilarnet_convert.errors import (
 from pilarnet_convert.ragged import Ragged
 from pilarnet_convert.readers.hdf5.file import even_borders, open_hdf5, read_ragged, reading
 from pilarnet_convert.storage.byte_file import read_head
-from pilarnet_convert.storage.remote import AnyPath, RemotePath, place
+from pilarnet_convert.storage.remote import AnyPath, RemotePath, as_any_path
 from pilarnet_convert.storage.stream import RemoteStream
 
 __all__ = ["Table", "open_table"]
@@ -50,7 +50,7 @@ class Table(Protocol):
 
 def open_table(path: str | AnyPath) -> Table:
     """Open a file; parquet is told by its first bytes."""
-    where = place(path)
+    where = as_any_path(path)
     head, _ = read_head(where, len(_PARQUET))
     return ParquetTable(where) if head == _PARQUET else Hdf5Table(where)
 
