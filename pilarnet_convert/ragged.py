@@ -37,4 +37,10 @@ def gather_rows(
         Where each run begins in `rows`, and the end.
     """
     offset = offsets_of(counts)
-    return np.arange(offset[-1]) + np.repeat(first - offset[:-1], counts), offset
+    # The steps from each element to the next, summed in place: one array is faster than three.
+    rows = np.ones(offset[-1], np.int64)
+    (run,) = np.nonzero(counts)
+    begin, end = first[run], first[run] + counts[run]
+    rows[offset[run[:1]]] = begin[:1]
+    rows[offset[run[1:]]] = begin[1:] - end[:-1] + 1
+    return np.cumsum(rows, out=rows), offset

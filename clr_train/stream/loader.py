@@ -1,8 +1,8 @@
 """Reading spans of particles, in other processes if there are to be any, or in threads.
 
 A process that reads has a connection of its own: it gets the numbers of a span and answers with
-arrays. These cross by value. A `DataLoader` would pass them through shared memory, which
-containers keep small, and sockets in TMPDIR, whose path may be too long; its processes report
+arrays, whose bytes cross the connection. A `DataLoader` would pass them through shared memory,
+which containers keep small, and sockets in TMPDIR, whose path may be too long; its processes report
 neither error, and the run would wait for ever.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import multiprocessing
+import pickle
 import signal
 import traceback
 import weakref
@@ -20,7 +21,7 @@ from dataclasses import fields
 from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -39,6 +40,9 @@ __all__ = ["SpanLoader"]
 _PATIENCE = 5
 #: Spans of remote shards that are read before they are used.
 _SPANS_AHEAD: Final = 2
+
+#: The arrays of a batch by name, or why there is none.
+_Answer: TypeAlias = dict[str, NDArray[np.generic]] | Exception
 
 
 class _Worker(NamedTuple):
@@ -119,12 +123,14 @@ class SpanLoader:
             raise self._died(worker.process) from error
         self._busy.append(worker)
 
-    def _answer(self, worker: _Worker) -> dict[str, NDArray[np.generic]] | Exception:
+    def _answer(self, worker: _Worker) -> _Answer:
         try:
-            answer: dict[str, NDArray[np.generic]] | Exception = worker.connection.recv()
+            return _receive(worker.connection)
         except (EOFError, ConnectionError) as error:
             raise self._died(worker.process) from error
-        return answer
+        except BaseException:  # of a signal: what is left of the answer would be taken for another
+            self.close()
+            raise
 
     def _died(self, process: BaseProcess) -> PilarnetError:
         process.join(_PATIENCE)
@@ -158,10 +164,37 @@ def _serve(connection: Connection, reader: SplitReader) -> None:
                 batch = reader.read(span)
             except Exception as error:
                 error.add_note(traceback.format_exc())
-                connection.send(error)
+                _send(connection, error)
             else:
-                arrays = {f.name: getattr(batch, f.name).numpy() for f in fields(batch)}
-                connection.send(arrays)
+                _send(connection, {f.name: getattr(batch, f.name).numpy() for f in fields(batch)})
+
+
+def _send(connection: Connection, answer: _Answer) -> None:
+    """Send an answer, and the memory of its arrays after it: inside it, it would be copied."""
+    buffers: list[pickle.PickleBuffer] = []
+    message = pickle.dumps(answer, protocol=5, buffer_callback=buffers.append)
+    arrays = [buffer.raw() for buffer in buffers]
+    connection.send((message, [array.nbytes for array in arrays]))
+    with open(connection.fileno(), "wb", buffering=0, closefd=False) as file:
+        for rest in arrays:
+            while rest:
+                rest = rest[file.write(rest) :]
+
+
+def _receive(connection: Connection) -> _Answer:
+    """Receive what `_send` sends; EOFError if the connection closes."""
+    message, sizes = connection.recv()
+    arrays = [np.empty(size, np.uint8) for size in sizes]
+    with open(connection.fileno(), "rb", buffering=0, closefd=False) as file:
+        for array in arrays:
+            rest = array.data
+            while rest:
+                count = file.readinto(rest)
+                if not count:
+                    raise EOFError
+                rest = rest[count:]
+    answer: _Answer = pickle.loads(message, buffers=arrays)
+    return answer
 
 
 def _close(reference: weakref.ref[SpanLoader]) -> None:

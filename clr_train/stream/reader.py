@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +19,7 @@ from pilarnet_convert.errors import PilarnetError, ShardError
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.ragged import gather_rows, offsets_of
 from pilarnet_convert.shards.fetch import ShardRead, fetched
-from pilarnet_convert.shards.format import SPLITS
+from pilarnet_convert.shards.format import ARRAYS, SPLITS
 from pilarnet_convert.shards.reader import ShardPaths, Shards, open_shards, path_strings
 from pilarnet_convert.shards.shard import Shard
 from pilarnet_convert.storage.cache import RangeCache
@@ -45,6 +47,20 @@ def plan_reads(particles: NDArray[np.int64], layout: Layout) -> list[tuple[int, 
         for run in np.split(np.arange(len(block)), np.flatnonzero(new_run) + 1)
         if len(run)
     ]
+
+
+class _Memory(threading.local):
+    """The arrays into which a thread reads voxels; new memory for each read would take longer."""
+
+    def __init__(self) -> None:
+        self._columns = {name: np.empty(0, ARRAYS[name].dtype) for name in _VOXELS}
+
+    def columns(self, num_voxels: int) -> dict[str, NDArray[Any]]:
+        """Give an array of `num_voxels` rows for each of `_VOXELS`, until the next call."""
+        for name, column in self._columns.items():
+            if len(column) < num_voxels:
+                self._columns[name] = np.empty(num_voxels, column.dtype)
+        return {name: column[:num_voxels] for name, column in self._columns.items()}
 
 
 class EmptySplitError(PilarnetError):
@@ -140,6 +156,10 @@ class SplitReader:
         return self.shards.splits[self.split]
 
     @cached_property
+    def _memory(self) -> _Memory:
+        return _Memory()
+
+    @cached_property
     def _first_voxel(self) -> NDArray[np.int64]:
         """First voxel of each particle among those of the whole split, int64 [P + 1]."""
         return offsets_of(self.layout.num_voxels)
@@ -151,22 +171,24 @@ class SplitReader:
         for number, first, last in reads:
             start = int(self.layout.shard_start[number])
             of_shards.append(ShardRead(self._shards[number], _VOXELS, first - start, last - start))
+        # First row of each read among the rows of all.
+        first_read, last_read = np.array([read[1:] for read in reads], np.int64).reshape(-1, 2).T
+        read_row = offsets_of(self._first_voxel[last_read] - self._first_voxel[first_read])
+        stored = self._memory.columns(int(read_row[-1]))
         with fetched(of_shards):
-            pieces = [read.shard.read(*read[1:]) for read in of_shards]
+            for read, (low, high) in zip(of_shards, pairwise(read_row.tolist()), strict=True):
+                columns = {name: column[low:high] for name, column in stored.items()}
+                read.shard.read_voxels(columns, read.start, read.stop)
 
-        # First row of each particle among the rows of all pieces.
-        piece_first = np.array([first for _, first, _ in reads], np.int64)
-        piece_row = offsets_of(np.array([len(piece["energy"]) for piece in pieces], np.int64))
-        piece = np.searchsorted(piece_first, particles, side="right") - 1
-        first_row = self._first_voxel[particles] - self._first_voxel[piece_first[piece]]
-        rows, offset = gather_rows(first_row + piece_row[piece], self.layout.num_voxels[particles])
+        of_read = np.searchsorted(first_read, particles, side="right") - 1
+        first_row = self._first_voxel[particles] - self._first_voxel[first_read[of_read]]
+        rows, offset = gather_rows(first_row + read_row[of_read], self.layout.num_voxels[particles])
         xyz = np.empty((len(rows), 3), np.int32)
         for axis, name in enumerate("xyz"):
-            xyz[:, axis] = np.concatenate([p[name] for p in pieces]).take(rows)
-        energy = np.concatenate([p["energy"] for p in pieces]).take(rows)
+            xyz[:, axis] = stored[name].take(rows)
         return ParticleBatch(
             xyz=torch.from_numpy(xyz),
-            energy=torch.from_numpy(energy),
+            energy=torch.from_numpy(stored["energy"].take(rows)),
             offset=torch.from_numpy(offset),
             label=torch.from_numpy(self.layout.label[particles]),
             particle=torch.from_numpy(np.array(particles, np.int64)),

@@ -184,7 +184,14 @@ class ArrayFile:
             raise ValueError("the chunks do not follow each other")
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
-        """Read consecutive rows, as many of those asked for as there are.
+        """Read consecutive rows, as many of those asked for as there are; see `read_into`."""
+        start, stop, _ = rows.indices(self.shape[0])
+        out = np.empty((max(stop - start, 0), *self.shape[1:]), self.dtype)
+        self.read_into(out, start)
+        return out
+
+    def read_into(self, out: NDArray[Any], start: int) -> None:
+        """Fill `out`, an array of the dtype of the file, with the rows from `start` on.
 
         Raises
         ------
@@ -195,23 +202,19 @@ class ArrayFile:
         OSError
             If the file cannot be read.
         """
-        start, stop, _ = rows.indices(self.shape[0])
-        row_shape = self.shape[1:]
-        out = np.empty((max(stop - start, 0), *row_shape), self.dtype)
         if not len(out):
-            return out
-        first, last = start // self._chunk_rows, (stop - 1) // self._chunk_rows
+            return
+        first, last = start // self._chunk_rows, (start + len(out) - 1) // self._chunk_rows
         for number, packed in enumerate(self._packed(first, last), first):
             low = number * self._chunk_rows
             inside = out[max(low - start, 0) : low + self._chunk_rows - start]
             if len(inside) == self._chunk_rows:
                 blosc.decompress(packed, inside)
             else:
-                whole = np.empty((self._chunk_rows, *row_shape), self.dtype)
+                whole = np.empty((self._chunk_rows, *self.shape[1:]), self.dtype)
                 blosc.decompress(packed, whole)
                 skipped = max(start - low, 0)
                 inside[:] = whole[skipped : skipped + len(inside)]
-        return out
 
     def chunks(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Give the bytes of each chunk that has rows of `start` to `stop`: the first, the end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
@@ -163,6 +163,26 @@ class Shard(ParticleSequence):
         if "source" in arrays:
             arrays["source"] += np.int32(self.first_source)
         return arrays
+
+    def read_voxels(self, out: Mapping[str, NDArray[Any]], start: int, stop: int) -> None:
+        """Fill arrays with the voxels of the particles ``start`` to ``stop``, end excluded.
+
+        Parameters
+        ----------
+        out : mapping of str to array
+            Some of ``x``, ``y``, ``z``, ``energy``, with the dtypes of the format and a row for
+            each voxel.
+
+        Raises
+        ------
+        ShardError
+            As for `read`.
+        """
+        first = int(self.offset[start])
+        with fetched([ShardRead(self, tuple(out), start, stop)]):
+            for name, rows in out.items():
+                with damage_reported(self.path, field=name):
+                    self._file(name).read_into(rows, first)
 
     def _rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
         with damage_reported(self.path, field=name):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import chain
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from clr_train.batch import ParticleBatch
+from clr_train.stream import loader
 from clr_train.stream.config import StreamConfig
 from clr_train.stream.stream import ParticleStream
 from pilarnet_convert.errors import PilarnetError, ShardError
@@ -262,6 +264,29 @@ def test_a_voxel_budget_is_met_by_what_is_read(shards: Path) -> None:
     kept = sum(batch.num_particles for batch in batches)
     assert 0 < stream.summary.over_budget == 32 * len(batches) - kept
     assert all(batch.num_voxels <= 600 for batch in stream.sequential(64))
+
+
+def test_an_interrupt_between_the_parts_of_an_answer(
+    shards: Path,
+    stored: list[tuple[list[list[int]], list[float], int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is left of the answer is not taken for the next one."""
+
+    def interrupted(connection: Connection) -> None:
+        connection.recv()
+        raise KeyboardInterrupt
+
+    stream = open_small(shards, workers=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(loader, "_receive", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            next(stream.batches(0))
+    batches = list(stream.batches(0))
+    assert particles(batches) == particles(open_small(shards).batches(0))
+    for batch in batches:
+        check(batch, stored)
+    stream.close()
 
 
 # --- bad input

@@ -1,0 +1,18 @@
+"""Ragged arrays, against loops."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pilarnet_convert.ragged import gather_rows
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**40), st.integers(0, 20))))
+def test_runs_are_listed_one_after_the_other(runs: list[tuple[int, int]]) -> None:
+    first, counts = np.array(runs, np.int64).reshape(-1, 2).T
+    rows, offset = gather_rows(first, counts)
+    assert rows.tolist() == [begin + i for begin, count in runs for i in range(count)]
+    assert offset.tolist() == [sum(count for _, count in runs[:i]) for i in range(len(runs) + 1)]
+    assert rows.dtype == offset.dtype == np.int64
