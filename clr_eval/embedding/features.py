@@ -107,15 +107,15 @@ def embed_to_file(
     show_progress: bool = False,
     **options: Any,
 ) -> Written:
-    """Embed every particle of a split into a file; its features are never all in memory.
+    """Embed every particle of a split into a file.
 
     The parameters that are not listed are those of `embed`.
 
     Parameters
     ----------
     out : path
-        The file; its name ends in ``.zarr``, ``.parquet``, ``.h5`` or ``.npz``
-        (which needs the memory).
+        The file; its name ends in ``.zarr`` or ``.parquet``, or in ``.h5`` or ``.npz``, which need
+        memory for all features.
     overwrite : bool
         Replace an existing file.
 

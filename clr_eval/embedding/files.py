@@ -1,24 +1,23 @@
 """Embeddings as a Zarr, Parquet, HDF5 or NumPy file.
 
-Features are written in blocks of fixed size: a split may be larger than memory, and the layout of
-a file does not depend on the batches in which the features were computed.
+Features are written in blocks of fixed size: the layout of a file does not depend on the batches
+in which they were computed, and as ``.zarr`` or ``.parquet`` a split may be larger than memory.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError, how_to_install
+from pilarnet_convert.files import folder_written_beside, written_beside
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.storage.remote import as_path
 
@@ -109,47 +108,56 @@ def check_target(path: str | Path, *, overwrite: bool) -> Path:
 
 def write_table(path: Path, table: Table) -> None:
     """Write a table; it appears at `path` complete, by a rename, or not at all."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        _WRITERS[path.suffix](temporary, table)
-        if path.is_dir():  # a rename does not replace a folder that is not empty
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-    except OSError as error:
-        if error.filename is None:  # as of a full disk
-            error.filename = str(path)
-        raise
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        temporary.unlink(missing_ok=True)
+    if path.suffix == ".zarr":
+        with folder_written_beside(path, mark="zarr.json", overwrite=True) as folder:
+            _write_zarr(folder, table)
+    else:
+        with written_beside(path) as stream:
+            _WRITERS[path.suffix](stream, table)
 
 
-def _write_zarr(path: Path, table: Table) -> None:
+def _write_zarr(folder: Path, table: Table) -> None:
     import zarr
 
-    group = zarr.create_group(path, zarr_format=3, attributes=dict(table.attributes))
+    # Through memory: after an error, zarr's threads would go on writing to the folder.
+    files: dict[str, Any] = {}
+    store = zarr.storage.MemoryStore(files)
+    group = zarr.create_group(store, zarr_format=3, attributes=dict(table.attributes))
     for name, values in table.columns.items():
         group.create_array(name, data=values, chunks=(min(len(values), 16 * ROWS),))
-    _fill(group.create_array("features", **table.layout), table)
+    features = group.create_array("features", **table.layout)
+    _move(files, folder)
+    for rows, block in table.even_blocks():
+        features[rows] = block
+        _move(files, folder)
 
 
-def _write_hdf5(path: Path, table: Table) -> None:
+def _move(files: dict[str, Any], folder: Path) -> None:
+    """Write the files of a zarr store in memory to a folder, and drop them."""
+    for name in list(files):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(files.pop(name).to_bytes())
+
+
+def _write_hdf5(stream: BinaryIO, table: Table) -> None:
     import h5py
 
-    with h5py.File(path, "w") as file:
+    with h5py.File.in_memory() as file:  # HDF5 crashes on a full disk
         file.attrs["attributes"] = json.dumps(table.attributes)
         for name, values in table.columns.items():
             file[name] = values
         _fill(file.create_dataset("features", **table.layout), table)
+        file.flush()
+        stream.write(file.id.get_file_image())
 
 
-def _write_npz(path: Path, table: Table) -> None:
+def _write_npz(stream: BinaryIO, table: Table) -> None:
     features = np.empty((table.num_rows, table.width), np.float32)
     _fill(features, table)
     attributes = np.array(json.dumps(table.attributes))
-    np.savez(path, features=features, attributes=attributes, **table.columns)  # type: ignore[arg-type]
+    np.savez(stream, features=features, attributes=attributes, **table.columns)  # type: ignore[arg-type]
 
 
 def _fill(features: Any, table: Table) -> None:
@@ -157,7 +165,7 @@ def _fill(features: Any, table: Table) -> None:
         features[rows] = block
 
 
-def _write_parquet(path: Path, table: Table) -> None:
+def _write_parquet(stream: BinaryIO, table: Table) -> None:
     import pyarrow
     from pyarrow import parquet
 
@@ -168,15 +176,14 @@ def _write_parquet(path: Path, table: Table) -> None:
         ],
         metadata={"attributes": json.dumps(table.attributes)},
     )
-    with parquet.ParquetWriter(path, schema) as writer:
+    with parquet.ParquetWriter(stream, schema) as writer:
         for rows, block in table.even_blocks():
             arrays = [pyarrow.array(values[rows]) for values in table.columns.values()]
             arrays.append(pyarrow.FixedSizeListArray.from_arrays(block.ravel(), table.width))
             writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
 
 
-_WRITERS: Final[Mapping[str, Callable[[Path, Table], None]]] = {
-    ".zarr": _write_zarr,
+_WRITERS: Final[Mapping[str, Callable[[BinaryIO, Table], None]]] = {
     ".parquet": _write_parquet,
     ".npz": _write_npz,
     ".h5": _write_hdf5,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,30 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="lost"):
         write_table(tmp_path / "out.zarr", table)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ending", [".zarr", ".h5", ".npz", ".parquet"])
+def test_a_full_disk_leaves_what_was_there(ending: str, small_disk: Path) -> None:
+    if ending == ".parquet":
+        pytest.importorskip("pyarrow")
+    path, rest = small_disk / f"out{ending}", small_disk / "rest"
+    values = np.random.default_rng(0).random((2_000_000, 1))
+    write_table(path, _table(values[:9]))
+    rest.write_bytes(bytes(1_400_000))
+    for table in [_table(values)] * 5 + [_table(values.reshape(2000, -1))]:
+        with pytest.raises(OSError, match=f"No space left on device.*: '{path}'"):
+            write_table(path, table)
+        time.sleep(0.05)  # zarr's threads may still write
+        assert set(small_disk.iterdir()) == {path, rest}
+    np.testing.assert_array_equal(_read(path)[0]["features"], values[:9].astype(np.float32))
+
+
+def _table(values: np.ndarray) -> Table:
+    """Make a table whose label is the first of the features, [N, D]."""
+    features = values.astype(np.float32)
+    return Table(
+        columns={"label": values[:, 0]}, width=values.shape[1], blocks=[features], attributes={}
+    )
 
 
 def _invoke(*arguments: object) -> Result:

@@ -242,18 +242,6 @@ def test_no_room_for_a_file(tmp_path: Path, wanted: dict[str, Any]):
     assert finished.items() <= wanted.items()
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a file system of 1.5 MB, where that is allowed."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("no file system can be mounted here")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
-
-
 def test_a_full_disk(small_disk: Path, wanted: dict[str, Any]):
     out = small_disk / "shards"
     for workers in (1, 2):
