@@ -39,9 +39,9 @@ MOST_PROCESSES: Final = 1 << 16
 
 #: Why a cluster of the input is not in the shards; the first reason that holds counts.
 REJECTIONS: Final = {
-    "no_particle": "the last of an event, without a particle",
+    "no_particle": "the event's last, without a particle",
     "other_species": "none of the five classes (kaon, ...)",
-    "not_primary": "not a primary particle (--primaries-only)",
+    "not_primary": "not primary (--primaries-only)",
     "below_min_voxels": "fewer voxels than --min-voxels",
 }
 

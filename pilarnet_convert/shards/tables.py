@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from tabulate import tabulate
 
@@ -12,6 +12,9 @@ from pilarnet_convert.errors import counted
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.statistics import PERCENTILES, Statistics
 from pilarnet_convert.species import CLASS_NAMES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Columns", "Format", "format_table", "render"]
 
@@ -41,10 +44,11 @@ def render(statistics: Statistics, *, style: Format = "table", brief: bool = Fal
         return statistics.to_json()
     if style == "csv":
         return str(statistics.classes.to_csv(index=False)).rstrip()
-    tables = [_class_table(statistics), _size_table(statistics), _cluster_table(statistics)]
-    if brief:
-        del tables[1]
-    elif len(statistics.other_species):
+    tables = [_class_table(statistics)]
+    if not brief:
+        tables += [_voxel_table(statistics), _energy_table(statistics)]
+    tables += [_cluster_table(statistics)]
+    if not brief and len(statistics.other_species):
         tables += [_species_table(statistics)]
     events = counted(statistics.num_events, "event")
     sources = counted(statistics.num_sources, "source")
@@ -68,23 +72,36 @@ def _class_table(statistics: Statistics) -> Columns:
     }
 
 
-def _size_table(statistics: Statistics) -> Columns:
-    """Give a row for each split and class: count, fraction, percentiles of voxels and energy."""
+def _voxel_table(statistics: Statistics) -> Columns:
+    """Give a row for each split and class: count, fraction, percentiles of voxels."""
     table = statistics.classes
-    columns = {
-        f"{unit} {percentile} %": [
-            "-" if math.isnan(value) else f"{value:,.{digits}f}"
-            for value in table[f"{name}_p{percentile:02d}"]
-        ]
-        for unit, name, digits in (("voxels", "voxels", 0), ("MeV", "energy_mev", 1))
-        for percentile in PERCENTILES
-    }
     return {
         "split": list(table["split"]),
         "class": list(table["class"]),
         "count": _counts(table["count"]),
         "fraction": _percents(table["fraction"]),
-        **columns,
+        **_percentiles(table, "voxels", unit="voxels", digits=0),
+    }
+
+
+def _energy_table(statistics: Statistics) -> Columns:
+    """Give a row for each split and class: percentiles of energy."""
+    table = statistics.classes
+    return {
+        "split": list(table["split"]),
+        "class": list(table["class"]),
+        **_percentiles(table, "energy_mev", unit="MeV", digits=1),
+    }
+
+
+def _percentiles(table: pd.DataFrame, quantity: str, *, unit: str, digits: int) -> Columns:
+    """Give the percentiles of a quantity, the first named with its unit."""
+    return {
+        f"{unit if percentile == PERCENTILES[0] else ''} {percentile} %".strip(): [
+            "-" if math.isnan(value) else f"{value:,.{digits}f}"
+            for value in table[f"{quantity}_p{percentile:02d}"]
+        ]
+        for percentile in PERCENTILES
     }
 
 

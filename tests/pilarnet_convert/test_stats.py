@@ -109,13 +109,22 @@ def test_machine_readable_output_stays_so_with_verify(shards: Path):
         assert "every checksum holds" in result.stderr
 
 
+def test_tables_of_a_large_set_fit_a_terminal(shards: Path):
+    found = statistics(shards)
+    for table in (found.classes, found.clusters, found.other_species):
+        for column in {"count", "clusters"} & set(table):
+            table[column] *= 100_000
+    text = render(found)
+    assert max(map(len, text.splitlines())) <= 80, text
+
+
 def cells(lines: list[str]) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 def test_markdown(shards: Path, particles: pd.DataFrame):
     text = run_stats(shards, "--format", "markdown").stdout
-    head, classes, sizes, clusters, species = [
+    head, classes, sizes, energies, clusters, species = [
         part.splitlines() for part in text.strip().split("\n\n")
     ]
     assert head == ["44 events of 2 sources, " + f"{statistics(shards).num_shards} shards"]
@@ -137,6 +146,14 @@ def test_markdown(shards: Path, particles: pd.DataFrame):
             assert row[4:7] == wanted
         else:
             assert row[4:7] == ["-", "-", "-"]
+    names, _, *rows = cells(energies)
+    assert names == ["split", "class", "MeV 5 %", "50 %", "95 %"]
+    for row in rows:
+        energy = chosen(particles, row[0], row[1])["energy_mev"]
+        wanted = (
+            [f"{q:,.1f}" for q in np.percentile(energy, [5, 50, 95])] if len(energy) else ["-"] * 3
+        )
+        assert row[2:] == wanted
     assert cells(clusters)[-1][:3] == ["seen", "583", "100.0 %"]
     names, _, *rows = cells(species)
     assert names == ["other species", "name", "count", "fraction"]
