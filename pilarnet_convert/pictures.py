@@ -53,14 +53,14 @@ _LETTER: Final = 0.025
 _ENDINGS: Final = (".png", ".pdf", ".svg")
 
 
-def require_matplotlib() -> None:
-    """Check that matplotlib is installed; `MissingDependencyError` if not."""
+def require_matplotlib(extra: str = "plot") -> None:
+    """Check that matplotlib is installed; if not, a `MissingDependencyError` names the extra."""
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
             "pictures are drawn by matplotlib, which is not installed",
-            advice=how_to_install("plot"),
+            advice=how_to_install(extra),
         ) from error
 
 

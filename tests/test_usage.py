@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from clr_eval.cli import embed_command, eval_command
+from clr_eval.study.cli import study_command
 from clr_train.cli import train_command
 from pilarnet_convert import convert, open_shards
 from pilarnet_convert.cli import convert_command, stats_command
@@ -203,6 +204,23 @@ def test_a_missing_package_names_its_extra(package: str, extra: str | None):
     )
     result = run(Command("trial", extra="eval", callback=fail))
     assert "'pilarnet-clr[eval]'" in line_of(result, exit_code=1)
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (eval_command, ["--checkpoint=none.pt", "--shards=none"]),
+        (study_command, [str(ROOT / "docs" / "study.toml"), "--out=study"]),
+    ],
+)
+def test_without_matplotlib_a_command_names_its_own_extra(
+    command: click.Command, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    line = line_of(run(command, *arguments), exit_code=1)
+    assert line.startswith("pictures are drawn by matplotlib, which is not installed")
+    assert "'pilarnet-clr[eval]'" in line
 
 
 def test_every_command_has_its_help_without_the_extras():

@@ -70,7 +70,7 @@ def evaluate(config: EvalConfig, *, show_progress: bool = False) -> dict[str, An
         something else, or a loss or a feature is not finite.
     """
     out = as_path(config.out)
-    require_matplotlib()
+    require_matplotlib("eval")
     _check_unused(out)
     evaluation = Evaluation(config, folder=out / _RESULTS)
     methods = [name for name, method in METHODS.items() if method.part in config.parts]

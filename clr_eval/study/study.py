@@ -78,7 +78,7 @@ def run_study(
     PilarnetError
         Shards cannot be read, or a training fails.
     """
-    require_matplotlib()
+    require_matplotlib("eval")
     number, parts = part
     folder = as_path(out)
     runs = plan_runs(config)[number - 1 :: parts]
