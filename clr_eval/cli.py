@@ -9,7 +9,8 @@ import click
 
 from clr_eval.config import EmbedConfig, EvalConfig
 from clr_eval.methods import PARTS
-from pilarnet_convert.console import Command, make_flags, required_path
+from pilarnet_convert.console.command import Command
+from pilarnet_convert.console.flags import make_flags, required_path
 from pilarnet_convert.errors import counted
 
 __all__ = ["embed_command", "eval_command"]

@@ -11,7 +11,7 @@ from typing import Final
 from clr_eval.corruptions import CORRUPTIONS
 from clr_eval.methods import Method
 from clr_train.probe.handcrafted import HANDCRAFTED_FEATURES
-from pilarnet_convert.console import ProgressBar
+from pilarnet_convert.console.progress import ProgressBar
 
 __all__ = ["Costs", "Progress"]
 

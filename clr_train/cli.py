@@ -10,7 +10,9 @@ from click.core import ParameterSource
 
 from clr_train.config import TrainConfig, read_config
 from clr_train.presets import AUGMENTATION_PRESETS, RECIPES
-from pilarnet_convert.console import Command, PathType, Stopped, make_flags
+from pilarnet_convert.console.command import Command
+from pilarnet_convert.console.flags import PathType, make_flags
+from pilarnet_convert.console.signals import Stopped
 from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["train_command"]

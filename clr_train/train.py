@@ -28,7 +28,7 @@ from clr_train.training.gradient_cache import backpropagate
 from clr_train.training.optimizer import set_learning_rate
 from clr_train.training.recorder import NullRecorder, Recorder
 from clr_train.training.resume import TrainingRun, start_run
-from pilarnet_convert.console import print_line
+from pilarnet_convert.console.progress import print_line
 from pilarnet_convert.errors import PilarnetError, listed
 
 __all__ = ["TrainResult", "TrainingError", "pretrain"]

@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 from pilarnet_convert.config import ConvertConfig
-from pilarnet_convert.console import Command, PathType, Stopped, TextFile, make_flags
+from pilarnet_convert.console.command import Command
+from pilarnet_convert.console.flags import PathType, TextFile, make_flags
+from pilarnet_convert.console.signals import Stopped
 from pilarnet_convert.conversion import convert, convert_part
 from pilarnet_convert.errors import PilarnetError, counted
 from pilarnet_convert.inputs.check import check_inputs

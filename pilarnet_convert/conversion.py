@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pilarnet_convert.config import ConvertConfig
-from pilarnet_convert.console import print_line
+from pilarnet_convert.console.progress import print_line
 from pilarnet_convert.executors import running_on
 from pilarnet_convert.inputs.indexing import index_inputs, readable_sources
 from pilarnet_convert.options import OptionError

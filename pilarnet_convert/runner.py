@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.config import ConvertConfig
-from pilarnet_convert.console import progress_bar
+from pilarnet_convert.console.progress import progress_bar
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.executors import Workers
 from pilarnet_convert.manifest import describe, require_same

@@ -12,7 +12,8 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
-from pilarnet_convert.console import Command, PathType, make_flags
+from pilarnet_convert.console.command import Command
+from pilarnet_convert.console.flags import PathType, make_flags
 from pilarnet_convert.options import OptionError, check_folder
 from pilarnet_convert.pictures import check_picture, is_picture
 from pilarnet_convert.storage.remote import AnyPath, RemotePath, as_any_path, as_path

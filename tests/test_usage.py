@@ -18,7 +18,7 @@ from clr_eval.study.cli import study_command
 from clr_train.cli import train_command
 from pilarnet_convert import convert, open_shards
 from pilarnet_convert.cli import convert_command, stats_command
-from pilarnet_convert.console import Command
+from pilarnet_convert.console.command import Command
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.shards.reader import ShardError
 from pilarnet_view.cli import view_command

@@ -23,7 +23,7 @@ from clr_train.stream.config import StreamConfig
 from clr_train.stream.stream import ParticleStream
 from clr_train.training.checkpoint import find_checkpoint
 from clr_train.training.pretrained import load_learner
-from pilarnet_convert.console import progress_bar
+from pilarnet_convert.console.progress import progress_bar
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import ShardPaths, open_shards

@@ -29,7 +29,8 @@ from clr_eval.report.sections import write_report
 from clr_eval.report.text import format_results, make_sections
 from clr_eval.robustness import robustness
 from clr_train.training.checkpoint import load_checkpoint
-from pilarnet_convert.console import RunLog, progress_bar
+from pilarnet_convert.console.progress import progress_bar
+from pilarnet_convert.console.run_log import RunLog
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.pictures import require_matplotlib
 from pilarnet_convert.shards.reader import path_strings

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from clr_eval.study.methods import STUDY_METHODS
-from pilarnet_convert.console import Command, PathType
+from pilarnet_convert.console.command import Command
+from pilarnet_convert.console.flags import PathType
 
 __all__ = ["study_command"]
 

@@ -29,7 +29,7 @@ from clr_train.probe.handcrafted import handcrafted_features
 from clr_train.runtime.processes import pick_device
 from clr_train.train import pretrain
 from clr_train.training.pretrained import load_learner
-from pilarnet_convert.console import Stopped
+from pilarnet_convert.console.signals import Stopped
 from pilarnet_convert.shards.reader import open_shards
 
 __all__ = ["StudyRuns"]

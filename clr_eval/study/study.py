@@ -31,7 +31,8 @@ from clr_eval.study.runs import StudyRuns
 from clr_eval.study.text import format_results, make_sections
 from clr_train.probe.classifiers import project_to_plane
 from clr_train.runtime.processes import pick_device
-from pilarnet_convert.console import RunLog, print_line, progress_bar
+from pilarnet_convert.console.progress import print_line, progress_bar
+from pilarnet_convert.console.run_log import RunLog
 from pilarnet_convert.pictures import require_matplotlib
 from pilarnet_convert.storage.remote import as_path
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from pilarnet_convert.console import Command, PathType, required_path
+from pilarnet_convert.console.command import Command
+from pilarnet_convert.console.flags import PathType, required_path
 
 __all__ = ["export_command"]
 

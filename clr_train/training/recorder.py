@@ -26,7 +26,7 @@ from clr_train.training.validation import (
     open_evaluated,
     untrained_columns,
 )
-from pilarnet_convert.console import progress_bar
+from pilarnet_convert.console.progress import progress_bar
 from pilarnet_convert.errors import counted
 from pilarnet_convert.pictures import require_matplotlib
 

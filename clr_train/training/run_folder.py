@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from clr_train.config import TrainConfig, write_config
 from clr_train.training.trackers import TAGS, TensorBoard, Tracker, WeightsAndBiases
-from pilarnet_convert.console import RunLog
+from pilarnet_convert.console.run_log import RunLog
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.files import locked, written_beside
 from pilarnet_convert.storage.remote import as_path

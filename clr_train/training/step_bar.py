@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from pilarnet_convert.console import ProgressBar
+from pilarnet_convert.console.progress import ProgressBar
 
 __all__ = ["StepBar"]
 

@@ -21,7 +21,7 @@ from clr_train.stream.reader import EmptySplitError
 from clr_train.stream.sampling import fill_batches
 from clr_train.stream.stream import ParticleStream, open_stream
 from clr_train.training.images import draw_images
-from pilarnet_convert.console import ProgressBar
+from pilarnet_convert.console.progress import ProgressBar
 
 __all__ = [
     "Validator",

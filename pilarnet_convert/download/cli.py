@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from pilarnet_convert.console import Command, required_path
+from pilarnet_convert.console.command import Command
+from pilarnet_convert.console.flags import required_path
 from pilarnet_convert.download.datasets import DATASETS
 from pilarnet_convert.errors import counted
 from pilarnet_convert.shards.format import SPLITS

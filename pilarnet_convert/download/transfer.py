@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Final
 
-from pilarnet_convert.console import progress_bar
+from pilarnet_convert.console.progress import progress_bar
 from pilarnet_convert.download.catalogue import RemoteFile, list_files
 from pilarnet_convert.download.web import ATTEMPTS, ConnectionLost, read_from, wait
 from pilarnet_convert.errors import PilarnetError

@@ -17,13 +17,22 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait as wait_for_any
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pilarnet_convert.console.signals import ENDING_SIGNALS
 
 __all__ = ["InProcess", "local_executor", "without_main_script"]
 
 _T = TypeVar("_T")
+
+#: What a worker needs to start and for its first task, imported once, by the server.
+_PRELOADED: Final = [
+    "concurrent.futures.process",
+    "numpy.ma",
+    "pilarnet_convert.executors.local",
+    "pilarnet_convert.readers.larcv2",
+    "pilarnet_convert.task",
+]
 
 
 @contextmanager
@@ -36,10 +45,7 @@ def local_executor(workers: int) -> Iterator[Executor]:
     error.
     """
     context = _Context()
-    # What a task imports at its first use: what reads LArCV2, and a part of numpy.
-    context.set_forkserver_preload(
-        ["pilarnet_convert.task", "pilarnet_convert.readers.larcv2", "numpy.ma"]
-    )
+    context.set_forkserver_preload(_PRELOADED)
     _start_server()
     pool = _Pool(workers, mp_context=context, initializer=_begin_worker)
     try:

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from pilarnet_convert.console import Command, PathType, required_path
+from pilarnet_convert.console.command import Command
+from pilarnet_convert.console.flags import PathType, required_path
 from pilarnet_convert.errors import counted
 from pilarnet_convert.export.exporting import FORMATS, REVISIONS, export
 from pilarnet_convert.shards.format import SPLITS

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pilarnet_convert import __version__
-from pilarnet_convert.console import progress_bar
+from pilarnet_convert.console.progress import progress_bar
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError, how_to_install
 from pilarnet_convert.files import folder_written_beside
 from pilarnet_convert.options import OptionError

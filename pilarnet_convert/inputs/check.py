@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from pilarnet_convert.config import ConvertConfig
-from pilarnet_convert.console import print_line, progress_bar
+from pilarnet_convert.console.progress import print_line, progress_bar
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.executors import running_on
 from pilarnet_convert.inputs.indexing import find_duplicates

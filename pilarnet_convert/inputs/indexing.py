@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from pilarnet_convert.config import ConvertConfig
-from pilarnet_convert.console import progress_bar
+from pilarnet_convert.console.progress import progress_bar
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.executors import Workers
 from pilarnet_convert.readers import index_source

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.console import progress_bar
+from pilarnet_convert.console.progress import progress_bar
 from pilarnet_convert.shards.format import REJECTIONS, SPLITS
 from pilarnet_convert.shards.reader import ShardPaths, Shards, open_shards
 from pilarnet_convert.shards.shard import damage_reported

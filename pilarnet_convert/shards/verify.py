@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pilarnet_convert.console import progress_bar
+from pilarnet_convert.console.progress import progress_bar
 from pilarnet_convert.errors import in_words
 from pilarnet_convert.shards.array import SHARD_FILES, ArrayFile
 from pilarnet_convert.shards.format import (

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from clr_train.training.step_bar import StepBar
-from pilarnet_convert.console import progress, progress_bar
+from pilarnet_convert.console import progress
+from pilarnet_convert.console.progress import progress_bar
 
 
 def test_a_slow_first_step_decides_neither_on_the_rate_nor_on_the_time_left(

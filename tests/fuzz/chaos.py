@@ -37,7 +37,7 @@ from clr_eval.cli import eval_command
 from clr_train.cli import train_command
 from clr_train.training.checkpoint import load_checkpoint
 from pilarnet_convert.cli import convert_command
-from pilarnet_convert.console import ProgressBar, progress_bar
+from pilarnet_convert.console.progress import ProgressBar, progress_bar
 from tests.clr_train.species import make_shards
 from tests.pilarnet_convert.outputs import contents
 from tests.sample import SAMPLE

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from tabulate import tabulate
 
-from pilarnet_convert.console import ProgressBar, progress_bar
+from pilarnet_convert.console.progress import ProgressBar, progress_bar
 from tests.fuzz.target import FAULTS, OUTCOMES, Target, try_input
 
 TARGETS = ("root", "shards", "checkpoints")

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from pilarnet_convert import __version__, cli
-from pilarnet_convert.console import Command
+from pilarnet_convert.console.command import Command
 from pilarnet_convert.errors import InputError
 from tests.pilarnet_convert.outputs import REPOSITORY as ROOT
 from tests.pilarnet_convert.outputs import run_convert, run_stats

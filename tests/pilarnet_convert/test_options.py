@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilarnet_convert.console import Command, make_flags
+from pilarnet_convert.console.command import Command
+from pilarnet_convert.console.flags import make_flags
 from pilarnet_convert.options import (
     OptionError,
     check_options,

@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 
 from pilarnet_convert import __version__
-from pilarnet_convert.console import RunLog, progress, progress_bar
+from pilarnet_convert.console import progress
+from pilarnet_convert.console.progress import progress_bar
+from pilarnet_convert.console.run_log import RunLog
 
 PATIENCE_S = 60
 
@@ -168,7 +170,7 @@ def test_a_narrow_terminal_gets_whole_facts(clock: Clock, columns: int):
 @pytest.mark.parametrize("begin", ["", "bar.measure_from(1879); "])
 def test_a_terminal_gets_a_bar_with_whole_numbers(begin: str):
     script = (
-        "from pilarnet_convert.console import progress_bar\n"
+        "from pilarnet_convert.console.progress import progress_bar\n"
         "with progress_bar(total=1880, unit='step', description='train') as bar:\n"
         f"    {begin}bar.update(1880 - bar.n)\n"
     )
