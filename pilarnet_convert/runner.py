@@ -17,12 +17,12 @@ from pilarnet_convert.executors import Workers
 from pilarnet_convert.manifest import describe, require_same
 from pilarnet_convert.output.output import Output
 from pilarnet_convert.plan import Task, plan_tasks
-from pilarnet_convert.readers.events import Source, repeated_entries
+from pilarnet_convert.readers.events import Source
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.shard import Shard
 from pilarnet_convert.shards.writer import root_attributes
 from pilarnet_convert.tally import Tally
-from pilarnet_convert.task import BadSourceError, TaskRecord, TaskRequest, run_task
+from pilarnet_convert.task import BadSourceError, TaskRecord, TaskRequest, find_repeated, run_task
 
 __all__ = ["TaskRunner"]
 
@@ -107,7 +107,7 @@ class TaskRunner:
             if events.num_events < self.sources[events.source].num_entries
         }
         items = [(n, self.sources[n]) for n in sorted(needed - self._repeated.keys())]
-        for (number, _), future in self.workers.completed(_repeated_of, items):
+        for (number, _), future in self.workers.completed(find_repeated, items):
             self._repeated[number] = future.result()
 
     def _record(self, number: int) -> TaskRecord | None:
@@ -221,7 +221,3 @@ class TaskRunner:
         entries.sort(key=lambda entry: SPLITS.index(entry.split))
         self.folder.write_root(root_attributes(attributes, entries))
         self.folder.finish()
-
-
-def _repeated_of(item: tuple[int, Source]) -> NDArray[np.int64]:
-    return repeated_entries(item[1])

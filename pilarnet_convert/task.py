@@ -23,7 +23,7 @@ from pilarnet_convert.output.remote import put_shards
 from pilarnet_convert.particles import ParticleArrays, Selection, concatenate_particles, split_up
 from pilarnet_convert.plan import EventRange, Task
 from pilarnet_convert.readers.checks import check_events
-from pilarnet_convert.readers.events import Events, Source, repeated_rows
+from pilarnet_convert.readers.events import Events, Source, repeated_entries, repeated_rows
 from pilarnet_convert.readers.repeats import merge_repeats
 from pilarnet_convert.shards.format import SPLITS, ShardEntry, shard_name
 from pilarnet_convert.shards.writer import write_shard
@@ -31,7 +31,7 @@ from pilarnet_convert.storage.ahead import in_threads
 from pilarnet_convert.storage.remote import AnyPath, RemotePath, is_url
 from pilarnet_convert.tally import Tally
 
-__all__ = ["BadSourceError", "TaskRecord", "TaskRequest", "run_task"]
+__all__ = ["BadSourceError", "TaskRecord", "TaskRequest", "find_repeated", "run_task"]
 
 
 class BadSourceError(Exception):
@@ -95,6 +95,14 @@ class TaskRecord:
             seconds=document["seconds"],
             attempt=document["attempt"],
         )
+
+
+def find_repeated(numbered: tuple[int, Source]) -> NDArray[np.int64]:
+    """List the entries of a source, given with its index, whose numbers another of its events has.
+
+    It is here, not in `runner`, so that a worker need not import that module.
+    """
+    return repeated_entries(numbered[1])
 
 
 def run_task(request: TaskRequest) -> TaskRecord:
