@@ -18,8 +18,9 @@ from typing import Any, Final, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
-from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.errors import PilarnetError, brief
 from pilarnet_convert.options import OptionError
 
 __all__ = ["World", "gather_rows", "gather_sizes", "join_world", "pick_device", "sum_over_ranks"]
@@ -29,6 +30,8 @@ T = TypeVar("T")
 #: What a launcher sets in the environment of each process.
 _NUMBERS: Final = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 _MASTER: Final = ("MASTER_ADDR", "MASTER_PORT")
+#: How long to try to reach the store of the launcher, which is gone where that was killed.
+_JOINING: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,10 +146,21 @@ def join_world(device: str) -> Iterator[World]:
     if size == 1:
         yield World(rank=0, size=1, device=picked)
         return
-    # The first process evaluates alone while the others wait for it.
-    dist.init_process_group("nccl" if picked.type == "cuda" else "gloo", timeout=timedelta(hours=2))
+    backend = "nccl" if picked.type == "cuda" else "gloo"
     try:
-        yield World(rank=dist.get_rank(), size=size, device=picked)
+        store, rank, _ = next(rendezvous("env://", timeout=_JOINING))
+        # The first process evaluates alone while the others wait for it.
+        dist.init_process_group(
+            backend, store=store, rank=rank, world_size=size, timeout=timedelta(hours=2)
+        )
+    except dist.DistError as error:
+        raise PilarnetError(
+            "the processes of the run cannot be joined",
+            found=brief(error),
+            advice="see whether torchrun and all processes still run, and start the run again",
+        ) from error
+    try:
+        yield World(rank=rank, size=size, device=picked)
     finally:
         dist.destroy_process_group()
 

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from clr_train.config import TrainConfig, read_config
+from clr_train.runtime import processes
 from clr_train.runtime.processes import join_world
 from clr_train.runtime.signals import Interrupted, StopRequest
 from clr_train.training.run_folder import COLUMNS, RunFolder
@@ -165,6 +167,12 @@ def test_what_may_be_given_up_ends_at_once() -> None:
         ({"WORLD_SIZE": "two"}, "WORLD_SIZE=two"),
         ({"WORLD_SIZE": ""}, "WORLD_SIZE="),
         ({"LOCAL_RANK": "-1"}, "LOCAL_RANK=-1"),
+        # Nothing listens at the port, as where the launcher was killed.
+        (
+            {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+            | {"MASTER_PORT": "1"},
+            "DistNetworkError: .* trying to connect",
+        ),
     ],
 )
 def test_half_a_launcher_is_one_line(
@@ -172,5 +180,6 @@ def test_half_a_launcher_is_one_line(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(processes, "_JOINING", timedelta(seconds=0.2))
     with pytest.raises(PilarnetError, match=f"cannot be joined.*found {found}"), join_world("cpu"):
         pass
