@@ -56,6 +56,8 @@ class S3Server:
         time.sleep(self.delay_s)
         if self.refused(method, path):
             start("403 Forbidden", [("Content-Type", "application/xml")])
+            if method == "HEAD":  # a body would be taken for the next answer
+                return []
             return [b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"]
         body = b"".join(self._application(environ, start))
         self.num_bytes += len(body)
