@@ -23,7 +23,7 @@ from torch import Tensor
 from clr_train.batch import SiteBatch
 from clr_train.network.constants import constants
 from clr_train.ragged import starts_run, sum_groups
-from clr_train.site_keys import coarsen, particle_of
+from clr_train.site_keys import coarsen, particle_of, sort_keys
 
 __all__ = ["BOX_EDGES", "log_sizes", "soft_sizes", "visibility"]
 
@@ -89,5 +89,4 @@ def _boxes(sites: SiteBatch) -> Iterator[tuple[Tensor, Tensor]]:
     yield sites.keys, torch.arange(sites.num_sites, device=sites.device)
     for halvings in range(1, len(BOX_EDGES)):
         # Sorted here: torch.unique would wait for a GPU.
-        boxes, order = coarsen(sites.keys, halvings).sort(stable=True)
-        yield boxes, order
+        yield sort_keys(coarsen(sites.keys, halvings), num_particles=sites.num_particles)

@@ -6,7 +6,7 @@ import torch
 
 from clr_train.batch import SiteBatch
 from clr_train.ragged import starts_run, sum_groups
-from clr_train.site_keys import AXIS_BITS, MAX_COORDINATE, MAX_PARTICLES, pack
+from clr_train.site_keys import AXIS_BITS, MAX_COORDINATE, MAX_PARTICLES, pack, sort_keys
 from clr_train.views.augmented_batch import AugmentedBatch
 from clr_train.views.energy import transform_energy
 from pilarnet_convert.errors import PilarnetError
@@ -51,7 +51,7 @@ def quantise(batch: AugmentedBatch, *, energy_transform: str) -> SiteBatch:
     if batch.alive is not None:
         # Those removed get a key above all others: no coordinate has all its bits set.
         keys = torch.where(batch.alive, keys, (num_particles << 3 * AXIS_BITS) - 1)
-    keys, order = keys.sort(stable=True)
+    keys, order = sort_keys(keys, num_particles=num_particles)
     group = starts_run(keys).cumsum(0).sub_(1)
     num_sites = group[-1] + (1 if batch.alive is None else batch.alive.all())
     # The only values that are read from the device.
