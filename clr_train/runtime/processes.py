@@ -32,6 +32,8 @@ _NUMBERS: Final = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 _MASTER: Final = ("MASTER_ADDR", "MASTER_PORT")
 #: How long to try to reach the store of the launcher, which is gone where that was killed.
 _JOINING: Final = timedelta(minutes=5)
+#: How long to wait for each other: the first process evaluates alone meanwhile.
+_WAITING: Final = timedelta(hours=2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,10 +151,8 @@ def join_world(device: str) -> Iterator[World]:
     backend = "nccl" if picked.type == "cuda" else "gloo"
     try:
         store, rank, _ = next(rendezvous("env://", timeout=_JOINING))
-        # The first process evaluates alone while the others wait for it.
-        dist.init_process_group(
-            backend, store=store, rank=rank, world_size=size, timeout=timedelta(hours=2)
-        )
+        store.set_timeout(_WAITING)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_WAITING)
     except dist.DistError as error:
         raise PilarnetError(
             "the processes of the run cannot be joined",
