@@ -345,6 +345,14 @@ def test_numbers_are_those_that_uproot_reads(path: Path):
                     assert reader.flat(name, 0, index.num_entries).tobytes() == wanted.tobytes()
 
 
+def test_markers_of_version_3_have_the_members_of_version_2():
+    with uproot.open(SAMPLE) as file:
+        described = file.file.streamers["TAttMarker"][3]
+        known = uproot.classes["TAttMarker"].known_versions[2]
+    assert [element.name for element in described.elements] == known.member_names
+    assert [element.typename for element in described.elements] == ["short", "short", "float"]
+
+
 def test_the_index_is_of_what_was_asked_for(tmp_path: Path):
     _, found, keys = index_trees(SAMPLE, lambda _: {damage.CLUSTERS: {"_event": "flat"}})
     assert found.keys() == {damage.CLUSTERS}
