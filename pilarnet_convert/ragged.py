@@ -40,7 +40,8 @@ def gather_rows(
     # The steps from each element to the next, summed in place: one array is faster than three.
     rows = np.ones(offset[-1], np.int64)
     (run,) = np.nonzero(counts)
-    begin, end = first[run], first[run] + counts[run]
+    begin = first[run].astype(np.int64)  # differences of unsigned numbers would wrap around
+    end = begin + counts[run]
     rows[offset[run[:1]]] = begin[:1]
     rows[offset[run[1:]]] = begin[1:] - end[:-1] + 1
     return np.cumsum(rows, out=rows), offset

@@ -16,3 +16,13 @@ def test_runs_are_listed_one_after_the_other(runs: list[tuple[int, int]]) -> Non
     assert rows.tolist() == [begin + i for begin, count in runs for i in range(count)]
     assert offset.tolist() == [sum(count for _, count in runs[:i]) for i in range(len(runs) + 1)]
     assert rows.dtype == offset.dtype == np.int64
+
+
+@given(
+    st.sampled_from(["uint16", "uint32", "int32"]),
+    st.lists(st.tuples(st.integers(0, 2**15), st.integers(0, 20)), min_size=1),
+)
+def test_runs_of_numbers_of_any_width(dtype: str, runs: list[tuple[int, int]]) -> None:
+    first, counts = np.array(runs, dtype).T
+    rows, _ = gather_rows(first, counts)
+    assert rows.tolist() == [begin + i for begin, count in runs for i in range(count)]
