@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clr_eval.progress import Progress
-from pilarnet_convert.files import replace_file
+from pilarnet_convert.files import remove_file, replace_file
 
 __all__ = ["Arrays", "ResultCache", "file_digest"]
 
@@ -67,7 +67,7 @@ class ResultCache:
         except FileNotFoundError:
             pass
         except (zipfile.BadZipFile, ValueError, EOFError):
-            path.unlink()  # damaged: it is made again
+            remove_file(path)  # damaged: it is made again
         end = self._progress.done + cost
         result = make()
         self._progress.advance(end - self._progress.done)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from clr_train.stream.config import StreamConfig
 from clr_train.views.config import ViewConfig
+from pilarnet_convert.files import replace_file
 from pilarnet_convert.options import OptionError, documented, option, read_toml
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.storage.remote import as_path
@@ -274,4 +275,4 @@ def write_config(path: str | Path, *, config: TrainConfig) -> None:
     options = {name: value for name, value in config.to_dict().items() if value is not None}
     import tomli_w  # here, because --help and wrong usage need no extra
 
-    Path(path).write_text(tomli_w.dumps(options), encoding="utf-8")
+    replace_file(Path(path), tomli_w.dumps(options).encode())

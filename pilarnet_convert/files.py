@@ -1,4 +1,4 @@
-"""Writing files and folders that appear whole, and locks."""
+"""Changing files: writing what appears whole, moving, linking, removing, and locks."""
 
 from __future__ import annotations
 
@@ -8,13 +8,26 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from pilarnet_convert.errors import PilarnetError
 
-__all__ = ["folder_written_beside", "locked", "replace_file", "written_beside"]
+__all__ = [
+    "folder_written_beside",
+    "link_file",
+    "locked",
+    "move_file",
+    "move_folder",
+    "remove_at_once",
+    "remove_file",
+    "remove_folder",
+    "remove_if_empty",
+    "replace_file",
+    "sync",
+    "written_beside",
+]
 
 #: Errors of a file system without locks, such as Lustre mounted without flock.
 _NO_LOCKS: Final = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
@@ -36,13 +49,13 @@ def written_beside(
             if sync:
                 stream.flush()
                 os.fsync(stream.fileno())
-        os.replace(beside, path)
+        move_file(beside, path)
     except OSError as error:
         if error.filename is None:  # as of a full disk
             error.filename = str(path)
         raise
     finally:
-        beside.unlink(missing_ok=True)
+        remove_file(beside)
 
 
 def replace_file(
@@ -84,19 +97,92 @@ def folder_written_beside(path: Path, *, mark: str, overwrite: bool) -> Iterator
             else "choose another --out",
         )
     beside = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
+    remove_folder(beside)
     try:
         beside.mkdir(parents=True)
         yield beside
         if in_use:
             shutil.rmtree(path)
-        os.replace(beside, path)
+        os.rename(beside, path)
     except OSError as error:  # of a full disk it names no file
         if error.filename is None or Path(error.filename).is_relative_to(beside):
             error.filename = str(path)
         raise
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        remove_folder(beside)
+
+
+def move_file(path: Path, target: Path) -> None:
+    """Rename a file, in place of what was under the other name."""
+    os.replace(path, target)
+
+
+def move_folder(path: Path, target: Path) -> bool:
+    """Rename a folder, unless there is one that is not empty under the other name."""
+    try:
+        os.rename(path, target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
+
+
+def link_file(path: Path, target: Path) -> None:
+    """Give a file a second name, in place of what was under it.
+
+    A hard link takes no space; a file system that has none gets a copy.
+    """
+    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    remove_file(beside)
+    try:
+        os.link(path, beside)
+    except OSError:
+        shutil.copyfile(path, beside)
+    move_file(beside, target)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, if it is there; what a link leads to stays."""
+    path.unlink(missing_ok=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder and all that can be removed of it; what a link leads to stays."""
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_at_once(path: Path, *, aside: Path) -> None:
+    """Remove a file or folder, if it is there, so that no part of it is left to be read.
+
+    It is first renamed to `aside`, a name that nothing has, on the same file system.
+    """
+    with suppress(FileNotFoundError):
+        os.rename(path, aside)
+        if aside.is_dir():
+            remove_folder(aside)
+        else:
+            remove_file(aside)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove a folder if it is there and nothing is in it."""
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def sync(path: Path | None = None) -> None:
+    """Wait until a file, the names in a folder, or without a path everything is on the disk."""
+    if path is None:
+        os.sync()
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

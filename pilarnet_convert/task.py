@@ -5,7 +5,6 @@ A task depends on no other and needs nothing but its request, so it can run in a
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import InputError
+from pilarnet_convert.files import remove_folder
 from pilarnet_convert.output.remote import put_shards
 from pilarnet_convert.particles import ParticleArrays, Selection, concatenate_particles, split_up
 from pilarnet_convert.plan import EventRange, Task
@@ -148,7 +148,7 @@ def _built(request: TaskRequest, attempt: str) -> Iterator[Path]:
     try:
         yield building
     except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
+        remove_folder(building)
         raise
 
 

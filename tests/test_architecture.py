@@ -248,3 +248,30 @@ def test_folders_and_files_are_small():
     for folder in FOLDERS:
         modules = [path for path in MODULES[folder].parent.glob("*.py") if path.stem[0] != "_"]
         assert len(modules) <= 15, folder
+
+
+#: Modules of the standard library that have owners too: processes and locks.
+STANDARD = {
+    "multiprocessing": {"pilarnet_convert.executors.local", "clr_train.stream.loader"},
+    "subprocess": {"pilarnet_convert.console.run_log"},
+    "fcntl": {"pilarnet_convert.files"},
+}
+
+
+def test_few_modules_start_processes():
+    for library, owners in STANDARD.items():
+        users = {name for name, found in IMPORTS.items() if library in map(_package, found)}
+        assert users == owners, library
+
+
+#: What renames, removes or links files, or waits for the disk.
+FILE_CALLS = {"os.replace", "os.rename", "os.link", "os.fsync", "os.sync", "shutil.rmtree"}
+FILE_METHODS = {"unlink", "rmdir"}
+
+
+def test_one_module_changes_files():
+    for module, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and module != "pilarnet_convert.files":
+                assert node.attr not in FILE_METHODS, (module, node.lineno)
+                assert ast.unparse(node) not in FILE_CALLS, (module, node.lineno)

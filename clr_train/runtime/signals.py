@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from multiprocessing import resource_tracker
 from typing import Any
 
-from pilarnet_convert.console.signals import ENDING_SIGNALS, on_ending_signal
+from pilarnet_convert.console.signals import on_ending_signal
 
-__all__ = ["Interrupted", "StopRequest", "hold_signals"]
+__all__ = ["Interrupted", "StopRequest"]
 
 
 class Interrupted(BaseException):
@@ -55,18 +53,3 @@ class StopRequest:
         self.signal = number
         if self._interrupting:
             raise Interrupted
-
-
-@contextmanager
-def hold_signals() -> Iterator[None]:
-    """Block the signals that end a run inside this context, and for good in processes it starts.
-
-    Signals that arrive in the context are delivered at its end.
-    """
-    # The tracker starts with the first spawned process and would then unblock the signals.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

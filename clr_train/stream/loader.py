@@ -28,10 +28,10 @@ import torch
 from numpy.typing import NDArray
 
 from clr_train.batch import ParticleBatch
-from clr_train.runtime.signals import hold_signals
 from clr_train.stream.reader import SplitReader
+from pilarnet_convert.console.signals import ENDING_SIGNALS
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.executors.local import without_main_script
+from pilarnet_convert.executors.local import signals_blocked, without_main_script
 from pilarnet_convert.storage.ahead import in_threads
 
 __all__ = ["SpanLoader"]
@@ -109,7 +109,7 @@ class SpanLoader:
             # A terminal or a batch system signals all processes of a job: those that read would
             # end before the run can. They end when their connection closes.
             try:
-                with hold_signals(), without_main_script(), theirs:
+                with signals_blocked(ENDING_SIGNALS), without_main_script(), theirs:
                     process.start()
             except ConnectionError as error:  # it ended while it started
                 raise self._died(process) from error

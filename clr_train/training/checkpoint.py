@@ -21,7 +21,6 @@ progress   seconds trained, the best validation loss, the baselines of the run, 
 
 from __future__ import annotations
 
-import os
 import re
 import zipfile
 from collections.abc import Mapping
@@ -31,7 +30,7 @@ from typing import Any, BinaryIO, Final, cast
 import torch
 
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.files import written_beside
+from pilarnet_convert.files import link_file, remove_file, sync, written_beside
 from pilarnet_convert.storage.remote import as_path
 
 __all__ = [
@@ -71,7 +70,7 @@ def save_checkpoint(path: str | Path, *, state: Mapping[str, Any]) -> None:
             if noted.error is None:
                 raise
             raise noted.error from None
-    _sync_folder(path.parent)
+    sync(path.parent)  # the rename survives a loss of power too
 
 
 class _NotedErrors:
@@ -190,7 +189,7 @@ class CheckpointFolder:
         self.keep_last = keep_last
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.glob(".*.tmp"):
-            leftover.unlink()
+            remove_file(leftover)
 
     def steps(self) -> list[int]:
         """List the steps that have a checkpoint, ascending."""
@@ -214,27 +213,8 @@ class CheckpointFolder:
         path = self.path(state["step"])
         save_checkpoint(path, state=state)
         if best:
-            self._link_best(path)
+            link_file(path, self.best)
+            sync(self.folder)
         for step in self.steps()[: -self.keep_last]:
-            self.path(step).unlink()
+            remove_file(self.path(step))
         return path
-
-    def _link_best(self, path: Path) -> None:
-        # A hard link takes no space, and os.replace is atomic.
-        temporary = self.folder / f".best.{os.getpid()}.tmp"
-        temporary.unlink(missing_ok=True)
-        try:
-            os.link(path, temporary)
-        except OSError:  # a file system without hard links
-            temporary.write_bytes(path.read_bytes())
-        os.replace(temporary, self.best)
-        _sync_folder(self.folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -16,8 +16,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,7 +28,14 @@ from clr_train.config import TrainConfig, write_config
 from clr_train.training.trackers import TAGS, TensorBoard, Tracker, WeightsAndBiases
 from pilarnet_convert.console.run_log import RunLog
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.files import locked, written_beside
+from pilarnet_convert.files import (
+    locked,
+    remove_file,
+    remove_folder,
+    replace_file,
+    sync,
+    written_beside,
+)
 from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["COLUMNS", "RunFolder"]
@@ -90,11 +95,9 @@ class RunFolder:
 
     def _remove_earlier(self) -> None:
         for name in _WRITTEN:
-            (self.path / name).unlink(missing_ok=True)
+            remove_file(self.path / name)
         for name in _FOLDERS:
-            if (self.path / name).is_symlink():  # what it leads to stays
-                (self.path / name).unlink()
-            shutil.rmtree(self.path / name, ignore_errors=True)
+            remove_folder(self.path / name)
 
     def __enter__(self) -> RunFolder:
         return self
@@ -152,13 +155,12 @@ class RunFolder:
 
     def sync(self) -> None:
         """Flush the metrics to the disk."""
-        with open(self.path / "metrics.csv", "rb") as file:
-            os.fsync(file.fileno())
+        sync(self.path / "metrics.csv")
 
     def write_json(self, name: str, value: Any) -> Path:
         """Write a file of the run as JSON and return its path."""
         path = self.path / name
-        path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        replace_file(path, (json.dumps(value, indent=2) + "\n").encode())
         return path
 
 

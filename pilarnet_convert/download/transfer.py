@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import threading
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ from pilarnet_convert.console.progress import progress_bar
 from pilarnet_convert.download.catalogue import RemoteFile, list_files
 from pilarnet_convert.download.web import ATTEMPTS, ConnectionLost, read_from, wait
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.files import locked
+from pilarnet_convert.files import locked, move_file, remove_file
 from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["download", "fetch_all"]
@@ -200,7 +199,7 @@ def _fetch(file: RemoteFile, out: Path, advance: Callable[[int], object]) -> Non
             )
         wait(failed)
     _check(file, part)
-    os.replace(part, out / file.path)
+    move_file(part, out / file.path)
 
 
 def _append(url: str, part: Path, advance: Callable[[int], object], *, resume: bool) -> None:
@@ -223,7 +222,7 @@ def _check(file: RemoteFile, part: Path) -> None:
         expected, found = f"SHA-256 {file.sha256}", digest
     else:
         return
-    part.unlink()
+    remove_file(part)
     raise PilarnetError(
         "the file is not the one that the archive lists",
         file=file.url,

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from typing import Any, Final, TypeVar
 
 from pilarnet_convert.console.signals import ENDING_SIGNALS
 
-__all__ = ["InProcess", "local_executor", "without_main_script"]
+__all__ = ["InProcess", "local_executor", "signals_blocked", "without_main_script"]
 
 _T = TypeVar("_T")
 
@@ -74,6 +74,22 @@ def without_main_script() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = script
+
+
+@contextmanager
+def signals_blocked(numbers: Collection[int]) -> Iterator[None]:
+    """Block signals inside the block, and for good in processes that start in it.
+
+    Signals that arrive meanwhile are delivered at its end.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        # The tracker starts with the first process, and then unblocks SIGINT and SIGTERM.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class InProcess(Executor):
@@ -144,13 +160,8 @@ def _start_server() -> None:
     It and they ignore what a terminal or a batch system sends to all processes of a job: the
     parent decides which tasks still finish. SIGTERM ends them, as the pool itself sends it.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGUSR1})
-    try:
-        resource_tracker.ensure_running()  # this unblocks SIGINT, so it has to come first
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    with signals_blocked({signal.SIGHUP, signal.SIGUSR1, signal.SIGINT}):
         forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin_worker() -> None:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import errno
 import filecmp
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.files import locked, replace_file
+from pilarnet_convert.files import (
+    locked,
+    move_folder,
+    remove_at_once,
+    remove_file,
+    remove_folder,
+    remove_if_empty,
+    replace_file,
+    sync,
+)
 from pilarnet_convert.output.output import Output, record_bytes
 from pilarnet_convert.shards.format import CONVERSION_FOLDER, SHARD_NAME, SPLITS, shard_name
 from pilarnet_convert.shards.writer import group_document
@@ -77,8 +83,8 @@ class OutputFolder(Output):
         for folder in (building / self._tasks.name, building / scratch):
             folder.mkdir(parents=True)
         (building / self._manifest.name).write_bytes(data)
-        if not _moved(building, self._begun):
-            shutil.rmtree(building)
+        if not move_folder(building, self._begun):
+            remove_folder(building)
         return self.manifest() or {}
 
     @contextmanager
@@ -96,7 +102,7 @@ class OutputFolder(Output):
             finally:
                 remains = (self._begun, *(self.path / split for split in SPLITS))
                 if not any(folder.exists() for folder in remains):
-                    shutil.rmtree(self._working, ignore_errors=True)
+                    remove_folder(self._working)
 
     def end_task(self, task: int, record: Mapping[str, Any], *, attempt: str) -> None:
         """Put the shards of a task in place and write its record, after which it is done.
@@ -116,21 +122,18 @@ class OutputFolder(Output):
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
             # Another process that ran the task may have put the same there: it stays.
-            while not (_same(built, target) or _moved(built, target)):
+            while not (_same(built, target) or move_folder(built, target)):
                 self._remove(target)
         self._put(self._record(task), record_bytes(record))
         self.drop(attempt)
 
     def drop(self, attempt: str) -> None:
         """Remove what an attempt at a task wrote."""
-        shutil.rmtree(self.scratch / attempt, ignore_errors=True)
+        remove_folder(self.scratch / attempt)
 
     def _remove(self, path: Path) -> None:
         """Remove a file or folder, which vanishes as a whole: no part of it is left to be read."""
-        removed = self.scratch / uuid4().hex
-        with suppress(FileNotFoundError):
-            os.rename(path, removed)
-            shutil.rmtree(removed, ignore_errors=True)
+        remove_at_once(path, aside=self.scratch / uuid4().hex)
 
     def _put(self, path: Path, data: bytes) -> None:
         """Write a file so that it appears whole, in place of what was there."""
@@ -152,47 +155,30 @@ class OutputFolder(Output):
         for split in SPLITS:
             (self.path / split).mkdir(exist_ok=True)
             self._put(self.path / split / "zarr.json", group_document({}))
-        os.sync()
+        sync()
         self._put(self.path / "zarr.json", group_document(attributes))
 
     def finish(self) -> None:
         """Remove ``.conversion``; the shards stay."""
-        # Renamed first: a worker that lags behind cannot put anything there any more.
-        with suppress(FileNotFoundError):
-            os.rename(self._begun, self._working / uuid4().hex)
-        shutil.rmtree(self._working, ignore_errors=True)
+        # At once: a worker that lags behind cannot put anything there any more.
+        remove_at_once(self._begun, aside=self._working / uuid4().hex)
+        remove_folder(self._working)
 
     def clear(self) -> None:
         """Remove what a conversion wrote, and nothing else."""
         # The manifest and the root go first: an interruption leaves nothing behind that a later
         # conversion takes for finished work.
         self._working.mkdir(parents=True, exist_ok=True)
-        removed = self._working / uuid4().hex
-        with suppress(FileNotFoundError):
-            os.rename(self._begun, removed)
-        (self.path / "zarr.json").unlink(missing_ok=True)
-        removed.mkdir(exist_ok=True)
+        remove_at_once(self._begun, aside=self._working / uuid4().hex)
+        remove_file(self.path / "zarr.json")
         for split in SPLITS:
             folder = self.path / split
             for shard in sorted(folder.glob("*")):
                 is_shard = SHARD_NAME.fullmatch(f"{split}/{shard.name}")
                 if is_shard and (shard / "zarr.json").exists():
-                    os.rename(shard, removed / f"{split}-{shard.name}")
-            (folder / "zarr.json").unlink(missing_ok=True)
-            if folder.exists() and not any(folder.iterdir()):
-                folder.rmdir()
-        shutil.rmtree(removed, ignore_errors=True)
-
-
-def _moved(folder: Path, target: Path) -> bool:
-    """Rename a folder, unless there is one that is not empty under the other name."""
-    try:
-        os.rename(folder, target)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            return False
-        raise
-    return True
+                    remove_at_once(shard, aside=self._working / uuid4().hex)
+            remove_file(folder / "zarr.json")
+            remove_if_empty(folder)
 
 
 def _same(folder: Path, other: Path) -> bool:

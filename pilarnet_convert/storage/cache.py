@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from pilarnet_convert.files import replace_file
+from pilarnet_convert.files import remove_file, replace_file
 
 __all__ = ["FileRange", "RangeCache", "RangeReader", "RangeStream"]
 
@@ -88,7 +88,7 @@ class RangeCache:
             if size + step <= self.most_bytes:
                 break
             with suppress(OSError):
-                path.unlink()
+                remove_file(path)
             size -= num_bytes
         self._bytes_left = step
 
