@@ -91,9 +91,13 @@ def test_a_link_to_another_file_system_is_a_copy(folder: Path) -> None:
         assert os.listdir(other) == ["target"]
 
 
-def test_what_cannot_be_written_leaves_what_was_there(folder: Path) -> None:
-    with pytest.raises(ZeroDivisionError), written_beside(folder / "file") as stream:
-        stream.write(b"two")
-        raise ZeroDivisionError
+def test_a_write_that_fails_leaves_what_was_there(folder: Path) -> None:
+    def fail() -> None:
+        with written_beside(folder / "file") as stream:
+            stream.write(b"two")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert (folder / "file").read_text() == "one"
     assert os.listdir(folder) == ["file"]
