@@ -78,7 +78,7 @@ class ResultCache:
         return result
 
     def has(self, name: str, *, depends_on: Mapping[str, Any]) -> bool:
-        """Say whether a result is there."""
+        """Return whether a result is there."""
         return self._path(name, depends_on).exists()
 
     def _path(self, name: str, depends_on: Mapping[str, Any]) -> Path:
@@ -91,6 +91,6 @@ class ResultCache:
 
 
 def file_digest(path: Path) -> str:
-    """Give the SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -126,7 +126,7 @@ class Evaluation:
         return [Trial(name, fraction, seed) for seed in seeds]
 
     def labelled(self, trial: Trial) -> NDArray[np.int64]:
-        """Give the positions in `train` of the particles whose labels a trial may see."""
+        """Return the positions in `train` of the particles whose labels a trial may see."""
         return labelled_subset(self.train.label, fraction=trial.fraction, seed=trial.seed)
 
     def cost(self, trial: Trial) -> float:
@@ -156,7 +156,7 @@ class Evaluation:
         )["probabilities"]
 
     def predictor(self, trial: Trial) -> Predictor:
-        """Give a trial as a function of particles."""
+        """Return a trial as a function of particles."""
         kind = trial.method.features
         if kind is None:
             network = self._new_classifier(trial)

@@ -141,7 +141,7 @@ class Classifier:
         return np.concatenate(parts)
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
-        """Give the weights by name."""
+        """Return the weights by name."""
         return {name: value.cpu().numpy() for name, value in self.module.state_dict().items()}
 
     def load(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
@@ -163,7 +163,7 @@ class Classifier:
 
 
 def num_steps(num_particles: int, *, config: FitConfig) -> int:
-    """Give the number of training steps on so many particles."""
+    """Return the number of training steps on so many particles."""
     size = min(config.batch_size, num_particles)
     return max(config.epochs * (num_particles // size), config.min_steps)
 

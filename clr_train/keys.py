@@ -26,7 +26,7 @@ _UNIFORM_BITS: Final = 24  # what the significand of a float32 holds
 
 
 def _signed(word: int) -> int:
-    """Give the int64 with the bits of an unsigned 64-bit word."""
+    """Return the int64 with the bits of an unsigned 64-bit word."""
     return word - (1 << 64) if word >> 63 else word
 
 

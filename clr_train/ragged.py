@@ -40,7 +40,7 @@ def list_rows(first: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def starts_run(values: Tensor) -> Tensor:
-    """Tell where a run of equal values begins in sorted `values` [M], bool [M]."""
+    """Return where runs of equal values begin in sorted `values` [M], bool [M]."""
     starts = torch.ones_like(values, dtype=torch.bool)
     starts[1:] = values[1:] != values[:-1]
     return starts
@@ -99,7 +99,7 @@ class RaggedIndex:
         return self.order - self.broadcast(self.offset[:-1], dim=-1)
 
     def broadcast(self, values: Tensor, *, dim: Literal[0, -1] = 0) -> Tensor:
-        """Give each row the value of its particle: [N, C] to [M, C].
+        """Repeat the value of each particle for its rows: [N, C] to [M, C].
 
         With ``dim=-1``, [N] to [M] or [R, N] to [R, M].
         """

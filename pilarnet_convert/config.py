@@ -117,7 +117,7 @@ class ConvertConfig:
         return Reading(reader=self.reader, products=products, energy_unit=self.energy_unit)
 
     def fixed(self) -> dict[str, Any]:
-        """Give the options that determine the contents of the shards, as JSON values."""
+        """Return the options that determine the contents of the shards, as JSON values."""
         values = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)

@@ -153,7 +153,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def plural(noun: str) -> str:
-    """Give the plural of a word; a unit, such as ``MB``, has none."""
+    """Return the plural of a word; a unit, such as ``MB``, has none."""
     return f"{noun}s" if noun.islower() else noun
 
 
@@ -165,11 +165,11 @@ def listed(names: Iterable[str]) -> str:
 
 
 def brief(error: BaseException) -> str:
-    """Give the type of an error and, in one line, how its message begins."""
+    """Return the type of an error and, in one line, how its message begins."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:160]}"
 
 
 def how_to_install(extra: str) -> str:
-    """Say how to install the packages of an extra."""
+    """Return the advice to install the packages of an extra."""
     return f"pip install 'pilarnet-clr[{extra}]', or in a checkout pip install '.[{extra}]'"

@@ -68,7 +68,7 @@ def replace_file(
 
 @contextmanager
 def folder_written_beside(path: Path, *, mark: str, overwrite: bool) -> Iterator[Path]:
-    """Give a folder to write in that takes the place of `path` at the end, if nothing fails.
+    """Yield a folder to write in that takes the place of `path` at the end, if nothing fails.
 
     Only one process at a time may write `path`; what a killed process left beside is removed.
 

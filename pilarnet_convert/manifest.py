@@ -21,7 +21,7 @@ __all__ = ["describe", "require_same"]
 
 
 def describe(sources: Sequence[Source], config: ConvertConfig) -> dict[str, Any]:
-    """Give the manifest as JSON values."""
+    """Return the manifest as JSON values."""
     return {
         "created_by": f"pilarnet-clr {__version__}",
         "options": config.fixed(),

@@ -90,7 +90,7 @@ def option(
 
 
 def flag(name: str) -> str:
-    """Give the flag of a field: ``batch_size`` becomes ``--batch-size``."""
+    """Return the flag of a field: ``batch_size`` becomes ``--batch-size``."""
     return "--" + name.replace("_", "-")
 
 
@@ -126,7 +126,7 @@ def _unusable(field: dataclasses.Field[Any], expected: str, found: object) -> Op
 
 
 def _broken_kind(hint: Any, value: object) -> str | None:
-    """Say of which kind a value must be, or give None where it is."""
+    """Return of which kind a value must be, or None if it is."""
     return None if _is_of_kind(hint, value) else _kind_in_words(hint)
 
 
@@ -150,7 +150,7 @@ def _kind_in_words(kind: Any) -> str:
 
 
 def _broken_limit(limits: Mapping[str, Any], value: Any) -> str | None:
-    """Say what was expected of a value, or None where it is within its limits."""
+    """Return what was expected of a value, or None if it is within its limits."""
     if limits["choices"] is not None and value not in limits["choices"]:
         return "one of " + ", ".join(limits["choices"])
     for name, words, holds in _BOUNDS:
@@ -165,7 +165,7 @@ def _broken_limit(limits: Mapping[str, Any], value: Any) -> str | None:
 
 
 def limits_in_words(limits: Mapping[str, Any], *, several: bool) -> str:
-    """Say what is allowed, unless ``--help`` shows the choices in place of a value."""
+    """Describe what is allowed, unless ``--help`` shows the choices in place of a value."""
     if several and limits["choices"]:
         return "some of " + ", ".join(limits["choices"])
     bounds = [(word, limits[name]) for name, word, _ in _BOUNDS]

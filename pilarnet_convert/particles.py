@@ -212,7 +212,7 @@ def _reasons(
     num_voxels: NDArray[np.int64],
     selection: Selection,
 ) -> NDArray[np.int64]:
-    """Give each cluster the index of the first reason against it, or -1."""
+    """Return the index of the first reason against each cluster, or -1."""
     primary = events.primary
     secondary = events.track_id != events.parent_track_id if primary is None else ~primary
     against = {
@@ -290,7 +290,7 @@ def _voxels(
 def _scalar_if_same(
     values: NDArray[np.unsignedinteger], event: NDArray[np.int64], counts: NDArray[np.int64]
 ) -> Any:
-    """Give a value of each event to its voxels, as a scalar where all events agree."""
+    """Repeat a value of each event for its voxels; a scalar if all events agree."""
     if len(np.unique(values)) == 1:
         return values[0]
     return np.repeat(values[event], counts)

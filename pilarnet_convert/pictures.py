@@ -75,7 +75,7 @@ def new_figure(
 
 
 def is_picture(path: Path) -> bool:
-    """Tell whether a file is a picture by its ending."""
+    """Return whether a file is a picture by its ending."""
     return path.suffix.lower() in _ENDINGS
 
 

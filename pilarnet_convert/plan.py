@@ -54,11 +54,11 @@ class Task:
         return sum(events.num_events for events in self.ranges)
 
     def without(self, sources: Mapping[int, object]) -> Task:
-        """Give the task without the events of some sources."""
+        """Return the task without the events of some sources."""
         return replace(self, ranges=tuple(r for r in self.ranges if r.source not in sources))
 
     def to_json(self) -> dict[str, Any]:
-        """Give the task as JSON values."""
+        """Return the task as JSON values."""
         return asdict(self)
 
     @classmethod
@@ -117,11 +117,11 @@ class Part:
         return cls(number=int(number), count=int(count))
 
     def select(self, tasks: Sequence[Task]) -> list[Task]:
-        """Give the tasks of this part."""
+        """Return the tasks of this part."""
         return [task for task in tasks if self._part_of(task.number) == self.number]
 
     def missing(self, numbers: Iterable[int]) -> list[Part]:
-        """Give the parts to which these numbers of tasks belong."""
+        """Return the parts to which these numbers of tasks belong."""
         parts = sorted({self._part_of(number) for number in numbers})
         return [Part(number=number, count=self.count) for number in parts]
 
@@ -171,7 +171,7 @@ def plan_tasks(
 def _borders(
     sources: Sequence[Source], first: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give the events and the bytes that precede each border of baskets, over all sources."""
+    """Return the events and the bytes that precede each border of baskets, over all sources."""
     events, num_bytes = zip(*(source.borders for source in sources), strict=True)
     first_byte = offsets_of(np.array([of_source[-1] for of_source in num_bytes]))
     return (
@@ -181,7 +181,7 @@ def _borders(
 
 
 def _nearest(ordered: NDArray[np.int64], wanted: NDArray[Any]) -> NDArray[np.int64]:
-    """Give the one of some ordered numbers that lies nearest to each that is wanted."""
+    """Return the one of some ordered numbers that lies nearest to each that is wanted."""
     above = np.searchsorted(ordered, wanted).clip(1, len(ordered) - 1)
     is_farther = ordered[above] - wanted > wanted - ordered[above - 1]
     nearest: NDArray[np.int64] = ordered[above - is_farther]
@@ -189,7 +189,7 @@ def _nearest(ordered: NDArray[np.int64], wanted: NDArray[Any]) -> NDArray[np.int
 
 
 def _ranges(first: NDArray[np.int64], start: int, stop: int) -> Iterator[EventRange]:
-    """Give the events `start` to `stop`, counted over all sources, source by source."""
+    """Return the events `start` to `stop`, counted over all sources, source by source."""
     begin, end = (np.searchsorted(first, [start, stop - 1], "right") - 1).tolist()
     for source in range(begin, end + 1):
         yield EventRange(

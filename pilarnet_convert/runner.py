@@ -74,7 +74,7 @@ class TaskRunner:
         require_same(self.folder.path, self.folder.begin(self.manifest), self.manifest)
 
     def was_finished(self) -> bool:
-        """Tell whether the folder holds the finished set; another one is refused."""
+        """Return whether the folder holds the finished set; another one is refused."""
         if (finished := self.folder.root()) is None:
             return False
         require_same(self.folder.path, finished, self.manifest)
@@ -111,7 +111,7 @@ class TaskRunner:
             self._repeated[number] = future.result()
 
     def _record(self, number: int) -> TaskRecord | None:
-        """Give the record of a task of which all shards are there, or None."""
+        """Return the record of a task of which all shards are there, or None."""
         try:
             record = TaskRecord.from_json(self.folder.record(number) or {})
         except (KeyError, TypeError, ValueError, AttributeError):

@@ -89,7 +89,7 @@ _LABEL_SORTED: Final = np.array([_LABEL_OF_PDG[code] for code in sorted(_LABEL_O
 
 
 def label_of_pdg(pdg: NDArray[np.integer]) -> NDArray[np.int8]:
-    """Give each PDG code its class label, int8 of the same shape.
+    """Return the class label of each PDG code, int8 of the same shape.
 
     A label is 0 to 4, or `OTHER` (-1) for every code outside the five classes.
     """

@@ -65,7 +65,7 @@ class Tally:
         self.cubes |= other.cubes
 
     def to_json(self) -> dict[str, Any]:
-        """Give the tally as a document, with every split, class and reason in a fixed order."""
+        """Return the tally as a document, with every split, class and reason in a fixed order."""
         return {
             "events": self.events,
             "clusters_seen": self.seen,

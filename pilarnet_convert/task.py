@@ -74,7 +74,7 @@ class TaskRecord:
     attempt: str
 
     def to_json(self) -> dict[str, Any]:
-        """Give the record as JSON values."""
+        """Return the record as JSON values."""
         return {
             "task": self.task.to_json(),
             "left_out": {str(source): error for source, error in self.left_out.items()},
@@ -136,7 +136,7 @@ def run_task(request: TaskRequest) -> TaskRecord:
 
 @contextmanager
 def _built(request: TaskRequest, attempt: str) -> Iterator[Path]:
-    """Give a folder to write shards in, and put those of a remote set in place at the end."""
+    """Yield a folder to write shards in; put those of a remote set in place at the end."""
     scratch = request.scratch
     if isinstance(scratch, RemotePath):
         with TemporaryDirectory() as folder:
@@ -211,7 +211,7 @@ def _particles(request: TaskRequest) -> tuple[list[dict[str, ParticleArrays]], T
 
 
 def _repeated(events: Events, entries: NDArray[np.int64] | None) -> NDArray[np.bool_]:
-    """Tell which events have the numbers of another event of their source.
+    """Return which events have the numbers of another event of their source.
 
     Without `entries`, which lists them, `events` are all events of the source.
     """

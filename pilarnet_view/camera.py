@@ -76,7 +76,7 @@ class Camera:
 
 
 def _sin_cos(angle: float) -> tuple[float, float]:
-    """Give sine and cosine, exactly 0 where they should be."""
+    """Return sine and cosine, exactly 0 where they should be."""
     return round(float(np.sin(angle)), 12), round(float(np.cos(angle)), 12)
 
 

@@ -70,13 +70,13 @@ def draw_panel(axes: Axes, panel: Panel, look: Look) -> None:
 
 
 def height_of(panel: Panel, look: Look, *, width: float) -> float:
-    """Give the height of axes that a panel fills at a width, both in points."""
+    """Return the height of axes that a panel fills at a width, both in points."""
     _, _, below, above = _margins(look)
     return below + above + float(_projection(panel, look, size=(width, np.inf)).size[1])
 
 
 def _margins(look: Look) -> tuple[float, float, float, float]:
-    """Give the room for ticks and titles, in points: left, right, below and above."""
+    """Return the room for ticks and titles, in points: left, right, below and above."""
     return (56, 12, 30, 8) if look.small else (64, 12, 40, 8)
 
 
@@ -87,7 +87,7 @@ def _projection(panel: Panel, look: Look, *, size: tuple[float, float]) -> Proje
 
 
 def colour_of(cloud: ParticleCloud, colouring: str) -> str:
-    """Give the colour of a particle by its class, or by its number."""
+    """Return the colour of a particle by its class, or by its number."""
     if colouring == "class":
         return SPECIES_COLOURS[cloud.species]
     palette = PARTICLE_COLOURS["light"]
@@ -132,7 +132,7 @@ def _voxel_colours(clouds: Sequence[ParticleCloud], look: Look) -> NDArray[Any]:
 
 
 def _ticks(edge: Edge | None, panel: Panel, look: Look) -> tuple[NDArray[np.float64], list[str]]:
-    """Give the ticks of an edge: their places in voxels, and their texts."""
+    """Return the ticks of an edge: their places in voxels, and their texts."""
     if edge is None:
         return np.empty(0), []
     axis = edge.axis
@@ -211,7 +211,7 @@ def _write(
 def _box(
     text: str, at: NDArray[np.float64], away: NDArray[np.float64], gap: float, fontsize: float
 ) -> NDArray[np.float64]:
-    """Give left, bottom, right and top of a text beyond a point, with room for any letters."""
+    """Return left, bottom, right and top of a text beyond a point, with room for any letters."""
     half = np.array([0.33 * fontsize * len(text), 0.62 * fontsize])
     centre = at + away * (gap + np.abs(away) @ half)
     return np.concatenate([centre - half, centre + half])

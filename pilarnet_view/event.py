@@ -125,7 +125,7 @@ def _clouds(events: Events, number: int) -> tuple[ParticleCloud, ...]:
 
 
 def _known(events: Events, number: int, cluster: int) -> dict[str, Any]:
-    """Tell what is known of the particle of a cluster; the last cluster may have none."""
+    """Describe the particle of a cluster; the last cluster may have none."""
     row = int(events.particle_offset[number]) + cluster
     if row >= events.particle_offset[number + 1]:
         return {"species": NO_PARTICLE}

@@ -73,7 +73,7 @@ def document(
     camera: Camera = CAMERAS["3d"],
     cube: bool = False,
 ) -> dict[str, Any]:
-    """Give all data of the page, as JSON values."""
+    """Return all data of the page, as JSON values."""
     colouring, unit = scene.choose(colouring=colouring, axes=axes)
     return {
         "title": scene.title,

@@ -147,7 +147,7 @@ def gallery(
 
 
 def voxel_edges(shards: Shards) -> tuple[float, float, float] | None:
-    """Give the edges of a voxel in cm, None if the events differ in them."""
+    """Return the edges of a voxel in cm, None if the events differ in them."""
     return common_voxel_cm(np.array([g["voxel_size_cm"] for g in shards.attributes["geometry"]]))
 
 
@@ -263,6 +263,6 @@ def _cloud(
 
 
 def _largest_cube(shards: Shards) -> NDArray[np.int64]:
-    """Give the voxels of the cube along each axis; of several cubes, the most."""
+    """Return the voxels of the cube along each axis; of several cubes, the most."""
     cubes = [geometry["voxels"] for geometry in shards.attributes["geometry"]]
     return np.asarray(np.max(cubes, axis=0), np.int64)

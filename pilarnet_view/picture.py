@@ -96,7 +96,7 @@ def write_picture(
 
 
 def _row_heights(panels: Sequence[Panel], look: Look, *, columns: int) -> list[float]:
-    """Give the heights of rows of panels, in inches: no more than the tallest of a row needs."""
+    """Return the heights of rows of panels, in inches: no more than the tallest of a row needs."""
     width, (least, most) = 72 * 0.92 * _WIDTH[look.small], _HEIGHTS[look.small]
     heights = [height_of(panel, look, width=width) / 72 for panel in panels]
     return [

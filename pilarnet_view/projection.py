@@ -82,7 +82,7 @@ class Projection:
     def project(
         self, voxels: NDArray[np.floating] | NDArray[np.integer]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Give points [n, 2] and depths towards the viewer [n] of voxels [n, 3]."""
+        """Return points [n, 2] and depths towards the viewer [n] of voxels [n, 3]."""
         right, up, depth = ((voxels - self._centre) @ self.basis.T).T
         near = 1.0 if self.flat else self._far / (self._far - depth)
         return self._middle + self.scale * np.stack([right * near, up * near], axis=1), depth
@@ -128,7 +128,7 @@ class Projection:
     def along(
         place: NDArray[np.float64], axis: int, values: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Give a place once for each value that one of its coordinates takes, [n, 3]."""
+        """Return a place once for each value that one of its coordinates takes, [n, 3]."""
         places = np.repeat(place[None], len(values), axis=0)
         places[:, axis] = values
         return places
@@ -140,7 +140,7 @@ def _others(axis: int) -> tuple[int, int]:
 
 
 def nice_ticks(low: float, high: float, *, most: float) -> tuple[NDArray[np.float64], list[str]]:
-    """Give ticks between two values, 1, 2 or 5 times a power of ten apart, and their texts.
+    """Return ticks between two values, 1, 2 or 5 times a power of ten apart, and their texts.
 
     They are about `most`, and at least two, which tell the scale, where they have room.
     """

@@ -91,7 +91,7 @@ def _ancestor(cloud: ParticleCloud, parents: Mapping[int, int], having: Mapping[
 
 
 def _closest(cloud: ParticleCloud, place: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the voxel of a cloud that is closest to a place."""
+    """Return the voxel of a cloud that is closest to a place."""
     distance = np.linalg.norm(cloud.xyz - place, axis=1)
     voxel: NDArray[np.float64] = cloud.xyz[distance.argmin()].astype(np.float64)
     return voxel

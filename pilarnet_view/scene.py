@@ -88,7 +88,7 @@ class ParticleCloud:
     def with_voxels(
         self, xyz: NDArray[Any], energy_mev: NDArray[Any], *, name: str
     ) -> ParticleCloud:
-        """Give the same particle with other voxels and no known steps, under another name."""
+        """Return the same particle with other voxels and no known steps, under another name."""
         return replace(self, name=name, start=None, end=None, **_measured(xyz, energy_mev))
 
     @property
@@ -118,7 +118,7 @@ class ParticleCloud:
 
 
 def _measured(xyz: NDArray[Any], energy_mev: NDArray[Any]) -> dict[str, Any]:
-    """Give the fields of a cloud that follow from its voxels."""
+    """Return the fields of a cloud that follow from its voxels."""
     return {
         "xyz": np.asarray(xyz, np.int32).reshape(-1, 3),
         "energy_mev": np.asarray(energy_mev, np.float32),
@@ -181,7 +181,7 @@ class Panel:
         return cls(clouds=clouds, low=low, high=high, grid=grid, **known)
 
     def with_cube(self) -> Panel:
-        """Give the panel with the whole cube for its frame."""
+        """Return the panel with the whole cube for its frame."""
         low, high = _cube(self.grid)
         return replace(self, low=np.minimum(low, self.low), high=np.maximum(high, self.high))
 
@@ -219,7 +219,7 @@ class Scene:
         return [cloud for panel in self.panels for cloud in panel.clouds]
 
     def choose(self, *, colouring: str | None, axes: str | None) -> tuple[str, str]:
-        """Give the colouring and the unit of the axes, where they are None those of the scene.
+        """Return the colouring and the unit of the axes, where they are None those of the scene.
 
         Raises
         ------
@@ -271,7 +271,7 @@ def in_voxels(
 
 
 def common_voxel_cm(voxel_cm: NDArray[Any]) -> tuple[float, float, float] | None:
-    """Give the edges that all voxels [n, 3] have, in cm; None if they differ or there are none."""
+    """Return the edges, cm, that all voxels [n, 3] share; None if there are no such edges."""
     if not len(voxel_cm) or not np.allclose(voxel_cm, voxel_cm[0], rtol=1e-6):
         return None
     x, y, z = map(float, voxel_cm[0])

@@ -220,7 +220,7 @@ def _draw_bins(
 
 
 def _with_errors(metrics: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
-    """Give values in per cent, [n], and the lengths of the error bars below and above, [2, n]."""
+    """Return values in per cent, [n], and the lengths of the error bars below and above, [2, n]."""
     value, low, high = (
         100 * np.array([m["value"] if m[name] is None else m[name] for m in metrics])
         for name in ("value", "low", "high")

@@ -161,7 +161,7 @@ def _read_train(table: Mapping[str, Any]) -> TrainConfig:
 
 
 def _table(parent: Mapping[str, Any], name: str, *, at: str = "") -> dict[str, Any]:
-    """Give a table in a table, empty if it is not there."""
+    """Return a table in a table, empty if it is not there."""
     found = parent.get(name, {})
     if not isinstance(found, dict):
         raise OptionError("unusable value", field=at + name, expected="a table", found=found)

@@ -203,7 +203,7 @@ def direction_angle(
 
 
 def _directions(split: LoadedSplit) -> tuple[Floats, NDArray[np.bool_]]:
-    """Give unit vectors along the momentum [N, 3], and which of them are known."""
+    """Return unit vectors along the momentum [N, 3], and which of them are known."""
     momentum = split.columns["momentum"].astype(np.float64)
     size = np.linalg.norm(momentum, axis=1)
     known = np.isfinite(size) & (size > 0)
@@ -211,14 +211,14 @@ def _directions(split: LoadedSplit) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def _angle(found: Floats, truth: Floats) -> float:
-    """Give the angle to the lines of unit vectors within which most are, degrees."""
+    """Return the angle to the lines of unit vectors within which most are, degrees."""
     size = np.maximum(np.linalg.norm(found, axis=1), 1e-12)
     cosine = (abs((found * truth).sum(axis=1)) / size).clip(max=1)
     return float(np.quantile(np.degrees(np.arccos(cosine)), _WITHIN))
 
 
 def _principal_axes(split: LoadedSplit) -> Floats:
-    """Give the longest axis of each particle, [N, 3]."""
+    """Return the longest axis of each particle, [N, 3]."""
     axes = []
     for particle in split.batch.split(1):
         xyz = particle.xyz.numpy()
@@ -233,7 +233,7 @@ def _log_energy(split: LoadedSplit) -> Floats:
 
 
 def _inputs(features: NDArray[Any], split: LoadedSplit, kind: str) -> Floats:
-    """Give what the energy is read from, [N, D]: features, or the logarithm of the sum in MeV."""
+    """Return what the energy is read from, [N, D]: features, or the logarithm of the sum in MeV."""
     if kind == "features":
         return features.astype(np.float64)
     total = split.batch.index.sum(split.batch.energy.double(), dim=-1).numpy()

@@ -66,7 +66,7 @@ def plan_runs(config: StudyConfig) -> list[Run]:
 
 
 def describe_study(config: StudyConfig, *, runs: Sequence[Run]) -> list[str]:
-    """Say what a study consists of, a line for each kind of run."""
+    """Describe what a study consists of, a line for each kind of run."""
     seeds = sorted({run.seed for run in runs})
     lines = [f"{len(runs)} runs, seeds {', '.join(map(str, seeds))}"]
     for run in {run.name: run for run in runs}.values():

@@ -128,7 +128,7 @@ class StudyRuns:
         return cost
 
     def _facts(self, method: str, *, seed: int) -> dict[str, Any]:
-        """Give what the predictions of a method depend on; its pretraining is done."""
+        """Return what the predictions of a method depend on; its pretraining is done."""
         config, chosen = self.config, STUDY_METHODS[method]
         facts: dict[str, Any] = {
             "seed": seed,
@@ -182,7 +182,7 @@ class StudyRuns:
     def _labelled(
         self, method: StudyMethod, *, seed: int
     ) -> Iterator[tuple[int | None, NDArray[np.int64]]]:
-        """Give each count of labels and the rows of the nominal set that have them."""
+        """Return each count of labels and the rows of the nominal set that have them."""
         for count in self.config.label_counts:
             fraction = 1.0 if count is None else min(1.0, count / len(self.train))
             rows = labelled_subset(self.train.label, fraction=fraction, seed=seed)
@@ -220,7 +220,7 @@ class StudyRuns:
         return load_learner(path, device=train.device, engine=train.engine)
 
     def _pretrained(self, name: str, *, seed: int) -> Path:
-        """Give the checkpoint of a pretraining, and train it where it is missing."""
+        """Return the checkpoint of a pretraining, and train it where it is missing."""
         say, done = self.progress.say, self._done(name, seed=seed)
         if not done.exists():
             say(f"pretraining {name}, seed {seed}")

@@ -58,7 +58,7 @@ def make_sections(report: Mapping[str, Any]) -> list[Section]:
 
 
 def _setup(report: Mapping[str, Any]) -> Section:
-    """Say what is compared, and how networks are trained."""
+    """Describe what is compared, and how networks are trained."""
     setup, counts = report["setup"], report["num_labels"]
     train, fit = setup["train"], setup["fit"]
     labels = " or ".join(f"{count:,}" for count in counts.values())

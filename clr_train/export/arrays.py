@@ -77,7 +77,7 @@ def embed(
 
 
 def _host(values: ArrayLike | Tensor, field: str) -> NDArray[Any]:
-    """Give an array of numbers in host memory."""
+    """Return an array of numbers in host memory."""
     if isinstance(values, Tensor):
         narrow = values.is_floating_point() and values.itemsize <= 2
         # NumPy knows neither bfloat16 nor the types of eight bits; float32 holds all their values.

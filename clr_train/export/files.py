@@ -238,7 +238,7 @@ def _training_data(state: Mapping[str, Any], *, given: ShardPaths | None) -> dic
 def _describe(
     config: Mapping[str, Any], option: str, *, identity: str, given: ShardPaths | None
 ) -> dict[str, Any]:
-    """Give the identity of a set of shards, and what is in it if it is there to be read."""
+    """Return the identity of a set of shards, and what is in it if it is there to be read."""
     description: dict[str, Any] = {"identity": identity, "particles": None, "sources": None}
     try:
         shards = open_shards(given or config[option])
@@ -273,7 +273,7 @@ def _scores(checkpoint: Path, *, step: int) -> dict[str, float]:
 
 
 def _safetensors() -> tuple[Any, Any]:
-    """Give the functions that read and write weights."""
+    """Return the functions that read and write weights."""
     try:
         from safetensors.torch import load, save
     except ImportError as error:

@@ -73,7 +73,7 @@ def _scale_and_add(
     ROWS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
-    """Give x * scale + y * add with those of each row's particle; without y, x * scale + add."""
+    """Return x * scale + y * add with those of each row's particle; without y, x * scale + add."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     in_rows = row < num_rows

@@ -44,17 +44,17 @@ def draw_classes(
 
 
 def beside(number: int, count: int) -> float:
-    """Give the factor that draws one of some curves beside the others, so that all are seen."""
+    """Return the factor that draws one of some curves beside the others, so that all are seen."""
     return float(1.04 ** (number - (count - 1) / 2))
 
 
 def dot_size(count: int) -> float:
-    """Give the size of the dots of a map, in square points: larger where they are few."""
+    """Return the size of the dots of a map, in square points: larger where they are few."""
     return float(np.clip(20_000 / count, 5, 30))
 
 
 def frame_map(axes: Axes, place: NDArray[np.floating]) -> None:
-    """Give axes a square frame about positions [N, 2], however they lie, without ticks."""
+    """Set a square frame without ticks about positions [N, 2]."""
     low, high = place.min(axis=0), place.max(axis=0)
     reach = 0.53 * float((high - low).max()) or 1.0
     x, y = (low + high) / 2

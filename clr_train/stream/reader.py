@@ -56,7 +56,7 @@ class _Memory(threading.local):
         self._columns = {name: np.empty(0, ARRAYS[name].dtype) for name in _VOXELS}
 
     def columns(self, num_voxels: int) -> dict[str, NDArray[Any]]:
-        """Give an array of `num_voxels` rows for each of `_VOXELS`, until the next call."""
+        """Return an array of `num_voxels` rows for each of `_VOXELS`, until the next call."""
         for name, column in self._columns.items():
             if len(column) < num_voxels:
                 self._columns[name] = np.empty(num_voxels, column.dtype)

@@ -92,7 +92,7 @@ class _NotedErrors:
 
 
 def find_checkpoint(path: str | Path) -> Path:
-    """Give the checkpoint of a path: a file itself, or of a run's folder the best or the last.
+    """Return the checkpoint of a path: a file itself, or of a run's folder the best or the last.
 
     A CheckpointError is raised if there is none.
     """

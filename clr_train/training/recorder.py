@@ -121,7 +121,7 @@ class Recorder(NullRecorder):
         self._stack.__exit__(*error)
 
     def _say(self, text: str) -> None:
-        """Say something to the user, and keep it in the log."""
+        """Print a line for the user, and keep it in the log."""
         self._print(text)
         self._folder.log_file.write(text)
 
@@ -261,7 +261,7 @@ class Recorder(NullRecorder):
         return scores
 
     def _summary(self, scores: Mapping[str, Scores]) -> str:
-        """Say in a line what the run has made, with its headline numbers."""
+        """Describe in a line what the run has made, with its headline numbers."""
         progress, out = self._run.progress, self._folder.path
         facts = [counted(progress.step, "step"), f"the encoder is in {self.last_checkpoint}"]
         if scores:

@@ -60,7 +60,7 @@ def open_evaluated(config: TrainConfig) -> tuple[ParticleStream | None, Particle
 def describe_missing(
     config: TrainConfig, *, val: ParticleStream | None, test: ParticleStream | None
 ) -> list[str]:
-    """Say which evaluations are left out because a split has no particles, a line for each.
+    """Return which evaluations are left out because a split has no particles, a line for each.
 
     `val` and `test` are what `open_evaluated` returns.
     """

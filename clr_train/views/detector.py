@@ -52,7 +52,7 @@ class Detector:
     lifetime: Tensor | float = 2200.0
 
     def of_voxels(self, index: RaggedIndex) -> tuple[Tensor, Tensor, Tensor]:
-        """Give field, diffusion and lifetime for each voxel, float64 [V]."""
+        """Return field, diffusion and lifetime for each voxel, float64 [V]."""
         rows = (
             torch.as_tensor(getattr(self, f.name), dtype=torch.float64, device=index.offset.device)
             for f in fields(self)

@@ -87,13 +87,13 @@ def drop(batch: AugmentedBatch, draw: Draw, config: ViewConfig) -> AugmentedBatc
 
 
 def _distance(batch: AugmentedBatch, bits: Tensor) -> Tensor:
-    """Give the largest difference of a coordinate to a voxel drawn for each particle, [V]."""
+    """Return the largest difference of a coordinate to a voxel drawn for each particle, [V]."""
     pick = batch.index.offset[:-1] + _below(uniform(bits), batch.index.count)
     centre = batch.broadcast(batch.position[:, pick])
     return (batch.position - centre).abs_().amax(0)
 
 
 def _longest_extent(batch: AugmentedBatch) -> Tensor:
-    """Give the longest extent of each particle along an axis, voxels, float32 [N]."""
+    """Return the longest extent of each particle along an axis, voxels, float32 [N]."""
     low, high = batch.index.min(batch.position), batch.index.max(batch.position, dim=-1)
     return (high - low).amax(0)

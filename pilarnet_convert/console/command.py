@@ -126,7 +126,7 @@ class Command(click.Command):
             sys.exit(code)
 
     def _explain(self, error: Exception, name: str, given: Mapping[str, Any]) -> tuple[str, int]:
-        """Say in one line why the command ends, and give the exit code."""
+        """Print in one line why the command ends; return the exit code."""
         if isinstance(error, click.ClickException):
             return f"{_line_of_click(error)}; see {name} --help", error.exit_code
         if isinstance(error, PilarnetError):
@@ -147,7 +147,7 @@ class Command(click.Command):
         return f"internal error: {text}; run again with --debug for the traceback and report it", 70
 
     def _explain_system(self, error: OSError, given: Mapping[str, Any]) -> str:
-        """Say what the system refused: the file, the option that named it, and why."""
+        """Describe what the system refused: the file, the option that named it, and why."""
         where = [str(error.filename)] if error.filename else []
         for param in self.params:
             named = [as_path(text) for text in _texts(given.get(param.name or "")) if text]
@@ -160,7 +160,7 @@ class Command(click.Command):
 
 
 def _is_lack_of_memory(error: Exception) -> bool:
-    """Tell whether PyTorch, which this package does not import, could not get memory."""
+    """Return whether PyTorch, which this package does not import, could not get memory."""
     name, text = type(error).__name__, str(error)
     return name == "OutOfMemoryError" or (name == "RuntimeError" and "allocate memory" in text)
 

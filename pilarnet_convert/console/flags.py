@@ -46,7 +46,7 @@ class TextFile(click.File):
 
 
 def required_path(name: str, *, metavar: str, text: str) -> Callable[[Any], Any]:
-    """Give the decorator of a command that takes a local path, which has to be named."""
+    """Return the decorator of a command that takes a local path, which has to be named."""
     return click.option(name, required=True, type=PathType(), metavar=metavar, help=text)
 
 

@@ -106,7 +106,7 @@ class ProgressBar(tqdm):  # type: ignore[misc]  # tqdm has no types
         return f"{self.desc}: {', '.join([*share, *self._facts()])}"
 
     def _facts(self) -> list[str]:
-        """Say what is done, how long it takes, what was said last, and how fast it is."""
+        """Describe what is done, how long it takes, the last message, and the rate."""
         done = [_count(self.n, self._noun, total=self.total)] if self._noun else []
         said = self.postfix.split(", ") if self.postfix else []
         rate = self._rate()
@@ -121,7 +121,7 @@ class ProgressBar(tqdm):  # type: ignore[misc]  # tqdm has no types
         return f"{took} so far" if left is None else f"{_duration(left)} left"
 
     def _rate(self) -> float | None:
-        """Give the units a second, None before the first."""
+        """Return the units a second, None before the first."""
         before, start = self._measured_from
         done, seconds = self.n - before, time.monotonic() - start
         return float(done / seconds) if done > 0 and seconds > 0 else None
@@ -152,7 +152,7 @@ class ProgressBar(tqdm):  # type: ignore[misc]  # tqdm has no types
                 self._tell(self._line())
 
     def _advise(self) -> None:
-        """Say once how to shorten the work, if it takes very long."""
+        """Print once how to shorten the work, if it takes very long."""
         left = self._seconds_left()
         if self._advice and left is not None and left > _LONG_SECONDS:
             note = f"{self.desc}: about {left / 3600:,.1f} hours to come; {self._advice}"

@@ -26,7 +26,7 @@ _PACKAGE: Final = Path(__file__).parents[1]
 
 
 def versions() -> dict[str, str]:
-    """Give the versions of Python and of those packages that are installed."""
+    """Return the versions of Python and of those packages that are installed."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -80,13 +80,13 @@ class RunLog:
 
 
 def _program() -> str:
-    """Give the name of the command that runs, also if it was started by ``python -m``."""
+    """Return the name of the command that runs, also if it was started by ``python -m``."""
     path = Path(sys.argv[0])
     return path.parent.name if path.name == "__main__.py" else path.name
 
 
 def _revision() -> str | None:
-    """Give the git revision of the package, None where it is no checkout."""
+    """Return the git revision of the package, None where it is no checkout."""
     git = ["git", "-C", str(_PACKAGE)]
     try:
         # The package may lie in the checkout of something else, which does not track it.

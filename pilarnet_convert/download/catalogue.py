@@ -167,7 +167,7 @@ def _of_hub(repository: str, revision: str, splits: Sequence[str]) -> Iterator[R
 
 
 def _safe(name: str, url: str) -> PurePosixPath:
-    """Give the path of a file, which lies inside the folder of the data set."""
+    """Return the path of a file, which lies inside the folder of the data set."""
     path = PurePosixPath(name)
     if path.is_absolute() or not path.parts or ".." in path.parts:
         raise PilarnetError("a file with an unusable name", file=url, found=name)

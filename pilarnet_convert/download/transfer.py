@@ -135,7 +135,7 @@ def _part(file: RemoteFile, out: Path) -> Path:
 
 
 def _is_there(file: RemoteFile, out: Path) -> bool:
-    """Tell whether a file was fetched before.
+    """Return whether a file was fetched before.
 
     Raises
     ------

@@ -42,7 +42,7 @@ def wait(attempt: int) -> None:
 
 
 def _innermost(error: BaseException) -> str:
-    """Give the message of the first error of a chain, which the others repeat in brackets."""
+    """Return the message of the first error of a chain, which the others repeat in brackets."""
     while isinstance(error.__context__, Exception):
         error = error.__context__
     return str(error)

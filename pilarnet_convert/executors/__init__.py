@@ -38,7 +38,7 @@ class Workers:
 
     @classmethod
     def in_this_process(cls) -> Workers:
-        """Give a worker that makes each call in this process, when it is submitted."""
+        """Return a worker that makes each call in this process, when it is submitted."""
         return cls(executor=InProcess(), in_flight=1)
 
     def completed(

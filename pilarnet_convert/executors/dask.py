@@ -24,7 +24,7 @@ _CONTINUE: Final = "continue with --resume"
 
 @contextmanager
 def connected(scheduler: str) -> Iterator[Any]:
-    """Give a client of a Dask scheduler, which is closed at the end.
+    """Yield a client of a Dask scheduler, which is closed at the end.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def connected(scheduler: str) -> Iterator[Any]:
 
 
 def _address(scheduler: str) -> str:
-    """Give the address, read from the file where it is one."""
+    """Return the address, read from the file where it is one."""
     file = as_path(scheduler)
     if file.is_file():
         try:
@@ -73,7 +73,7 @@ def _address(scheduler: str) -> str:
 
 @contextmanager
 def executor_of(client: Any) -> Iterator[Executor]:
-    """Give an executor that runs its calls on the workers of the cluster of a client.
+    """Yield an executor that runs its calls on the workers of the cluster of a client.
 
     A call whose worker dies is made again on others, as often as the scheduler's setting
     ``allowed-failures`` says: three times unless set.
@@ -129,7 +129,7 @@ class _DaskExecutor(Executor):
 
 
 def _call_if_same_version() -> Callable[..., Any]:
-    """Give the function that a worker runs: an inner one is sent as code, and needs no module."""
+    """Return the function that a worker runs: an inner one is sent as code, and needs no module."""
 
     def call(version: str, pickled: bytes) -> Any:
         import pickle

@@ -97,7 +97,7 @@ def write_split(
 
 
 def _voxel_edges(shards: Shards) -> NDArray[np.float64] | None:
-    """Give the edges of a voxel, cm; None where events differ in them."""
+    """Return the edges of a voxel, cm; None where events differ in them."""
     edges = np.array([cube["voxel_size_cm"] for cube in shards.attributes["geometry"]])
     return edges[0] if len(edges) and np.allclose(edges, edges[0], rtol=1e-6) else None
 
@@ -173,7 +173,7 @@ def _cut(table: NDArray[Any], offset: NDArray[np.int64], *, before: Any = ()) ->
 
 
 def _semantic(block: Arrays, process_names: tuple[str, ...]) -> NDArray[np.int64]:
-    """Tell showers, tracks, Michel electrons and delta rays apart, by class and process."""
+    """Sort particles into showers, tracks, Michel electrons and delta rays."""
     semantic = _SEMANTIC[block["label"]]
     process = np.array(process_names)[block["process"]]
     is_electron = block["label"] == 0

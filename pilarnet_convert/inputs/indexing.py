@@ -51,7 +51,7 @@ def index_inputs(
 def readable_sources(
     indexed: Sequence[IndexedInput], config: ConvertConfig
 ) -> tuple[list[Source], list[dict[str, str]]]:
-    """Give the sources that can be read, and the name and error of those that are skipped.
+    """Return the sources that can be read, and the name and error of those that are skipped.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def readable_sources(
 
 
 def find_duplicates(sources: Sequence[Source]) -> dict[int, Source]:
-    """Give each source, by its place, that has the content of one before, and that one."""
+    """Return each source, by its place, that has the content of one before, and that one."""
     first: dict[str, int] = {}
     return {
         place: sources[before]

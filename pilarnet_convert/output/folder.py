@@ -143,7 +143,7 @@ class OutputFolder(Output):
         return self._tasks / f"{task:05d}.json"
 
     def done(self) -> set[int]:
-        """Give the numbers of the tasks that have a record."""
+        """Return the numbers of the tasks that have a record."""
         return {int(name.stem) for name in self._tasks.glob("*.json")}
 
     def write_root(self, attributes: Mapping[str, Any]) -> None:
@@ -182,7 +182,7 @@ class OutputFolder(Output):
 
 
 def _same(folder: Path, other: Path) -> bool:
-    """Tell whether the files of a folder are in the other too, with the same bytes."""
+    """Return whether the files of a folder are in the other too, with the same bytes."""
     if not other.exists():
         return False
     names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]

@@ -78,7 +78,7 @@ class Output(ABC):
         )
 
     def root(self) -> Mapping[str, Any] | None:
-        """Give the attributes of the finished set of shards that is here, or None."""
+        """Return the attributes of the finished set of shards that is here, or None."""
         try:
             document = json.loads(read_if_there(self.path / "zarr.json") or b"")
             attributes: dict[str, Any] = document["attributes"]
@@ -87,11 +87,11 @@ class Output(ABC):
             return None
 
     def manifest(self) -> Mapping[str, Any] | None:
-        """Give the manifest of the unfinished conversion that is here, or None."""
+        """Return the manifest of the unfinished conversion that is here, or None."""
         return _read_json(self._manifest)
 
     def record(self, task: int) -> Mapping[str, Any] | None:
-        """Give the record of a task, or None if it is not done or damaged."""
+        """Return the record of a task, or None if it is not done or damaged."""
         sealed = _read_json(self._record(task)) or {}
         record: Mapping[str, Any] = sealed.get("record", {})
         return record if sealed == json.loads(record_bytes(record)) else None
@@ -117,7 +117,7 @@ class Output(ABC):
 
     @abstractmethod
     def done(self) -> set[int]:
-        """Give the numbers of the tasks that have a record."""
+        """Return the numbers of the tasks that have a record."""
 
     @abstractmethod
     def write_root(self, attributes: Mapping[str, Any]) -> None:
@@ -133,7 +133,7 @@ class Output(ABC):
 
 
 def record_bytes(record: Mapping[str, Any]) -> bytes:
-    """Give the contents of the file of a record: it and its checksum."""
+    """Return the contents of the file of a record: it and its checksum."""
     checksum = attributes_checksum(record)
     return json.dumps({"record": record, "checksum": checksum}).encode()
 

@@ -88,7 +88,7 @@ class RemoteOutput(Output):
         """Do nothing: a worker leaves nothing but shards."""
 
     def done(self) -> set[int]:
-        """Give the numbers of the tasks that have a record."""
+        """Return the numbers of the tasks that have a record."""
         return {int(Path(name).stem) for name in self._tasks.sizes()}
 
     def write_root(self, attributes: Mapping[str, Any]) -> None:
@@ -109,7 +109,7 @@ class RemoteOutput(Output):
         (self.path / _GROUP).write_bytes(group_document(attributes))
 
     def _is_lost(self) -> bool:
-        """Tell whether another conversion was begun here after this one."""
+        """Return whether another conversion was begun here after this one."""
         return "scratch" in vars(self) and not self.scratch.exists()
 
     def finish(self) -> None:

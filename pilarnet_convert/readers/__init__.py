@@ -79,7 +79,7 @@ def _index(reader: str, name: str, files: Sequence[AnyPath], products: Products 
 
 
 def _units(source: Source, energy_unit: str) -> Units:
-    """Tell the units of a source, from its first particles if these leave no doubt."""
+    """Determine the units of a source, from its first particles if these leave no doubt."""
     if source.units_are_known or energy_unit == "MeV":
         return MEV
     head = source.truth(0, min(HEAD_EVENTS, source.num_entries))

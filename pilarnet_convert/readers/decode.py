@@ -161,7 +161,7 @@ def voxel_sets(
 def _joined(
     baskets: Iterable[Basket], start: int, stop: int
 ) -> tuple[bytearray, NDArray[np.int64]]:
-    """Give the bytes of the entries ``start`` to ``stop`` in one piece, and the size of each."""
+    """Return the bytes of the entries ``start`` to ``stop`` in one piece, and the size of each."""
     parts: list[memoryview] = []
     sizes: list[NDArray[np.int64]] = []
     for basket in baskets:

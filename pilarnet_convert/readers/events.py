@@ -102,7 +102,7 @@ class Events:
         return len(self.voxel_offset) - 1
 
     def in_mev(self, units: Units) -> Events:
-        """Give the events, which have these units, with energies in MeV and momenta in MeV/c."""
+        """Return the events, which have these units, with energies in MeV and momenta in MeV/c."""
         in_gev = ["energy_init", "energy_deposit"] if units.energy == "GeV" else []
         in_gev += ["momentum"] if units.momentum == "GeV" else []
         return replace(self, **{name: getattr(self, name) * _MEV_PER_GEV for name in in_gev})
@@ -203,7 +203,7 @@ def repeated_entries(source: Source) -> NDArray[np.int64]:
 
 
 def repeated_rows(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell which rows of an array [N, columns] occur several times."""
+    """Return which rows of an array [N, columns] occur several times."""
     order = np.lexsort(numbers.T)
     ordered = numbers[order]
     as_next = (ordered[1:] == ordered[:-1]).all(axis=1)

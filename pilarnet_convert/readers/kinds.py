@@ -45,7 +45,7 @@ class Reading:
 
 
 def reader_of(path: AnyPath) -> str:
-    """Tell which reader a file is for.
+    """Return which reader a file is for.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def _first_bytes(path: AnyPath) -> tuple[bytes, int]:
 
 
 def _packed(path: AnyPath, head: bytes) -> str | None:
-    """Say how a file is packed, and what is inside if it is a local gzip file."""
+    """Return how a file is packed, and what is inside if it is a local gzip file."""
     if head.startswith(_GZIP):
         if not isinstance(path, Path):
             return "packed with gzip"

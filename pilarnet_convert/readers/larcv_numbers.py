@@ -16,14 +16,14 @@ _NO_TRACK: Final = (2**32 - 1, 2**31 - 1)
 
 
 def known_tracks(values: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Give track numbers as int64, -1 where LArCV says that there is none."""
+    """Return track numbers as int64, -1 where LArCV says that there is none."""
     tracks = values.astype(np.int64)
     tracks[np.isin(tracks, _NO_TRACK)] = -1
     return tracks
 
 
 def known_reals(values: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Give numbers as float32, NaN for ``kINVALID_FLOAT`` and ``kINVALID_DOUBLE``, the largest."""
+    """Return numbers as float32; ``kINVALID_FLOAT`` and ``kINVALID_DOUBLE`` become NaN."""
     unset = np.isfinite(values) & (np.abs(values) >= np.finfo(np.float32).max)
     return (
         np.where(unset, np.nan, values).astype(np.float32) if unset.any() else values.astype("f4")

@@ -66,7 +66,7 @@ def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
 
 
 def require_local(path: AnyPath, *, reader: str) -> Path:
-    """Give the path of a file of this machine.
+    """Return the path of a file of this machine.
 
     Raises
     ------

@@ -151,7 +151,7 @@ def no_products(
     suffix: str,
     wanted: Products | None,
 ) -> MissingProductError:
-    """Say what kind of LArCV or ROOT file lacks the products that are read.
+    """Describe what kind of LArCV or ROOT file lacks the products that are read.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def _missing(names: Iterable[str], wanted: Products | None) -> str:
 
 
 def common_length(lengths: Mapping[str, int], *, file: object) -> int:
-    """Give the number of entries of both products; `InputError` if they differ or are none."""
+    """Return the number of entries of both products; `InputError` if they differ or are none."""
     if len(set(lengths.values())) > 1:
         raise InputError(
             "the products differ in length",

@@ -72,7 +72,7 @@ def _unordered_clusters(events: Events) -> NDArray[np.int64]:
 
 
 def _has_repeats(key: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:
-    """Tell whether a key occurs twice, given where each cluster ends."""
+    """Return whether a key occurs twice, given where each cluster ends."""
     start = 0
     while start < len(key):  # pieces of whole clusters that fit the cache sort twice as fast
         stop = int(ends[np.searchsorted(ends, min(start + _PIECE, len(key)))])

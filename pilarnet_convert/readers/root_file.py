@@ -84,7 +84,7 @@ class BasketTable:
     total_bytes: int
 
     def numbers(self, start: int, stop: int) -> range:
-        """Give the numbers of the baskets that hold the entries ``start`` to ``stop``."""
+        """Return the numbers of the baskets that hold the entries ``start`` to ``stop``."""
         first = int(np.searchsorted(self.entries, start, "right")) - 1
         return range(first, int(np.searchsorted(self.entries, stop, "left")))
 

@@ -131,7 +131,7 @@ def read_input_list(lines: Iterable[str], *, name: str) -> list[str]:
 
 
 def _identity(path: AnyPath) -> tuple[AnyPath, str]:
-    """Give the folder and the name of the image file of the source that `path` belongs to."""
+    """Return the folder and the name of the image file of the source that `path` belongs to."""
     folder = path.absolute().parent
     if path.suffix != ".root":  # the archive has no others
         return folder, path.name

@@ -46,7 +46,7 @@ class Truth(NamedTuple):
 
 
 def below_mass(pdg: NDArray[np.integer], energy_mev: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Tell which total energies (MeV) are below the mass, which is impossible.
+    """Return which total energies (MeV) are below the mass, which is impossible.
 
     Particles that are not of the five classes and energies that are not known are passed over.
     """
@@ -54,7 +54,7 @@ def below_mass(pdg: NDArray[np.integer], energy_mev: NDArray[np.floating]) -> ND
 
 
 def units_of(truth: Truth) -> Units | None:
-    """Tell the units from the particles of a whole source.
+    """Determine the units from the particles of a whole source.
 
     Parameters
     ----------
@@ -78,17 +78,17 @@ def units_of(truth: Truth) -> Units | None:
 
 
 def momentum_unit(truth: Truth) -> Unit:
-    """Tell the unit of the momenta that fits more particles, where energies are in GeV."""
+    """Return the unit of the momenta that fits more particles, where energies are in GeV."""
     return "MeV" if _fits_gev(truth, "MeV").sum() > _fits_gev(truth, "GeV").sum() else "GeV"
 
 
 def has_massive(truth: Truth) -> bool:
-    """Tell whether any particle has a known mass; the energies of others do not tell a unit."""
+    """Return whether any particle has a known mass; the energies of others do not tell a unit."""
     return bool((_masses(truth.pdg) > 0).any())
 
 
 def _fits_gev(truth: Truth, momentum: Unit) -> NDArray[np.bool_]:
-    """Tell of each particle of known mass whether its energy, as GeV, is that of its momentum."""
+    """Return whether the energy of each particle of known mass, as GeV, fits its momentum."""
     mass = _masses(truth.pdg)
     known = np.isfinite(mass) & np.isfinite(truth.energy_init)
     energy = truth.energy_init[known].astype(np.float64) * 1000
@@ -99,7 +99,7 @@ def _fits_gev(truth: Truth, momentum: Unit) -> NDArray[np.bool_]:
 
 
 def _masses(pdg: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Give the mass of each particle, MeV; NaN where it is not of the five classes."""
+    """Return the mass of each particle, MeV; NaN where it is not of the five classes."""
     masses = np.full(len(pdg), np.nan)
     for code, mass in MASSES_MEV.items():
         masses[pdg == code] = mass

@@ -38,7 +38,7 @@ _ZSTD_LEVEL: Final = 1
 
 
 def data_file(folder: Path, num_dimensions: int) -> Path:
-    """Give the path of the data file of the array in `folder`."""
+    """Return the path of the data file of the array in `folder`."""
     return folder / ".".join(["c", *["0"] * num_dimensions])
 
 
@@ -86,7 +86,7 @@ def array_metadata(
     dimension_names: Sequence[str],
     attributes: dict[str, Any],
 ) -> dict[str, Any]:
-    """Give the metadata document of an array whose data file is made by `encode_array`."""
+    """Return the metadata document of an array whose data file is made by `encode_array`."""
     rows, *tail = shape
     chunk_rows = min(CHUNK_ROWS, rows)
     num_chunks = -(-rows // chunk_rows)
@@ -135,7 +135,7 @@ def count_chunks(num_rows: int) -> int:
 
 
 def index_bytes(num_chunks: int) -> int:
-    """Give the size of the index of chunks, at the end of a data file."""
+    """Return the size of the index of chunks, at the end of a data file."""
     return 16 * num_chunks + 4
 
 
@@ -217,7 +217,7 @@ class ArrayFile:
                 inside[:] = whole[skipped : skipped + len(inside)]
 
     def chunks(self, start: int, stop: int) -> list[tuple[int, int]]:
-        """Give the bytes of each chunk that has rows of `start` to `stop`: the first, the end."""
+        """Return the bytes of each chunk that has rows of `start` to `stop`: the first, the end."""
         numbers = range(start // self._chunk_rows, -(-stop // self._chunk_rows))
         return [(self._bounds[n], self._bounds[n + 1]) for n in numbers]
 
@@ -238,7 +238,7 @@ class ArrayFile:
 
 
 def _checked(data: bytes, *, what: str) -> bytes:
-    """Give the data without the CRC-32C at its end, or raise ValueError."""
+    """Return the data without the CRC-32C at its end, or raise ValueError."""
     body, checksum = data[:-4], data[-4:]
     if _crc32c(body) != checksum:
         raise ValueError(f"the checksum of {what} does not hold")

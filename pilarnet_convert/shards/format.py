@@ -58,12 +58,12 @@ class ArraySpec:
 
     @property
     def row_shape(self) -> tuple[int, ...]:
-        """Give the shape of a row: () or (3,)."""
+        """Return the shape of a row: () or (3,)."""
         return (3,) * (len(self.dimensions) - 1)
 
     @property
     def attributes(self) -> dict[str, str]:
-        """Give the attributes that the array has in a shard."""
+        """Return the attributes that the array has in a shard."""
         return {"meaning": self.meaning} | ({"unit": self.unit} if self.unit else {})
 
 
@@ -125,12 +125,12 @@ class FileCheck(NamedTuple):
 
     @classmethod
     def of(cls, data: bytes) -> FileCheck:
-        """Give size and checksum of the contents of a file."""
+        """Return size and checksum of the contents of a file."""
         return cls(len(data), zlib.crc32(data))
 
 
 def attributes_checksum(attributes: Mapping[str, Any]) -> str:
-    """Give the CRC-32 of a root's attributes but for ``checksum``, as compact sorted JSON."""
+    """Return the CRC-32 of a root's attributes but for ``checksum``, as compact sorted JSON."""
     others = {name: value for name, value in attributes.items() if name != "checksum"}
     data = json.dumps(others, sort_keys=True, separators=(",", ":")).encode()
     return f"{FileCheck.of(data).crc32:08x}"
@@ -162,12 +162,12 @@ class ShardEntry:
         return self.name.split("/")[0]
 
     def shape(self, array: str) -> tuple[int, ...]:
-        """Give the shape of an array of this shard."""
+        """Return the shape of an array of this shard."""
         rows = self.voxels if array in VOXEL_ARRAYS else self.particles + (array == "offset")
         return (rows, *ARRAYS[array].row_shape)
 
     def to_json(self) -> dict[str, Any]:
-        """Give the entry as JSON values."""
+        """Return the entry as JSON values."""
         return asdict(self) | {"files": {name: list(check) for name, check in self.files.items()}}
 
     @classmethod

@@ -57,7 +57,7 @@ def awkward_of(arrays: dict[str, NDArray[Any]], process_names: Sequence[str]) ->
 
 
 def _names(names: Sequence[str], code: NDArray[np.integer]) -> ak.Array:
-    """Give each code its name, as an array of strings that may be empty."""
+    """Return the name of each code, as an array of strings that may be empty."""
     # A name that none has makes the type that of strings where there are no names.
     return ak.from_iter([*names, ""], highlevel=True)[code.astype(np.int64)]
 

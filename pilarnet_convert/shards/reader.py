@@ -130,7 +130,7 @@ ShardPaths: TypeAlias = str | AnyPath | Sequence[str | AnyPath]
 
 
 def path_strings(paths: ShardPaths) -> tuple[str, ...]:
-    """Give the path or URL of each set that is named; there may be none yet."""
+    """Return the path or URL of each set that is named; there may be none yet."""
     several = [paths] if isinstance(paths, str | AnyPath) else paths
     if not isinstance(several, Sequence) or not all(isinstance(p, str | AnyPath) for p in several):
         raise _not_paths(paths)
@@ -138,7 +138,7 @@ def path_strings(paths: ShardPaths) -> tuple[str, ...]:
 
 
 def list_paths(paths: ShardPaths) -> tuple[AnyPath, ...]:
-    """Give the folder of each of one or more sets that are named."""
+    """Return the folder of each of one or more sets that are named."""
     listed = tuple(map(as_any_path, path_strings(paths)))
     if not listed:
         raise _not_paths(paths)
@@ -219,7 +219,7 @@ def read_root_attributes(path: AnyPath) -> dict[str, Any]:
 
 
 def _is_root(folder: Path) -> bool:
-    """Tell whether a folder is a set of shards."""
+    """Return whether a folder is a set of shards."""
     try:
         attributes = json.loads((folder / "zarr.json").read_bytes())["attributes"]
         return bool(attributes["format"] == FORMAT_NAME)

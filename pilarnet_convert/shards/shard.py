@@ -79,7 +79,7 @@ class Shard(ParticleSequence):
         return f"<Shard {self.name}: {counted(self.num_particles, 'particle')}, {voxels}>"
 
     def is_whole(self) -> bool:
-        """Tell whether every file is there and has its size; on a local disk, its checksum too."""
+        """Return whether every file has its size and, on a local disk, its checksum."""
         if isinstance(self.path, Path):
             try:
                 return all(
@@ -216,7 +216,7 @@ class Shard(ParticleSequence):
         return FileRange(url, f"{check.size}-{check.crc32:08x}", 0, check.size)
 
     def opening_ranges(self, names: Sequence[str]) -> Iterator[FileRange]:
-        """Give what is read of arrays before their rows: of small ones, everything."""
+        """Return what is read of arrays before their rows: of small ones, everything."""
         for name in dict.fromkeys(("offset", *names)):
             whole, num_chunks = self._range(name), count_chunks(self.entry.shape(name)[0])
             if num_chunks == 1 and not (name == "offset" and "offset" in vars(self)):
@@ -225,7 +225,7 @@ class Shard(ParticleSequence):
                 yield whole._replace(start=whole.stop - index_bytes(num_chunks))
 
     def chunk_ranges(self, names: Sequence[str], start: int, stop: int) -> Iterator[FileRange]:
-        """Give what is read of the particles `start` to `stop` in the larger arrays."""
+        """Return what is read of the particles `start` to `stop` in the larger arrays."""
         for name in names:
             if count_chunks(self.entry.shape(name)[0]) > 1 and name != "offset":
                 rows = (start, stop)

@@ -56,7 +56,7 @@ class Statistics:
     bad_files: tuple[Mapping[str, str], ...]
 
     def to_json(self) -> str:
-        """Give everything as one JSON document."""
+        """Return everything as one JSON document."""
         document = {
             "events": self.num_events,
             "shards": self.num_shards,
@@ -125,7 +125,7 @@ def _summary(particles: pd.DataFrame, attributes: Mapping[str, Any]) -> Statisti
 
 
 def _notes(tally: Mapping[str, Any], sources: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Say what was found in the files that is not as in PILArNet's."""
+    """Describe what was found in the files that is not as in PILArNet's."""
     if tally["repeated_numbers"]:
         yield (
             f"{tally['repeated_numbers']:,} events have run, subrun and number of another: "

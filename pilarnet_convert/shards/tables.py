@@ -60,7 +60,7 @@ def render(statistics: Statistics, *, style: Format = "table", brief: bool = Fal
 
 
 def _class_table(statistics: Statistics) -> Columns:
-    """Give a row for each class: counts by split, fraction here and in the original study."""
+    """Return a row for each class: counts by split, fraction here and in the original study."""
     names = [*CLASS_NAMES, "all"]
     table = statistics.classes.set_index(["split", "class"])
     every = table.loc["all"].loc[names]
@@ -73,7 +73,7 @@ def _class_table(statistics: Statistics) -> Columns:
 
 
 def _voxel_table(statistics: Statistics) -> Columns:
-    """Give a row for each split and class: count, fraction, percentiles of voxels."""
+    """Return a row for each split and class: count, fraction, percentiles of voxels."""
     table = statistics.classes
     return {
         "split": list(table["split"]),
@@ -85,7 +85,7 @@ def _voxel_table(statistics: Statistics) -> Columns:
 
 
 def _energy_table(statistics: Statistics) -> Columns:
-    """Give a row for each split and class: percentiles of energy."""
+    """Return a row for each split and class: percentiles of energy."""
     table = statistics.classes
     return {
         "split": list(table["split"]),
@@ -95,7 +95,7 @@ def _energy_table(statistics: Statistics) -> Columns:
 
 
 def _percentiles(table: pd.DataFrame, quantity: str, *, unit: str, digits: int) -> Columns:
-    """Give the percentiles of a quantity, the first named with its unit."""
+    """Return the percentiles of a quantity, the first named with its unit."""
     return {
         f"{unit if percentile == PERCENTILES[0] else ''} {percentile} %".strip(): [
             "-" if math.isnan(value) else f"{value:,.{digits}f}"
@@ -106,7 +106,7 @@ def _percentiles(table: pd.DataFrame, quantity: str, *, unit: str, digits: int) 
 
 
 def _cluster_table(statistics: Statistics) -> Columns:
-    """Give a row for each outcome; together they are the clusters that were seen."""
+    """Return a row for each outcome; together they are the clusters that were seen."""
     table = statistics.clusters
     total = int(table["clusters"].sum())
     return {

@@ -80,7 +80,7 @@ def write_shard(
 
 
 def shard_array_metadata(entry: ShardEntry, array: str) -> dict[str, Any]:
-    """Give the metadata document of an array of a shard."""
+    """Return the metadata document of an array of a shard."""
     spec = ARRAYS[array]
     return array_metadata(
         entry.shape(array),
@@ -93,7 +93,7 @@ def shard_array_metadata(entry: ShardEntry, array: str) -> dict[str, Any]:
 def group_document(
     attributes: Mapping[str, Any], arrays: Mapping[str, Mapping[str, Any]] | None = None
 ) -> bytes:
-    """Give the metadata of a Zarr v3 group, with those of its arrays consolidated if given."""
+    """Return the metadata of a Zarr v3 group, with those of its arrays consolidated if given."""
     document = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
     if arrays is not None:
         consolidated = {"kind": "inline", "must_understand": False, "metadata": arrays}
@@ -102,7 +102,7 @@ def group_document(
 
 
 def root_attributes(attributes: Mapping[str, Any], shards: Sequence[ShardEntry]) -> dict[str, Any]:
-    """Give the attributes of the root of a set of shards, with their checksum."""
+    """Return the attributes of the root of a set of shards, with their checksum."""
     document = {
         "format": FORMAT_NAME,
         "version": FORMAT_VERSION,

@@ -146,7 +146,7 @@ def open_file(path: str | AnyPath) -> LocalFile | RemoteFile:
 
 
 def head_in_words(head: bytes, *, size: int) -> str:
-    """Say how large a file is and how it begins, for errors; `head` is what `read_head` gave."""
+    """Describe size and beginning of a file for errors; `head` is from `read_head`."""
     return f"{size} bytes that begin with {repr(head[:4])[1:]}" if head else "an empty file"
 
 
@@ -181,7 +181,7 @@ def read_if_there(path: AnyPath) -> bytes | None:
 
 
 def file_sizes(folder: AnyPath) -> dict[str, int]:
-    """Give the size of each file under a folder by its path from there; empty without a folder."""
+    """Return the size of each file under a folder by its path from there."""
     if isinstance(folder, RemotePath):
         return folder.sizes()
     files = (path for path in folder.rglob("*") if path.is_file())

@@ -55,7 +55,7 @@ class RangeCache:
         return self.folder / name[:2] / name
 
     def get(self, wanted: FileRange) -> bytes | None:
-        """Give a range, or None if it is not here."""
+        """Return a range, or None if it is not here."""
         path = self._path(wanted)
         try:
             content = path.read_bytes()

@@ -42,7 +42,7 @@ _LASTING_TYPES: Final = (FileExistsError, IsADirectoryError, NotADirectoryError,
 
 
 def connect(url: str) -> tuple[Any, str]:
-    """Give the file system of fsspec, and the path in it."""
+    """Return the file system of fsspec, and the path in it."""
     import fsspec.config
     import fsspec.core
 
@@ -155,7 +155,7 @@ def _fault(request: Request, data: bytes | Exception) -> RemoteError:
 
 
 def _check_length(request: Request) -> None:
-    """Tell a file that has become shorter from a connection that fails."""
+    """Distinguish a file that has become shorter from a connection that fails."""
     url, _, stop = request
     fs, path = connect(url)
     try:
@@ -177,7 +177,7 @@ _serving_ranges: Final[set[tuple[str, str]]] = set()
 
 
 def size_of(url: str) -> int:
-    """Give the size of a file in bytes; `RemoteError` if its server does not serve ranges."""
+    """Return the size of a file in bytes; `RemoteError` if its server does not serve ranges."""
     info = with_retries(url, lambda fs, path: fs.info(path))
     if info.get("size") is None or info.get("partial") is False:
         raise _ranges_ignored(url)
@@ -225,7 +225,7 @@ def _explained(url: str, error: Exception) -> RemoteError:
 
 
 def _settings(protocol: str) -> dict[str, Any]:
-    """Give time-outs, and switch off the caches of listings: what is there may change."""
+    """Return time-outs, and switch off the caches of listings: what is there may change."""
     if protocol in _WEB:
         import aiohttp
 

@@ -21,7 +21,7 @@ FileRecord = tuple[str, int, str]
 
 
 def file_record(path: AnyPath) -> FileRecord:
-    """Give the name, the size in bytes and what identifies a file that bears no UUID.
+    """Return the name, the size in bytes and what identifies a file that bears no UUID.
 
     The last is its size and a hash of its first MiB, so that a copy under another name has it too.
     """

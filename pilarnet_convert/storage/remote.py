@@ -58,19 +58,19 @@ class RemotePath:
         return RemotePath(self.url.partition("?")[0].rstrip("/").rpartition("/")[0])
 
     def absolute(self) -> RemotePath:
-        """Give the path itself: a URL is absolute."""
+        """Return the path itself: a URL is absolute."""
         return self
 
     def resolve(self) -> RemotePath:
-        """Give the path itself."""
+        """Return the path itself."""
         return self
 
     def exists(self) -> bool:
-        """Tell whether there is a file, or a folder where the protocol has any."""
+        """Return whether there is a file, or a folder where the protocol has any."""
         return bool(self._with_retries(lambda fs, path: fs.info(path), {}))
 
     def is_dir(self) -> bool:
-        """Tell whether there is a folder; over HTTP, whether the URL ends in a slash."""
+        """Return whether there is a folder; over HTTP, whether the URL ends in a slash."""
         if self._is_web:  # fsspec would download the file to look for links in it
             return self.url.endswith("/")
         return bool(self._with_retries(lambda fs, path: fs.isdir(path)))
@@ -80,7 +80,7 @@ class RemotePath:
         return urlsplit(self.url).scheme in ("http", "https")
 
     def size(self) -> int:
-        """Give the size of a file in bytes.
+        """Return the size of a file in bytes.
 
         Raises
         ------
@@ -121,7 +121,7 @@ class RemotePath:
         return [RemotePath(url) for url in sorted(found)]
 
     def sizes(self) -> dict[str, int]:
-        """Give the size of each file under this folder by its path from here."""
+        """Return the size of each file under this folder by its path from here."""
 
         def listed(fs: Any, path: str) -> dict[str, int]:
             found = fs.find(path, detail=True).items()
@@ -161,17 +161,17 @@ AnyPath: TypeAlias = Path | RemotePath
 
 
 def as_path(path: str | Path) -> Path:
-    """Give a local path that a user named; a leading ``~`` is the home folder."""
+    """Return a local path that a user named; a leading ``~`` is the home folder."""
     return Path(os.path.expanduser(path))
 
 
 def is_url(path: str) -> bool:
-    """Tell whether a path is the URL of a remote file."""
+    """Return whether a path is the URL of a remote file."""
     return _URL.match(path) is not None
 
 
 def as_any_path(path: str | AnyPath) -> AnyPath:
-    """Give the path of a file or folder, local, or remote if it is a URL such as ``s3://...``."""
+    """Return the path of a file or folder, local, or remote if it is a URL such as ``s3://...``."""
     if isinstance(path, str) and is_url(path):
         if path.startswith("file://"):
             return Path(path.removeprefix("file://"))

@@ -26,15 +26,15 @@ class SeekableReader(io.RawIOBase):
         """Read `num_bytes` bytes, fewer at the end of the file."""
 
     def readable(self) -> bool:
-        """Tell that the stream can be read."""
+        """Return True: the stream can be read."""
         return True
 
     def seekable(self) -> bool:
-        """Tell that the stream has a position."""
+        """Return True: the stream has a position."""
         return True
 
     def tell(self) -> int:
-        """Give the position of the stream."""
+        """Return the position of the stream."""
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:

@@ -87,7 +87,7 @@ class RemoteStream(SeekableReader):
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _span_at(self, position: int) -> _Span:
-        """Give the span that holds a position, and fetch the one behind it."""
+        """Return the span that holds a position, and fetch the one behind it."""
         found = [span for span in self._spans if span.start <= position < span.stop]
         if found:
             span = found[0]

@@ -97,7 +97,7 @@ async def _fetch(fs: Any, batch: Sequence[Request]) -> dict[Request, bytes]:
 
 
 def _parts(body: bytes) -> dict[int, bytes]:
-    """Give the parts of an answer by their first bytes; the last may be cut."""
+    """Return the parts of an answer by their first bytes; the last may be cut."""
     found = {}
     end = 0
     while match := _CONTENT_RANGE.search(body, end):

@@ -35,7 +35,7 @@ def _opened(packages: Packages, path: Path) -> Iterator[Any]:
 
 
 def list_products(packages: Packages, path: Path) -> tuple[str, Sequence[str]]:
-    """Give the UUID of a file and the names of its products; `InputError` if it is no ROOT file."""
+    """Return the UUID and the products of a file; `InputError` if it is no ROOT file."""
     head, size = read_head(path, HEAD_BYTES)
     check_header(head, size=size, file=path)
     with _opened(packages, path) as file:
@@ -45,7 +45,7 @@ def list_products(packages: Packages, path: Path) -> tuple[str, Sequence[str]]:
 def baskets(
     packages: Packages, path: Path, *, tree: str, branch: str, num_entries: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give the entries between the baskets of a branch and the bytes before each, int64.
+    """Return the entries between the baskets of a branch and the bytes before each, int64.
 
     Where there is no such branch, each entry stands for a basket of a byte.
     """

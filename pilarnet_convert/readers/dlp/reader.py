@@ -190,7 +190,7 @@ def _event_id(event: Any) -> tuple[int, int, int]:
 
 
 def _meta(meta: Any) -> list[list[float]]:
-    """Give the voxels along each axis, the corner of the cube and the edges of a voxel."""
+    """Return the voxels along each axis, the corner of the cube and the edges of a voxel."""
     return [
         [meta.num_voxel_x(), meta.num_voxel_y(), meta.num_voxel_z()],
         [meta.min_x(), meta.min_y(), meta.min_z()],
@@ -199,7 +199,7 @@ def _meta(meta: Any) -> list[list[float]]:
 
 
 def _voxels(larcv: Any, event: Any) -> tuple[NDArray[Any], ...]:
-    """Give how many voxels each cluster of an event has, and the ids and energies of all."""
+    """Return how many voxels each cluster of an event has, and the ids and energies of all."""
     clusters = event.as_vector()
     sets = [clusters[i] for i in range(clusters.size())]
     counts = np.array([int(voxels.size()) for voxels in sets], np.int64)

@@ -133,7 +133,7 @@ def read_ragged(file: h5py.File, name: str, start: int, stop: int) -> Ragged:
 
 
 def even_borders(num_events: int, num_bytes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give the `borders` of a `Source` as if all events had one size: HDF5 does not tell theirs."""
+    """Return the `borders` of a `Source` whose events are taken to have the same size."""
     events = np.append(np.arange(0, num_events, _BLOCK_EVENTS), num_events)
     return events, events * num_bytes // num_events
 

@@ -169,7 +169,7 @@ class Larcv3Reader(Reader):
         return Truth(truth["pdg"], truth["energy_init"], truth["momentum"])
 
     def _particles(self, start: int, stop: int) -> tuple[NDArray[np.int64], dict[str, Any]]:
-        """Give the offsets of the particles of each event, and their arrays."""
+        """Return the offsets of the particles of each event, and their arrays."""
         product = self.source.products.particles
         events = self._table(product, "extents", start, stop, entry=start)
         rows, offset = self._below(product, "particles", events, start)

@@ -132,7 +132,7 @@ def join_events(parts: Sequence[Events]) -> Events:
 
 
 def _table(block: Block, name: str, width: int) -> NDArray[Any]:
-    """Give a column as a table; every event must have whole rows of it."""
+    """Return a column as a table; every event must have whole rows of it."""
     column = block.columns[name]
     wrong = np.flatnonzero(column.counts % width)
     if len(wrong):
@@ -206,7 +206,7 @@ def _voxel_ids(block: Block, points: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _truth(block: Block, pid: NDArray[np.int64], leading: NDArray[np.int64]) -> dict[str, Any]:
-    """Give the arrays of the particles, from their leading clusters; -1 is not known."""
+    """Return the arrays of the particles, from their leading clusters; -1 is not known."""
     extra = _table(block, "cluster_extra", block.extra_width)[leading].astype(np.float64)
     if "cluster_extra_2" in block.columns:
         more = _table(block, "cluster_extra_2", 5)[leading].astype(np.float64)

@@ -86,7 +86,7 @@ def index_pilarnet_m(name: str, path: AnyPath) -> PilarnetMSource:
 
 
 def _not_pilarnet_m(path: AnyPath, names: Sequence[str], missing: str) -> InputError:
-    """Say what a file lacks; v1 has points and clusters alone."""
+    """Describe what a file lacks; v1 has points and clusters alone."""
     if missing == "cluster_extra":
         return InputError(
             "PILArNet-M of revision v1, which does not say what its particles are",
@@ -103,7 +103,7 @@ def _not_pilarnet_m(path: AnyPath, names: Sequence[str], missing: str) -> InputE
 
 
 def _extra_width(table: Table, path: AnyPath, num_events: int) -> int:
-    """Tell how many columns ``cluster_extra`` has, from the first events."""
+    """Count the columns of ``cluster_extra``, from the first events."""
     clusters = table.read("cluster", 0, num_events)
     extra = table.read("cluster_extra", 0, num_events)
     num_clusters, num_values = int(clusters.counts.sum()) // 6, int(extra.counts.sum())
@@ -166,7 +166,7 @@ class PilarnetMReader(Reader):
         return np.stack([np.full_like(event, -1), np.full_like(event, -1), event], axis=1)
 
     def _event_numbers(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Give the numbers of the events: ``event_id``, where there is one, or their entries."""
+        """Return the numbers of the events: ``event_id``, where there is one, or their entries."""
         if "event_id" in self._table.names:
             return self._table.numbers("event_id", start, stop)
         return np.arange(start, stop)

@@ -42,7 +42,7 @@ class Table(Protocol):
         """Read a column of one whole number an event."""
 
     def borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Give the events where a task may begin or end, and the bytes before each."""
+        """Return the events where a task may begin or end, and the bytes before each."""
 
     def close(self) -> None:
         """Close the file."""
@@ -141,7 +141,7 @@ class ParquetTable:
             raise self._damaged(error, name=name, entry=start) from error
 
     def borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Give the row groups: one is read as a whole."""
+        """Return the row groups: one is read as a whole."""
         return self._borders
 
     def close(self) -> None:
