@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.ragged import gather_rows, offsets_of
+from pilarnet_convert.ragged import gather_rows, join_offsets, row_of
 from pilarnet_convert.readers.events import Events
 from pilarnet_convert.readers.units import below_mass
 from pilarnet_convert.shards.format import MOST_PROCESSES, REJECTIONS, SPLITS
@@ -200,7 +200,7 @@ def concatenate_particles(parts: Sequence[ParticleArrays]) -> ParticleArrays:
         for name, values in parts[0].arrays.items()
         if name not in ("offset", "process")
     }
-    arrays["offset"] = offsets_of(np.concatenate([np.diff(p.arrays["offset"]) for p in parts]))
+    arrays["offset"] = join_offsets([part.arrays["offset"] for part in parts])
     arrays["process"] = np.concatenate(processes)
     return ParticleArrays(arrays=arrays, process_names=tuple(codes))
 
@@ -241,7 +241,7 @@ def _tally(
     other = events.pdg[particle[reason == _REASONS.index("other_species")]]
     codes, counts = np.unique(other, return_counts=True)
     wrong = np.flatnonzero(below_mass(events.pdg, events.energy_init))
-    entries = events.first_entry + np.searchsorted(events.particle_offset, wrong, "right") - 1
+    entries = events.first_entry + row_of(events.particle_offset, wrong)
     # Some files have other rounding errors in each event.
     cubes = np.unique(np.hstack([events.grid, events.voxel_size.round(9)]), axis=0)
     return Tally(

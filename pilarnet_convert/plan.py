@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.options import OptionError
-from pilarnet_convert.ragged import offsets_of
+from pilarnet_convert.ragged import offsets_of, row_of
 from pilarnet_convert.readers.events import Source
 
 __all__ = ["EventRange", "Part", "Task", "plan_tasks"]
@@ -190,8 +190,7 @@ def _nearest(ordered: NDArray[np.int64], wanted: NDArray[Any]) -> NDArray[np.int
 
 def _ranges(first: NDArray[np.int64], start: int, stop: int) -> Iterator[EventRange]:
     """Return the events `start` to `stop`, counted over all sources, source by source."""
-    begin, end = (np.searchsorted(first, [start, stop - 1], "right") - 1).tolist()
-    for source in range(begin, end + 1):
+    for source in range(row_of(first, start), row_of(first, stop - 1) + 1):
         yield EventRange(
             source=source,
             start=max(start - int(first[source]), 0),

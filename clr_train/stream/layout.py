@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clr_train.stream.config import StreamConfig
+from pilarnet_convert.ragged import row_of
 
 __all__ = ["Layout", "StreamSummary", "apply_filters"]
 
@@ -50,7 +51,7 @@ class Layout:
 
     def block_of(self, particles: NDArray[np.int64]) -> NDArray[np.int64]:
         """Find the block of each particle."""
-        return np.searchsorted(self.block_start, particles, side="right") - 1
+        return row_of(self.block_start, particles)
 
 
 def apply_filters(

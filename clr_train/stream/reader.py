@@ -17,7 +17,7 @@ from clr_train.site_keys import MAX_COORDINATE
 from clr_train.stream.layout import Layout
 from pilarnet_convert.errors import PilarnetError, ShardError
 from pilarnet_convert.options import OptionError
-from pilarnet_convert.ragged import gather_rows, offsets_of
+from pilarnet_convert.ragged import gather_rows, offsets_of, row_of
 from pilarnet_convert.shards.fetch import ShardRead, fetched
 from pilarnet_convert.shards.format import ARRAYS, SPLITS
 from pilarnet_convert.shards.reader import ShardPaths, Shards, open_shards, path_strings
@@ -40,7 +40,7 @@ def plan_reads(particles: NDArray[np.int64], layout: Layout) -> list[tuple[int, 
     """
     block = np.unique(layout.block_of(particles))
     first, last = layout.block_start[block], layout.block_start[block + 1]
-    shard = np.searchsorted(layout.shard_start, first, side="right") - 1
+    shard = row_of(layout.shard_start, first)
     new_run = (np.diff(block) > 1) | (np.diff(shard) > 0)
     return [
         (int(shard[run[0]]), int(first[run[0]]), int(last[run[-1]]))
@@ -180,7 +180,7 @@ class SplitReader:
                 columns = {name: column[low:high] for name, column in stored.items()}
                 read.shard.read_voxels(columns, read.start, read.stop)
 
-        of_read = np.searchsorted(first_read, particles, side="right") - 1
+        of_read = row_of(first_read, particles)
         first_row = self._first_voxel[particles] - self._first_voxel[first_read[of_read]]
         rows, offset = gather_rows(first_row + read_row[of_read], self.layout.num_voxels[particles])
         xyz = np.empty((len(rows), 3), np.int32)

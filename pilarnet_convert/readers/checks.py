@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pilarnet_convert.errors import FETCH_OR_SKIP, InputError
+from pilarnet_convert.ragged import row_of
 from pilarnet_convert.readers.events import Events
 from pilarnet_convert.readers.larcv_numbers import no_finite_energy
 from pilarnet_convert.shards.format import MOST_PROCESSES
@@ -139,7 +139,7 @@ def _check_particle_energies(events: Events) -> None:
         wrong = np.flatnonzero(np.isinf(values))  # NaN: the file does not say
         if not len(wrong):
             continue
-        event = _owner(events.particle_offset, int(wrong[0]))
+        event = row_of(events.particle_offset, int(wrong[0]))
         raise no_finite_energy(
             values[wrong[0]],
             int(wrong[0] - events.particle_offset[event]),
@@ -150,11 +150,7 @@ def _check_particle_energies(events: Events) -> None:
 
 
 def _event_of_voxel(events: Events, voxel: int) -> int:
-    return _owner(events.cluster_offset, _owner(events.voxel_offset, voxel))
-
-
-def _owner(offset: NDArray[np.int64], row: int) -> int:
-    return int(np.searchsorted(offset, row, "right")) - 1
+    return row_of(events.cluster_offset, row_of(events.voxel_offset, voxel))
 
 
 def _fault(events: Events, event: int, problem: str, **details: Any) -> InputError:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import FETCH_OR_SKIP, InputError
+from pilarnet_convert.ragged import row_of
 
 __all__ = ["known_reals", "known_tracks", "no_finite_energy", "refuse_nan"]
 
@@ -51,7 +52,7 @@ def refuse_nan(
     """
     wrong = np.flatnonzero(np.isnan(values))
     if len(wrong):
-        event = int(np.searchsorted(offset, wrong[0], "right")) - 1
+        event = row_of(offset, int(wrong[0]))
         raise no_finite_energy(
             values[wrong[0]],
             int(wrong[0] - offset[event]),

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.ragged import gather_rows, offsets_of
+from pilarnet_convert.ragged import gather_rows, offsets_of, row_of
 from pilarnet_convert.readers.events import Events
 
 __all__ = ["merge_repeats"]
@@ -64,11 +64,10 @@ def _unordered_clusters(events: Events) -> NDArray[np.int64]:
     first = events.voxel_offset[1:-1]
     descends[first[(first > 0) & (first < len(events.voxel_id))] - 1] = False
     at = np.flatnonzero(descends)
-    clusters = np.unique(np.searchsorted(events.voxel_offset, at, "right") - 1)
-    event = np.searchsorted(events.cluster_offset, clusters, "right") - 1
+    clusters = np.unique(row_of(events.voxel_offset, at))
+    event = row_of(events.cluster_offset, clusters)
     inside = clusters - events.cluster_offset[event]
-    found: NDArray[np.int64] = clusters[inside < np.diff(events.particle_offset)[event]]
-    return found
+    return clusters[inside < np.diff(events.particle_offset)[event]]
 
 
 def _has_repeats(key: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:

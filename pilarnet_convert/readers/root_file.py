@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import FETCH_AGAIN, InputError, brief
+from pilarnet_convert.ragged import row_of
 from pilarnet_convert.storage.byte_file import RemoteFile
 from pilarnet_convert.storage.remote import AnyPath, RemotePath, as_any_path
 
@@ -85,8 +86,7 @@ class BasketTable:
 
     def numbers(self, start: int, stop: int) -> range:
         """Return the numbers of the baskets that hold the entries ``start`` to ``stop``."""
-        first = int(np.searchsorted(self.entries, start, "right")) - 1
-        return range(first, int(np.searchsorted(self.entries, stop, "left")))
+        return range(row_of(self.entries, start), int(np.searchsorted(self.entries, stop)))
 
 
 @dataclass(frozen=True, kw_only=True)

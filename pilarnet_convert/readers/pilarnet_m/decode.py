@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import FETCH_OR_SKIP, InputError
-from pilarnet_convert.ragged import Ragged, gather_rows, offsets_of
+from pilarnet_convert.ragged import Ragged, gather_rows, join_offsets, offsets_of, row_of
 from pilarnet_convert.readers.events import Events
 
 __all__ = ["Block", "decode", "join_events"]
@@ -125,7 +125,7 @@ def join_events(parts: Sequence[Events]) -> Events:
     for field in fields(Events):
         values = [getattr(part, field.name) for part in parts]
         if field.name.endswith("_offset"):
-            joined[field.name] = offsets_of(np.concatenate([np.diff(offset) for offset in values]))
+            joined[field.name] = join_offsets(values)
         elif isinstance(values[0], np.ndarray):
             joined[field.name] = np.concatenate(values)
     return replace(first, **joined)
@@ -194,7 +194,7 @@ def _voxel_ids(block: Block, points: NDArray[Any]) -> NDArray[np.int64]:
         offset = offsets_of(block.columns["point"].counts // _POINT_WIDTH)
         raise _fault(
             block,
-            np.searchsorted(offset, voxel, "right") - 1,
+            row_of(offset, voxel),
             "a voxel lies outside its cube",
             field="point",
             expected=f"positions from 0 to below {_CUBE_VOXELS}",

@@ -18,7 +18,7 @@ from pilarnet_convert.errors import (
     how_to_install,
     while_reading,
 )
-from pilarnet_convert.ragged import Ragged
+from pilarnet_convert.ragged import Ragged, offsets_of, row_of
 from pilarnet_convert.readers.hdf5.file import even_borders, open_hdf5, read_ragged, reading
 from pilarnet_convert.storage.byte_file import read_head
 from pilarnet_convert.storage.remote import AnyPath, RemotePath, as_any_path
@@ -108,9 +108,9 @@ class ParquetTable:
         self.names = tuple(self._file.schema_arrow.names)
         self.lengths = dict.fromkeys(self.names, self._file.metadata.num_rows)
         groups = (self._file.metadata.row_group(i) for i in range(self._file.num_row_groups))
-        sizes = [(group.num_rows, group.total_byte_size) for group in groups]
-        table = np.array([(0, 0), *sizes], np.int64).cumsum(axis=0)
-        self._borders = table[:, 0], table[:, 1]
+        sizes = np.array([(group.num_rows, group.total_byte_size) for group in groups], np.int64)
+        rows, num_bytes = sizes.reshape(-1, 2).T
+        self._borders = offsets_of(rows), offsets_of(num_bytes)
 
     def read(self, name: str, start: int, stop: int) -> Ragged:
         """Read a column of arrays."""
@@ -131,7 +131,7 @@ class ParquetTable:
 
     def _column(self, name: str, start: int, stop: int) -> Any:
         """Read the row groups that hold the events, and cut the events out."""
-        first = int(np.searchsorted(self._borders[0], start, "right")) - 1
+        first = row_of(self._borders[0], start)
         last = int(np.searchsorted(self._borders[0], stop))
         try:
             table = self._file.read_row_groups(list(range(first, last)), columns=[name])
