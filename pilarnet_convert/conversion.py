@@ -78,16 +78,8 @@ def convert(
             elif not resume:
                 folder.check_again()
             runner.begin()
-            try:
+            with _cleared_if_nothing_is_done(folder), _unless_others_finish(runner):
                 runner.finish(runner.run(runner.tasks))
-            except FileNotFoundError:  # the last part has finished the set meanwhile
-                if not runner.was_finished():
-                    raise
-            except Exception:
-                if not folder.done():
-                    folder.clear()
-                    folder.finish()
-                raise
     return open_shards(folder.path)
 
 
@@ -129,7 +121,7 @@ def convert_part(
     with _indexed(inputs, folder, executor, show_progress, options) as runner:
         if runner.was_finished():
             return []
-        try:
+        with _unless_others_finish(runner):
             runner.begin()
             if runner.was_finished():  # by the other parts, just before
                 return []
@@ -137,10 +129,34 @@ def convert_part(
             if missing := {task.number for task in runner.tasks} - folder.done():
                 return [str(other) for other in mine.missing(missing)]
             runner.finish(runner.run(runner.tasks))
-        except FileNotFoundError:  # another part, or --resume, has finished meanwhile
-            if not runner.was_finished():
-                raise
     return []
+
+
+@contextmanager
+def _unless_others_finish(runner: TaskRunner) -> Iterator[None]:
+    """Give up without an error if other processes finish the set meanwhile.
+
+    They remove the folder in which unfinished shards are written.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        if not runner.was_finished():
+            raise
+
+
+@contextmanager
+def _cleared_if_nothing_is_done(folder: Output) -> Iterator[None]:
+    """Leave nothing behind if the conversion fails before a task is done."""
+    try:
+        yield
+    except FileNotFoundError:  # the folder was taken over: what is there is not ours
+        raise
+    except Exception:
+        if not folder.done():
+            folder.clear()
+            folder.remove_working()
+        raise
 
 
 def _output_at(path: AnyPath) -> Output:

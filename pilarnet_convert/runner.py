@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -78,7 +78,7 @@ class TaskRunner:
         if (finished := self.folder.root()) is None:
             return False
         require_same(self.folder.path, finished, self.manifest)
-        self.folder.finish()
+        self.folder.remove_working()
         return True
 
     def _request(self, task: Task, bad: Mapping[int, str]) -> TaskRequest:
@@ -99,7 +99,7 @@ class TaskRunner:
         )
 
     def _find_repeated(self, tasks: Sequence[Task]) -> None:
-        """Find the events with the numbers of another in sources that no task has whole."""
+        """Find the repeated numbers of events in sources that are split over several tasks."""
         needed = {
             events.source
             for task in tasks
@@ -120,7 +120,7 @@ class TaskRunner:
         return record if whole else None
 
     def _keep(self, record: TaskRecord) -> TaskRecord:
-        """Put the shards of a task in place, and give the record of what is there then.
+        """Put the shards of a task in place, and return the record of what is there then.
 
         What another process put there meanwhile stays if it is the same, or leaves out more.
         """
@@ -134,7 +134,7 @@ class TaskRunner:
         return record
 
     def run(self, tasks: Sequence[Task]) -> list[TaskRecord]:
-        """Run the tasks that are not done, and give the records of all, in order.
+        """Run the tasks that are not done, and return the records of all, in order.
 
         A source that cannot be read ends the conversion. Where bad files are skipped, the tasks
         that read it are run again without it, once all others are done.
@@ -156,14 +156,8 @@ class TaskRunner:
             show=self.show_progress,
             advice="more --workers shorten it; after an interruption --resume continues",
         ) as bar:
-            while True:
-                # Of a source's faults, keep the one of its first task, whichever ended first.
-                bad = {faults[n].source: str(faults[n].error) for n in sorted(faults, reverse=True)}
-                bad |= {s: why for record in records.values() for s, why in record.left_out.items()}
-                done = {record.task for record in records.values()}
-                missing = [task for task in tasks if task.without(bad) not in done]
-                if not missing:
-                    return [records[task.number] for task in tasks]
+            bad = _bad_sources(records.values(), faults)
+            while missing := _missing(tasks, records.values(), bad):
                 left = sum(task.without(bad).num_events for task in missing)
                 bar.measure_from(num_events - left)
                 self._find_repeated(missing)
@@ -174,6 +168,8 @@ class TaskRunner:
                     else:
                         faults[request.task.number] = outcome
                     bar.update(request.task.num_events)
+                bad = _bad_sources(records.values(), faults)
+        return [records[task.number] for task in tasks]
 
     def _completed(
         self, requests: Sequence[TaskRequest]
@@ -201,7 +197,7 @@ class TaskRunner:
             yield request, outcome
 
     def finish(self, records: Sequence[TaskRecord]) -> None:
-        """Write the root: the manifest, and what came of it."""
+        """Write the root: the manifest, statistics, geometry and the list of shards."""
         left_out = {source: why for record in records for source, why in record.left_out.items()}
         late = [{"name": self.sources[n].name, "error": left_out[n]} for n in sorted(left_out)]
         entries = [entry for record in records for entry in record.shards]
@@ -220,4 +216,27 @@ class TaskRunner:
         }
         entries.sort(key=lambda entry: SPLITS.index(entry.split))
         self.folder.write_root(root_attributes(attributes, entries))
-        self.folder.finish()
+        self.folder.remove_working()
+
+
+def _bad_sources(
+    records: Iterable[TaskRecord], faults: Mapping[int, BadSourceError]
+) -> dict[int, str]:
+    """Return the sources that cannot be read, and why.
+
+    Of several faults of a source, that of its first task counts, whichever ended first.
+    """
+    bad: dict[int, str] = {}
+    for number in sorted(faults):
+        bad.setdefault(faults[number].source, str(faults[number].error))
+    for record in records:
+        bad |= record.left_out
+    return bad
+
+
+def _missing(
+    tasks: Sequence[Task], records: Iterable[TaskRecord], bad: Mapping[int, str]
+) -> list[Task]:
+    """Return the tasks that are not done without the bad sources."""
+    done = {record.task for record in records}
+    return [task for task in tasks if task.without(bad) not in done]

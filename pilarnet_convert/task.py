@@ -98,7 +98,9 @@ class TaskRecord:
 
 
 def find_repeated(numbered: tuple[int, Source]) -> NDArray[np.int64]:
-    """List the entries of a source, given with its index, whose numbers another of its events has.
+    """List the entries of a source whose run, subrun and event number occur in another event too.
+
+    The source is given with its index.
 
     It is here, not in `runner`, so that a worker need not import that module.
     """
@@ -109,8 +111,8 @@ def run_task(request: TaskRequest) -> TaskRecord:
     """Convert the events of a task, and write its shards into a folder that nothing else uses.
 
     The process that asked for the task puts them in place. So a task may run twice at the same
-    time, as when a worker seems lost but still runs: the one that answers is the one that counts.
-    Only the shards of a remote set are put in place here.
+    time, as when a worker seems lost but still runs: only the shards of the attempt whose record
+    the caller receives are put in place. Those of a remote set are put in place here.
 
     Raises
     ------
@@ -211,7 +213,7 @@ def _particles(request: TaskRequest) -> tuple[list[dict[str, ParticleArrays]], T
 
 
 def _repeated(events: Events, entries: NDArray[np.int64] | None) -> NDArray[np.bool_]:
-    """Return which events have the numbers of another event of their source.
+    """Return which events have the run, subrun and event number of another of their source.
 
     Without `entries`, which lists them, `events` are all events of the source.
     """

@@ -53,7 +53,7 @@ def _write_root(path: Path, attributes: Mapping[str, Any]) -> None:
     folder = OutputFolder(path)
     folder.begin({})
     folder.write_root(attributes)
-    folder.finish()
+    folder.remove_working()
 
 
 def write_array(path: Path, values: NDArray[Any], *, attributes: dict[str, Any]) -> None:

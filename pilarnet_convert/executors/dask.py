@@ -65,7 +65,7 @@ def _address(scheduler: str) -> str:
         try:
             return str(json.loads(file.read_bytes())["address"])
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise ValueError("a file of something else") from None
+            raise ValueError("not a scheduler file") from None
     if ":" not in scheduler:
         raise FileNotFoundError("a folder" if file.is_dir() else "no such file")
     return scheduler
@@ -129,7 +129,7 @@ class _DaskExecutor(Executor):
 
 
 def _call_if_same_version() -> Callable[..., Any]:
-    """Return the function that a worker runs: an inner one is sent as code, and needs no module."""
+    """Return the function that a worker runs: a nested one is pickled by value."""
 
     def call(version: str, pickled: bytes) -> Any:
         import pickle

@@ -96,7 +96,7 @@ class InProcess(Executor):
     """Runs each task in this process, when it is submitted."""
 
     def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
-        """Run the call, and give what came of it."""
+        """Run the call, and return a finished future."""
         future: Future[_T] = Future()
         try:
             future.set_result(fn(*args, **kwargs))

@@ -32,16 +32,17 @@ __all__ = ["OutputFolder"]
 class OutputFolder(Output):
     """The folder of a set of shards; while a conversion runs, it holds ``.conversion``.
 
-    ============================== ============================================================
-    ``.conversion/begun/manifest`` what is converted and how, which ``--resume`` compares
-    ``.conversion/begun/tasks/``   the record of each task that is done
-    ``.conversion/begun/scratch-`` and a checksum of the manifest: shards that are being written
-    ``.conversion/lock``           held while a conversion runs; parts take no lock
-    ============================== ============================================================
+    =================================== ========================================================
+    ``.conversion/begun/manifest.json`` what is converted and how, which ``--resume`` compares
+    ``.conversion/begun/tasks/``        the record of each task that is done
+    ``.conversion/begun/scratch-*``     shards that are being written, by a checksum of the
+                                        manifest
+    ``.conversion/lock``                held while a conversion runs; parts take no lock
+    =================================== ========================================================
 
     Several processes of one conversion may use the folder at the same time, on different machines
-    and without a lock. They need of the file system that a rename is atomic, and that it fails
-    onto a folder that is not empty.
+    and without a lock. The file system must rename atomically, and refuse to rename a folder
+    onto one that is not empty.
 
     A process puts files in place by renaming them out of ``scratch``, whose name is particular to
     the conversion. If its conversion was cleared away or finished by others there is no
@@ -75,7 +76,7 @@ class OutputFolder(Output):
         super().check(resume=resume, overwrite=overwrite)
 
     def begin(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Write down what is to be done, unless that is written already; give what is written."""
+        """Write the manifest, unless there is one already; return the one that is there."""
         data = json.dumps(manifest).encode()
         scratch = f"scratch-{hashlib.sha256(data).hexdigest()[:16]}"
         self.scratch = self._begun / scratch
@@ -158,7 +159,7 @@ class OutputFolder(Output):
         sync()
         self._put(self.path / "zarr.json", group_document(attributes))
 
-    def finish(self) -> None:
+    def remove_working(self) -> None:
         """Remove ``.conversion``; the shards stay."""
         # At once: a worker that lags behind cannot put anything there any more.
         remove_at_once(self._begun, aside=self._working / uuid4().hex)

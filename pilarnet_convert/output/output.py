@@ -43,8 +43,8 @@ class Output(ABC):
     def check(self, *, resume: bool, overwrite: bool) -> None:
         """Check, without a change, that a conversion may write here; `PilarnetError` if not.
 
-        A folder with shards needs `resume` or `overwrite`; other things may not have the names of
-        the format.
+        A folder with shards needs `resume` or `overwrite`. Nothing else in it may be called train,
+        val, test or zarr.json.
         """
         if self.path.exists() and not self.path.is_dir():
             raise PilarnetError(
@@ -91,7 +91,7 @@ class Output(ABC):
         return _read_json(self._manifest)
 
     def record(self, task: int) -> Mapping[str, Any] | None:
-        """Return the record of a task, or None if it is not done or damaged."""
+        """Return the record of a task; None if the task is not done or its record is damaged."""
         sealed = _read_json(self._record(task)) or {}
         record: Mapping[str, Any] = sealed.get("record", {})
         return record if sealed == json.loads(record_bytes(record)) else None
@@ -101,7 +101,7 @@ class Output(ABC):
 
     @abstractmethod
     def begin(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Write down what is to be done, unless that is written already; give what is written."""
+        """Write the manifest, unless there is one already; return the one that is there."""
 
     @abstractmethod
     def locked(self) -> AbstractContextManager[None]:
@@ -124,7 +124,7 @@ class Output(ABC):
         """Write the groups of the splits and, last, the root, which makes the set readable."""
 
     @abstractmethod
-    def finish(self) -> None:
+    def remove_working(self) -> None:
         """Remove ``.conversion``; the shards stay."""
 
     @abstractmethod

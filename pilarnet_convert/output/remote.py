@@ -41,7 +41,8 @@ class RemoteOutput(Output):
     =============================== ===========================================================
     ``.conversion/manifest.json``   what is converted and how; the first process to put it wins
     ``.conversion/tasks/``          the record of each task that is done
-    ``.conversion/scratch-``        and a checksum of the manifest: workers put nothing without it
+    ``.conversion/scratch-*``       named by a checksum of the manifest; workers write only while
+                                    it is there
     =============================== ===========================================================
 
     Parameters
@@ -64,7 +65,7 @@ class RemoteOutput(Output):
         return nullcontext()
 
     def begin(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Write down what is to be done, unless that is written already; give what is written."""
+        """Write the manifest, unless there is one already; return the one that is there."""
         data = json.dumps(manifest).encode()
         self.scratch = self._working / f"scratch-{hashlib.sha256(data).hexdigest()[:16]}"
         self._manifest.write_bytes(data, only_new=True)
@@ -112,7 +113,7 @@ class RemoteOutput(Output):
         """Return whether another conversion was begun here after this one."""
         return "scratch" in vars(self) and not self.scratch.exists()
 
-    def finish(self) -> None:
+    def remove_working(self) -> None:
         """Remove ``.conversion``, unless it is that of another conversion; the shards stay."""
         if not self._is_lost():
             self._working.remove()

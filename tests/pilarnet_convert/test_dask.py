@@ -122,7 +122,7 @@ def test_something_else_as_executor(tmp_path: Path):
         ("none.json", "no such file"),
         ("foo://127.0.0.1:1", "unknown address scheme 'foo'"),
         ("127.0.0.1:1", "Timed out trying to connect to tcp://127.0.0.1:1"),
-        (str(SAMPLE), "a file of something else"),
+        (str(SAMPLE), "not a scheduler file"),
     ],
 )
 def test_no_scheduler_there(
