@@ -17,11 +17,13 @@ import torch
 from clr_train.batch import ParticleBatch
 from clr_train.keys import fold_in, key, uniform
 from clr_train.ragged import RaggedIndex, offsets_of
+from clr_train.views.augmented_batch import AugmentedBatch
 from clr_train.views.config import ViewConfig
 from clr_train.views.detector import throw_towards
-from clr_train.views.make import as_sites, make_views, thrown
+from clr_train.views.make import make_views, thrown
+from clr_train.views.quantise import quantise
 
-__all__ = ["CORRUPTIONS", "Corruption"]
+__all__ = ["CORRUPTIONS", "NOISE_MARGIN", "NOISE_MEV", "Corruption"]
 
 #: Mean energy of a noise voxel, MeV: a third of what a minimum-ionising particle leaves.
 NOISE_MEV: Final = 0.2
@@ -96,26 +98,18 @@ def _add_noise(batch: ParticleBatch, level: float, seed: int) -> ParticleBatch:
     the mean; their energy is exponential. Where one falls on a voxel, the energies are summed.
     """
     keys = fold_in(key(seed, _NOISE, device=batch.device), batch.particle)
-    index = batch.index
-    wanted = level * index.count.double()
+    stored = AugmentedBatch.of(batch)
+    wanted = level * stored.index.count.double()
     count = (wanted + uniform(fold_in(keys, 0)).double()).floor().long()
-    offset = offsets_of(count)
-    noise = RaggedIndex(offset, num_rows=int(offset[-1]))
+    noise = RaggedIndex(offsets_of(count), num_rows=int(count.sum()))
     words = fold_in(noise.broadcast(fold_in(keys, 1), dim=-1), noise.local_index)
-    stored = batch.xyz.T.float().contiguous()
-    low, high = index.min(stored), index.max(stored, dim=-1)
     draws = torch.stack([uniform(fold_in(words, axis)) for axis in range(4)])
+    low, high = stored.index.min(stored.position), stored.index.max(stored.position, dim=-1)
     span = noise.broadcast(high - low + 2 * NOISE_MARGIN + 1, dim=-1)
-    position = (noise.broadcast(low - NOISE_MARGIN, dim=-1) + draws[:3] * span).T
+    position = noise.broadcast(low - NOISE_MARGIN, dim=-1) + draws[:3] * span
     energy = -NOISE_MEV * torch.log1p(-draws[3])
-    order = torch.cat([index.particle, noise.particle]).sort(stable=True).indices
-    noisy = replace(
-        batch,
-        xyz=torch.cat([batch.xyz, position.floor().int()])[order],
-        energy=torch.cat([batch.energy, energy])[order],
-        offset=offsets_of(index.count + count),
-    )
-    return as_sites(noisy, energy_transform="none").as_particles(like=batch)
+    noisy = stored.append(noise, position=position.floor(), energy=energy)
+    return quantise(noisy, energy_transform="none").as_particles(like=batch)
 
 
 #: By their names in report.json.
