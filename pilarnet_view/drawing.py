@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Look", "colour_of", "draw_panel", "height_of", "symbol_of"]
 
+#: Ticks of an axis: their places in voxels, float64 [n], and their texts.
+_Ticks = tuple[NDArray[np.float64], list[str]]
+#: Left, bottom, right and top of a text, in points, float64 [4].
+_Box = NDArray[np.float64]
+#: Width and height of the axes, in points.
+_Size = tuple[float, float]
+
 _GREY: Final = {"lines": "0.72", "grid": "0.88", "ticks": "0.3"}
 
 
@@ -55,11 +62,12 @@ def draw_panel(axes: Axes, panel: Panel, look: Look) -> None:
     axes.set(xlim=(0, width), ylim=(0, height))
     axes.set_axis_off()
     projection = _projection(panel, look, size=(width, height))
-    edges = [projection.edge(axis) for axis in range(3)]
+    edges = [edge for axis in range(3) if (edge := projection.edge(axis)) is not None]
     ticks = [_ticks(edge, panel, look) for edge in edges]
-    _draw_box(axes, projection, [voxels for voxels, _ in ticks])
+    _draw_box(axes, projection, edges, ticks)
     _draw_voxels(axes, panel, projection, look)
-    _write(axes, projection, edges, ticks, look=look, size=(width, height))
+    taken = _write_titles(axes, edges, ticks, look=look, size=(width, height))
+    _write_ticks(axes, projection, edges, ticks, look=look, size=(width, height), taken=taken)
     if panel.title:
         style: dict[str, Any] = {"ha": "center", "va": "bottom"}
         # Letters are half as wide as high, bold ones a little wider: no text is cut at the edge.
@@ -80,7 +88,7 @@ def _margins(look: Look) -> tuple[float, float, float, float]:
     return (56, 12, 30, 8) if look.small else (64, 12, 40, 8)
 
 
-def _projection(panel: Panel, look: Look, *, size: tuple[float, float]) -> Projection:
+def _projection(panel: Panel, look: Look, *, size: _Size) -> Projection:
     left, right, below, above = _margins(look)
     frame = (left, size[0] - right, below, size[1] - above)
     return Projection(np.stack([panel.low, panel.high]), look.camera, frame)
@@ -131,10 +139,8 @@ def _voxel_colours(clouds: Sequence[ParticleCloud], look: Look) -> NDArray[Any]:
     return np.repeat([colour_of(cloud, look.colouring) for cloud in clouds], counts)
 
 
-def _ticks(edge: Edge | None, panel: Panel, look: Look) -> tuple[NDArray[np.float64], list[str]]:
-    """Return the ticks of an edge: their places in voxels, and their texts."""
-    if edge is None:
-        return np.empty(0), []
+def _ticks(edge: Edge, panel: Panel, look: Look) -> _Ticks:
+    """Return the ticks of an edge."""
     axis = edge.axis
     low, high = panel.low[axis], panel.high[axis]
     origin, cell = 0.0, 1.0
@@ -146,10 +152,14 @@ def _ticks(edge: Edge | None, panel: Panel, look: Look) -> tuple[NDArray[np.floa
     return (values - origin) / cell, texts
 
 
-def _draw_box(axes: Axes, projection: Projection, ticks: Sequence[NDArray[np.float64]]) -> None:
+def _draw_box(
+    axes: Axes, projection: Projection, edges: Sequence[Edge], ticks: Sequence[_Ticks]
+) -> None:
+    """Draw the edges of the box that are not in front, and a grid at the ticks of each axis."""
     box, back = projection.box, projection.back
-    grid, edges = [], []
-    for axis, voxels in enumerate(ticks):
+    grid, outline = [], []
+    for edge, (voxels, _) in zip(edges, ticks, strict=True):
+        axis = edge.axis
         for wall in {0, 1, 2} - {axis}:
             start = box[0].copy()
             start[wall] = box[back[wall], wall]
@@ -160,8 +170,8 @@ def _draw_box(axes: Axes, projection: Projection, ticks: Sequence[NDArray[np.flo
         start = box[0].copy()
         for other, side in zip(sorted({0, 1, 2} - {axis}), sides, strict=True):
             start[other] = box[side, other]
-        edges.append(projection.along(start, axis, box[:, axis]))
-    for lines, grey, width in ((grid, _GREY["grid"], 0.5), (edges, _GREY["lines"], 0.8)):
+        outline.append(projection.along(start, axis, box[:, axis]))
+    for lines, grey, width in ((grid, _GREY["grid"], 0.5), (outline, _GREY["lines"], 0.8)):
         if lines:
             points = projection.project(np.concatenate(lines))[0].reshape(-1, 2, 2)
             # A line of matplotlib for each column.
@@ -169,37 +179,40 @@ def _draw_box(axes: Axes, projection: Projection, ticks: Sequence[NDArray[np.flo
             axes.plot(x, y, color=grey, linewidth=width, zorder=1, clip_on=False)
 
 
-def _write(
-    axes: Axes,
-    projection: Projection,
-    edges: Sequence[Edge | None],
-    ticks: Sequence[tuple[NDArray[np.float64], list[str]]],
-    *,
-    look: Look,
-    size: tuple[float, float],
-) -> None:
-    """Write the titles of the axes, then the ticks where they are free."""
-    fontsize = 7.5 if look.small else 9
+def _write_titles(
+    axes: Axes, edges: Sequence[Edge], ticks: Sequence[_Ticks], *, look: Look, size: _Size
+) -> list[_Box]:
+    """Write the titles of the axes, and return the boxes that they take."""
+    taken: list[_Box] = []
+    fontsize = _fontsize(look)
     unit = "voxel" if look.voxel_cm is None else "cm"
-    taken: list[NDArray[np.float64]] = []
     for edge, (_, texts) in zip(edges, ticks, strict=True):
-        if edge is None:
-            continue
+        title = f"{'xyz'[edge.axis]} [{unit}]"
         widest = 0.6 * fontsize * max(map(len, texts), default=0)
         gap = 8 + float(np.abs(edge.away) @ np.array([widest, 1.1 * fontsize]))
-        title = f"{'xyz'[edge.axis]} [{unit}]"
         for part in (0.5, 0.35, 0.65, 0.2, 0.8, 0.0, 1.0):
             at = edge.ends[0] + part * (edge.ends[1] - edge.ends[0])
-            box = _box(title, at, edge.away, gap, fontsize + 1)
-            box += np.maximum(-box[:2], 0)[[0, 1, 0, 1]]
-            box -= np.maximum(box[2:] - size, 0)[[0, 1, 0, 1]]
+            box = _moved_inside(_box(title, at, edge.away, gap, fontsize + 1), size)
             if _is_free(box, taken):
                 _text(axes, title, box, fontsize=fontsize + 1)
                 taken.append(box)
                 break
+    return taken
+
+
+def _write_ticks(
+    axes: Axes,
+    projection: Projection,
+    edges: Sequence[Edge],
+    ticks: Sequence[_Ticks],
+    *,
+    look: Look,
+    size: _Size,
+    taken: Sequence[_Box],
+) -> None:
+    """Write the ticks that fit into the picture and overlap no text in the boxes `taken`."""
+    taken, fontsize = list(taken), _fontsize(look)
     for edge, (voxels, texts) in zip(edges, ticks, strict=True):
-        if edge is None:
-            continue
         points, _ = projection.project(projection.along(edge.place, edge.axis, voxels))
         for text, at in zip(texts, points, strict=True):
             box = _box(text, at, edge.away, 4, fontsize)
@@ -208,19 +221,30 @@ def _write(
                 taken.append(box)
 
 
+def _fontsize(look: Look) -> float:
+    return 7.5 if look.small else 9.0
+
+
 def _box(
     text: str, at: NDArray[np.float64], away: NDArray[np.float64], gap: float, fontsize: float
-) -> NDArray[np.float64]:
+) -> _Box:
     """Return left, bottom, right and top of a text beyond a point, with room for any letters."""
     half = np.array([0.33 * fontsize * len(text), 0.62 * fontsize])
     centre = at + away * (gap + np.abs(away) @ half)
     return np.concatenate([centre - half, centre + half])
 
 
-def _is_free(box: NDArray[np.float64], taken: Sequence[NDArray[np.float64]]) -> bool:
+def _moved_inside(box: _Box, size: _Size) -> _Box:
+    """Move a box into a picture of this size, by as little as it takes."""
+    extent = box[2:] - box[:2]
+    low = np.minimum(np.maximum(box[:2], 0), size - extent)
+    return np.concatenate([low, low + extent])
+
+
+def _is_free(box: _Box, taken: Sequence[_Box]) -> bool:
     return not any(np.all(box[:2] < other[2:]) and np.all(other[:2] < box[2:]) for other in taken)
 
 
-def _text(axes: Axes, text: str, box: NDArray[np.float64], **style: Any) -> None:
+def _text(axes: Axes, text: str, box: _Box, **style: Any) -> None:
     x, y = (box[:2] + box[2:]) / 2
     axes.text(x, y, text, ha="center", va="center", zorder=3, **style)

@@ -16,9 +16,8 @@ from pilarnet_view.camera import Camera
 
 __all__ = ["Edge", "Projection", "nice_ticks"]
 
-#: Distance of the viewer, in half diagonals of the box, and what the nearest parts grow by.
+#: Distance of the viewer from the centre of the box, in half diagonals of it.
 _DISTANCE: Final = 6.0
-_NEAR: Final = 1.05
 #: An edge that is shorter, in points, cannot carry ticks.
 _LEAST_EDGE: Final = 12.0
 
