@@ -15,7 +15,10 @@ import torch
 from torch import Tensor
 
 __all__ = [
+    "AXIS_BITS",
+    "AXIS_MASK",
     "MAX_COORDINATE",
+    "MAX_KERNEL",
     "MAX_PARTICLES",
     "coarsen",
     "pack",

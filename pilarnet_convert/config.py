@@ -27,7 +27,11 @@ class ConvertConfig:
         "Fractions of the events; all particles of an event go to one split.",
         metavar="NAME=X,...",
     )
-    primaries_only: bool = option(False, "Keep only primary particles.")
+    primaries_only: bool = option(
+        False,
+        "Keep only primary particles: as the file marks them, else those that name themselves as "
+        "their parent track.",
+    )
     events_per_shard: int | None = option(
         None,
         "About how many events make up the shards of one number (train/00012, val/00012, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -40,16 +40,15 @@ class Selection:
     min_voxels : int
         The least number of voxels of a particle; 10 in the original study.
     primaries_only : bool
-        Keep only particles that are their own parent track, as dlp_opendata_api defines them.
+        Keep only primary particles: as the file marks them, else those that name themselves as
+        their parent track, as dlp_opendata_api defines them.
     splits : mapping of str to float
         The fraction of the events that goes to each split; they add up to 1.
     """
 
-    min_voxels: int = 10
-    primaries_only: bool = False
-    splits: Mapping[str, float] = field(
-        default_factory=lambda: {"train": 0.8, "val": 0.1, "test": 0.1}
-    )
+    min_voxels: int
+    primaries_only: bool
+    splits: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)

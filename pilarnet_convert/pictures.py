@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ENERGY_COLOURS",
     "VIRIDIS",
+    "Axes",
+    "Figure",
     "as_pixels",
     "check_picture",
     "colour_map",

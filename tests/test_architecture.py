@@ -132,6 +132,14 @@ def _imported(node: ast.AST) -> Iterator[str]:
         yield from _imported(child)
 
 
+def _public(tree: ast.Module) -> set[str] | None:
+    """Return the names in ``__all__``, None where there is no such list."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return set(ast.literal_eval(node.value))
+    return None
+
+
 IMPORTS = {name: set(_imported(tree)) for name, tree in TREES.items()}
 #: What each module imports of the project, but for `UPWARD`.
 INNER = {
@@ -192,6 +200,16 @@ def test_packages_import_one_way():
     for module, others in INNER.items():
         allowed = {_package(module), *PACKAGES[_package(module)]}
         assert {_package(other) for other in others} <= allowed, module
+
+
+def test_modules_list_what_others_import():
+    public = {name: _public(tree) for name, tree in TREES.items()}
+    for module, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (names := public.get(node.module or "")):
+                imported = {alias.name for alias in node.names}
+                submodules = {n for n in imported if f"{node.module}.{n}" in MODULES}
+                assert imported - submodules <= names, (module, node.module)
 
 
 FOLDERS = sorted(name for name, path in MODULES.items() if path.name == "__init__.py")

@@ -22,6 +22,7 @@ __all__ = [
     "NOMINAL",
     "RANGES",
     "THROWS",
+    "VOXEL_CM",
     "Detector",
     "drift_velocity",
     "recombination",

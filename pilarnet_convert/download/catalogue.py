@@ -20,11 +20,11 @@ from pilarnet_convert.errors import PilarnetError, brief
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.shards.format import SPLITS
 
-__all__ = ["RemoteFile", "list_files"]
+__all__ = ["ListedFile", "list_files"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RemoteFile:
+class ListedFile:
     """A file of an archive.
 
     Attributes
@@ -47,7 +47,7 @@ class RemoteFile:
 
 def list_files(
     name: str, *, splits: Sequence[str] = (), revision: str | None = None
-) -> list[RemoteFile]:
+) -> list[ListedFile]:
     """List the files of a data set.
 
     Parameters
@@ -104,7 +104,7 @@ def list_files(
     return found
 
 
-def _of_osf(pixels: str) -> Iterator[RemoteFile]:
+def _of_osf(pixels: str) -> Iterator[ListedFile]:
     if pixels in IDENTIFIERS:
         for identifier in IDENTIFIERS[pixels].split():
             document, _ = get_json(f"{datasets.OSF}/guids/{identifier}/")  # leads on to the file
@@ -136,9 +136,9 @@ def _osf_pages(url: str) -> Iterator[Any]:
         following = document["links"]["next"]
 
 
-def _osf_file(item: Any) -> RemoteFile:
+def _osf_file(item: Any) -> ListedFile:
     attributes, url = item["attributes"], item["links"]["download"]
-    return RemoteFile(
+    return ListedFile(
         path=_safe(attributes["name"], url),
         url=url,
         size=attributes.get("size"),
@@ -146,7 +146,7 @@ def _osf_file(item: Any) -> RemoteFile:
     )
 
 
-def _of_hub(repository: str, revision: str, splits: Sequence[str]) -> Iterator[RemoteFile]:
+def _of_hub(repository: str, revision: str, splits: Sequence[str]) -> Iterator[ListedFile]:
     branch = quote(revision, safe="")
     root = f"{datasets.HUB}/datasets/{repository}/resolve/{branch}"
     following: str | None = f"{datasets.HUB}/api/datasets/{repository}/tree/{branch}?recursive=true"
@@ -158,7 +158,7 @@ def _of_hub(repository: str, revision: str, splits: Sequence[str]) -> Iterator[R
             url = f"{root}/{quote(item['path'])}"
             path = _safe(item["path"], url)
             if path.parts[0] in splits if splits else path.name != ".gitattributes":
-                yield RemoteFile(
+                yield ListedFile(
                     path=path,
                     url=url,
                     size=item["size"],

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from pilarnet_convert.console.progress import progress_bar
-from pilarnet_convert.download.catalogue import RemoteFile, list_files
+from pilarnet_convert.download.catalogue import ListedFile, list_files
 from pilarnet_convert.download.web import ATTEMPTS, ConnectionLost, read_from, wait
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.files import locked, move_file, remove_file
@@ -68,7 +68,7 @@ def download(
     return fetch_all(files, as_path(out), show_progress=show_progress)
 
 
-def fetch_all(files: Sequence[RemoteFile], out: Path, *, show_progress: bool = False) -> list[Path]:
+def fetch_all(files: Sequence[ListedFile], out: Path, *, show_progress: bool = False) -> list[Path]:
     """Fetch files into a folder, four at a time.
 
     Raises
@@ -104,7 +104,7 @@ def fetch_all(files: Sequence[RemoteFile], out: Path, *, show_progress: bool = F
 
 
 def _fetch_in_threads(
-    files: Sequence[RemoteFile], out: Path, advance: Callable[[int], object]
+    files: Sequence[ListedFile], out: Path, advance: Callable[[int], object]
 ) -> list[PilarnetError]:
     """Fetch files and collect what fails; other errors and Ctrl-C stop all of them."""
     failures: list[PilarnetError] = []
@@ -129,12 +129,12 @@ def _fetch_in_threads(
     return failures
 
 
-def _part(file: RemoteFile, out: Path) -> Path:
+def _part(file: ListedFile, out: Path) -> Path:
     target = out / file.path
     return target.with_name(f"{target.name}.part")
 
 
-def _is_there(file: RemoteFile, out: Path) -> bool:
+def _is_there(file: ListedFile, out: Path) -> bool:
     """Return whether a file was fetched before.
 
     Raises
@@ -157,7 +157,7 @@ def _is_there(file: RemoteFile, out: Path) -> bool:
     return True
 
 
-def _check_space(files: Sequence[RemoteFile], out: Path) -> None:
+def _check_space(files: Sequence[ListedFile], out: Path) -> None:
     parts = [_part(file, out) for file in files]
     needed = sum(file.size or 0 for file in files)
     needed -= sum(part.stat().st_size for part in parts if part.exists())
@@ -172,7 +172,7 @@ def _check_space(files: Sequence[RemoteFile], out: Path) -> None:
         )
 
 
-def _fetch(file: RemoteFile, out: Path, advance: Callable[[int], object]) -> None:
+def _fetch(file: ListedFile, out: Path, advance: Callable[[int], object]) -> None:
     """Fetch a file, from where an earlier attempt ended."""
     part, failed = _part(file, out), 0
     part.parent.mkdir(parents=True, exist_ok=True)
@@ -213,7 +213,7 @@ def _append(url: str, part: Path, advance: Callable[[int], object], *, resume: b
             advance(len(piece))
 
 
-def _check(file: RemoteFile, part: Path) -> None:
+def _check(file: ListedFile, part: Path) -> None:
     """Compare size and checksum, if the archive lists them; remove what is wrong."""
     size = part.stat().st_size
     if file.size is not None and size != file.size:

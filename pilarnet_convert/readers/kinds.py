@@ -107,9 +107,9 @@ def _packed(path: AnyPath, head: bytes) -> str | None:
 
 
 def _reader_of_hdf5(path: AnyPath) -> str:
-    from pilarnet_convert.readers.hdf5.file import open_hdf5, reading
+    from pilarnet_convert.readers.hdf5.file import damage_reported, open_hdf5
 
-    with open_hdf5(path) as file, reading(path):
+    with open_hdf5(path) as file, damage_reported(path):
         keys = tuple(map(str, file))
     if {"Data", "Events"} <= set(keys):
         return "larcv3"

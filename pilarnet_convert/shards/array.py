@@ -24,7 +24,16 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.shards.format import ARRAYS, FileCheck
 
-__all__ = ["CHUNK_ROWS", "SHARD_FILES", "ArrayFile", "array_metadata", "data_file", "encode_array"]
+__all__ = [
+    "CHUNK_ROWS",
+    "SHARD_FILES",
+    "ArrayFile",
+    "array_metadata",
+    "count_chunks",
+    "data_file",
+    "encode_array",
+    "index_bytes",
+]
 
 # For the whole process, as zarr-python sets it too. With several threads Blosc stores blocks in the
 # order in which they finish, so that the bytes differ from run to run, and it unpacks chunks of

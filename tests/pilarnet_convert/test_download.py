@@ -180,7 +180,7 @@ def test_a_wrong_checksum(archives: Archives, tmp_path: Path):
 
 def test_the_rest_is_fetched_when_one_file_is_wrong(archives: Archives, tmp_path: Path):
     files = catalogue.list_files("pilarnet-m-mini")
-    bad = [transfer.RemoteFile(**{**vars(files[1]), "sha256": "1" * 64})]
+    bad = [transfer.ListedFile(**{**vars(files[1]), "sha256": "1" * 64})]
     with pytest.raises(PilarnetError, match="not the one that the archive lists"):
         transfer.fetch_all([files[0], *bad, *files[2:]], tmp_path)
     assert len(_files(tmp_path)) == len(files) - 1

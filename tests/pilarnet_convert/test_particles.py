@@ -87,7 +87,11 @@ def test_clouds_and_tally(
     events: Any, grids: list[tuple[int, int, int]], min_voxels: int, primaries_only: bool
 ):
     columns = columns_of(events, grids)
-    selection = Selection(min_voxels=min_voxels, primaries_only=primaries_only)
+    selection = Selection(
+        min_voxels=min_voxels,
+        primaries_only=primaries_only,
+        splits={"train": 0.8, "val": 0.1, "test": 0.1},
+    )
     particles, tally = split_up(
         columns,
         identity="a",
@@ -165,7 +169,7 @@ def test_particles_of_several_sources_are_joined_in_order(batches: list[Any]):
             columns_of(batch, [(5, 6, 7)] * 5),
             identity=str(number),
             source=number,
-            selection=Selection(min_voxels=1, splits={"train": 1.0}),
+            selection=Selection(min_voxels=1, primaries_only=False, splits={"train": 1.0}),
             repeated=np.zeros(len(batch), bool),
         )
         arrays = particles["train"].arrays
@@ -209,9 +213,8 @@ def test_events_without_numbers_are_spread_by_their_entries():
     last = np.arange(200) > 197
     same = split_of_event(events, identity="a", splits=splits, repeated=last)
     assert same[:198].tolist() == numbered[:198].tolist()
-    _, tally = split_up(
-        unset, identity="a", source=0, selection=Selection(splits=splits), repeated=last
-    )
+    selection = Selection(min_voxels=1, primaries_only=False, splits=splits)
+    _, tally = split_up(unset, identity="a", source=0, selection=selection, repeated=last)
     assert tally.repeated_numbers == 2
 
 

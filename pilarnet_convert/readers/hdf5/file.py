@@ -26,15 +26,16 @@ from pilarnet_convert.ragged import Ragged
 from pilarnet_convert.storage.remote import AnyPath, RemotePath, as_any_path
 from pilarnet_convert.storage.stream import RemoteStream
 
-__all__ = ["even_borders", "open_hdf5", "read_ragged", "read_rows", "reading"]
+__all__ = ["damage_reported", "even_borders", "open_hdf5", "read_ragged", "read_rows"]
 
 #: Events between two places where a task may end.
 _BLOCK_EVENTS: Final = 64
 #: Every HDF5 has the filters with lower numbers; blosc and others are registered above.
 _FIRST_REGISTERED_FILTER: Final = 256
-#: For each open remote file, whether garbage collection was on before it was opened.
-_collection: Final = threading.Lock()
-_collection_off: Final[list[bool]] = []
+#: Held while garbage collection is switched on or off.
+_switching: Final = threading.Lock()
+#: For each open remote file, whether garbage collection was enabled before it was opened.
+_was_enabled: Final[list[bool]] = []
 
 
 @contextmanager
@@ -73,24 +74,24 @@ def open_hdf5(path: AnyPath | str) -> Iterator[h5py.File]:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Let Python collect no cyclic garbage meanwhile, in no thread.
+    """Switch off the collection of cyclic garbage, in all threads, until the end of the block.
 
-    h5py holds its lock while it waits for bytes of a stream. The thread that fetches them would
-    wait for that lock, for ever, if it happened to collect an object of h5py.
+    h5py holds its lock while it waits for the bytes of a stream. If the thread that fetches them
+    happened to collect an object of h5py, it would wait for that lock forever.
     """
-    with _collection:
-        _collection_off.append(gc.isenabled())
+    with _switching:
+        _was_enabled.append(gc.isenabled())
         gc.disable()
     try:
         yield
     finally:
-        with _collection:
-            if _collection_off.pop():
+        with _switching:
+            if _was_enabled.pop():
                 gc.enable()
 
 
 @contextmanager
-def reading(
+def damage_reported(
     path: AnyPath | str, dataset: str | None = None, *, entry: int | None = None
 ) -> Iterator[None]:
     """Turn what h5py raises on bytes that make no sense into an `InputError`."""
@@ -113,7 +114,7 @@ def reading(
 
 def read_rows(file: h5py.File, name: str, start: int, stop: int, *, entry: int) -> NDArray[Any]:
     """Read the rows ``start`` to ``stop`` of a dataset; `entry` is the event, for messages."""
-    with reading(file.filename, name, entry=entry):
+    with damage_reported(file.filename, name, entry=entry):
         dataset = file[name]
         _need_filters(dataset)
         rows: NDArray[Any] = dataset[start:stop]

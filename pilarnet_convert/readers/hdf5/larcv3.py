@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pilarnet_convert.errors import FETCH_AGAIN, InputError
 from pilarnet_convert.ragged import gather_rows, offsets_of
 from pilarnet_convert.readers.events import Events, Reader, Source
-from pilarnet_convert.readers.hdf5.file import even_borders, open_hdf5, read_rows, reading
+from pilarnet_convert.readers.hdf5.file import damage_reported, even_borders, open_hdf5, read_rows
 from pilarnet_convert.readers.larcv_numbers import known_reals, known_tracks, refuse_nan
 from pilarnet_convert.readers.products import (
     Products,
@@ -65,7 +65,7 @@ def index_larcv3(name: str, path: AnyPath, *, products: Products | None = None) 
     InputError
         If it is unreadable, a product is missing, or there are no events.
     """
-    with open_hdf5(path) as file, reading(path):
+    with open_hdf5(path) as file, damage_reported(path):
         if not {"Data", "Events"} <= set(file):
             raise InputError(
                 "not a LArCV3 file",
@@ -121,7 +121,7 @@ class Larcv3Reader(Reader):
             If the bytes are damaged, an event has several projections, or a remote file changed.
         """
         path = self.source.path
-        with unchanged(path, self.source.files[0]), reading(path, entry=start):
+        with unchanged(path, self.source.files[0]), damage_reported(path, entry=start):
             return self._read(start, stop)
 
     def _read(self, start: int, stop: int) -> Events:
@@ -158,13 +158,13 @@ class Larcv3Reader(Reader):
 
     def numbers(self, start: int, stop: int) -> NDArray[np.int64]:
         """Read run, subrun and number of the events ``start`` to ``stop``, int64 [E, 3]."""
-        with reading(self.source.path, entry=start):
+        with damage_reported(self.source.path, entry=start):
             ids = read_rows(self._file, _EVENT_ID, start, stop, entry=start)
             return np.stack([ids[n].astype(np.int64) for n in ("run", "subrun", "event")], axis=1)
 
     def truth(self, start: int, stop: int) -> Truth:
         """Read what tells the units of the particles of events ``start`` to ``stop``."""
-        with reading(self.source.path, entry=start):
+        with damage_reported(self.source.path, entry=start):
             _, truth = self._particles(start, stop)
         return Truth(truth["pdg"], truth["energy_init"], truth["momentum"])
 

@@ -45,10 +45,11 @@ class Block(NamedTuple):
     event: NDArray[np.int64]
 
 
-class _Particles(NamedTuple):
-    """The particles of a block: event and leading cluster of each; the owner of each cluster.
+class _Grouping(NamedTuple):
+    """Which clusters of a block make up which particle.
 
-    The owner is the number of a particle, or -1.
+    `event` and `leading` are the event and the leading cluster of each particle; `owner` is the
+    number of the particle to which each cluster belongs, or -1.
     """
 
     event: NDArray[np.int64]
@@ -75,16 +76,16 @@ def decode(block: Block) -> Events:
     event = np.repeat(np.arange(len(per_event)), per_event)
     sizes = cluster[:, 0]
     _check_sizes(block, sizes, event)
-    particles = _particles(cluster, event)
+    grouping = _group_clusters(cluster, event)
 
     num_events = len(per_event)
-    counts = np.bincount(particles.event, minlength=num_events)
+    counts = np.bincount(grouping.event, minlength=num_events)
     particle_offset = offsets_of(counts)
-    loose = particles.owner < 0
+    loose = grouping.owner < 0
     has_loose = np.bincount(event[loose], minlength=num_events) > 0
     cluster_offset = offsets_of(counts + has_loose)
     # In each event the clusters of particles come first, and the one of loose clusters last.
-    inside = particles.owner - particle_offset[event]
+    inside = grouping.owner - particle_offset[event]
     target = np.where(loose, cluster_offset[event + 1] - 1, cluster_offset[event] + inside)
     owner = np.repeat(target, sizes)
     voxel_counts = np.bincount(owner, minlength=cluster_offset[-1])
@@ -94,8 +95,8 @@ def decode(block: Block) -> Events:
     if (order[1:] < order[:-1]).any():
         take, _ = gather_rows(offsets_of(sizes)[:-1][order], sizes[order])
         voxel_id, energy = voxel_id[take], energy[take]
-    place = cluster_offset[particles.event] + np.arange(len(particles.event))
-    place -= particle_offset[particles.event]
+    place = cluster_offset[grouping.event] + np.arange(len(grouping.event))
+    place -= particle_offset[grouping.event]
     return Events(
         file=block.file,
         products=("point", "cluster"),
@@ -112,7 +113,7 @@ def decode(block: Block) -> Events:
         energy=energy,
         particle_offset=particle_offset,
         energy_deposit=deposit[place].astype(np.float32),
-        **_truth(block, cluster[:, 5], particles.leading),
+        **_truth(block, cluster[:, 5], grouping.leading),
     )
 
 
@@ -164,8 +165,8 @@ def _check_sizes(block: Block, sizes: NDArray[np.int64], event: NDArray[np.int64
         )
 
 
-def _particles(cluster: NDArray[np.int64], event: NDArray[np.int64]) -> _Particles:
-    """Group the clusters to particles and choose the leading cluster of each."""
+def _group_clusters(cluster: NDArray[np.int64], event: NDArray[np.int64]) -> _Grouping:
+    """Group the clusters into particles and choose the leading cluster of each."""
     size, fragment, group, interaction, semantic, pid = cluster.T
     rows = np.flatnonzero((group >= 0) & (semantic != _LOW_ENERGY))
     secondary = fragment[rows] != group[rows]
@@ -182,7 +183,7 @@ def _particles(cluster: NDArray[np.int64], event: NDArray[np.int64]) -> _Particl
     number[rank] = np.arange(len(rank))
     owner = np.full(len(cluster), -1)
     owner[rows] = np.repeat(number, np.diff(np.append(starts, len(rows))))
-    return _Particles(event[leading[rank]], leading[rank], owner)
+    return _Grouping(event[leading[rank]], leading[rank], owner)
 
 
 def _voxel_ids(block: Block, points: NDArray[Any]) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ from pilarnet_convert.errors import (
     while_reading,
 )
 from pilarnet_convert.ragged import Ragged, offsets_of, row_of
-from pilarnet_convert.readers.hdf5.file import even_borders, open_hdf5, read_ragged, reading
+from pilarnet_convert.readers.hdf5.file import damage_reported, even_borders, open_hdf5, read_ragged
 from pilarnet_convert.storage.byte_file import read_head
 from pilarnet_convert.storage.remote import AnyPath, RemotePath, as_any_path
 from pilarnet_convert.storage.stream import RemoteStream
@@ -61,7 +61,7 @@ class Hdf5Table:
     def __init__(self, path: AnyPath) -> None:
         with ExitStack() as stack:
             self._file = stack.enter_context(open_hdf5(path))
-            with reading(path):
+            with damage_reported(path):
                 self.names = tuple(self._file)
                 self.lengths = {n: len(d) for n, d in self._file.items() if getattr(d, "shape", ())}
             self._open = stack.pop_all()
