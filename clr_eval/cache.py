@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from clr_eval.progress import Progress
 from pilarnet_convert.files import remove_file, replace_file
 
-__all__ = ["Arrays", "ResultCache", "file_digest"]
+__all__ = ["Arrays", "ResultCache"]
 
 #: To be increased when the code computes something else from the same options.
 _GENERATION: Final = 3
@@ -88,9 +88,3 @@ class ResultCache:
         facts = {"generation": _GENERATION, "name": name, "identity": self._identity}
         text = json.dumps(facts | {"of": dict(depends_on)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:_KEY_LENGTH]
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clr_eval.cache import Arrays, ResultCache, file_digest
+from clr_eval.cache import Arrays, ResultCache
 from clr_eval.config import EvalConfig
 from clr_eval.embedding.split import labelled_subset, read_split
 from clr_eval.finetune import Classifier, num_steps
@@ -27,6 +27,7 @@ from clr_train.probe.handcrafted import handcrafted_features
 from clr_train.training.checkpoint import find_checkpoint
 from clr_train.training.pretrained import load_learner
 from pilarnet_convert.shards.reader import open_shards
+from pilarnet_convert.storage.identity import file_digest
 
 __all__ = ["Evaluation", "Predictor", "Trial"]
 

@@ -164,10 +164,13 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(every[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
-def brief(error: BaseException) -> str:
-    """Return the type of an error and, in one line, how its message begins."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:160]}"
+def brief(error: BaseException, *, printed: str = "") -> str:
+    """Return the type of an error and, in one line, the beginning of its message.
+
+    `printed` is what was printed before the error was raised; it is put before the message.
+    """
+    text = " ".join(f"{printed} {error}".split())
+    return ": ".join(filter(None, [type(error).__name__, text[:160]]))
 
 
 def how_to_install(extra: str) -> str:

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clr_eval.cache import file_digest
 from clr_eval.config import EmbedConfig
 from clr_eval.embedding.files import Table, check_target, write_table
 from clr_eval.embedding.split import read_provenance
@@ -28,6 +27,7 @@ from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import ShardPaths, open_shards
 from pilarnet_convert.species import CLASS_NAMES
+from pilarnet_convert.storage.identity import file_digest
 
 __all__ = ["Embeddings", "embed", "embed_to_file"]
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from clr_eval.cache import Arrays, ResultCache, file_digest
+from clr_eval.cache import Arrays, ResultCache
 from clr_eval.embedding.split import LoadedSplit, labelled_subset, read_split
 from clr_eval.finetune import Classifier, num_steps
 from clr_eval.probes import fit_probe
@@ -31,6 +31,7 @@ from clr_train.train import pretrain
 from clr_train.training.pretrained import load_learner
 from pilarnet_convert.console.signals import Stopped
 from pilarnet_convert.shards.reader import open_shards
+from pilarnet_convert.storage.identity import file_digest
 
 __all__ = ["StudyRuns"]
 

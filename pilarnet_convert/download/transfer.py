@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import threading
 from collections.abc import Callable, Sequence
@@ -11,11 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from pilarnet_convert.console.progress import progress_bar
+from pilarnet_convert.download import web
 from pilarnet_convert.download.catalogue import ListedFile, list_files
-from pilarnet_convert.download.web import ATTEMPTS, ConnectionLost, read_from, wait
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.files import locked, move_file, remove_file
+from pilarnet_convert.storage.identity import file_digest
 from pilarnet_convert.storage.remote import as_path
+from pilarnet_convert.storage.retries import TRIES, pause
 
 __all__ = ["download", "fetch_all"]
 
@@ -184,27 +185,28 @@ def _fetch(file: ListedFile, out: Path, advance: Callable[[int], object]) -> Non
             if file.size is None:
                 break
             failure = "the connection ended early"
-        except ConnectionLost as error:
+        except web.ConnectionLost as error:
             failure = str(error)
         if part.stat().st_size > before:
             failed = 0
             continue
         failed += 1
-        if failed == ATTEMPTS:
+        if failed == TRIES:
             raise PilarnetError(
                 "the connection is lost",
                 file=file.url,
                 found=failure,
                 advice="run again to continue",
             )
-        wait(failed)
+        pause(failed, first_s=web.FIRST_PAUSE_S)
     _check(file, part)
     move_file(part, out / file.path)
 
 
 def _append(url: str, part: Path, advance: Callable[[int], object], *, resume: bool) -> None:
     size = part.stat().st_size
-    with read_from(url, start=size if resume else 0) as (start, pieces), part.open("r+b") as stream:
+    begin = size if resume else 0
+    with web.read_from(url, start=begin) as (start, pieces), part.open("r+b") as stream:
         stream.truncate(start)
         stream.seek(start)
         advance(start - size)
@@ -218,7 +220,7 @@ def _check(file: ListedFile, part: Path) -> None:
     size = part.stat().st_size
     if file.size is not None and size != file.size:
         expected, found = f"{file.size} bytes", str(size)
-    elif file.sha256 is not None and (digest := _sha256(part)) != file.sha256.lower():
+    elif file.sha256 is not None and (digest := file_digest(part)) != file.sha256.lower():
         expected, found = f"SHA-256 {file.sha256}", digest
     else:
         return
@@ -230,8 +232,3 @@ def _check(file: ListedFile, part: Path) -> None:
         found=found,
         advice="it was removed; run again",
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,14 +1,14 @@
-"""Requests to archives: those that fail for a while are told from those that fail for good."""
+"""Requests to archives; temporary failures are distinguished from permanent ones."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 from pilarnet_convert import __version__
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError, how_to_install
+from pilarnet_convert.storage.retries import TRIES, pause
 
 try:
     import requests
@@ -18,10 +18,10 @@ except ImportError as error:
         advice=how_to_install("download"),
     ) from error
 
-__all__ = ["ATTEMPTS", "ConnectionLost", "get_json", "read_from", "wait"]
+__all__ = ["FIRST_PAUSE_S", "ConnectionLost", "get_json", "read_from"]
 
-#: Failures in a row, without a byte between them, after which a server is given up.
-ATTEMPTS: Final = 6
+#: Seconds before the second try, see `pause`.
+FIRST_PAUSE_S = 1.0
 _TIMEOUT_S: Final = (20, 60)  # to connect, and between two pieces
 #: Bytes read at once, the most that a lost connection loses.
 _PIECE: Final = 1 << 16
@@ -33,12 +33,7 @@ _HEADERS: Final = {
 
 
 class ConnectionLost(Exception):
-    """A request failed in a way that may pass: it is worth another attempt."""
-
-
-def wait(attempt: int) -> None:
-    """Wait before another attempt, the longer the more have failed."""
-    time.sleep(min(0.5 * 2**attempt, 30))
+    """A request failed for a reason that may be temporary: it is worth another try."""
 
 
 def _innermost(error: BaseException) -> str:
@@ -56,7 +51,9 @@ def get_json(url: str) -> tuple[Any, str | None]:
     PilarnetError
         If the server cannot be reached or refuses, or the answer is not JSON.
     """
-    for attempt in range(ATTEMPTS):
+    for attempt in range(TRIES):
+        if attempt:
+            pause(attempt, first_s=FIRST_PAUSE_S)
         try:
             with _get(url, {"Accept": "application/json"}) as response:
                 return response.json(), response.links.get("next", {}).get("url")
@@ -64,7 +61,6 @@ def get_json(url: str) -> tuple[Any, str | None]:
             raise PilarnetError("the answer is not JSON", file=url, found=str(error)) from error
         except (ConnectionLost, requests.RequestException) as error:
             failure = _innermost(error)
-        wait(attempt)
     raise PilarnetError("the server cannot be reached", file=url, found=failure)
 
 

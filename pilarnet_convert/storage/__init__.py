@@ -2,7 +2,7 @@
 
 ========== =====================================================================
 remote     files named by URLs such as ``s3://bucket/key``
-connection requests through fsspec: time-outs, repeating, one-line errors
+connection requests through fsspec: time-outs, repeating (retries), one-line errors
 seekable   bytes that are read at any position, as a binary stream
 byte_file  a file of which ranges of bytes are read, local or remote
 stream     a remote file as a stream that reads ahead

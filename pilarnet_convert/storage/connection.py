@@ -1,15 +1,13 @@
 """Requests to remote stores: connecting, repeating, and what a failure means.
 
-Every request has a time-out and is repeated when it fails in a way that may pass. What remains is
-one line that names the URL. This is the only module that knows fsspec. Credentials, endpoints and
-other settings of a protocol are those of fsspec and of the package behind it, taken from the
-environment and from fsspec's configuration.
+Every request has a time-out, and is repeated after a failure that may be temporary. If all tries
+fail, the error is one line with the URL. This is the only module that knows fsspec. Credentials,
+endpoints and other settings of a protocol are those of fsspec and of the package behind it, taken
+from the environment and from fsspec's configuration.
 """
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -20,8 +18,10 @@ from pilarnet_convert.errors import (
     MissingError,
     PilarnetError,
     RemoteError,
+    brief,
     how_to_install,
 )
+from pilarnet_convert.storage.retries import TRIES, pause
 from pilarnet_convert.storage.web_ranges import Request, read_jointly
 
 __all__ = ["connect", "read_many", "size_of", "with_retries"]
@@ -30,9 +30,7 @@ _Result = TypeVar("_Result")
 
 #: Seconds without a byte, after which a request has failed.
 TIMEOUT_S = 60
-#: How often a request is made before it has failed for good.
-TRIES: Final = 6
-#: Seconds before the second try; doubled before each further one.
+#: Seconds before the second try, see `pause`.
 FIRST_PAUSE_S = 0.2
 #: Protocols without folders.
 _WEB: Final = ("http", "https")
@@ -65,13 +63,13 @@ def connect(url: str) -> tuple[Any, str]:
 
 
 def with_retries(url: str, request: Callable[[Any, str], _Result], *absent: _Result) -> _Result:
-    """Make a request, again if it fails in a way that may pass.
+    """Make a request, and repeat it after failures that may be temporary.
 
-    The answer is `absent`, if that is given, where there is no such file or folder.
+    If there is no such file or folder, `absent` is returned if it is given.
     """
     for attempt in range(TRIES):
         if attempt:
-            _pause(attempt)
+            pause(attempt, first_s=FIRST_PAUSE_S)
         try:
             return request(*connect(url))
         except PilarnetError:
@@ -96,48 +94,57 @@ def read_many(requests: Sequence[Request]) -> list[bytes]:
     ConnectionFault
         If the tries are used up.
     """
-    found: dict[int, bytes] = {}
+    found: dict[Request, bytes] = {}
+    faults: dict[Request, RemoteError] = {}
     for attempt in range(TRIES):
-        missing = [number for number in range(len(requests)) if number not in found]
+        missing = [request for request in dict.fromkeys(requests) if request not in found]
         if not missing:
             break
         if attempt:
-            _pause(attempt)
-        results = _cat_ranges([requests[number] for number in missing], again=attempt > 0)
-        for number, data in zip(missing, results, strict=True):
-            if isinstance(data, bytes) and len(data) == requests[number][2] - requests[number][1]:
-                found[number] = data
+            pause(attempt, first_s=FIRST_PAUSE_S)
+        faults = {}
+        for request, data in _read_once(missing, again=attempt > 0).items():
+            _, start, stop = request
+            if isinstance(data, bytes) and len(data) == stop - start:
+                found[request] = data
             else:
-                failed, fault = requests[number], _fault(requests[number], data)
-                if not isinstance(fault, ConnectionFault):
-                    raise fault
-    if len(found) < len(requests):
-        _check_length(failed)
-        raise fault
-    return [found[number] for number in range(len(requests))]
+                faults[request] = _fault(request, data)
+        for fault in faults.values():
+            if not isinstance(fault, ConnectionFault):
+                raise fault
+    for request, fault in faults.items():  # the first of those that failed every time
+        raise _truncation(request) or fault
+    return [found[request] for request in requests]
 
 
-def _cat_ranges(requests: Sequence[Request], *, again: bool) -> list[bytes | Exception]:
+def _read_once(requests: Sequence[Request], *, again: bool) -> dict[Request, bytes | Exception]:
+    """Make one try to read ranges: over HTTP, many in one request before all others singly."""
     found: dict[Request, bytes | Exception] = {}
+    url = requests[0][0]
     try:
-        fs = connect(requests[0][0])[0]
-        if urlsplit(requests[0][0]).scheme in _WEB and not again:
+        fs, _ = connect(url)
+        if urlsplit(url).scheme in _WEB and not again:
             found |= read_jointly(fs, requests)
-        single = [request for request in requests if request not in found]
-        if not single:
-            return [found[request] for request in requests]
-        urls, starts, stops = (list(values) for values in zip(*single, strict=True))
-        paths = [fs._strip_protocol(url) for url in urls]
-        if again:  # also closes files that XRootD holds open
-            for url in dict.fromkeys(urls):
-                fs.invalidate_cache(url)
-        answers = fs.cat_ranges(paths, starts, stops, on_error="return")
-        found |= zip(single, answers, strict=True)
+        missing = [request for request in requests if request not in found]
+        return found | _read_singly(fs, missing, again=again)
     except PilarnetError:
         raise
     except Exception as error:
-        return [found.get(request, error) for request in requests]
-    return [found[request] for request in requests]
+        return dict.fromkeys(requests, error) | found
+
+
+def _read_singly(
+    fs: Any, requests: Sequence[Request], *, again: bool
+) -> dict[Request, bytes | Exception]:
+    """Read each range by a request of its own, several at the same time."""
+    urls = [url for url, _, _ in requests]
+    if again:  # also closes files that XRootD holds open
+        for url in dict.fromkeys(urls):
+            fs.invalidate_cache(url)
+    paths = [fs._strip_protocol(url) for url in urls]
+    starts, stops = ([request[i] for request in requests] for i in (1, 2))
+    answers = fs.cat_ranges(paths, starts, stops, on_error="return") if requests else []
+    return dict(zip(requests, answers, strict=True))
 
 
 def _fault(request: Request, data: bytes | Exception) -> RemoteError:
@@ -154,22 +161,25 @@ def _fault(request: Request, data: bytes | Exception) -> RemoteError:
     return fault
 
 
-def _check_length(request: Request) -> None:
-    """Distinguish a file that has become shorter from a connection that fails."""
-    url, _, stop = request
+def _truncation(request: Request) -> RemoteError | None:
+    """Describe a file that has become shorter; None if it has not, and the connection fails."""
+    url, start, stop = request
     fs, path = connect(url)
     try:
         size = fs.info(path)["size"]
     except Exception:
-        return
-    if size is not None and size < stop:
-        raise RemoteError(
-            "truncated",
-            file=url,
-            expected=f"at least {stop} bytes",
-            found=f"{size}",
-            advice="wait until it is written, or copy it there again",
-        )
+        return None
+    if size is None or size >= stop:
+        return None
+    fault = RemoteError(
+        "truncated",
+        file=url,
+        expected=f"at least {stop} bytes",
+        found=f"{size}",
+        advice="wait until it is written, or copy it there again",
+    )
+    fault.position = start
+    return fault
 
 
 #: Protocols and names of web servers that have served a range to this process.
@@ -198,7 +208,7 @@ def _read_second_byte(fs: Any, path: str) -> None:
 def _explained(url: str, error: Exception) -> RemoteError:
     """Describe a failed request."""
     if urlsplit(url).scheme in _WEB and isinstance(error.__cause__, Exception):
-        error = error.__cause__  # fsspec says that a file is missing whatever the server says
+        error = error.__cause__  # fsspec says that a file is missing, whatever the server says
     text = " ".join(str(error).split())[:160] or type(error).__name__
     status = getattr(error, "status", None)
     if isinstance(error, FileNotFoundError) or status in (404, 410) or "[3011]" in text:
@@ -214,12 +224,11 @@ def _explained(url: str, error: Exception) -> RemoteError:
     if "range requests" in text:  # said by fsspec's file over HTTP
         return _ranges_ignored(url)
     if type(error).__name__ in _LASTING or isinstance(error, _LASTING_TYPES):
-        found = f"{type(error).__name__}: {text}"
-        return RemoteError("the store refuses the request", file=url, found=found)
+        return RemoteError("the store refuses the request", file=url, found=brief(error))
     return ConnectionFault(
         "the connection failed",
         file=url,
-        found=f"{type(error).__name__}: {text}, in {TRIES} tries",
+        found=f"{brief(error)}, in {TRIES} tries",
         advice="check the network and the server, and continue with --resume",
     )
 
@@ -240,12 +249,6 @@ def _settings(protocol: str) -> dict[str, Any]:
     if protocol == "root":
         return {"timeout": TIMEOUT_S, "use_listings_cache": False}
     return {}
-
-
-def _pause(attempt: int) -> None:
-    """Wait before a request is repeated, the longer the more often it has failed."""
-    # Of a different length for each, so that many workers do not come back at once.
-    time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))
 
 
 def _ranges_ignored(url: str) -> RemoteError:

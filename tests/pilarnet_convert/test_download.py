@@ -42,8 +42,7 @@ def archives(monkeypatch: pytest.MonkeyPatch) -> Iterator[Archives]:
     hub = {f"{split}/generic_v2_20_v2.h5": _bytes(30, 9000) for split in ("train", "val", "test")}
     hub |= {"README.md": b"card", ".gitattributes": b"*.h5 filter=lfs"}
     have = Archives(osf=osf, component=component, hub=hub)
-    monkeypatch.setattr(web, "wait", lambda _attempt: None)
-    monkeypatch.setattr(transfer, "wait", lambda _attempt: None)
+    monkeypatch.setattr(web, "FIRST_PAUSE_S", 0.0)
     monkeypatch.setattr(web, "_PIECE", 500)
     with served(have) as address:
         monkeypatch.setattr(datasets, "OSF", f"{address}/v2")

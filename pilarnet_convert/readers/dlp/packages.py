@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pilarnet_convert.errors import MissingDependencyError
+from pilarnet_convert.errors import MissingDependencyError, brief
 
 __all__ = ["Packages", "load_packages", "quiet"]
 
@@ -79,18 +79,17 @@ def load_packages() -> Packages:
 
 def _import(name: str) -> Any:
     """Import a package that may print, raise anything, or end the interpreter."""
-    said = io.StringIO()
+    printed = io.StringIO()
     try:
-        with contextlib.redirect_stdout(said), warnings.catch_warnings():
+        with contextlib.redirect_stdout(printed), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return importlib.import_module(name)
     except (Exception, SystemExit) as error:
         package = name.partition(".")[0]
-        reason = " ".join(f"{said.getvalue()} {error}".split())
         raise _error(
             "is on Python's path but does not import",
             field=package,
-            found=f"{type(error).__name__}: {reason[:160]}",
+            found=brief(error, printed=printed.getvalue()),
             advice=_PACKAGES[package],
         ) from error
 
