@@ -14,11 +14,12 @@ from pilarnet_convert.readers.checks import check_events
 from pilarnet_convert.readers.events import Events
 from pilarnet_convert.readers.kinds import Reading
 from pilarnet_convert.readers.sources import find_sources
+from pilarnet_convert.shards.reader import common_voxel_cm
 from pilarnet_convert.species import label_of_pdg
 from pilarnet_convert.storage.remote import AnyPath, as_any_path
 from pilarnet_view.colours import NO_PARTICLE, number_by_size, species_name
 from pilarnet_view.relations import event_panel
-from pilarnet_view.scene import Panel, ParticleCloud, Scene, common_voxel_cm, in_voxels
+from pilarnet_view.scene import Panel, ParticleCloud, Scene, in_voxels
 
 __all__ = ["event_scene"]
 

@@ -16,7 +16,7 @@ from pilarnet_convert.shards.reader import ShardPaths, Shards, open_shards
 from pilarnet_convert.species import CLASS_NAMES
 from pilarnet_view.colours import number_by_size, species_name
 from pilarnet_view.relations import event_panel
-from pilarnet_view.scene import Panel, ParticleCloud, Scene, common_voxel_cm, in_voxels
+from pilarnet_view.scene import Panel, ParticleCloud, Scene, in_voxels
 
 __all__ = [
     "Choice",
@@ -24,7 +24,6 @@ __all__ = [
     "gallery",
     "particle_scene",
     "read_particles",
-    "voxel_edges",
 ]
 
 
@@ -142,13 +141,8 @@ def gallery(
         columns=each if each > 1 else min(4, len(panels)),
         group=each,
         colouring="energy",
-        voxel_cm=voxel_edges(shards),
+        voxel_cm=shards.voxel_cm,
     )
-
-
-def voxel_edges(shards: Shards) -> tuple[float, float, float] | None:
-    """Return the edges of a voxel in cm, None if the events differ in them."""
-    return common_voxel_cm(np.array([g["voxel_size_cm"] for g in shards.attributes["geometry"]]))
 
 
 def read_particles(shards: Shards, *, choice: Choice, default_count: int) -> list[StoredParticle]:
@@ -205,7 +199,7 @@ def _stored(shards: Shards, split: str, index: int, number: int) -> StoredPartic
     rows = np.flatnonzero((events == events[:, row, None]).all(axis=0))
     first = int(rows[0])
     particles, focus = shard[first : int(rows[-1]) + 1], row - first
-    event = _event(particles, edges=voxel_edges(shards), grid=_largest_cube(shards), focus=focus)
+    event = _event(particles, edges=shards.voxel_cm, grid=_largest_cube(shards), focus=focus)
     particle = particles[focus]
     cloud = replace(
         event.clouds[focus],

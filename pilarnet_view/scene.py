@@ -20,7 +20,6 @@ __all__ = [
     "Panel",
     "ParticleCloud",
     "Scene",
-    "common_voxel_cm",
     "energy_range",
     "frame",
     "in_voxels",
@@ -268,14 +267,6 @@ def in_voxels(
         return None
     voxel: NDArray[np.float64] = (np.asarray(place_cm, np.float64) - origin_cm) / voxel_cm - 0.5
     return voxel
-
-
-def common_voxel_cm(voxel_cm: NDArray[Any]) -> tuple[float, float, float] | None:
-    """Return the edges, cm, that all voxels [n, 3] share; None if there are no such edges."""
-    if not len(voxel_cm) or not np.allclose(voxel_cm, voxel_cm[0], rtol=1e-6):
-        return None
-    x, y, z = map(float, voxel_cm[0])
-    return x, y, z
 
 
 def _cube(grid: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

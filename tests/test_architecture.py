@@ -45,7 +45,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "requests": ("pilarnet_convert.download.web",),
     "uproot": ("pilarnet_convert.readers.root_file",),
     "awkward_cpp": ("pilarnet_convert.readers.decode",),
-    "awkward": ("pilarnet_convert.shards.frames", "pilarnet_convert.export.parquet"),
+    "awkward": ("pilarnet_convert.shards.records", "pilarnet_convert.export.parquet"),
     "pandas": ("pilarnet_convert.shards.frames", "pilarnet_convert.shards.statistics"),
     "tabulate": ("pilarnet_convert.shards.tables",),
     "cramjam": ("pilarnet_convert.readers.baskets",),

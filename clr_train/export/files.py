@@ -28,6 +28,7 @@ from pilarnet_convert.errors import (
     MissingDependencyError,
     PilarnetError,
     ShardError,
+    brief,
     how_to_install,
 )
 from pilarnet_convert.files import folder_written_beside
@@ -170,7 +171,7 @@ def load_encoder(path: str | Path, *, device: str = "cpu", engine: str = "auto")
         raise CheckpointError(
             "config.json and the weights do not fit together",
             file=path,
-            found=f"{type(error).__name__}: {error}",
+            found=brief(error),
             advice="use the release of pilarnet-clr that wrote it",
         ) from error
     return encoder.to(pick_device(device)).eval()
@@ -189,7 +190,7 @@ def _read_about(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             "not the description of an exported encoder",
             file=path / _ABOUT,
-            found=f"{type(error).__name__}: {error}",
+            found=brief(error),
             advice=advice,
         ) from error
     if found != (FORMAT, VERSION):

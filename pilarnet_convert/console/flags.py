@@ -61,36 +61,43 @@ def make_flags(record: type, *, leave_out: tuple[str, ...] = ()) -> list[click.P
 
 
 def _make_flag(field: dataclasses.Field[Any], hint: Any) -> click.Option:
-    kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]
-    name, kind, default = flag(field.name), kinds[0], field.default
-    if isinstance(default, tuple):
-        default = ",".join(map(str, default))
+    name = flag(field.name)
     if hint is bool:
-        name = f"{name}/--no-{name.removeprefix('--')}"
-    elif get_origin(hint) is tuple:
-        kind = _Listed(kind)
-    elif field.metadata["choices"]:
-        kind = click.Choice(field.metadata["choices"])
-    elif kind is Path:
-        kind = PathType()
-    elif field.metadata["metavar"] in ("FILE", "FOLDER"):
-        kind = PathType(lambda text: str(as_any_path(text)))
-    # click takes a default of None as given, so a required option must name none.
-    settings = (
-        {"required": True}
-        if default is dataclasses.MISSING
-        else {"default": default, "show_default": default is not None and default != ""}
-    )
-    if field.metadata["repeated"]:
-        settings = {"multiple": True, "required": default is dataclasses.MISSING}
+        name += f"/--no-{name.removeprefix('--')}"
     return _Flag(
         [name, field.name],
-        type=kind,
+        type=_type_of(field, hint),
         metavar=field.metadata["metavar"],
         help=field.metadata["help"],
         limits=limits_in_words(field.metadata, several=get_origin(hint) is tuple),
-        **settings,
+        **_default_of(field),
     )
+
+
+def _type_of(field: dataclasses.Field[Any], hint: Any) -> Any:
+    """Return what click makes of the text of a value."""
+    kind = next(kind for kind in (get_args(hint) or (hint,)) if kind is not type(None))
+    if get_origin(hint) is tuple:
+        return _Listed(kind)
+    if field.metadata["choices"]:
+        return click.Choice(field.metadata["choices"])
+    if kind is Path:
+        return PathType()
+    if field.metadata["metavar"] in ("FILE", "FOLDER"):
+        return PathType(lambda text: str(as_any_path(text)))
+    return kind
+
+
+def _default_of(field: dataclasses.Field[Any]) -> dict[str, Any]:
+    """Return the settings of click that say what holds if the flag is not given."""
+    is_required, default = field.default is dataclasses.MISSING, field.default
+    if field.metadata["repeated"]:
+        return {"multiple": True, "required": is_required}
+    if is_required:  # without a default: click would take None as one that is given
+        return {"required": True}
+    if isinstance(default, tuple):
+        default = ",".join(map(str, default))
+    return {"default": default, "show_default": default not in (None, "")}
 
 
 class _Flag(click.Option):

@@ -9,9 +9,9 @@ from pathlib import Path
 import awkward as ak
 from pyarrow import parquet
 
-from pilarnet_convert.shards.frames import awkward_of
 from pilarnet_convert.shards.particle import BLOCK
 from pilarnet_convert.shards.reader import Shards
+from pilarnet_convert.shards.records import awkward_of
 
 __all__ = ["write_split"]
 

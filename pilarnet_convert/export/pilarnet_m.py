@@ -76,7 +76,7 @@ def write_split(
     """
     inside = folder / split
     inside.mkdir()
-    voxel_cm = _voxel_edges(shards)
+    voxel_cm = shards.voxel_cm
     for shard in shards.splits[split]:
         # In memory, as HDF5 crashes on a full disk. The libver is that of the readers.
         with h5py.File.in_memory(libver="latest") as file:
@@ -94,12 +94,6 @@ def write_split(
         name = f"generic_v2_{shard.path.name}_{len(sizes)}_{revision}"
         (inside / f"{name}.h5").write_bytes(image)
         np.save(inside / f"{name}_points.npy", np.array(sizes))
-
-
-def _voxel_edges(shards: Shards) -> NDArray[np.float64] | None:
-    """Return the edges of a voxel, cm; None where events differ in them."""
-    edges = np.array([cube["voxel_size_cm"] for cube in shards.attributes["geometry"]])
-    return edges[0] if len(edges) and np.allclose(edges, edges[0], rtol=1e-6) else None
 
 
 def _append(file: h5py.File, rows: dict[str, list[NDArray[Any]]], stop: int) -> None:
@@ -132,7 +126,7 @@ def _event_ends(arrays: Arrays) -> list[int]:
 
 
 def _rows(
-    block: Arrays, process_names: tuple[str, ...], voxel_cm: NDArray[np.float64] | None
+    block: Arrays, process_names: tuple[str, ...], voxel_cm: tuple[float, float, float] | None
 ) -> dict[str, list[NDArray[Any]]]:
     """Lay out the rows of each dataset, one an event."""
     ends = _event_ends(block)
@@ -199,7 +193,7 @@ def _interactions(
     event: NDArray[np.int64],
     parent: NDArray[np.int64],
     block: Arrays,
-    voxel_cm: NDArray[np.float64] | None,
+    voxel_cm: tuple[float, float, float] | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Group particles by where their primary ancestors began.
 

@@ -10,6 +10,9 @@ from dataclasses import KW_ONLY, asdict, dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 __all__ = [
     "ARRAYS",
     "CONVERSION_FOLDER",
@@ -25,6 +28,7 @@ __all__ = [
     "FileCheck",
     "ShardEntry",
     "attributes_checksum",
+    "no_particles",
     "shard_name",
 ]
 
@@ -106,6 +110,12 @@ PARTICLE_ARRAYS: Final = {
 
 #: All arrays of a shard.
 ARRAYS: Final = {**VOXEL_ARRAYS, **PARTICLE_ARRAYS}
+
+
+def no_particles() -> dict[str, NDArray[Any]]:
+    """Return every array of a shard, of no particles."""
+    arrays = {name: np.zeros((0, *spec.row_shape), spec.dtype) for name, spec in ARRAYS.items()}
+    return arrays | {"offset": np.zeros(1, np.int64)}
 
 
 def shard_name(split: str, task: int) -> str:

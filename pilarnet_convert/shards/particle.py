@@ -173,7 +173,7 @@ class ParticleSequence:
         ``x``, ``y``, ``z`` and ``energy`` are lists, vectors have three values, and ``process`` is
         the name of the creation process.
         """
-        from pilarnet_convert.shards.frames import to_awkward  # imports Awkward Array
+        from pilarnet_convert.shards.records import to_awkward  # imports Awkward Array
 
         return to_awkward(self._shards)
 

@@ -9,6 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pilarnet_convert.errors import ShardError
 from pilarnet_convert.shards.format import (
     CONVERSION_FOLDER,
@@ -29,11 +32,14 @@ from pilarnet_convert.storage.remote import AnyPath, as_any_path
 __all__ = [
     "ShardPaths",
     "Shards",
+    "common_voxel_cm",
     "list_paths",
     "open_shards",
     "path_strings",
     "read_root_attributes",
 ]
+
+_MAKE_SHARDS = "make shards with pilarnet-convert --input FILES --out shards/"
 
 
 class Shards(ParticleSequence):
@@ -101,6 +107,11 @@ class Shards(ParticleSequence):
         return ParticleSequence(self.splits[index])
 
     @property
+    def voxel_cm(self) -> tuple[float, float, float] | None:
+        """The edges of a voxel, cm; None if the events differ in them."""
+        return common_voxel_cm(np.array([g["voxel_size_cm"] for g in self.attributes["geometry"]]))
+
+    @property
     def identity(self) -> str:
         """A checksum of the contents, eight hexadecimal digits a set."""
         return str(self.attributes["checksum"])
@@ -108,6 +119,14 @@ class Shards(ParticleSequence):
     def num_particles(self, split: str | None = None) -> int:
         """Count the particles of a split, or of all."""
         return len(self if split is None else self[split])
+
+
+def common_voxel_cm(voxel_cm: NDArray[Any]) -> tuple[float, float, float] | None:
+    """Return the edges, cm, that all voxels [n, 3] share; None if there are no such edges."""
+    if not len(voxel_cm) or not np.allclose(voxel_cm, voxel_cm[0], rtol=1e-6):
+        return None
+    x, y, z = map(float, voxel_cm[0])
+    return x, y, z
 
 
 def _shards_of(
@@ -158,6 +177,18 @@ def open_shards(paths: ShardPaths, *, cache: RangeCache | None = None) -> Shards
 
     Only the metadata of the root are read, whatever the number of shards.
 
+    Parameters
+    ----------
+    paths : path or URL, or a list of paths and URLs
+        The folder of each set.
+    cache : RangeCache, optional
+        Keeps on disk what is read of remote sets; without it, every read fetches it again.
+
+    Returns
+    -------
+    Shards
+        All particles of the sets.
+
     Raises
     ------
     ShardError
@@ -177,45 +208,53 @@ def open_shards(paths: ShardPaths, *, cache: RangeCache | None = None) -> Shards
 
 def read_root_attributes(path: AnyPath) -> dict[str, Any]:
     """Read the attributes of the root of a set of shards; errors as in `open_shards`."""
-    advice = "make shards with pilarnet-convert --input FILES --out shards/"
-    if isinstance(path, Path) and path.is_dir():
-        split, folder = path.absolute(), path.absolute().parent
-        if split.name not in SPLITS:  # perhaps a shard in the folder of a split
-            split, folder = folder, folder.parent
-        if split.name in SPLITS and _is_root(folder):
-            raise ShardError(
-                "a part of a set of shards, not the set", file=path, advice=f"name {folder}"
-            )
+    _refuse_part(path)
     root = read_if_there(path / "zarr.json")
     if root is None:
-        if isinstance(path, Path) and not path.is_dir():
-            what = "a file, not a folder of shards" if path.exists() else "no such folder"
-            raise ShardError(what, file=path, advice=advice)
-        if (path / CONVERSION_FOLDER).exists():
-            raise ShardError(
-                "the conversion is unfinished",
-                file=path,
-                advice="finish it with pilarnet-convert --resume and the same options",
-            )
-        raise ShardError("the folder holds no shards", file=path, advice=advice)
+        raise _why_no_root(path)
     with damage_reported(path, field="zarr.json"):
         document = json.loads(root)
         if (document["zarr_format"], document["node_type"]) != (3, "group"):
             raise ValueError("not the metadata of a Zarr group")
         attributes: dict[str, Any] = document["attributes"]
         found = (attributes.get("format"), attributes.get("version"))
-    if found != (FORMAT_NAME, FORMAT_VERSION):
-        known = found[0] == FORMAT_NAME
-        raise ShardError(
-            "shards of another version of the format" if known else "not a set of shards",
+    if found == (FORMAT_NAME, FORMAT_VERSION):
+        return attributes
+    known = found[0] == FORMAT_NAME
+    again = "convert the input again, into another folder or with --overwrite"
+    raise ShardError(
+        "shards of another version of the format" if known else "not a set of shards",
+        file=path,
+        expected=f"format {FORMAT_NAME} version {FORMAT_VERSION}",
+        found=f"format {found[0]} version {found[1]}",
+        advice=again if known else _MAKE_SHARDS,
+    )
+
+
+def _why_no_root(path: AnyPath) -> ShardError:
+    """Describe a folder without the metadata of a root."""
+    if isinstance(path, Path) and not path.is_dir():
+        what = "a file, not a folder of shards" if path.exists() else "no such folder"
+        return ShardError(what, file=path, advice=_MAKE_SHARDS)
+    if (path / CONVERSION_FOLDER).exists():
+        return ShardError(
+            "the conversion is unfinished",
             file=path,
-            expected=f"format {FORMAT_NAME} version {FORMAT_VERSION}",
-            found=f"format {found[0]} version {found[1]}",
-            advice="convert the input again, into another folder or with --overwrite"
-            if known
-            else advice,
+            advice="finish it with pilarnet-convert --resume and the same options",
         )
-    return attributes
+    return ShardError("the folder holds no shards", file=path, advice=_MAKE_SHARDS)
+
+
+def _refuse_part(path: AnyPath) -> None:
+    """Refuse the folder of a split or of a shard, by a `ShardError`."""
+    if not isinstance(path, Path) or not path.is_dir():
+        return
+    split, folder = path.absolute(), path.absolute().parent
+    if split.name not in SPLITS:  # perhaps a shard in the folder of a split
+        split, folder = folder, folder.parent
+    if split.name in SPLITS and _is_root(folder):
+        advice = f"name {folder}"
+        raise ShardError("a part of a set of shards, not the set", file=path, advice=advice)
 
 
 def _is_root(folder: Path) -> bool:

@@ -14,7 +14,7 @@ from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.species import CLASSES
 from pilarnet_view import event_scene, particle_scene
-from pilarnet_view.particles import Choice, voxel_edges
+from pilarnet_view.particles import Choice
 from tests.sample import SAMPLE
 
 
@@ -120,8 +120,8 @@ def test_a_label_without_particles(tmp_path: Path):
 
 def test_events_that_differ_in_their_voxels_have_no_cm(shards: Path):
     opened = open_shards(shards)
-    assert voxel_edges(opened) == pytest.approx((0.3, 0.3, 0.3))
+    assert opened.voxel_cm == pytest.approx((0.3, 0.3, 0.3))
     cube = opened.attributes["geometry"][0]
     other = {**cube, "voxel_size_cm": [0.4, 0.4, 0.4]}
     opened.attributes = {**opened.attributes, "geometry": [cube, other]}
-    assert voxel_edges(opened) is None
+    assert opened.voxel_cm is None
