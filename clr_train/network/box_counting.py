@@ -14,8 +14,8 @@ energy that it holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor
@@ -23,7 +23,10 @@ from torch import Tensor
 from clr_train.batch import SiteBatch
 from clr_train.network.constants import constants
 from clr_train.ragged import starts_run, sum_groups
-from clr_train.site_keys import coarsen, particle_of, sort_keys
+from clr_train.site_keys import coarsen, pack, particle_of, sort_keys
+
+if TYPE_CHECKING:
+    from clr_train.sparse import SparseTensor
 
 __all__ = ["BOX_EDGES", "log_sizes", "soft_sizes", "visibility"]
 
@@ -39,19 +42,37 @@ _FLOOR: Final = 0.1
 _BOX_HALF: Final = 1.0
 
 
-def log_sizes(sites: SiteBatch) -> Tensor:
+def log_sizes(levels: Sequence[SparseTensor]) -> Tensor:
     """Count the cubes of each edge that a particle touches, and take logarithms, float32 [N, S].
 
     Counts are relative to those of a straight track of 50 voxels. A particle without sites has the
     counts of a single voxel.
+
+    Parameters
+    ----------
+    levels : sequence of SparseTensor
+        The sites of N particles, first at stride 1, then at coarser strides if these are known:
+        the sites of a stride are the cubes of that edge.
     """
     counts = []
-    for boxes, _ in _boxes(sites):
-        count = sites.keys.new_zeros(sites.num_particles)
-        counts.append(count.index_add_(0, particle_of(boxes), starts_run(boxes).long()))
+    for edge in BOX_EDGES:
+        # The coarsest sites from which these cubes can be made are the fewest to sort.
+        level = max((x for x in levels if edge % x.stride == 0), key=lambda x: x.stride)
+        counts.append(_count(level, halvings=(edge // level.stride).bit_length() - 1))
     track = tuple(max(_TYPICAL_LENGTH / edge, 1.0) for edge in BOX_EDGES)
     touched = torch.stack(counts, dim=1).clamp(min=1).float()
     return (touched / constants(track, like=touched)).log()
+
+
+def _count(level: SparseTensor, *, halvings: int) -> Tensor:
+    """Count the cubes of 2**halvings sites an edge that each particle touches, int64 [N]."""
+    if not halvings:
+        return level.index.count
+    particle, *xyz = level.coords.to(level.features.device, torch.int64).unbind(1)
+    num_particles = level.index.num_particles
+    boxes, _ = sort_keys(coarsen(pack(particle, xyz), halvings), num_particles=num_particles)
+    count = boxes.new_zeros(num_particles)
+    return count.index_add_(0, particle_of(boxes), starts_run(boxes).long())
 
 
 def soft_sizes(sites: SiteBatch) -> Tensor:

@@ -117,7 +117,7 @@ class SparseConvNeXt(nn.Module):
             ones = torch.ones_like(sites.features[:, :1])
             sites = replace(sites, features=torch.cat([sites.features, ones], dim=1))
         x, scales = engine.tensor(sites), iter(self._path_scales(keys))
-        energy = x.replace(sites.features[:, :1])
+        energy, levels = x.replace(sites.features[:, :1]), [x]
         for index, (down, norm, stage) in enumerate(
             zip(self.down, self.down_norms, self.stages, strict=True)
         ):
@@ -130,7 +130,8 @@ class SparseConvNeXt(nn.Module):
                 x = block(x, scale=next(scales))
             if self.config.pooling == "robust":
                 energy = _sum_cubes(energy, edge=2 if index else self.config.stem)
-        out, sizes = self._pool(x, energy=energy, sites=sites)
+            levels.append(x)
+        out, sizes = self._pool(levels, energy=energy, sites=sites)
         if sizes is not None:
             # Joined after the LayerNorm, which would scale them with the features.
             out = torch.cat([out, sizes.to(out.dtype)], dim=1)
@@ -152,9 +153,10 @@ class SparseConvNeXt(nn.Module):
         return (kept / (1.0 - rates).float()).unbind()
 
     def _pool(
-        self, x: SparseTensor, *, energy: SparseTensor, sites: SiteBatch
+        self, levels: Sequence[SparseTensor], *, energy: SparseTensor, sites: SiteBatch
     ) -> tuple[Tensor, Tensor | None]:
-        """Turn sites into a vector of features and, unless the model has none, one of sizes."""
+        """Turn the sites of the last level into a vector of features, and one of sizes if any."""
+        x = levels[-1]
         if self.sizes is not None:
             weight = visibility(energy.features, half=_POOLING_HALF)
             x = x.replace(x.features * weight)
@@ -166,7 +168,7 @@ class SparseConvNeXt(nn.Module):
             return self.norm(torch.cat([most, mean], dim=1)), sizes
         pools = {"max": x.max_pool, "mean": x.mean_pool}
         out = self.norm(torch.cat([pools[name]() for name in self.config.pools], dim=1))
-        return out, log_sizes(sites) if self.config.num_sizes else None
+        return out, log_sizes(levels) if self.config.num_sizes else None
 
 
 class ProjectionHead(nn.Module):

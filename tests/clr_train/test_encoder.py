@@ -133,8 +133,9 @@ def test_a_particle_does_not_see_the_others(pooling: str, length: int, neck: int
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-5)
 
 
-def test_sizes_are_the_numbers_of_cubes_that_a_particle_touches() -> None:
-    network, sites = make(pooling="max+mean+size"), sample()
+@pytest.mark.parametrize("stem", [1, 2, 3, 4])
+def test_sizes_are_the_numbers_of_cubes_that_a_particle_touches(stem: int) -> None:
+    network, sites = make(pooling="max+mean+size", stem=stem), sample()
     sizes = network(sites, ENGINE)[:, -7:].detach()
     edges = (1, 2, 4, 8, 16, 32, 64)
     for particle in range(sites.num_particles):
