@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from clr_eval.progress import Progress
+from clr_eval.progress import CostBar
 from pilarnet_convert.files import remove_file, replace_file
 
 __all__ = ["Arrays", "ResultCache"]
@@ -35,11 +35,11 @@ class ResultCache:
     """
 
     def __init__(
-        self, folder: Path, *, identity: Mapping[str, Any], progress: Progress | None = None
+        self, folder: Path, *, identity: Mapping[str, Any], progress: CostBar | None = None
     ) -> None:
         self.folder = folder
         self._identity = dict(identity)
-        self._progress = progress or Progress()
+        self._progress = progress or CostBar()
         self._counted: set[Path] = set()
 
     def get(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 
 from clr_eval.methods import CLASS_WEIGHTS, CLASSIFYING_PARTS, PARTS
+from clr_train.config import DEVICE_HELP
+from clr_train.stream.config import SHARDS_HELP
 from pilarnet_convert.options import OptionError, check_options, documented, option
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import ShardPaths, path_strings
@@ -17,18 +19,13 @@ class _EncoderConfig:
     """Which encoder is used, on which particles and on which device."""
 
     checkpoint: str = option(
-        MISSING, "A checkpoint of clr-train, or the folder of a run: its best one.", metavar="FILE"
-    )
-    shards: ShardPaths = option(
         MISSING,
-        "Shards written by pilarnet-convert: a folder or a URL; may be repeated, to read several "
-        "sets as one.",
-        metavar="FOLDER",
-        repeated=True,
+        "A checkpoint of clr-train, or the folder of a run: its best checkpoint, or the latest if "
+        "there is no best.",
+        metavar="FILE",
     )
-    device: str = option(
-        "auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one.", metavar="NAME"
-    )
+    shards: ShardPaths = option(MISSING, SHARDS_HELP, metavar="FOLDER", repeated=True)
+    device: str = option("auto", DEVICE_HELP, metavar="NAME")
     engine: str = option("auto", "Sparse engine.", choices=("auto", "minkowski", "torch"))
     precision: str = option(
         "fp32",
@@ -52,7 +49,7 @@ class EmbedConfig(_EncoderConfig):
 
     split: str = option(
         "test",
-        "The particles to embed; of all, the column split says which it is in.",
+        "The particles to embed; with all, the column split says which split each is in.",
         choices=(*SPLITS, "all"),
     )
     layer: str = option(
@@ -61,7 +58,10 @@ class EmbedConfig(_EncoderConfig):
         choices=("features", "projection"),
     )
     batch_size: int = option(
-        256, "Particles embedded at once; it affects memory and speed, not the result.", least=1
+        256,
+        "Particles embedded at once; affects memory and speed, and features may differ in the last "
+        "bit.",
+        least=1,
     )
 
 
@@ -79,7 +79,7 @@ class FitConfig:
         20, "Passes over the labelled particles, in fine-tuning and from scratch.", least=1
     )
     min_steps: int = option(
-        200, "Make more passes where these are fewer steps, as with few labels.", least=1
+        200, "Least number of steps; with few labels, more passes are made.", least=1
     )
     batch_size: int = option(128, "Particles of a training step.", least=1)
     lr: float = option(1e-3, "Peak learning rate of training from scratch.", above=0, most=10)

@@ -10,14 +10,13 @@ from clr_eval.cache import Arrays
 from clr_eval.evaluation import Evaluation
 from clr_train.keys import key, permutation
 from clr_train.probe.classifiers import find_neighbours, project_to_plane
+from clr_train.probe.figures import FEWEST_VOXELS
 from pilarnet_convert.species import CLASSES
 
-__all__ = ["embedding_map", "nearest_neighbours", "num_mapped"]
+__all__ = ["embedding_map", "example_neighbours", "num_mapped"]
 
 _MOST_PARTICLES: Final = 3000
 _NEIGHBOURS: Final = 5
-#: Fewest voxels of a particle shown with its neighbours, unless its class has only smaller ones.
-_FEWEST_VOXELS: Final = 30
 _DRAW: Final = 0xA71A5
 
 
@@ -47,7 +46,7 @@ def num_mapped(evaluation: Evaluation) -> int:
     return min(_MOST_PARTICLES, len(evaluation.test))
 
 
-def nearest_neighbours(evaluation: Evaluation) -> Arrays:
+def example_neighbours(evaluation: Evaluation) -> Arrays:
     """Find the nearest particles of the training split to a few of the test split.
 
     Returns
@@ -77,6 +76,6 @@ def nearest_neighbours(evaluation: Evaluation) -> Arrays:
 def _draw(evaluation: Evaluation, label: int, seed: int) -> int:
     """Draw a particle of a class, large enough to be recognised if there is one."""
     rows = np.flatnonzero(evaluation.test.label == label)
-    large = rows[evaluation.test.columns["num_voxels"][rows] >= _FEWEST_VOXELS]
+    large = rows[evaluation.test.columns["num_voxels"][rows] >= FEWEST_VOXELS]
     rows = large if len(large) else rows
     return int(rows[permutation(len(rows), key(seed, _DRAW, label))[0]])

@@ -18,7 +18,7 @@ from clr_eval.embedding.split import labelled_subset, read_split
 from clr_eval.finetune import Classifier, num_steps
 from clr_eval.methods import METHODS, Method
 from clr_eval.probes import Probe, fit_probe
-from clr_eval.progress import Costs, Progress
+from clr_eval.progress import CostBar, Costs
 from clr_eval.timing import seconds_per_particle
 from clr_train.batch import ParticleBatch
 from clr_train.learner import Learner
@@ -65,7 +65,7 @@ class Evaluation:
     config : EvalConfig
     folder : Path
         Folder of the cache.
-    progress : Progress, optional
+    progress : CostBar, optional
         Is told what is being done and how much of it is done.
 
     Attributes
@@ -84,9 +84,9 @@ class Evaluation:
     """
 
     def __init__(
-        self, config: EvalConfig, *, folder: Path, progress: Progress | None = None
+        self, config: EvalConfig, *, folder: Path, progress: CostBar | None = None
     ) -> None:
-        self.config, self.progress = config, progress or Progress()
+        self.config, self.progress = config, progress or CostBar()
         self.say = self.progress.say
         self.learner = load_learner(
             config.checkpoint,
@@ -142,7 +142,7 @@ class Evaluation:
         )
 
     def probabilities(self, trial: Trial) -> NDArray[np.float64]:
-        """Predictor the probability of each class for the test split, float64 [N, classes]."""
+        """Predict the probability of each class for the test split, float64 [N, classes]."""
         kind = trial.method.features
         if kind is None:
             return self._network(trial)["probabilities"].astype(np.float64)

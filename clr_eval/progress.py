@@ -13,9 +13,10 @@ from clr_eval.methods import Method
 from clr_train.probe.handcrafted import HANDCRAFTED_FEATURES
 from pilarnet_convert.console.progress import ProgressBar
 
-__all__ = ["Costs", "Progress"]
+__all__ = ["CostBar", "Costs"]
 
-#: Cost of a particle in a training step (both passes, and a view of it), in encodings of one.
+#: Cost of a particle in a training step: forward and backward pass and the making of a view. In
+#: units of encoding one particle.
 _TRAINING: Final = 4.0
 #: Seconds of a CPU core for a particle; for classifiers, for each feature of it.
 _HANDCRAFTED_S: Final = 3e-5
@@ -24,7 +25,7 @@ _CORRUPTED_S: Final = 3e-4
 _MAPPED_S: Final = 3.3e-3
 
 
-class Progress:
+class CostBar:
     """Counts costs on a bar, once there is one."""
 
     def __init__(self) -> None:

@@ -16,7 +16,10 @@ from pilarnet_convert.options import OptionError, documented, option, read_toml
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.storage.remote import as_path
 
-__all__ = ["SHAPE_OPTIONS", "TrainConfig", "read_config", "write_config"]
+__all__ = ["DEVICE_HELP", "SHAPE_OPTIONS", "TrainConfig", "read_config", "write_config"]
+
+#: Of options that name a device, here and in `clr_eval.config`.
+DEVICE_HELP: Final = "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one."
 
 #: Options that replace sizes of the encoder that ``model`` sets.
 SHAPE_OPTIONS: Final = ("stem", "kernel_size", "pooling", "neck", "grn", "drop_path")
@@ -170,7 +173,7 @@ class TrainConfig(ViewConfig, StreamConfig):
     # Device.
     device: str = option(
         "auto",
-        "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one.",
+        DEVICE_HELP,
         metavar="NAME",
         may_change=True,
     )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clr_eval.config import EmbedConfig
-from clr_eval.embedding.files import Table, check_target, write_table
+from clr_eval.embedding.files import EmbeddingTable, check_target, write_table
 from clr_eval.embedding.split import read_provenance
 from clr_train.batch import ParticleBatch
 from clr_train.probe.features import collect
@@ -131,7 +131,7 @@ def embed_to_file(
     return Written(path=target, particles=table.num_rows, width=table.width)
 
 
-def _make_table(config: EmbedConfig, *, show: bool) -> Table:
+def _make_table(config: EmbedConfig, *, show: bool) -> EmbeddingTable:
     learner = load_learner(
         config.checkpoint, device=config.device, engine=config.engine, precision=config.precision
     )
@@ -148,7 +148,7 @@ def _make_table(config: EmbedConfig, *, show: bool) -> Table:
     }
     projected = config.layer == "projection"
     part = learner.model.head if projected else learner.model.encoder
-    return Table(
+    return EmbeddingTable(
         columns=_columns(config, streams),
         width=part.out_features,
         blocks=_blocks(

@@ -21,7 +21,7 @@ from pilarnet_convert.files import folder_written_beside, written_beside
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.storage.remote import as_path
 
-__all__ = ["Table", "check_target", "write_table"]
+__all__ = ["EmbeddingTable", "check_target", "write_table"]
 
 #: Particles of a block of features: a Zarr chunk, a Parquet row group.
 ROWS: Final = 4096
@@ -32,7 +32,7 @@ Block = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class EmbeddingTable:
     """The contents of a file: a row for each particle.
 
     Parameters
@@ -106,7 +106,7 @@ def check_target(path: str | Path, *, overwrite: bool) -> Path:
     return path
 
 
-def write_table(path: Path, table: Table) -> None:
+def write_table(path: Path, table: EmbeddingTable) -> None:
     """Write a table; it appears at `path` complete, by a rename, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".zarr":
@@ -117,7 +117,7 @@ def write_table(path: Path, table: Table) -> None:
             _WRITERS[path.suffix](stream, table)
 
 
-def _write_zarr(folder: Path, table: Table) -> None:
+def _write_zarr(folder: Path, table: EmbeddingTable) -> None:
     import zarr
 
     # Through memory: after an error, zarr's threads would go on writing to the folder.
@@ -141,7 +141,7 @@ def _move(files: dict[str, Any], folder: Path) -> None:
         path.write_bytes(files.pop(name).to_bytes())
 
 
-def _write_hdf5(stream: BinaryIO, table: Table) -> None:
+def _write_hdf5(stream: BinaryIO, table: EmbeddingTable) -> None:
     import h5py
 
     with h5py.File.in_memory() as file:  # HDF5 crashes on a full disk
@@ -153,19 +153,19 @@ def _write_hdf5(stream: BinaryIO, table: Table) -> None:
         stream.write(file.id.get_file_image())
 
 
-def _write_npz(stream: BinaryIO, table: Table) -> None:
+def _write_npz(stream: BinaryIO, table: EmbeddingTable) -> None:
     features = np.empty((table.num_rows, table.width), np.float32)
     _fill(features, table)
     attributes = np.array(json.dumps(table.attributes))
     np.savez(stream, features=features, attributes=attributes, **table.columns)  # type: ignore[arg-type]
 
 
-def _fill(features: Any, table: Table) -> None:
+def _fill(features: Any, table: EmbeddingTable) -> None:
     for rows, block in table.even_blocks():
         features[rows] = block
 
 
-def _write_parquet(stream: BinaryIO, table: Table) -> None:
+def _write_parquet(stream: BinaryIO, table: EmbeddingTable) -> None:
     import pyarrow
     from pyarrow import parquet
 
@@ -183,7 +183,7 @@ def _write_parquet(stream: BinaryIO, table: Table) -> None:
             writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
 
 
-_WRITERS: Final[Mapping[str, Callable[[BinaryIO, Table], None]]] = {
+_WRITERS: Final[Mapping[str, Callable[[BinaryIO, EmbeddingTable], None]]] = {
     ".parquet": _write_parquet,
     ".npz": _write_npz,
     ".h5": _write_hdf5,

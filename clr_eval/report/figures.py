@@ -193,7 +193,7 @@ def draw_nearest(
 ) -> None:
     """Draw particles of the test split, each in a row with its neighbours in the training split.
 
-    `neighbours` is from `clr_eval.embedding_map.nearest_neighbours`.
+    `neighbours` is from `clr_eval.embedding_map.example_neighbours`.
     """
     figure = draw_neighbours(
         test.pick(neighbours["query"]),

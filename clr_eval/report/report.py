@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from clr_eval.binned_metrics import QUANTITIES, binned_metrics
 from clr_eval.config import EvalConfig
 from clr_eval.embedding.split import LoadedSplit
-from clr_eval.embedding_map import embedding_map, nearest_neighbours, num_mapped
+from clr_eval.embedding_map import embedding_map, example_neighbours, num_mapped
 from clr_eval.evaluation import Evaluation, Trial
 from clr_eval.methods import METHODS, main_methods
 from clr_eval.metrics import probability_metrics
@@ -236,7 +236,7 @@ def _map(evaluation: Evaluation, report: dict[str, Any], out: Path) -> dict[str,
     """Compute and draw the map and the neighbours of a few particles; give the map of the page."""
     train, test = evaluation.train, evaluation.test
     found = embedding_map(evaluation)
-    neighbours = nearest_neighbours(evaluation)
+    neighbours = example_neighbours(evaluation)
     draw_map(found["place"], rows=found["rows"], particles=test, path=out / "map.png")
     draw_nearest(neighbours, test=test, train=train, path=out / "neighbours.png")
     report["map"] = {

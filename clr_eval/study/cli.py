@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,9 @@ import click
 from clr_eval.study.methods import STUDY_METHODS
 from pilarnet_convert.console.command import Command
 from pilarnet_convert.console.flags import PathType
+from pilarnet_convert.plan import Part
 
 __all__ = ["study_command"]
-
-
-def _parse_part(_ctx: click.Context, _option: click.Parameter, value: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)/(\d+)", value)
-    if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise click.BadParameter(f"{value!r} is not I/N with I from 1 to N")
-    return int(match[1]), int(match[2])
 
 
 @click.command(
@@ -48,13 +41,13 @@ When all parts are done, the command without --part writes the report.
 )
 @click.option(
     "--part",
+    type=click.types.FuncParamType(Part.parse),
     default="1/1",
     metavar="I/N",
-    callback=_parse_part,
     help="Compute only every N-th run, from the I-th on, and write no report.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would run, and for how long.")
-def study_command(study: Path, out: Path, part: tuple[int, int], dry_run: bool) -> None:
+def study_command(study: Path, out: Path, part: Part, dry_run: bool) -> None:
     """Compare methods as the detector departs from the simulation.
 
     STUDY is a TOML file of domains, methods, label counts and seeds; docs/study.md describes it.

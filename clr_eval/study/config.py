@@ -47,10 +47,10 @@ class Domain:
         check_options(self)
         if (self.corruption is None) != (self.level is None):
             raise OptionError(
-                "a corruption has a level",
-                field="--level",
-                expected="a number where there is a corruption",
-                found=self.level if self.corruption is None else "none",
+                "corruption and level must be given together",
+                field="corruption" if self.corruption is None else "level",
+                expected="both or none",
+                found="level alone" if self.corruption is None else "corruption alone",
             )
 
     @property
@@ -69,7 +69,7 @@ class Domain:
 @documented
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """A study."""
+    """What a study compares, and how."""
 
     nominal: str = option(MISSING, "Shards of the simulation; its train split has the labels.")
     target: str | None = option(None, "Shards of the other detector, whose labels are not used.")
@@ -101,7 +101,7 @@ class StudyConfig:
             if STUDY_METHODS[name].needs_target and self.target is None:
                 raise OptionError(
                     f"the method {name} needs a target",
-                    field="--target",
+                    field="target",
                     advice="name the shards of the other detector, or leave the method out",
                 )
 

@@ -44,7 +44,7 @@ def domain_metrics(
     Parameters
     ----------
     results : sequence of dict
-        What `clr_eval.study.runs.StudyRuns.result` gives for each seed.
+        What `clr_eval.study.results.StudyResults.result` gives for each seed.
     domains : mapping of str to LoadedSplit
         The first is the reference.
     count : int or None
@@ -182,8 +182,8 @@ def direction_angle(
 
     The angle to the line of the momentum at creation within which 68 % of the particles of each
     domain are, degrees: ``features`` for the direction that is read from those, ``axis`` for the
-    longest principal axis of the voxels. An axis has no sense, so opposite directions count as the
-    same, and one that is drawn at random is within 71 degrees. Domains where no momentum is known
+    longest principal axis of the voxels. An axis has no orientation, so opposite directions count
+    as the same; 68 % of random directions are within 71 degrees. Domains where no momentum is known
     are left out.
     """
     wanted, use = _directions(train)

@@ -1,4 +1,4 @@
-"""A study as a whole: how long it will take, its runs, and its report."""
+"""A study as a whole: how long it will take, what it computes, and its report."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from clr_eval.cache import Arrays
 from clr_eval.report.sections import write_report
 from clr_eval.study.config import StudyConfig
+from clr_eval.study.costs import describe_study, seconds_per_cost
 from clr_eval.study.figures import (
     draw_confusion,
     draw_domains,
@@ -19,6 +20,7 @@ from clr_eval.study.figures import (
     draw_map,
     draw_stability,
 )
+from clr_eval.study.groups import list_groups
 from clr_eval.study.metrics import (
     direction_angle,
     domain_auc,
@@ -26,14 +28,14 @@ from clr_eval.study.metrics import (
     energy_r2,
     stability,
 )
-from clr_eval.study.plan import describe_study, plan_runs, seconds_per_cost
-from clr_eval.study.runs import StudyRuns
+from clr_eval.study.results import StudyResults
 from clr_eval.study.text import format_results, make_sections
 from clr_train.probe.classifiers import project_to_plane
 from clr_train.runtime.processes import pick_device
 from pilarnet_convert.console.progress import print_line, progress_bar
 from pilarnet_convert.console.run_log import RunLog
 from pilarnet_convert.pictures import require_matplotlib
+from pilarnet_convert.plan import Part
 from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["run_study"]
@@ -42,6 +44,7 @@ _LOG: Final = "log.txt"
 #: What takes longer gets the advice how to shorten it.
 _LONG_SECONDS: Final = 3600.0
 _TITLE: Final = "Methods of classification on changed detectors"
+_WHOLE: Final = Part(number=1, count=1)
 #: Particles of each domain in the map; t-SNE takes minutes for many more.
 _MAPPED: Final = 1500
 
@@ -50,7 +53,7 @@ def run_study(
     config: StudyConfig,
     *,
     out: str | Path,
-    part: tuple[int, int] = (1, 1),
+    part: Part = _WHOLE,
     dry_run: bool = False,
     show_progress: bool = False,
 ) -> dict[str, Any] | None:
@@ -61,11 +64,11 @@ def run_study(
     config : StudyConfig
     out : path
         Folder of the study. What is there for the same options is not computed again.
-    part : tuple of int
-        (I, N): only every N-th run, from the I-th on, and no report unless N is 1. The parts may
-        run at once, on several machines that share the folder.
+    part : Part
+        Which groups of `clr_eval.study.groups` to compute; there is no report if it is one of
+        several. The parts may run at once, on several machines that share the folder.
     dry_run : bool
-        Only print the runs and how long they will take.
+        Only print what would be computed and how long it will take.
     show_progress : bool
         Draw a bar on standard error if that is a terminal.
 
@@ -80,12 +83,11 @@ def run_study(
         Shards cannot be read, or a training fails.
     """
     require_matplotlib("eval")
-    number, parts = part
     folder = as_path(out)
-    runs = plan_runs(config)[number - 1 :: parts]
-    study = StudyRuns(config, out=folder, show_progress=show_progress)
-    left = sum(study.cost_left(run) for run in runs)
-    lines = [*describe_study(config, runs=runs), _tell_time(config, left)]
+    groups = list_groups(config)[part.number - 1 :: part.count]
+    study = StudyResults(config, out=folder, show_progress=show_progress)
+    left = sum(map(study.cost_left, groups))
+    lines = [*describe_study(config, groups=groups), _tell_time(config, left)]
     for line in lines:
         print_line(line)
     if dry_run:
@@ -103,11 +105,11 @@ def run_study(
         ) as bar,
     ):
         study.progress.begin(bar)
-        for run in runs:
-            for name in run.methods:
-                results[name].append(study.result(name, seed=run.seed))
-        if parts > 1:
-            print_line(f"part {number}/{parts} is done: {len(runs)} runs, in {folder}")
+        for group in groups:
+            for name in group.methods:
+                results[name].append(study.result(name, seed=group.seed))
+        if part.count > 1:
+            print_line(f"part {part} is done: {len(groups)} runs, in {folder}")
             return None
         study.progress.say("report")
         report = _report(config, study, results, out=folder)
@@ -118,11 +120,11 @@ def run_study(
 def _tell_time(config: StudyConfig, cost: float) -> str:
     """Estimate the time that is left; if it is long, say how to shorten it."""
     if not cost:
-        return "  all of it is there: only the report is made"
+        return "  nothing is missing: only the report is written"
     seconds = cost * seconds_per_cost(config)
     hours, minutes = divmod(max(1, round(seconds / 60)), 60)
     line = f"  about {hours} h {minutes} min" if hours else f"  about {minutes} min"
-    line += " for what is not there yet, from the time of a few particles here and now"
+    line += " for what is missing, extrapolated from a few particles on this machine"
     if seconds > _LONG_SECONDS:
         line += (
             "; fewer methods, seeds or label-counts, a smaller max-steps in [train], or --part on "
@@ -132,7 +134,7 @@ def _tell_time(config: StudyConfig, cost: float) -> str:
 
 
 def _report(
-    config: StudyConfig, study: StudyRuns, results: dict[str, list[Arrays]], *, out: Path
+    config: StudyConfig, study: StudyResults, results: dict[str, list[Arrays]], *, out: Path
 ) -> dict[str, Any]:
     counts = {str(count or "all"): count for count in config.label_counts}
     report: dict[str, Any] = {
@@ -170,7 +172,7 @@ def _report(
 
 
 def _stability(
-    results: Sequence[Arrays], study: StudyRuns, *, count: int | None
+    results: Sequence[Arrays], study: StudyResults, *, count: int | None
 ) -> dict[str, dict[str, float]]:
     """Compare the particles of each domain with those of the first, where there are the same."""
     first, *others = study.domains
@@ -183,7 +185,7 @@ def _stability(
     return {domain: metrics for domain, metrics in found.items() if metrics is not None}
 
 
-def _feature_metrics(results: Sequence[Arrays], study: StudyRuns) -> dict[str, Any]:
+def _feature_metrics(results: Sequence[Arrays], study: StudyResults) -> dict[str, Any]:
     """Measure what frozen features hold: the domain, the energy and the direction."""
     first, *others = study.domains
     train, domains = study.train, study.domains
@@ -210,7 +212,7 @@ def _setup(config: StudyConfig) -> dict[str, Any]:
 
 
 def _draw(
-    report: dict[str, Any], study: StudyRuns, results: dict[str, list[Arrays]], *, out: Path
+    report: dict[str, Any], study: StudyResults, results: dict[str, list[Arrays]], *, out: Path
 ) -> None:
     domains, last = list(report["domains"]), list(report["results"].values())[-1]
     draw_domains(last, domains=domains, path=out / "domains")

@@ -25,7 +25,8 @@ Examples:
 @required_path(
     "--checkpoint",
     metavar="FILE",
-    text="A checkpoint of clr-train, or the folder of a run: its best one.",
+    text="A checkpoint of clr-train, or the folder of a run: its best checkpoint, or the latest if "
+    "there is no best.",
 )
 @required_path("--out", metavar="FOLDER", text="The folder to write.")
 @click.option(

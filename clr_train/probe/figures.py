@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pilarnet_convert.pictures import Axes, Figure
 
 __all__ = [
+    "FEWEST_VOXELS",
     "beside",
     "dot_size",
     "draw_classes",
@@ -23,6 +24,8 @@ __all__ = [
     "frame_map",
 ]
 
+#: Fewest voxels of a particle shown with its neighbours, unless its class has only smaller ones.
+FEWEST_VOXELS: Final = 30
 #: Range of the colours of voxels, MeV: from noise to the end of a proton's track.
 _ENERGIES_MEV: Final = (0.05, 20.0)
 _MARGIN: Final = 2.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from pilarnet_convert.options import OptionError, check_options, documented, flag, option
 from pilarnet_convert.shards.format import SPLITS
@@ -11,7 +12,13 @@ from pilarnet_convert.species import CLASSES
 from pilarnet_convert.storage.cache import RangeCache
 from pilarnet_convert.storage.remote import as_path
 
-__all__ = ["StreamConfig"]
+__all__ = ["SHARDS_HELP", "StreamConfig"]
+
+#: Of options that name shards, here and in `clr_eval.config`.
+SHARDS_HELP: Final = (
+    "Shards written by pilarnet-convert: a folder or a URL; may be repeated, to read several "
+    "sets as one."
+)
 
 
 @documented
@@ -29,8 +36,7 @@ class StreamConfig:
 
     shards: ShardPaths = option(
         (),
-        "Shards written by pilarnet-convert: a folder or a URL; may be repeated, to read several "
-        "sets as one.",
+        SHARDS_HELP,
         metavar="FOLDER",
         repeated=True,
         may_change=True,

@@ -12,6 +12,7 @@ from clr_train.batch import ParticleBatch
 from clr_train.probe.classifiers import find_neighbours, fit_classifier, project_to_plane
 from clr_train.probe.features import Features
 from clr_train.probe.figures import (
+    FEWEST_VOXELS,
     dot_size,
     draw_classes,
     draw_confusion,
@@ -30,8 +31,6 @@ __all__ = ["draw_images"]
 _MAPPED: Final = 1000
 _NEIGHBOURS: Final = 4
 _DPI: Final = 80
-#: Fewest voxels of a particle shown with its neighbours, unless its class has only smaller ones.
-_FEWEST_VOXELS: Final = 30
 
 
 def draw_images(
@@ -76,7 +75,7 @@ def _neighbours(
     train: Features, val: Features, particles: tuple[ParticleBatch, ParticleBatch]
 ) -> Figure:
     """Draw the first particle of each class that is not small, with its nearest in `train`."""
-    large = particles[1].offset.diff().numpy() >= _FEWEST_VOXELS
+    large = particles[1].offset.diff().numpy() >= FEWEST_VOXELS
     rows = [np.flatnonzero(val.label == species.label) for species in CLASSES]
     query = np.array([row[np.argmax(large[row])] for row in rows if len(row)])
     found, similarity = find_neighbours(train.values, queries=val.values[query], count=_NEIGHBOURS)

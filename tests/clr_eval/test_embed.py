@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from clr_eval import embed, embed_to_file
 from clr_eval.cli import embed_command
-from clr_eval.embedding.files import Table, write_table
+from clr_eval.embedding.files import EmbeddingTable, write_table
 from clr_train import load_learner
 from clr_train.stream.reader import SplitReader
 from pilarnet_convert import open_shards
@@ -121,7 +121,7 @@ def test_files_do_not_depend_on_how_features_come(ending: str, tmp_path: Path) -
         pytest.importorskip("pyarrow")
     features = np.random.default_rng(0).normal(size=(9000, 3)).astype(np.float32)
     for name, cuts in (("one", [9000]), ("many", [1, 4096, 4097, 8200])):
-        table = Table(
+        table = EmbeddingTable(
             columns={"label": np.arange(9000) % 5},
             width=3,
             blocks=np.split(features, [c for c in cuts if c < 9000]),
@@ -137,7 +137,9 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
         yield np.zeros((5000, 2), np.float32)
         raise RuntimeError("lost")
 
-    table = Table(columns={"label": np.zeros(9000)}, width=2, blocks=blocks(), attributes={})
+    table = EmbeddingTable(
+        columns={"label": np.zeros(9000)}, width=2, blocks=blocks(), attributes={}
+    )
     with pytest.raises(RuntimeError, match="lost"):
         write_table(tmp_path / "out.zarr", table)
     assert not list(tmp_path.iterdir())
@@ -159,10 +161,10 @@ def test_a_full_disk_leaves_what_was_there(ending: str, small_disk: Path) -> Non
     np.testing.assert_array_equal(_read(path)[0]["features"], values[:9].astype(np.float32))
 
 
-def _table(values: np.ndarray) -> Table:
+def _table(values: np.ndarray) -> EmbeddingTable:
     """Make a table whose label is the first of the features, [N, D]."""
     features = values.astype(np.float32)
-    return Table(
+    return EmbeddingTable(
         columns={"label": values[:, 0]}, width=values.shape[1], blocks=[features], attributes={}
     )
 

@@ -15,10 +15,11 @@ import torch
 from click.testing import CliRunner, Result
 
 from clr_eval.embedding.split import LoadedSplit, read_split
-from clr_eval.study import runs as runs_module
+from clr_eval.study import results as results_module
 from clr_eval.study.cli import study_command
 from clr_eval.study.config import Domain, read_study
 from clr_eval.study.domains import load_domain
+from clr_eval.study.groups import list_groups
 from clr_eval.study.methods import STUDY_METHODS
 from clr_eval.study.metrics import (
     direction_angle,
@@ -27,7 +28,6 @@ from clr_eval.study.metrics import (
     match_particles,
     stability,
 )
-from clr_eval.study.plan import plan_runs
 from clr_train.batch import ParticleBatch
 from clr_train.presets import AUGMENTATION_PRESETS
 from clr_train.training import recorder as recorder_module
@@ -110,13 +110,13 @@ def test_a_study_is_computed_once(
         done = _invoke(study, "--out", out, "--part", part)
         assert done.exit_code == 0, done.output
     assert not (out / "report.json").exists()
-    monkeypatch.setattr(runs_module, "pretrain", lambda *_a, **_k: pytest.fail("trained again"))
-    monkeypatch.setattr(runs_module, "fit_probe", lambda *_a, **_k: pytest.fail("fitted again"))
+    monkeypatch.setattr(results_module, "pretrain", lambda *_a, **_k: pytest.fail("trained again"))
+    monkeypatch.setattr(results_module, "fit_probe", lambda *_a, **_k: pytest.fail("fitted again"))
     whole = _invoke(study, "--out", out)
     assert whole.exit_code == 0, whole.output
-    assert "all of it is there" in whole.stdout
+    assert "nothing is missing" in whole.stdout
     log = (out / "log.txt").read_text()
-    for said in ("command: ", "about ", "all of it is there"):
+    for said in ("command: ", "about ", "nothing is missing"):
         assert said in log
     report = json.loads((out / "report.json").read_text())
     assert list(report["results"]) == ["20", "all"]
@@ -158,15 +158,15 @@ def test_a_pretraining_that_was_stopped_is_not_taken_for_done(
     assert not (run / "done").exists()
 
 
-def test_methods_that_share_a_pretraining_are_one_run(
+def test_methods_that_share_a_pretraining_are_one_group(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     config = read_study(_write(tmp_path / "study.toml", folders))
-    runs = plan_runs(config)
-    assert len({(run.name, run.seed) for run in runs}) == len(runs)
-    methods = [(name, run.seed) for run in runs for name in run.methods]
+    groups = list_groups(config)
+    assert len({(group.name, group.seed) for group in groups}) == len(groups)
+    methods = [(name, group.seed) for group in groups for name in group.methods]
     assert sorted(methods) == sorted((n, s) for n in STUDY_METHODS for s in (0, 1))
-    assert ("simclr-nominal", "finetuned") in {run.methods for run in runs}
+    assert ("simclr-nominal", "finetuned") in {group.methods for group in groups}
 
 
 def test_a_dry_run_says_what_a_study_takes(
@@ -176,7 +176,7 @@ def test_a_dry_run_says_what_a_study_takes(
     said = _invoke(study, "--out", tmp_path / "out", "--dry-run")
     assert said.exit_code == 0
     *lines, time = said.stdout.splitlines()
-    assert re.match(r"  about \d+ min for what is not there yet", time)
+    assert re.match(r"  about \d+ min for what is missing", time)
     assert lines == [
         "6 runs, seeds 0, 1",
         "  2 x simclr-both: pretraining, 2 steps of two views; SimCLR on both, linear probe",
@@ -206,7 +206,7 @@ def test_a_dry_run_says_what_a_study_takes(
         ("[train]", 'split = "all"\n[train]', "domains.other.split: unusable value"),
         ('[domains.other]\nshards = "', '[domains.other]\n# "', "domains.other.shards: missing"),
         ('corruption = "noise"', 'corruption = "fog"', "domains.noise.corruption: unusable value"),
-        ("level = 0.2", "", "domains.noise.level: a corruption has a level"),
+        ("level = 0.2", "", "domains.noise.level: corruption and level must be given together"),
         ("level = 0.2", 'level = 0.2\nrotate = "yes"', "domains.noise.rotate: unusable value"),
         ("seeds", "sedes", "sedes: unknown key"),
         ("seeds = [0, 1]", "seeds = 1", "seeds: unusable value"),

@@ -1,21 +1,18 @@
-"""The runs of a study, and how long they will take: steps, and an estimate of the time.
+"""How long a study will take: its steps, and an estimate of the time.
 
-A run is one seed of all methods that share a pretraining, or of one method that has none. Runs are
-independent of each other.
-
-A cost of 1 is one particle, of two views, in a step of pretraining. Costs are rough: they need only
-tell minutes from hours.
+A cost of 1 is that of one particle, as two views, in a step of pretraining. Costs are rough: they
+need only tell minutes from hours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from clr_eval.embedding.split import read_split
 from clr_eval.finetune import num_steps
 from clr_eval.study.config import StudyConfig
+from clr_eval.study.groups import SeedGroup
 from clr_eval.study.methods import PRETRAININGS, STUDY_METHODS
 from clr_eval.timing import seconds_per_particle
 from clr_train.batch import ParticleBatch
@@ -24,10 +21,8 @@ from clr_train.runtime.processes import pick_device
 from pilarnet_convert.shards.reader import open_shards
 
 __all__ = [
-    "Run",
     "describe_study",
     "method_cost",
-    "plan_runs",
     "pretraining_cost",
     "seconds_per_cost",
     "step_cost",
@@ -41,43 +36,19 @@ _FITTED: Final = 0.4
 _SAMPLE: Final = 64
 
 
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """One seed of some methods that can be computed together."""
-
-    name: str
-    seed: int
-    methods: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{self.name}, seed {self.seed}"
-
-
-def plan_runs(config: StudyConfig) -> list[Run]:
-    """List the runs of a study, those with the same seed together."""
-    groups: dict[str, list[str]] = {}
-    for name in config.methods:
-        groups.setdefault(STUDY_METHODS[name].pretraining or name, []).append(name)
-    return [
-        Run(name=name, seed=seed, methods=tuple(methods))
-        for seed in config.seeds
-        for name, methods in groups.items()
-    ]
-
-
-def describe_study(config: StudyConfig, *, runs: Sequence[Run]) -> list[str]:
-    """Describe what a study consists of, a line for each kind of run."""
-    seeds = sorted({run.seed for run in runs})
-    lines = [f"{len(runs)} runs, seeds {', '.join(map(str, seeds))}"]
-    for run in {run.name: run for run in runs}.values():
-        times = sum(other.name == run.name for other in runs)
-        steps = _pretraining_steps(config, run.name)
+def describe_study(config: StudyConfig, *, groups: Sequence[SeedGroup]) -> list[str]:
+    """Describe what a study computes, in lines: all its groups, then those of each name."""
+    seeds = sorted({group.seed for group in groups})
+    lines = [f"{len(groups)} runs, seeds {', '.join(map(str, seeds))}"]
+    for group in {group.name: group for group in groups}.values():
+        times = sum(other.name == group.name for other in groups)
+        steps = _pretraining_steps(config, group.name)
         work = [f"pretraining, {steps:,} steps of two views"] if steps else []
-        for name in run.methods:
+        for name in group.methods:
             steps = sum(_fitting_steps(config, name, count) for count in config.label_counts)
             title = STUDY_METHODS[name].title
             work.append(f"{title}, {steps:,} steps of one view" if steps else title)
-        lines.append(f"  {times} x {run.name}: {'; '.join(work)}")
+        lines.append(f"  {times} x {group.name}: {'; '.join(work)}")
     labels = ", ".join("all" if c is None else f"{c:,}" for c in config.label_counts)
     lines.append(f"  labels: {labels}; domains: {', '.join(config.domains)}")
     return lines

@@ -1,4 +1,4 @@
-"""What the runs of a study train and predict, kept so that a study can be interrupted."""
+"""What a study trains and predicts, kept so that it can be interrupted."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from clr_eval.cache import Arrays, ResultCache
 from clr_eval.embedding.split import LoadedSplit, labelled_subset, read_split
 from clr_eval.finetune import Classifier, num_steps
 from clr_eval.probes import fit_probe
-from clr_eval.progress import Progress
+from clr_eval.progress import CostBar
 from clr_eval.study.config import StudyConfig
+from clr_eval.study.costs import method_cost, pretraining_cost, step_cost
 from clr_eval.study.dann import DomainAdversarialClassifier
 from clr_eval.study.domains import load_domain
+from clr_eval.study.groups import SeedGroup
 from clr_eval.study.methods import PRETRAININGS, STUDY_METHODS, StudyMethod
-from clr_eval.study.plan import Run, method_cost, pretraining_cost, step_cost
 from clr_train.config import TrainConfig
 from clr_train.learner import Learner
 from clr_train.probe.features import Features, collect
@@ -33,12 +34,12 @@ from pilarnet_convert.console.signals import Stopped
 from pilarnet_convert.shards.reader import open_shards
 from pilarnet_convert.storage.identity import file_digest
 
-__all__ = ["StudyRuns"]
+__all__ = ["StudyResults"]
 
 _BATCH: Final = 256
 
 
-class StudyRuns:
+class StudyResults:
     """Trains and predicts what a study needs.
 
     Parameters
@@ -51,8 +52,8 @@ class StudyRuns:
 
     Attributes
     ----------
-    progress : Progress
-        Counts costs of `clr_eval.study.plan`.
+    progress : CostBar
+        Counts costs of `clr_eval.study.costs`.
 
     Raises
     ------
@@ -61,7 +62,7 @@ class StudyRuns:
     """
 
     def __init__(self, config: StudyConfig, *, out: Path, show_progress: bool = False) -> None:
-        self.config, self.out, self.progress = config, out, Progress()
+        self.config, self.out, self.progress = config, out, CostBar()
         self._show_progress = show_progress
 
     @cached_property
@@ -115,15 +116,15 @@ class StudyRuns:
         facts = self._facts(method, seed=seed)
         return self._cache.get(f"{method}-seed{seed}", depends_on=facts, make=make)
 
-    def cost_left(self, run: Run) -> float:
-        """Estimate the cost of what is not there yet of a run; see `clr_eval.study.plan`."""
-        pretraining = STUDY_METHODS[run.methods[0]].pretraining
+    def cost_left(self, group: SeedGroup) -> float:
+        """Estimate the cost of what is still missing of a group; see `clr_eval.study.costs`."""
+        pretraining = STUDY_METHODS[group.methods[0]].pretraining
         cost, is_new = 0.0, False
-        if pretraining is not None and not self._done(pretraining, seed=run.seed).exists():
+        if pretraining is not None and not self._done(pretraining, seed=group.seed).exists():
             cost, is_new = pretraining_cost(self.config, name=pretraining), True
-        for name in run.methods:
+        for name in group.methods:
             if is_new or not self._cache.has(
-                f"{name}-seed{run.seed}", depends_on=self._facts(name, seed=run.seed)
+                f"{name}-seed{group.seed}", depends_on=self._facts(name, seed=group.seed)
             ):
                 cost += method_cost(self.config, name=name)
         return cost
