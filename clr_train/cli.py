@@ -102,7 +102,7 @@ def _options() -> list[click.Parameter]:
     ]
 
 
-def _run(*, resume: bool, overwrite: bool, dry_run: bool, **options: Any) -> None:
+def _train_or_describe(*, resume: bool, overwrite: bool, dry_run: bool, **options: Any) -> None:
     ctx = click.get_current_context()
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other")
@@ -145,5 +145,10 @@ def _not_given(ctx: click.Context, saved: dict[str, Any]) -> dict[str, Any]:
 
 
 train_command = Command(
-    "clr-train", extra="train", params=_options(), callback=_run, help=_HELP, epilog=_EPILOG
+    "clr-train",
+    extra="train",
+    params=_options(),
+    callback=_train_or_describe,
+    help=_HELP,
+    epilog=_EPILOG,
 )

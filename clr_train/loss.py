@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from clr_train.runtime.processes import gather_rows, gather_sizes, sum_over_ranks
+from clr_train.runtime.processes import all_gather_rows, all_gather_sizes, sum_over_ranks
 
 __all__ = ["contrastive_loss"]
 
@@ -72,12 +72,12 @@ def contrastive_loss(
     # Half precision resolves cosines to 3 digits only, and these are divided by a temperature.
     with torch.autocast(first.device.type, enabled=False):
         own = torch.cat([F.normalize(first.float()), F.normalize(second.float())], dim=1)
-        sizes, rank = gather_sizes(own) if gather else ([len(own)], 0)
+        sizes, rank = all_gather_sizes(own) if gather else ([len(own)], 0)
         start = sum(sizes[:rank])
-        every = gather_rows(own, sizes=sizes)
+        every = all_gather_rows(own, sizes=sizes)
         # Without a class each particle has its own: the positive is the other view.
         alone = -1 - torch.arange(len(every), device=own.device)
-        labels = alone if labels is None else gather_rows(labels.long(), sizes=sizes)
+        labels = alone if labels is None else all_gather_rows(labels.long(), sizes=sizes)
         labels = torch.where(labels < 0, alone, labels)
         position = torch.arange(start, start + len(own), device=own.device)
         total = _sum_in_blocks(

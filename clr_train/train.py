@@ -129,7 +129,7 @@ def _train(run: TrainingRun, *, world: World, stop: StopRequest, recorder: NullR
         start = time.perf_counter()
         epoch, batch = next(batches)
         waited = time.perf_counter() - start
-        figures = _step(run, batch, epoch=epoch, world=world)
+        figures = _compute_gradients(run, batch, epoch=epoch, world=world)
         if not all(map(math.isfinite, figures.values())):
             raise _nonfinite_error(figures, batch, step=progress.step + 1, recorder=recorder)
         run.optimizer.step()
@@ -151,7 +151,9 @@ def _train(run: TrainingRun, *, world: World, stop: StopRequest, recorder: NullR
     return stopped_by
 
 
-def _step(run: TrainingRun, batch: ParticleBatch, *, epoch: int, world: World) -> dict[str, float]:
+def _compute_gradients(
+    run: TrainingRun, batch: ParticleBatch, *, epoch: int, world: World
+) -> dict[str, float]:
     """Compute the gradients of a batch and set the learning rate; return figures of the step."""
     config, learner = run.config, run.learner
     rate = run.next_rate()

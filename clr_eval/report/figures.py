@@ -17,11 +17,11 @@ from clr_eval.binned_metrics import QUANTITIES
 from clr_eval.embedding.split import LoadedSplit
 from clr_eval.methods import METHODS, main_methods
 from clr_train.probe.figures import (
-    beside,
     dot_size,
     draw_classes,
     draw_neighbours,
     frame_map,
+    shift_factor,
 )
 from clr_train.probe.figures import draw_confusion as draw_counts
 from pilarnet_convert.pictures import (
@@ -56,7 +56,7 @@ def draw_fractions(results: Sequence[Mapping[str, Any]], *, path: Path) -> None:
     for number, name in enumerate(drawn):
         method = METHODS[name]
         points = [result for result in results if result["method"] == name]
-        aside = beside(number, len(drawn))
+        aside = shift_factor(number, len(drawn))
         labels = [aside * point["num_labelled"] for point in points]
         style: dict[str, Any] = {"color": method.colour, "linestyle": method.line}
         if name == "majority":
@@ -138,13 +138,13 @@ def draw_binned_metrics(binned: Mapping[str, Any], *, path: Path) -> None:
         style: dict[str, Any]
         for number, (name, bins) in enumerate(methods.items()):
             style = {"color": METHODS[name].colour, "linestyle": METHODS[name].line}
-            style |= {"label": METHODS[name].title, "aside": beside(number, len(methods))}
+            style |= {"label": METHODS[name].title, "aside": shift_factor(number, len(methods))}
             _draw_bins(above, bins, [b["accuracy"] for b in bins], **style)
         first = next(iter(methods))
         for number, species in enumerate(CLASS_NAMES):
             rates = [b["classes"][species]["efficiency"] for b in methods[first]]
             style = {"color": COLOURS[species], "label": species}
-            style |= {"aside": beside(number, len(CLASS_NAMES))}
+            style |= {"aside": shift_factor(number, len(CLASS_NAMES))}
             _draw_bins(below, methods[first], rates, **style)
         above.set(xlabel=label, title="all methods")
         below.set(xlabel=label, title=METHODS[first].title)

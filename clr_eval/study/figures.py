@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clr_eval.study.methods import STUDY_METHODS
-from clr_train.probe.figures import beside, dot_size, draw_classes, frame_map
+from clr_train.probe.figures import dot_size, draw_classes, frame_map, shift_factor
 from clr_train.probe.figures import draw_confusion as draw_counts
 from pilarnet_convert.pictures import hide_frames, new_figure, save_figure
 from pilarnet_convert.species import OTHER_COLOURS
@@ -59,7 +59,7 @@ def draw_labels(
     methods = list(next(iter(results.values())))
     for axes, domain in zip(panels, domains, strict=True):
         for number, name in enumerate(methods):
-            method, aside = STUDY_METHODS[name], beside(number, len(methods))
+            method, aside = STUDY_METHODS[name], shift_factor(number, len(methods))
             rates = [results[count][name][domain]["balanced_accuracy"] for count in counts]
             axes.plot(
                 [aside * num for num in counts.values()], [100 * rate["value"] for rate in rates],

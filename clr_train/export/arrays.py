@@ -61,9 +61,9 @@ def embed(
         raise _refused("encoder", "what load_encoder or load_learner gives", type(encoder).__name__)
     if index(batch_size) < 1:
         raise _refused("batch_size", "1 or more", batch_size)
-    points = _xyz(_host(xyz, "xyz"))
-    energies = _energy(_host(energy, "energy"), num_voxels=len(points))
-    offsets = _offset(_host(offset, "offset"), num_voxels=len(points))
+    points = _xyz(_to_numpy(xyz, "xyz"))
+    energies = _energy(_to_numpy(energy, "energy"), num_voxels=len(points))
+    offsets = _offset(_to_numpy(offset, "offset"), num_voxels=len(points))
     num_particles = len(offsets) - 1
     batch = ParticleBatch(
         xyz=torch.from_numpy(points),
@@ -76,7 +76,7 @@ def embed(
     return features.to(xyz.device) if isinstance(xyz, Tensor) else features.cpu().numpy()
 
 
-def _host(values: ArrayLike | Tensor, field: str) -> NDArray[Any]:
+def _to_numpy(values: ArrayLike | Tensor, field: str) -> NDArray[Any]:
     """Return an array of numbers in host memory."""
     if isinstance(values, Tensor):
         narrow = values.is_floating_point() and values.itemsize <= 2

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FEWEST_VOXELS",
-    "beside",
     "dot_size",
     "draw_classes",
     "draw_confusion",
     "draw_neighbours",
     "frame_map",
+    "shift_factor",
 ]
 
 #: Fewest voxels of a particle shown with its neighbours, unless its class has only smaller ones.
@@ -46,8 +46,8 @@ def draw_classes(
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
-def beside(number: int, count: int) -> float:
-    """Return the factor that draws one of some curves beside the others, so that all are seen."""
+def shift_factor(number: int, count: int) -> float:
+    """Return the factor on x of curve `number` that keeps `count` curves from hiding each other."""
     return float(1.04 ** (number - (count - 1) / 2))
 
 

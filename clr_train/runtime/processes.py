@@ -23,7 +23,14 @@ from torch.distributed.rendezvous import rendezvous
 from pilarnet_convert.errors import PilarnetError, brief
 from pilarnet_convert.options import OptionError
 
-__all__ = ["World", "gather_rows", "gather_sizes", "join_world", "pick_device", "sum_over_ranks"]
+__all__ = [
+    "World",
+    "all_gather_rows",
+    "all_gather_sizes",
+    "join_world",
+    "pick_device",
+    "sum_over_ranks",
+]
 
 T = TypeVar("T")
 
@@ -165,7 +172,7 @@ def join_world(device: str) -> Iterator[World]:
         dist.destroy_process_group()
 
 
-def gather_sizes(rows: Tensor) -> tuple[list[int], int]:
+def all_gather_sizes(rows: Tensor) -> tuple[list[int], int]:
     """Return the number of rows of every rank, and the rank of this process."""
     if not dist.is_initialized():
         return [len(rows)], 0
@@ -175,15 +182,15 @@ def gather_sizes(rows: Tensor) -> tuple[list[int], int]:
     return [int(size) for size in sizes], dist.get_rank()
 
 
-def gather_rows(rows: Tensor, *, sizes: list[int]) -> Tensor:
+def all_gather_rows(rows: Tensor, *, sizes: list[int]) -> Tensor:
     """Join the rows [n, ...] of all ranks, in the order of the ranks.
 
     The gradient of the rows is the sum of the gradients of all ranks. `sizes` are those that
-    `gather_sizes` returns.
+    `all_gather_sizes` returns.
     """
     if len(sizes) == 1:
         return rows
-    joined: Tensor = _GatherRows.apply(rows, sizes)  # type: ignore[no-untyped-call]
+    joined: Tensor = _AllGatherRows.apply(rows, sizes)  # type: ignore[no-untyped-call]
     return joined
 
 
@@ -195,7 +202,7 @@ def sum_over_ranks(value: Tensor) -> Tensor:
     return total
 
 
-class _GatherRows(torch.autograd.Function):
+class _AllGatherRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, sizes: list[int]) -> Tensor:
         ctx.sizes = sizes

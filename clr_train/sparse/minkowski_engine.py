@@ -82,10 +82,10 @@ def _strided_module(channels: tuple[int, int], kernel_size: int, has_bias: bool)
     return module
 
 
-def _run(
+def _call_library(
     module: nn.Module, x: Any, weight: Tensor, bias: Tensor | None, *, kernel_size: int
 ) -> Any:
-    """Call a module of the library with weights of ours in the place of its own."""
+    """Call a module of the library with our weights in place of its own."""
     offsets = _our_offsets(kernel_size).to(weight.device)
     own = dict(module.named_parameters())
     weights = {"kernel": weight.float().index_select(0, offsets).reshape(own["kernel"].shape)}
@@ -151,14 +151,14 @@ class MinkowskiSparseTensor:
         """Convolve with kernel and stride `kernel_size`; weight [K**3, C, C'], bias [C']."""
         channels = (weight.shape[1], weight.shape[2])
         module = _strided_module(channels, kernel_size, bias is not None)
-        return self._with(_run(module, self.raw, weight, bias, kernel_size=kernel_size))
+        return self._with(_call_library(module, self.raw, weight, bias, kernel_size=kernel_size))
 
     def depthwise_conv(
         self, weight: Tensor, bias: Tensor | None, *, kernel_size: int
     ) -> MinkowskiSparseTensor:
         """Convolve every channel by itself on the same sites; weight [K**3, C], bias [C]."""
         module = _depthwise_module(weight.shape[1], kernel_size, bias is not None)
-        return self._with(_run(module, self.raw, weight, bias, kernel_size=kernel_size))
+        return self._with(_call_library(module, self.raw, weight, bias, kernel_size=kernel_size))
 
     def max_pool(self) -> Tensor:
         """Largest feature of each particle, [N, C]; zeros if empty."""
@@ -181,7 +181,7 @@ class MinkowskiSparseTensor:
 
 
 class MinkowskiEngine:
-    """Sparse operations of MinkowskiEngine with weights of ours; see `Engine`.
+    """Sparse operations of MinkowskiEngine with our weights; see `Engine`.
 
     If the installed build has `MinkowskiDepthwiseConvolution`, it computes the depth-wise
     convolutions, otherwise `MinkowskiChannelwiseConvolution`. A `MissingDependencyError` is raised

@@ -49,18 +49,18 @@ def plan_reads(particles: NDArray[np.int64], layout: Layout) -> list[tuple[int, 
     ]
 
 
-class _Memory(threading.local):
+class _VoxelBuffers(threading.local):
     """The arrays into which a thread reads voxels; new memory for each read would take longer."""
 
     def __init__(self) -> None:
-        self._columns = {name: np.empty(0, ARRAYS[name].dtype) for name in _VOXELS}
+        self._buffers = {name: np.empty(0, ARRAYS[name].dtype) for name in _VOXELS}
 
-    def columns(self, num_voxels: int) -> dict[str, NDArray[Any]]:
+    def take(self, num_voxels: int) -> dict[str, NDArray[Any]]:
         """Return an array of `num_voxels` rows for each of `_VOXELS`, until the next call."""
-        for name, column in self._columns.items():
-            if len(column) < num_voxels:
-                self._columns[name] = np.empty(num_voxels, column.dtype)
-        return {name: column[:num_voxels] for name, column in self._columns.items()}
+        for name, buffer in self._buffers.items():
+            if len(buffer) < num_voxels:
+                self._buffers[name] = np.empty(num_voxels, buffer.dtype)
+        return {name: buffer[:num_voxels] for name, buffer in self._buffers.items()}
 
 
 class EmptySplitError(PilarnetError):
@@ -107,9 +107,9 @@ class SplitReader:
                 field=split,
                 advice="choose another split, or convert more events or with other --splits",
             )
-        columns = ("label", "offset")
-        with fetched([ShardRead(s, columns, 0, s.num_particles) for s in self._shards]):
-            tables = [shard.read(columns) for shard in self._shards]
+        names = ("label", "offset")
+        with fetched([ShardRead(s, names, 0, s.num_particles) for s in self._shards]):
+            tables = [shard.read(names) for shard in self._shards]
         self.layout = Layout(
             num_voxels=np.concatenate([np.diff(table["offset"]) for table in tables]),
             label=np.concatenate([table["label"] for table in tables]).astype(np.int64),
@@ -156,8 +156,8 @@ class SplitReader:
         return self.shards.splits[self.split]
 
     @cached_property
-    def _memory(self) -> _Memory:
-        return _Memory()
+    def _buffers(self) -> _VoxelBuffers:
+        return _VoxelBuffers()
 
     @cached_property
     def _first_voxel(self) -> NDArray[np.int64]:
@@ -174,11 +174,11 @@ class SplitReader:
         # First row of each read among the rows of all.
         first_read, last_read = np.array([read[1:] for read in reads], np.int64).reshape(-1, 2).T
         read_row = offsets_of(self._first_voxel[last_read] - self._first_voxel[first_read])
-        stored = self._memory.columns(int(read_row[-1]))
+        stored = self._buffers.take(int(read_row[-1]))
         with fetched(of_shards):
             for read, (low, high) in zip(of_shards, pairwise(read_row.tolist()), strict=True):
-                columns = {name: column[low:high] for name, column in stored.items()}
-                read.shard.read_voxels(columns, read.start, read.stop)
+                part = {name: values[low:high] for name, values in stored.items()}
+                read.shard.read_voxels(part, read.start, read.stop)
 
         of_read = row_of(first_read, particles)
         first_row = self._first_voxel[particles] - self._first_voxel[first_read[of_read]]

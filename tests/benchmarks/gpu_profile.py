@@ -92,7 +92,7 @@ def measure_profile(setting: Setting) -> Iterator[Figures]:
         wait_for(device)
         start = time.perf_counter()
         for epoch, batch in kept[first:last]:
-            train._step(run, batch, epoch=epoch, world=world)
+            train._compute_gradients(run, batch, epoch=epoch, world=world)
             run.optimizer.step()
         wait_for(device)
         return 1e3 * (time.perf_counter() - start) / (last - first)

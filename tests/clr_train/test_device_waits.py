@@ -29,7 +29,7 @@ from clr_train.runtime.processes import World
 from clr_train.sparse import kernel_map, torch_engine
 from clr_train.sparse.depthwise import depthwise
 from clr_train.sparse.kernel_map import DepthwiseMap
-from clr_train.train import _step
+from clr_train.train import _compute_gradients
 from clr_train.training.optimizer import make_optimizer
 from clr_train.training.resume import TrainingRun
 from tests.clr_train.batches import make_batch
@@ -104,7 +104,7 @@ def watched_step(monkeypatch: pytest.MonkeyPatch, **options: Any) -> Watch:
     )
     batch, watch = make_batch(4, 12), Watch()
     world = World(rank=0, size=1, device=cpu)
-    _step(run, batch, epoch=0, world=world)  # copies constants to the device, once
+    _compute_gradients(run, batch, epoch=0, world=world)  # copies constants to the device, once
     whole = Tensor.tolist
 
     def tolist(tensor: Tensor) -> Any:
@@ -114,7 +114,7 @@ def watched_step(monkeypatch: pytest.MonkeyPatch, **options: Any) -> Watch:
 
     monkeypatch.setattr(Tensor, "tolist", tolist)
     with watch:
-        _step(run, batch, epoch=0, world=world)
+        _compute_gradients(run, batch, epoch=0, world=world)
     return watch
 
 

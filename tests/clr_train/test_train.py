@@ -169,12 +169,11 @@ def test_stopped_in_an_evaluation_it_is_saved_before_and_evaluated_later(
         if len(read_metrics(tmp_path / "run")) == 3:  # in the evaluation of step 3
             os.kill(os.getpid(), signal.SIGUSR1)
             time.sleep(60)
+            pytest.fail("the signal did not end the evaluation")
         return measure(self, learner)
 
     monkeypatch.setattr(Validator, "measure", measure_until_stopped)
-    began = time.monotonic()
     result = _train(config)
-    assert time.monotonic() - began < 60
     assert (result.step, result.stopped_by) == (3, signal.SIGUSR1)
     assert result.checkpoint == tmp_path / "run/checkpoints/step-00000003.pt"
     monkeypatch.setattr(Validator, "measure", measure)

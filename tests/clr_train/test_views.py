@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from clr_train import keys
 from clr_train.batch import ParticleBatch, SiteBatch
 from clr_train.site_keys import MAX_COORDINATE, MAX_PARTICLES
+from clr_train.views.config import ViewConfig
 from clr_train.views.energy import transform_energy
 from clr_train.views.make import (
     AUGMENTATIONS,
-    ViewConfig,
     as_sites,
     drawn_augmentations,
     make_views,
