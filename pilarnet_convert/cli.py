@@ -219,19 +219,30 @@ def stats_command(
     if picture is not None:
         picture = check_picture(picture, option="--plot")
     if check:
-        for path in shards:
-            faults = verify(path, show_progress=True)
-            for fault in faults:
-                click.echo(fault)
-            if faults:
-                raise PilarnetError(
-                    counted(len(faults), "fault"),
-                    file=path,
-                    advice="convert again with --overwrite",
-                )
-            click.echo(f"{path}: every checksum holds", err=for_program)
+        _verify(shards, for_program=for_program)
     opened = open_shards(shards)
     click.echo(render(statistics(opened, show_progress=True), style=style))
     if picture is not None:
         plot_classes(opened, picture)
         click.echo(f"wrote {picture}: {counted(len(opened), 'particle')}", err=for_program)
+
+
+def _verify(sets: tuple[AnyPath, ...], *, for_program: bool) -> None:
+    """Print every fault of the sets, and end with an error if there are any."""
+    damaged: list[AnyPath] = []
+    num_faults = 0
+    for path in sets:
+        faults = verify(path, show_progress=True)
+        for fault in faults:
+            click.echo(fault)
+        if faults:
+            damaged.append(path)
+            num_faults += len(faults)
+        else:
+            click.echo(f"{path}: every checksum holds", err=for_program)
+    if damaged:
+        raise PilarnetError(
+            counted(num_faults, "fault"),
+            file=", ".join(map(str, damaged)),
+            advice="convert again with --overwrite",
+        )

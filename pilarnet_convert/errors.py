@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
+from pathlib import PurePath
 from typing import Any, Final
 
 __all__ = [
@@ -84,6 +85,12 @@ class PilarnetError(Exception):
         if d["advice"]:
             line += f"; {d['advice']}"
         return " ".join(line.split())
+
+    def by_name(self) -> str:
+        """Return the line with the name of the file alone, wherever the file lies."""
+        file = self.details["file"]
+        named = {**self.details, "file": None if file is None else PurePath(file).name}
+        return str(PilarnetError(self.problem, **named))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Keyword-only arguments do not survive the default pickling between processes.

@@ -21,7 +21,7 @@ from pilarnet_convert.readers.events import Source
 __all__ = ["EventRange", "Part", "Task", "plan_tasks"]
 
 #: Compressed bytes of voxels in a task, some 2,500 events of 512 pixels: larger tasks leave fewer
-#: files. Small conversions have smaller tasks, so that there are some for every worker.
+#: files. A small conversion has smaller tasks, for more workers, down to half a second each.
 TASK_BYTES: Final = 64_000_000
 _LEAST_TASK_BYTES: Final = 32_000_000
 _LEAST_TASKS: Final = 8
@@ -137,14 +137,14 @@ def plan_tasks(
 ) -> list[Task]:
     """Divide the events of all sources into tasks of about equal size, in order.
 
-    A task ends between two baskets of voxels, so that no basket is decompressed twice. It may have
-    a part of a source, or several sources.
+    A task may have a part of a source, or several sources. It ends between two baskets of voxels,
+    so that none is decompressed twice, unless `events_per_task` asks for less than a basket.
 
     Parameters
     ----------
     events_per_task : int, optional
-        Events of a task; a task may end at the end of a basket nearby. By default a task has
-        about `TASK_BYTES` compressed bytes of voxels.
+        Events of a task, up to a quarter more or less if a basket ends there. By default a task
+        has about `TASK_BYTES` compressed bytes of voxels.
     max_events : int, optional
         Take only the first of all events.
     """

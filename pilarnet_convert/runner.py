@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.config import ConvertConfig
 from pilarnet_convert.console.progress import progress_bar
-from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.errors import InputError, PilarnetError
 from pilarnet_convert.executors import Workers
 from pilarnet_convert.manifest import describe, require_same
 from pilarnet_convert.output.output import Output
@@ -22,7 +22,7 @@ from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.shard import Shard
 from pilarnet_convert.shards.writer import root_attributes
 from pilarnet_convert.tally import Tally
-from pilarnet_convert.task import BadSourceError, TaskRecord, TaskRequest, find_repeated, run_task
+from pilarnet_convert.task import BadSourcesError, TaskRecord, TaskRequest, find_repeated, run_task
 
 __all__ = ["TaskRunner"]
 
@@ -116,6 +116,8 @@ class TaskRunner:
             record = TaskRecord.from_json(self.folder.record(number) or {})
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
+        if record.left_out and not self.config.skip_bad_files:
+            return None  # run again, so that the fault is reported
         whole = all(Shard(self.folder.path, entry).is_whole() for entry in record.shards)
         return record if whole else None
 
@@ -142,12 +144,12 @@ class TaskRunner:
         Raises
         ------
         InputError
-            If a source cannot be read.
+            If a source cannot be read and bad files are not skipped, or if none can be read.
         PilarnetError
             If a worker does not see the output folder.
         """
         records = {t.number: record for t in tasks if (record := self._record(t.number))}
-        faults: dict[int, BadSourceError] = {}  # by the number of the task
+        faults: dict[tuple[int, int], str] = {}  # by the source and the number of the task
         num_events = sum(task.num_events for task in tasks)
         with progress_bar(
             total=num_events,
@@ -156,7 +158,7 @@ class TaskRunner:
             show=self.show_progress,
             advice="more --workers shorten it; after an interruption --resume continues",
         ) as bar:
-            bad = _bad_sources(records.values(), faults)
+            bad = self._bad_sources(records.values(), faults)
             while missing := _missing(tasks, records.values(), bad):
                 left = sum(task.without(bad).num_events for task in missing)
                 bar.measure_from(num_events - left)
@@ -166,26 +168,27 @@ class TaskRunner:
                     if isinstance(outcome, TaskRecord):
                         records[request.task.number] = outcome
                     else:
-                        faults[request.task.number] = outcome
+                        number = request.task.number
+                        faults |= {(s, number): e.by_name() for s, e in outcome.faults.items()}
                     bar.update(request.task.num_events)
-                bad = _bad_sources(records.values(), faults)
+                bad = self._bad_sources(records.values(), faults)
         return [records[task.number] for task in tasks]
 
     def _completed(
         self, requests: Sequence[TaskRequest]
-    ) -> Iterator[tuple[TaskRequest, TaskRecord | BadSourceError]]:
+    ) -> Iterator[tuple[TaskRequest, TaskRecord | BadSourcesError]]:
         """Run tasks and put their shards in place, but for those whose sources turn out bad."""
         bad: set[int] = set()
         wanted = (request for request in requests if not bad & request.sources.keys())
         for request, future in self.workers.completed(run_task, wanted):
-            outcome: TaskRecord | BadSourceError
+            outcome: TaskRecord | BadSourcesError
             try:
                 outcome = self._keep(future.result())
-            except BadSourceError as fault:
+            except BadSourcesError as found:
                 if not self.config.skip_bad_files:
-                    raise fault.error from None
-                bad.add(fault.source)
-                outcome = fault
+                    raise next(iter(found.faults.values())) from None
+                bad |= found.faults.keys()
+                outcome = found
             except FileNotFoundError as error:
                 if not self.folder.scratch.is_dir():  # cleared away, or finished by others
                     raise
@@ -195,6 +198,22 @@ class TaskRunner:
                     advice="name one on a file system that all workers share",
                 ) from error
             yield request, outcome
+
+    def _bad_sources(
+        self, records: Iterable[TaskRecord], faults: Mapping[tuple[int, int], str]
+    ) -> dict[int, str]:
+        """Return the sources that cannot be read, and why; `InputError` if these are all.
+
+        Of several faults of a source, that of its first task counts, whichever ended first.
+        """
+        bad: dict[int, str] = {}
+        for source, number in sorted(faults):
+            bad.setdefault(source, faults[source, number])
+        for record in records:
+            bad |= record.left_out
+        if not {events.source for task in self.tasks for events in task.ranges} - bad.keys():
+            raise InputError("no input can be converted", found="; ".join(bad.values()))
+        return bad
 
     def finish(self, records: Sequence[TaskRecord]) -> None:
         """Write the root: the manifest, statistics, geometry and the list of shards."""
@@ -217,21 +236,6 @@ class TaskRunner:
         entries.sort(key=lambda entry: SPLITS.index(entry.split))
         self.folder.write_root(root_attributes(attributes, entries))
         self.folder.remove_working()
-
-
-def _bad_sources(
-    records: Iterable[TaskRecord], faults: Mapping[int, BadSourceError]
-) -> dict[int, str]:
-    """Return the sources that cannot be read, and why.
-
-    Of several faults of a source, that of its first task counts, whichever ended first.
-    """
-    bad: dict[int, str] = {}
-    for number in sorted(faults):
-        bad.setdefault(faults[number].source, str(faults[number].error))
-    for record in records:
-        bad |= record.left_out
-    return bad
 
 
 def _missing(

@@ -5,7 +5,6 @@ A task depends on no other and needs nothing but its request, so it can run in a
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,15 +30,15 @@ from pilarnet_convert.storage.ahead import in_threads
 from pilarnet_convert.storage.remote import AnyPath, RemotePath, is_url
 from pilarnet_convert.tally import Tally
 
-__all__ = ["BadSourceError", "TaskRecord", "TaskRequest", "find_repeated", "run_task"]
+__all__ = ["BadSourcesError", "TaskRecord", "TaskRequest", "find_repeated", "run_task"]
 
 
-class BadSourceError(Exception):
-    """A source that cannot be read: its index, and what is wrong with it."""
+class BadSourcesError(Exception):
+    """Sources of a task that cannot be read: by their indices, what is wrong with each."""
 
-    def __init__(self, source: int, error: InputError) -> None:
-        super().__init__(source, error)
-        self.source, self.error = source, error
+    def __init__(self, faults: Mapping[int, InputError]) -> None:
+        super().__init__(faults)
+        self.faults = faults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +69,6 @@ class TaskRecord:
     left_out: Mapping[int, str]
     tally: Tally
     shards: tuple[ShardEntry, ...]
-    seconds: float
     attempt: str
 
     def to_json(self) -> dict[str, Any]:
@@ -80,7 +78,6 @@ class TaskRecord:
             "left_out": {str(source): error for source, error in self.left_out.items()},
             "tally": self.tally.to_json(),
             "shards": [entry.to_json() for entry in self.shards],
-            "seconds": self.seconds,
             "attempt": self.attempt,
         }
 
@@ -92,7 +89,6 @@ class TaskRecord:
             left_out={int(source): error for source, error in document["left_out"].items()},
             tally=Tally.from_json(document["tally"]),
             shards=tuple(ShardEntry.from_json(entry) for entry in document["shards"]),
-            seconds=document["seconds"],
             attempt=document["attempt"],
         )
 
@@ -116,12 +112,11 @@ def run_task(request: TaskRequest) -> TaskRecord:
 
     Raises
     ------
-    BadSourceError
-        If a source cannot be read.
+    BadSourcesError
+        If sources cannot be read; all of the task are looked at.
     OSError
         If a shard cannot be written.
     """
-    began = time.perf_counter()
     parts, tally = _particles(request)
     attempt = uuid4().hex
     with _built(request, attempt) as folder:
@@ -131,7 +126,6 @@ def run_task(request: TaskRequest) -> TaskRecord:
         left_out=request.left_out,
         tally=tally,
         shards=entries,
-        seconds=round(time.perf_counter() - began, 3),
         attempt=attempt,
     )
 
@@ -189,7 +183,7 @@ def _read_events(request: TaskRequest) -> Iterator[Events | InputError]:
 
 def _particles(request: TaskRequest) -> tuple[list[dict[str, ParticleArrays]], Tally]:
     """Read the events of each source, check them and split them up."""
-    parts, total = [], Tally()
+    parts, total, faults = [], Tally(), {}
     for events_of, events in zip(request.task.ranges, _read_events(request), strict=True):
         source = request.sources[events_of.source]
         try:
@@ -197,7 +191,9 @@ def _particles(request: TaskRequest) -> tuple[list[dict[str, ParticleArrays]], T
                 raise events
             check_events(events)
         except InputError as error:
-            raise BadSourceError(events_of.source, error) from error
+            faults[events_of.source] = error
+        if faults or isinstance(events, InputError):
+            continue
         events, num_merged = merge_repeats(events.in_mev(source.units))
         particles, tally = split_up(
             events,
@@ -209,6 +205,8 @@ def _particles(request: TaskRequest) -> tuple[list[dict[str, ParticleArrays]], T
         parts.append(particles)
         tally.repeated_voxels = num_merged
         total.add(tally)
+    if faults:
+        raise BadSourcesError(faults)
     return parts, total
 
 

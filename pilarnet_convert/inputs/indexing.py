@@ -73,7 +73,7 @@ def readable_sources(
                 found=f"also as {first.path}",
                 advice="name it once, or take it twice with --allow-duplicates",
             )
-    return good, [{"name": files.name, "error": str(fault)} for files, fault in faults.items()]
+    return good, [{"name": files.name, "error": fault.by_name()} for files, fault in faults.items()]
 
 
 def find_duplicates(sources: Sequence[Source]) -> dict[int, Source]:

@@ -6,12 +6,13 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Final
 
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.shards.format import (
     CONVERSION_FOLDER,
     FORMAT_NAME,
+    FORMAT_VERSION,
     SPLITS,
     attributes_checksum,
 )
@@ -19,6 +20,9 @@ from pilarnet_convert.storage.byte_file import read_if_there
 from pilarnet_convert.storage.remote import AnyPath
 
 __all__ = ["Output", "record_bytes"]
+
+#: What an unfinished conversion of version 1 of the format left in ``.conversion``.
+_VERSION_1: Final = "record.json"
 
 
 class Output(ABC):
@@ -50,6 +54,8 @@ class Output(ABC):
             raise PilarnetError(
                 "the output is not a folder", file=self.path, advice="choose another --out"
             )
+        if not overwrite:
+            self._refuse_other_version()
         foreign = [name for name in (*SPLITS, "zarr.json") if (self.path / name).exists()]
         # An unfinished set may lack its manifest: it was being cleared when its process ended.
         unfinished = self._manifest.parent.exists() or (foreign and self._working.exists())
@@ -62,6 +68,19 @@ class Output(ABC):
                 file=self.path,
                 found=", ".join(foreign),
                 advice="choose another --out",
+            )
+
+    def _refuse_other_version(self) -> None:
+        root = self.root()
+        finished = None if root is None else root.get("version")
+        unfinished = (self._working / _VERSION_1).exists()
+        if unfinished or finished not in (None, FORMAT_VERSION):
+            raise PilarnetError(
+                "shards of another version of the format",
+                file=self.path,
+                expected=f"version {FORMAT_VERSION}",
+                found=f"version {1 if unfinished else finished}",
+                advice="convert again with --overwrite, or choose another --out",
             )
 
     def check_again(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.output.output import Output, record_bytes
-from pilarnet_convert.shards.array import SHARD_FILES
+from pilarnet_convert.shards.array import SHARD_PATHS
 from pilarnet_convert.shards.format import (
     ARRAYS,
     CONVERSION_FOLDER,
@@ -31,8 +31,6 @@ from pilarnet_convert.storage.remote import RemotePath
 __all__ = ["RemoteOutput", "put_shards"]
 
 _GROUP: Final = "zarr.json"
-#: The files of a shard, by their paths in it.
-_FILES: Final = {*map(str, SHARD_FILES.values()), *(f"{array}/zarr.json" for array in ARRAYS)}
 
 
 class RemoteOutput(Output):
@@ -82,7 +80,7 @@ class RemoteOutput(Output):
         written = {entry["name"] for entry in record["shards"]}
         for name in {shard_name(split, task) for split in SPLITS} - written:
             shard = self.path / name
-            _remove_files(shard, shard.sizes().keys() & _FILES)
+            _remove_files(shard, shard.sizes().keys() & SHARD_PATHS)
         self._record(task).write_bytes(record_bytes(record))
 
     def drop(self, attempt: str) -> None:
@@ -132,7 +130,7 @@ class RemoteOutput(Output):
                 [
                     f"{number}/{file}"
                     for number, _, file in parts
-                    if SHARD_NAME.fullmatch(f"{split}/{number}") and file in _FILES
+                    if SHARD_NAME.fullmatch(f"{split}/{number}") and file in SHARD_PATHS
                 ],
             )
             (folder / _GROUP).remove()

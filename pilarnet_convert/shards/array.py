@@ -27,6 +27,7 @@ from pilarnet_convert.shards.format import ARRAYS, FileCheck
 __all__ = [
     "CHUNK_ROWS",
     "SHARD_FILES",
+    "SHARD_PATHS",
     "ArrayFile",
     "array_metadata",
     "count_chunks",
@@ -57,6 +58,10 @@ SHARD_FILES: Final = {
     **{array: data_file(Path(array), len(spec.dimensions)) for array, spec in ARRAYS.items()},
     "zarr.json": Path("zarr.json"),
 }
+#: Every file of a shard, those of the metadata of its arrays too, by its path in the shard.
+SHARD_PATHS: Final = frozenset(
+    [*map(str, SHARD_FILES.values()), *(f"{array}/zarr.json" for array in ARRAYS)]
+)
 
 
 def _crc32c(data: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from pilarnet_convert.console.progress import progress_bar
 from pilarnet_convert.errors import in_words
-from pilarnet_convert.shards.array import SHARD_FILES, ArrayFile
+from pilarnet_convert.shards.array import SHARD_FILES, SHARD_PATHS, ArrayFile
 from pilarnet_convert.shards.format import (
     ARRAYS,
     SPLITS,
@@ -28,8 +29,8 @@ from pilarnet_convert.shards.writer import (
     shard_array_metadata,
 )
 from pilarnet_convert.species import CLASS_NAMES, CLASSES, OTHER, label_of_pdg
-from pilarnet_convert.storage.byte_file import file_sizes, read_if_there
-from pilarnet_convert.storage.remote import AnyPath
+from pilarnet_convert.storage.byte_file import read_if_there
+from pilarnet_convert.storage.remote import AnyPath, RemotePath
 
 __all__ = ["verify"]
 
@@ -70,7 +71,7 @@ def _faults(path: AnyPath, *, show_progress: bool) -> list[str]:
         ]
     with damage_reported(path, field="zarr.json"):  # what it says need not make sense
         every = [s for of_split in Shards((path, attributes)).splits.values() for s in of_split]
-        faults = [f"{path}: {fault}" for fault in _layout_faults(path, {s.name for s in every})]
+        faults = [f"{path}: {fault}" for fault in _layout_faults(path, attributes, every)]
         for shard in progress_bar(every, unit="shard", description="verifying", show=show_progress):
             faults += [f"{shard.path}: {fault}" for fault in _shard_faults(shard, attributes)]
         return faults + [f"{path}: {fault}" for fault in _total_faults(attributes, every)]
@@ -83,15 +84,42 @@ def _read(file: AnyPath) -> bytes | None:
         return None
 
 
-def _layout_faults(path: AnyPath, names: set[str]) -> Iterator[str]:
-    """Find groups of splits that are damaged, and shards that the root does not list."""
+def _layout_faults(path: AnyPath, attributes: dict[str, Any], shards: list[Shard]) -> Iterator[str]:
+    """Find metadata of groups that are damaged, and what does not belong to the set."""
+    if json.loads(_read(path / "zarr.json") or b"") != json.loads(group_document(attributes)):
+        yield "zarr.json: more than the attributes that were written"
     for split in SPLITS:
         if _read(path / split / "zarr.json") != group_document({}):
             yield f"{split}/zarr.json: missing or damaged"
-        folders = {file.partition("/")[0] for file in file_sizes(path / split) if "/" in file}
-        for extra in sorted(folders):
-            if f"{split}/{extra}" not in names:
-                yield f"{split}/{extra}: a shard that the root does not list"
+    names = {shard.name for shard in shards}
+    known = {"zarr.json", *(f"{split}/zarr.json" for split in SPLITS)}
+    known |= {f"{name}/{file}" for name in names for file in SHARD_PATHS}
+    yield from dict.fromkeys(_added(entry, names) for entry in sorted(_entries(path) - known))
+
+
+def _added(entry: str, names: set[str]) -> str:
+    """Say what an entry is a part of that does not belong to the set; `names` are its shards."""
+    top, second, *_ = (*entry.split("/"), "")
+    if top not in SPLITS:
+        return f"{top}: it does not belong to the set"
+    within = f"{top}/{second}"
+    return f"{entry if within in names else within}: the root does not list it"
+
+
+def _entries(folder: AnyPath) -> set[str]:
+    """List the files, links and empty folders below a folder, without hidden ones in itself."""
+    if isinstance(folder, RemotePath):
+        return {name for name in folder.sizes() if name[0] != "."}
+    found = []
+    for parent, folders, files in os.walk(folder):
+        if parent == str(folder):
+            folders[:] = [name for name in folders if name[0] != "."]
+            files = [name for name in files if name[0] != "."]
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        found += [Path(parent, name) for name in (*files, *links)]
+        if not folders and not files:
+            found.append(Path(parent))
+    return {str(path.relative_to(folder)) for path in found}
 
 
 def _shard_faults(shard: Shard, attributes: dict[str, Any]) -> list[str]:
@@ -114,13 +142,10 @@ def _file_faults(
                 f"{file}: expected {expected.size} bytes with the checksum {expected.crc32:08x}, "
                 f"found {found.size} with {found.crc32:08x}"
             )
-    metadata = {array: Path(array, "zarr.json") for array in ARRAYS}
-    for array, file in metadata.items():
-        if fault := _metadata_fault(_read(folder / file), shard_array_metadata(entry, array)):
+    for array in ARRAYS:
+        data_of = _read(folder / array / "zarr.json")
+        if fault := _metadata_fault(data_of, shard_array_metadata(entry, array)):
             yield f"{array}: {fault}"
-    known = map(str, [*SHARD_FILES.values(), *metadata.values()])
-    for extra in sorted(file_sizes(folder).keys() - known):
-        yield f"{extra}: a file that the root does not list"
 
 
 def _metadata_fault(data: bytes | None, expected: dict[str, Any]) -> str | None:

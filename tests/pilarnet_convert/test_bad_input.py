@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pilarnet_convert import plan
+from pilarnet_convert import convert, plan
 from pilarnet_convert.errors import InputError
 from pilarnet_convert.readers.larcv2 import Larcv2Reader, index_larcv2
+from pilarnet_convert.runner import TaskRunner
 from tests import damage
 from tests.pilarnet_convert.faults import FAULTS, Fault
 from tests.pilarnet_convert.inputs import QUIRKS, SPLIT
@@ -58,7 +60,8 @@ def test_one_line_and_the_rest_on_request(tmp_path: Path, good: Path, fault: Fau
     )
     assert result.exit_code == 3
     assert result.stderr == "error: left out 1 of the inputs, see above\n"
-    assert line.replace("error: ", "left out: ") in result.stdout.splitlines()
+    reported = line.removeprefix("error: ").replace(str(bad), bad.name)
+    assert f"left out: {reported}" in result.stdout.splitlines()
     ours, theirs = contents(out), contents(good / "shards")
     assert ours.keys() == theirs.keys()
     differing = {name for name in ours if ours[name] != theirs[name]}
@@ -68,7 +71,7 @@ def test_one_line_and_the_rest_on_request(tmp_path: Path, good: Path, fault: Fau
     root = json.loads((out / "zarr.json").read_text())["attributes"]
     sources = {i for group in shard_groups(out) for i in group["source"][...].tolist()}
     assert [root["sources"][i]["name"] for i in sources] == ["good.root"]
-    assert root["bad_files"] == [{"name": bad.name, "error": line.removeprefix("error: ")}]
+    assert root["bad_files"] == [{"name": bad.name, "error": reported}]
     assert root["statistics"]["clusters_seen"] == 254
     report = json.loads(run_stats(out, "--format", "json").stdout)
     assert report["bad_files"] == root["bad_files"]
@@ -82,7 +85,7 @@ def test_what_is_left_is_valid(tmp_path: Path):
     assert result.exit_code == 3
     result = run_stats(out, "--verify")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.count(f"left out: {bad}: entry 19") == 1
+    assert result.stdout.count("left out: a.root: entry 19") == 1
 
 
 @pytest.mark.usefixtures("_small_tasks")
@@ -119,13 +122,63 @@ def test_all_bad(tmp_path: Path):
 
 
 def test_bad_only_in_its_events(tmp_path: Path):
-    """A source that is the only one and turns out bad late leaves an empty, valid set."""
+    """A source that is the only one and turns out bad late leaves nothing."""
     bad = FAULTS["-inf-in-a-voxel"].make(tmp_path / "a.root")
     out = tmp_path / "shards"
     result = run_convert("--input", bad, "--out", out, "--skip-bad-files", "--workers", 1)
-    assert result.exit_code in (1, 3)
-    assert all("error: " in line for line in result.stderr.splitlines())
-    assert not any(path.name == "energy" for path in out.rglob("*"))
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: no input can be converted (found a.root: entry 19: ")
+    assert contents(out) == {}
+
+
+def test_two_bad_sources_in_one_task(tmp_path: Path, good: Path):
+    bad = [FAULTS["nan-in-a-voxel"].make(tmp_path / f"{name}.root") for name in "ab"]
+    damage.with_own_uuid(bad[1])
+    out = tmp_path / "shards"
+    arguments = ("--input", bad[0], good / "good.root", bad[1], "--out", out)
+    result = run_convert(*arguments, "--skip-bad-files", "--workers", 1)
+    assert result.exit_code == 3
+    root = json.loads((out / "zarr.json").read_text())["attributes"]
+    assert [one["name"] for one in root["bad_files"]] == ["a.root", "b.root"]
+    assert root["statistics"]["clusters_seen"] == 254
+
+
+@pytest.mark.usefixtures("_small_tasks")
+def test_resumed_without_skipping_a_bad_file_is_an_error(tmp_path: Path):
+    bad = FAULTS["nan-in-a-voxel"].make(tmp_path / "a.root")
+    damage.with_own_uuid(bad)
+    out = tmp_path / "shards"
+    arguments = ("--input", SAMPLE, bad, "--out", out, "--workers", 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TaskRunner, "finish", stop)
+        assert run_convert(*arguments, "--skip-bad-files").exit_code == 1
+    result = run_convert(*arguments, "--resume")
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"error: {bad}: entry 19: ")
+    assert not (out / "zarr.json").exists()
+    assert run_convert(*arguments, "--resume", "--skip-bad-files").exit_code == 3
+    assert run_stats(out, "--verify").exit_code == 0
+
+
+def stop(*_: object) -> None:
+    raise OSError("stopped before the root is written")
+
+
+@pytest.mark.usefixtures("_small_tasks")
+def test_the_root_does_not_depend_on_where_a_bad_file_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    late = FAULTS["nan-in-a-voxel"].make(tmp_path / "late.root")
+    damage.with_own_uuid(late)
+    inputs = [damage.empty(tmp_path / "nothing.root"), SAMPLE, late]
+    convert(inputs, tmp_path / "one", workers=1, skip_bad_files=True)
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(2) as pool:
+        names = ["nothing.root", SAMPLE, "late.root"]
+        convert(names, tmp_path / "two", executor=pool, skip_bad_files=True)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
 @pytest.mark.usefixtures("_small_tasks")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from pilarnet_convert import verify
 from pilarnet_convert.errors import PilarnetError
 from tests.pilarnet_convert.outputs import contents, run_convert
 from tests.sample import SAMPLE
@@ -105,3 +107,29 @@ def test_a_second_conversion_that_was_looking_while_the_first_finished(
     with pytest.raises(PilarnetError, match="already holds shards"):
         conversion.convert(SAMPLE, out, workers=1, min_voxels=3)
     assert {n: d for n, d in contents(out).items() if not n.startswith(".conversion")} == done
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_version_1_is_converted_again(tmp_path: Path, finished: bool):
+    out = tmp_path / "shards"
+    arguments = ("--input", SAMPLE, "--out", out, "--workers", 1)
+    if finished:
+        assert run_convert(*arguments).exit_code == 0
+        root = json.loads((out / "zarr.json").read_text())
+        root["attributes"]["version"] = 1
+        (out / "zarr.json").write_text(json.dumps(root))
+    else:
+        (out / ".conversion" / "segments").mkdir(parents=True)
+        (out / ".conversion" / "record.json").write_text("{}")
+    before = contents(out)
+    for how in ([], ["--resume"], ["--part", "1/2"]):
+        result = run_convert(*arguments, *how)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr == (
+            f"error: {out}: shards of another version of the format (expected version 2, found "
+            "version 1); convert again with --overwrite, or choose another --out\n"
+        )
+        assert contents(out) == before
+    assert run_convert(*arguments, "--overwrite").exit_code == 0
+    assert verify(out) == []
+    assert not (out / ".conversion").exists()

@@ -104,8 +104,57 @@ def test_missing_and_extra_shards(shards: Path):
     shutil.copytree(shards / "val" / "00001", shards / "val" / "00007")
     shutil.rmtree(shards / "train" / "00001")
     faults = verify(shards)
-    assert any("val/00007: a shard that the root does not list" in fault for fault in faults)
+    assert any("val/00007: the root does not list it" in fault for fault in faults)
     assert any(str(shards / "train" / "00001") in fault for fault in faults)
+
+
+def _copy(path: Path) -> None:
+    shutil.copytree(path.with_name("train"), path)
+
+
+def _link(path: Path) -> None:
+    path.symlink_to(path.with_name("00000"))
+
+
+def _write(path: Path) -> None:
+    path.write_bytes(b"0123")
+
+
+@pytest.mark.parametrize(
+    ("name", "add", "says"),
+    [
+        ("c.0", _write, "c.0: it does not belong to the set"),
+        ("holdout", _copy, "holdout: it does not belong to the set"),
+        ("train/c.0", _write, "train/c.0: the root does not list it"),
+        ("train/00998", _link, "train/00998: the root does not list it"),
+        ("train/00999", Path.mkdir, "train/00999: the root does not list it"),
+        ("val/00001/more", Path.mkdir, "val/00001/more: the root does not list it"),
+        ("val/00001/x/c.1", _write, "val/00001/x/c.1: the root does not list it"),
+    ],
+)
+def test_what_is_added(shards: Path, name: str, add: Callable[[Path], Any], says: str):
+    add(shards / name)
+    assert verify(shards) == [f"{shards}: {says}"]
+
+
+def test_more_in_the_root_than_was_written(shards: Path):
+    edit(shards / "zarr.json", lambda document: document.update(more=1))
+    assert verify(shards) == [f"{shards}: zarr.json: more than the attributes that were written"]
+
+
+def test_every_set_is_verified(shards: Path, original: Path, tmp_path: Path):
+    other = tmp_path / "other"
+    shutil.copytree(shards, other)
+    for path in (shards, other):
+        flip(path / "train" / "00000" / "x" / "c.0", 100)
+    result = run_stats(shards, original, other, "--verify")
+    assert result.exit_code == 1
+    first, second, third = result.stdout.splitlines()
+    assert first.startswith(f"{shards / 'train' / '00000'}: x/c.0: expected")
+    assert second == f"{original}: every checksum holds"
+    assert third.startswith(f"{other / 'train' / '00000'}: x/c.0: expected")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"error: {shards}, {other}: 2 faults; convert again")
 
 
 @pytest.mark.parametrize("gone", ["x", "offset", "momentum/zarr.json", "label/c.0", "zarr.json"])
@@ -159,7 +208,7 @@ def test_files_exchanged_added_and_of_other_shards(shards: Path):
     for name in ("energy_init/c.0: expected", "energy_deposit/c.0: expected", "x/c.0: expected"):
         assert f"{shard}: {name}" in faults
     assert f"{shard}: y/c.0: missing" in faults
-    assert f"{shard}: pdg/c.1: a file that the root does not list" in faults
+    assert f"{shards}: train/00000/pdg/c.1: the root does not list it" in faults
     for name in ("energy_init", "energy_deposit", "x", "y"):
         with pytest.raises(PilarnetError, match=f"{name}: missing or damaged"):
             open_shards(shards).splits["train"][0].read([name])
