@@ -21,9 +21,9 @@ from pilarnet_convert.readers.events import Source
 __all__ = ["EventRange", "Part", "Task", "plan_tasks"]
 
 #: Compressed bytes of voxels in a task, some 2,500 events of 512 pixels: larger tasks leave fewer
-#: files. A small conversion has smaller tasks, for more workers, down to half a second each.
+#: files. Small conversions have smaller tasks, so that more workers share them.
 TASK_BYTES: Final = 64_000_000
-_LEAST_TASK_BYTES: Final = 32_000_000
+_LEAST_TASK_BYTES: Final = 16_000_000
 _LEAST_TASKS: Final = 8
 
 
