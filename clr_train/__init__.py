@@ -27,7 +27,7 @@ To pretrain from Python, and to use the encoder::
     stream = open_stream(config, split="test")
     features = collect(stream.sequential(256), features=learner.represent)
 
-To use an exported encoder on arrays at hand::
+To use an exported encoder on your own arrays::
 
     from clr_train import embed, load_encoder
 

@@ -71,7 +71,7 @@ class ParticleBatch:
         _require(self.particle, "particle", dtype=torch.int64, shape=(num_particles,))
         if num_particles < 0:
             raise ValueError("offset: expected at least one element, found none")
-        # Values are looked at on the host alone: on a GPU it would wait for the device.
+        # Values are checked on the CPU only: this avoids a synchronisation with the GPU.
         if self.offset.device.type != "cpu":
             return
         first, last = int(self.offset[0]), int(self.offset[-1])
@@ -113,7 +113,7 @@ class ParticleBatch:
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> ParticleBatch:
-        """Return the batch in page-locked memory, from which a copy to a GPU can overlap work."""
+        """Return the batch in page-locked memory, from which a copy to a GPU overlaps with work."""
         return self._map(Tensor.pin_memory)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> ParticleBatch:
@@ -121,12 +121,12 @@ class ParticleBatch:
 
     @cached_property
     def _first_voxels(self) -> list[int]:
-        """The offsets in host memory: one look, as each waits for a GPU."""
+        """The offsets as integers, read once: each read is a synchronisation with the GPU."""
         first: list[int] = self.offset.tolist()
         return first
 
     def slice(self, start: int, stop: int) -> ParticleBatch:
-        """Return the particles `start` to `stop`, end excluded, without a copy of the voxels.
+        """Return the particles `start` to `stop`, end excluded, without copying the voxels.
 
         ``0 <= start <= stop <= N``.
         """
@@ -141,10 +141,10 @@ class ParticleBatch:
         )
 
     def split(self, size: int | Sequence[int]) -> Iterator[ParticleBatch]:
-        """Cut the batch into pieces, in order, without a copy of the voxels.
+        """Cut the batch into pieces, in order, without copying the voxels.
 
-        `size` is the number of particles of each piece but the last, which may have fewer; or the
-        numbers of all pieces, whose sum is N.
+        `size` is the number of particles in each piece, of which the last may have fewer; or the
+        numbers of all pieces, which add up to N.
         """
         if isinstance(size, int):
             if size >= self.num_particles:
@@ -245,7 +245,10 @@ class SiteBatch:
         return torch.stack(unpack(self.keys)[1:], dim=1).int()
 
     def as_particles(self, *, like: ParticleBatch) -> ParticleBatch:
-        """Return the sites as the voxels of the particles `like`; the one feature is MeV."""
+        """Return the sites as the voxels of the particles `like`.
+
+        `features` must have one column, energy in MeV.
+        """
         return ParticleBatch(
             xyz=self.xyz,
             energy=self.features[:, 0].contiguous(),

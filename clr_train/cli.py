@@ -74,18 +74,18 @@ def _options() -> list[click.Parameter]:
             is_eager=True,
             expose_value=False,
             callback=_use_file,
-            help="Read options from a file, such as a run's config.toml. Flags win over it.",
+            help="Read options from a file, such as a run's config.toml. Flags override it.",
         ),
         _preset(
             "--augmentations-preset",
             AUGMENTATION_PRESETS,
             help="Augmentations and strengths by name: three of the original study, and detector, "
-            "which shows what another detector does. Flags win over them.",
+            "which imitates another detector. Flags override them.",
         ),
         _preset(
             "--recipe",
             RECIPES,
-            help="Batch size, rate and temperature of the original study. Flags win over them.",
+            help="Batch size, rate and temperature of the original study. Flags override them.",
         ),
         click.Option(
             ["--resume"],
@@ -111,7 +111,7 @@ def _train_or_describe(*, resume: bool, overwrite: bool, dry_run: bool, **option
         options |= _not_given(ctx, read_config(saved))
     elif resume and not options["shards"]:
         raise click.UsageError(
-            f"no run to go on with in --out {saved.parent}; name its folder, or give --shards to "
+            f"no run to continue in --out {saved.parent}; name its folder, or give --shards to "
             "start one"
         )
     if not options["shards"]:
@@ -127,7 +127,7 @@ def _train_or_describe(*, resume: bool, overwrite: bool, dry_run: bool, **option
         return
     result = pretrain(config, resume=resume, overwrite=overwrite, show_progress=True)
     if result.stopped_by:
-        if result.checkpoint is None and result.step:  # another process says it
+        if result.checkpoint is None and result.step:  # the first process reports it
             ctx.exit(128 + result.stopped_by)
         kept = f"kept {result.checkpoint}" if result.checkpoint else "nothing to keep yet"
         where = f"after step {result.step:,} of {result.total_steps:,}"

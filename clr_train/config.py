@@ -78,7 +78,7 @@ class TrainConfig(ViewConfig, StreamConfig):
         None,
         "How voxels become one vector; by default as in the model. size adds the logarithm of the "
         "number of cubes of 1, 2, 4 to 64 voxels that the particle touches; robust does the same "
-        "with sites and cubes counted by how much energy they hold, so that noise hardly moves it.",
+        "with sites and cubes weighted by the energy in them, so that noise hardly changes it.",
         choices=("max", "mean", "max+mean", "max+mean+size", "robust"),
     )
     neck: int | None = option(
@@ -98,7 +98,7 @@ class TrainConfig(ViewConfig, StreamConfig):
     drop_path: float | None = option(
         None,
         "Rate of dropped branches in the last block; it rises evenly from 0 in the first, so that "
-        "zepto, which has one, drops none. By default that of the model.",
+        "zepto, which has one block, drops none. By default that of the model.",
         least=0,
         most=0.9,
     )
@@ -115,8 +115,8 @@ class TrainConfig(ViewConfig, StreamConfig):
     )
     unlabelled: str | None = option(
         None,
-        "More shards, whose labels are not used: half of each batch is of their particles, each "
-        "paired with its other view alone. None unless given.",
+        "More shards, whose labels are not used: half of the particles of each batch come from "
+        "them, each paired with its own other view only. None unless given.",
         metavar="FOLDER",
         may_change=True,
     )
@@ -163,7 +163,7 @@ class TrainConfig(ViewConfig, StreamConfig):
         "stretch",
         "The learning rate when a run is resumed with another number of steps: stretch plans it "
         "over all steps as if from the start, restart lets it rise and fall again over those that "
-        "are left, constant keeps what was planned and stays at its end.",
+        "are left, constant keeps the original plan, then stays at its last rate.",
         choices=("stretch", "restart", "constant"),
         may_change=True,
     )

@@ -69,7 +69,7 @@ def _mix_with_torch(words: Tensor) -> Tensor:
 
 
 def _shifted(words: Tensor, shift: int) -> Tensor:
-    """Shift to the right, filling with zeros: that of a signed integer fills with its sign."""
+    """Shift right and fill with zeros; torch fills a signed integer with its sign bit."""
     return (words >> shift).bitwise_and_((1 << (64 - shift)) - 1)
 
 
@@ -88,7 +88,7 @@ def fold_in(keys: Tensor, value: Tensor | int) -> Tensor:
     Parameters
     ----------
     keys : Tensor, int64
-        Any 64 random bits are a key; so are the results, from which numbers are made.
+        Any 64 random bits are a key. The results are keys, and words for `uniform` and `normal`.
     value : Tensor of int64, or int
         What the new keys are for, 0 or more; broadcast against `keys`.
     """

@@ -21,7 +21,7 @@ from pilarnet_convert.options import OptionError
 
 __all__ = ["Learner"]
 
-#: Dropped paths have other random keys than views.
+#: Drop path uses other random keys than views.
 _PATHS: Final = 1 << 20
 
 
@@ -34,16 +34,19 @@ class Learner:
     Attributes
     ----------
     model : ContrastiveModel
+        The encoder and the projection head.
     engine : Engine
+        Computes the sparse operations.
     precision : {"fp32", "bf16"}
+        The type in which the network computes: float32, or bfloat16 by autocast.
     """
 
     def __init__(self, config: TrainConfig, *, device: torch.device | str) -> None:
         self.config = config
         self.device = device = torch.device(device)
         # oneDNN keeps what it compiles for each shape, by default for 1,024 of them, and every
-        # batch has others: gigabytes after some hundred steps. A step that keeps fewer than these
-        # takes longer. It reads this at its first use.
+        # batch has others: gigabytes after some hundred steps. Fewer than 16 make a step slower.
+        # oneDNN reads the variable at its first use.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
         self.engine = get_engine(config.engine, device)
         self.precision = config.precision

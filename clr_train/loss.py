@@ -17,7 +17,7 @@ from clr_train.runtime.processes import all_gather_rows, all_gather_sizes, sum_o
 
 __all__ = ["contrastive_loss"]
 
-#: Similarities held at once: a block of anchors is so large that anchors x 2N stays below this.
+#: Most similarities held at once: a block of anchors has at most this many, anchors x 2N.
 _BLOCK_ELEMENTS = 1 << 25
 
 
@@ -44,7 +44,7 @@ def contrastive_loss(
         Projections of the two views; row i of both belongs to the same particle. They need not
         be normalised.
     labels : int64 tensor [n], optional
-        The class of each particle. The only positive of one below 0 is its other view.
+        The class of each particle. With a class below 0, its other view is its only positive.
     label_weight : float
         Share of the supervised loss, 0 to 1; the rest is NT-Xent.
     temperature : float
@@ -75,7 +75,7 @@ def contrastive_loss(
         sizes, rank = all_gather_sizes(own) if gather else ([len(own)], 0)
         start = sum(sizes[:rank])
         every = all_gather_rows(own, sizes=sizes)
-        # Without a class each particle has its own: the positive is the other view.
+        # A particle without a class gets its own: its other view is its only positive.
         alone = -1 - torch.arange(len(every), device=own.device)
         labels = alone if labels is None else all_gather_rows(labels.long(), sizes=sizes)
         labels = torch.where(labels < 0, alone, labels)
@@ -131,7 +131,7 @@ def _sum_of_anchors(
     """Sum the loss of anchors [A, D], the rows `position` [A] of `contrast` [2N, D]."""
     similarity = anchors @ contrast.T / temperature  # [A, 2N]
     positive = labels[position, None] == labels
-    positive.scatter_(1, position[:, None], False)  # an anchor is no positive of its own
+    positive.scatter_(1, position[:, None], False)  # an anchor is not its own positive
     others = similarity.scatter(1, position[:, None], -torch.inf)
     log_denominator = others.logsumexp(dim=1)
     mean_positive = (similarity * positive).sum(dim=1) / positive.sum(dim=1)

@@ -1,7 +1,7 @@
 """Published lists of augmentations and training settings, by name.
 
-A preset gives values to options of ``clr-train``; a flag wins over it, and it over --config. What
-is written to config.toml and to checkpoints are the values, not the name.
+A preset gives values to options of ``clr-train``; a flag overrides it, and it overrides --config.
+config.toml and checkpoints hold the values, not the name of the preset.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _STANDARD: Final[Mapping[str, Any]] = {
 }
 
 #: Options of views. The first is the README of the original study's code (arXiv:2502.07724), the
-#: next two are the configurations that it published as "standard" and "tuned". The last shows what
-#: another detector does: diffusion, thresholds, noise on voxels and noise voxels.
+#: next two are the configurations that it published as "standard" and "tuned". The last imitates
+#: another detector: diffusion, thresholds, noise on voxels and noise voxels.
 AUGMENTATION_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
         "original": {
@@ -54,7 +54,7 @@ AUGMENTATION_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     }
 )
 
-#: Options of training. AdamW without decay of weights is Adam.
+#: Options of training. Adam is AdamW without weight decay.
 RECIPES: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
         "paper": {

@@ -30,8 +30,9 @@ def offsets_of(counts: Tensor) -> Tensor:
 def list_rows(first: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """List the rows of n ranges, one range after the other.
 
+    This is the torch form of `pilarnet_convert.ragged.gather_rows`, which gives offsets too.
     Range i has the rows ``first[i]`` to ``first[i] + counts[i]``, end excluded, both int64 [n].
-    The result is the rows and the range of each, int64 [counts.sum()].
+    The results, int64 [counts.sum()], are the rows and, for each, the number of its range.
     """
     owner = torch.repeat_interleave(counts)
     rows = torch.arange(owner.shape[0], device=first.device)
@@ -50,7 +51,7 @@ class RaggedIndex:
     """Which of `num_rows` rows belong to which particle.
 
     Particle i owns the rows offset[i] to offset[i + 1], end excluded; `offset` is int64 [N + 1].
-    The number of rows is given, because to read it from a GPU would wait for the device.
+    The number of rows is given: this avoids a synchronisation with the GPU.
     """
 
     def __init__(self, offset: Tensor, *, num_rows: int) -> None:
@@ -66,7 +67,7 @@ class RaggedIndex:
     ) -> RaggedIndex:
         """Group rows by the particle of each, int64 [M] of 0 .. `num_particles` - 1.
 
-        `is_sorted` says that `particle` ascends, which saves a sort. If not, particle i owns the
+        Say `is_sorted` if `particle` is ascending: this saves a sort. If not, particle i owns the
         rows ``order[offset[i] : offset[i + 1]]``.
         """
         # Stable: a sum adds the rows of a particle in their order, whatever lies between them.
@@ -99,42 +100,49 @@ class RaggedIndex:
         return self.order - self.broadcast(self.offset[:-1], dim=-1)
 
     def broadcast(self, values: Tensor, *, dim: Literal[0, -1] = 0) -> Tensor:
-        """Repeat the value of each particle for its rows: [N, C] to [M, C].
+        """Repeat the value of each particle for its rows: float [N, C] to [M, C].
 
-        With ``dim=-1``, [N] to [M] or [R, N] to [R, M].
+        With ``dim=-1``, of any dtype: [N] to [M] or [R, N] to [R, M].
         """
         if dim == 0:
             out: Tensor = _Broadcast.apply(values, self)  # type: ignore[no-untyped-call]
             return out
         if _on_cpu(values):
-            # Runs are filled at a fraction of the cost of torch's gathering of rows.
+            # numpy repeats runs at a fraction of the cost of torch's index_select.
             return torch.from_numpy(np.repeat(values.numpy(), self.count.numpy(), axis=-1))
         return values.index_select(-1, self.particle)
 
     def sum(self, values: Tensor, *, dim: Literal[0, -1] = 0) -> Tensor:
-        """Sum the rows of each particle: [M, C] to [N, C], zeros if it has none."""
+        """Sum the rows of each particle: float [M, C] to [N, C], zeros if it has none.
+
+        With ``dim=-1``, [M] to [N] or [R, M] to [R, N].
+        """
         if dim == -1:
             return self._reduce(values, "sum")
         out: Tensor = _Sum.apply(values, self)  # type: ignore[no-untyped-call]
         return out
 
     def mean(self, values: Tensor, *, dim: Literal[0, -1] = 0) -> Tensor:
-        """Average the rows of each particle: [M, C] to [N, C], zeros if it has none."""
+        """Average the rows of each particle: float [M, C] to [N, C], zeros if it has none.
+
+        With ``dim=-1``, [M] to [N] or [R, M] to [R, N].
+        """
         if dim == -1:
             return self._reduce(values, "sum") / self.count
         return self.sum(values) / self.count.clamp(min=1).to(values.dtype)[:, None]
 
     def max(self, values: Tensor, *, dim: Literal[0, -1] = 0) -> Tensor:
-        """Take the largest of each particle and channel: [M, C] to [N, C], zeros if it has no row.
+        """Take the largest value of each particle and channel: float [M, C] to [N, C].
 
-        The gradient goes to the first of the rows that attain it.
+        It is 0 for a particle without rows. The gradient goes to the first of the rows that attain
+        it. With ``dim=-1``, [M] to [N] or [R, M] to [R, N].
         """
         if dim == -1:
             return self._reduce(values, "max")
         return _reduce_bags(self, values, mode="max")
 
     def min(self, values: Tensor) -> Tensor:
-        """Take the smallest of each particle, of rows that lie last: [R, M] to [R, N]."""
+        """Take the smallest value of each particle along the last axis: [R, M] to [R, N]."""
         return self._reduce(values, "min")
 
     def _reduce(self, values: Tensor, how: Literal["sum", "min", "max"]) -> Tensor:
@@ -144,15 +152,15 @@ class RaggedIndex:
             first = self.offset[:-1].numpy()
             return torch.from_numpy(ufunc.reduceat(values.numpy(), first, axis=-1))
         rows = values.view(-1, self.num_rows)
-        # Unsafe: the offsets, which are right, are not checked.
+        # unsafe=True skips a check of the offsets, which are valid.
         reduced = [torch.segment_reduce(row, how, offsets=self.offset, unsafe=True) for row in rows]
         return torch.stack(reduced).view(*values.shape[:-1], -1)
 
     def pieces(self, num_rows: int) -> list[Piece]:
         """Cut the batch between particles into pieces of about `num_rows` rows.
 
-        It is one piece if its rows are not sorted, or it is on a GPU, where reading the offsets
-        would wait for the device.
+        Rows that are not sorted make one piece, and so do those on a GPU: this avoids a
+        synchronisation.
         """
         if num_rows not in self._pieces:
             self._pieces[num_rows] = self._cut(num_rows)
@@ -185,7 +193,7 @@ class Piece:
     rows: slice
     particles: slice
     index: RaggedIndex
-    """That of these rows and particles, counted from the first."""
+    """Index of these rows and particles, counted from the first."""
 
 
 def sum_groups(
@@ -202,17 +210,17 @@ def sum_groups(
     num_groups : int
         Rows of the result; zeros for a group without rows.
     is_sorted : bool
-        Says that `group` ascends, which saves a sort.
+        Whether `group` is ascending, which saves a sort.
     """
     if _on_cpu(values):
         return values.new_zeros(num_groups, *values.shape[1:]).index_add_(0, group, values)
-    # There index_add adds in whatever order the threads come.
+    # On a GPU index_add adds in arbitrary order.
     index = RaggedIndex.of_particles(group, num_particles=num_groups, is_sorted=is_sorted)
     return index.sum(values.view(len(values), -1)).view(num_groups, *values.shape[1:])
 
 
 def _on_cpu(values: Tensor) -> bool:
-    """Whether to compute in the CPU's way, often with numpy: faster there, and the same bits."""
+    """Whether to compute as is fastest on the CPU, often with numpy; the bits are the same."""
     return values.device.type == "cpu"
 
 

@@ -58,7 +58,7 @@ def particle_of(keys: Tensor) -> Tensor:
 
 
 def coarsen(keys: Tensor, halvings: int) -> Tensor:
-    """Move sites to the lowest corner of their cube of 2**halvings sites an edge."""
+    """Move sites, keys int64 [M], to the lowest corners of their cubes of 2**halvings an edge."""
     low = (1 << halvings) - 1
     return keys & ~(low << 2 * AXIS_BITS | low << AXIS_BITS | low)
 
@@ -69,10 +69,10 @@ def sort_keys(keys: Tensor, *, num_particles: int) -> tuple[Tensor, Tensor]:
     Returns
     -------
     keys, order : Tensor, int64 [M]
-        The keys in ascending order, and where each of them was.
+        The keys in ascending order, and the position that each had before.
     """
-    # torch sorts byte by byte, which takes a fifth longer where the bytes are those of one
-    # coordinate each. So the keys are moved by half a byte, if the particles leave room for it.
+    # torch sorts byte by byte, which takes a fifth longer if each byte belongs to one coordinate.
+    # So the keys are shifted by half a byte, if the particles leave room for it.
     shift = min(4, max(0, 63 - 3 * AXIS_BITS - num_particles.bit_length()))
     ascending, order = (keys << shift).sort(stable=True)
     return ascending >> shift, order

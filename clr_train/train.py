@@ -47,7 +47,7 @@ class TrainResult:
     step, total_steps : int
         Steps done, and steps of the whole run.
     checkpoint : path or None
-        The last one written; None on processes that write none.
+        The last one written; None in a process that writes none.
     stopped_by : int
         The signal that ended the run early, 0 if none did.
     probe : dict of str to Scores
@@ -154,7 +154,7 @@ def _train(run: TrainingRun, *, world: World, stop: StopRequest, recorder: NullR
 def _compute_gradients(
     run: TrainingRun, batch: ParticleBatch, *, epoch: int, world: World
 ) -> dict[str, float]:
-    """Compute the gradients of a batch and set the learning rate; return figures of the step."""
+    """Set the learning rate and compute the gradients of a batch; return figures of the step."""
     config, learner = run.config, run.learner
     rate = run.next_rate()
     set_learning_rate(run.optimizer, rate)
@@ -168,7 +168,7 @@ def _compute_gradients(
     # The loss is that of the joined batch: its gradient is the sum over the processes.
     world.sum_gradients(run.parameters)
     norm = torch.nn.utils.clip_grad_norm_(run.parameters, config.clip_norm)
-    found = torch.stack([loss, norm]).tolist()  # together: on a GPU each look waits for the device
+    found = torch.stack([loss, norm]).tolist()  # one synchronisation with the GPU
     return {"loss": found[0], "learning_rate": rate, "gradient_norm": found[1]}
 
 
@@ -193,7 +193,7 @@ def _nonfinite_error(
     loss, norm = figures["loss"], figures["gradient_norm"]
     return TrainingError(
         f"the {'gradient' if math.isfinite(loss) else 'loss'} of step {step} is not finite",
-        found=f"loss {loss}, gradient norm {norm}, in the batch the particles "
+        found=f"loss {loss}, gradient norm {norm}, in a batch of the particles "
         f"{listed(map(str, particles))}" + (f" (all in {file})" if file else ""),
         advice=f"the last good checkpoint is {recorder.last_checkpoint or 'none: none was due yet'}"
         "; try a lower --lr or --precision fp32, and look at these particles",

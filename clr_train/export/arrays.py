@@ -34,18 +34,18 @@ def embed(
     Parameters
     ----------
     encoder : Encoder or Learner
-        As `load_encoder` or `load_learner` gives it.
+        As `load_encoder` or `load_learner` returns it.
     xyz : array [V, 3]
         The voxels of all particles, one particle after the other: whole numbers of any integer or
-        floating type, of any sign. Energies of voxels that a particle has twice are summed.
+        floating type, of any sign. If a particle has a voxel twice, its energies are summed.
     energy : array [V]
         The energy deposited in each voxel, MeV, 0 or more.
     offset : integer array [N + 1]
         Particle i owns the voxels offset[i] to offset[i + 1], end excluded; 0 is the first, V the
         last.
     batch_size : int
-        Particles that are embedded at once. It decides on memory and speed; of the features it
-        changes no more than the rounding.
+        Particles that are embedded at once. It sets memory and speed; features change only by
+        rounding.
 
     Returns
     -------
@@ -58,7 +58,8 @@ def embed(
         If an array has another shape or kind of values, or a particle has no voxels.
     """
     if not callable(getattr(encoder, "represent", None)):
-        raise _refused("encoder", "what load_encoder or load_learner gives", type(encoder).__name__)
+        kind = type(encoder).__name__
+        raise _refused("encoder", "what load_encoder or load_learner returns", kind)
     if index(batch_size) < 1:
         raise _refused("batch_size", "1 or more", batch_size)
     points = _xyz(_to_numpy(xyz, "xyz"))
@@ -77,10 +78,10 @@ def embed(
 
 
 def _to_numpy(values: ArrayLike | Tensor, field: str) -> NDArray[Any]:
-    """Return an array of numbers in host memory."""
+    """Return values as a NumPy array of numbers."""
     if isinstance(values, Tensor):
         narrow = values.is_floating_point() and values.itemsize <= 2
-        # NumPy knows neither bfloat16 nor the types of eight bits; float32 holds all their values.
+        # NumPy has neither bfloat16 nor floats of eight bits; float32 holds all their values.
         array = (values.detach().float() if narrow else values.detach()).cpu().numpy()
     else:
         try:

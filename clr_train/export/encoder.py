@@ -27,7 +27,7 @@ class Encoder(nn.Module):
     energy_transform : str
         A name from `clr_train.views.energy.ENERGY_TRANSFORMS`.
     about : mapping
-        What is known of it: the contents of its ``config.json``.
+        What is known of the encoder: the contents of its ``config.json``.
     engine : str
         The sparse engine, "auto", "torch" or "minkowski".
     """
@@ -59,7 +59,7 @@ class Encoder(nn.Module):
     def forward(self, batch: ParticleBatch, keys: Tensor | None = None) -> Tensor:
         """Compute the features of N particles, float [N, C].
 
-        `keys`, int64 [N], are needed while training an encoder that drops paths, see
+        `keys`, int64 [N], are needed to train an encoder with drop path, see
         `SparseConvNeXt.forward`.
         """
         sites = as_sites(batch.to(self.device), energy_transform=self.energy_transform)

@@ -43,7 +43,7 @@ VERSION: Final = 1
 _WEIGHTS: Final = "model.safetensors"
 _ABOUT: Final = "config.json"
 _CARD: Final = "README.md"
-#: Options of a run that are about its machine, not about what is learnt.
+#: Options that concern the machine of a run, not what is learnt.
 _OF_THE_MACHINE: Final = ("shards", "unlabelled", "out", "device", "workers", "wandb")
 
 
@@ -64,11 +64,11 @@ def export_encoder(
     Parameters
     ----------
     checkpoint : path
-        A checkpoint of ``clr-train``.
+        A checkpoint file, or a run folder: its best checkpoint, else its latest.
     out : path
-        The folder to write; it appears whole.
+        The folder to write; it appears when it is complete.
     shards : path or URL, or a list of them, optional
-        Where the shards of the training are now; unless given, where they were then.
+        Where the shards of the training are now; by default where they were then.
     overwrite : bool
         Replace an earlier export.
 

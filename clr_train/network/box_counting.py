@@ -7,7 +7,7 @@ cubes. With a longer edge the count falls as 1 / edge for a straight track, and 
 So the counts tell a line from a plane and a volume, and give the length of each, whatever its
 direction.
 
-Some voxels of little energy, from noise or from charge that diffuses beside a track, change these
+A few voxels of low energy, from noise or from charge that diffuses beside a track, change these
 counts. The soft counts change little: each cube counts by its visibility, a smooth step in the
 energy that it holds.
 """
@@ -38,7 +38,7 @@ _TYPICAL_LENGTH: Final = 50
 #: The same for soft sizes, approximately, and what is added to each soft count.
 _SOFT_LENGTH: Final = 25.0
 _FLOOR: Final = 0.1
-#: Energy of a cube that counts half. A minimum-ionising voxel has 1 after the transform ``log``.
+#: Energy of a cube that counts as half. A minimum-ionising voxel has 1 after the transform ``log``.
 _BOX_HALF: Final = 1.0
 
 
@@ -89,7 +89,7 @@ def soft_sizes(sites: SiteBatch) -> Tensor:
     columns = []
     for edge, (boxes, order) in zip(BOX_EDGES, _boxes(sites), strict=True):
         number = starts_run(boxes).cumsum(0) - 1
-        # Room for as many boxes as sites: to know their number would wait for a GPU.
+        # Room for as many boxes as sites: this avoids a synchronisation with the GPU.
         held = sum_groups(energy[order], number, num_groups=len(energy), is_sorted=True)
         owner = torch.full_like(boxes, sites.num_particles - 1)
         owner.index_copy_(0, number, particle_of(boxes))
@@ -106,8 +106,11 @@ def visibility(energy: Tensor, *, half: float) -> Tensor:
 
 
 def _boxes(sites: SiteBatch) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield, for each edge, the cube of each site in ascending order, and the sites, int64 [M]."""
+    """Yield, for each edge, the cubes of the sites, ascending, and the sites by cube, int64 [M].
+
+    All sites are sorted each time, so that energies are summed in the order of the sites.
+    """
     yield sites.keys, torch.arange(sites.num_sites, device=sites.device)
     for halvings in range(1, len(BOX_EDGES)):
-        # Sorted here: torch.unique would wait for a GPU.
+        # Not torch.unique: this avoids a synchronisation with the GPU.
         yield sort_keys(coarsen(sites.keys, halvings), num_particles=sites.num_particles)

@@ -11,9 +11,9 @@ __all__ = ["constants"]
 
 
 def constants(values: tuple[float, ...], *, like: Tensor) -> Tensor:
-    """Make a tensor of numbers with the type and device of another; it may not be changed.
+    """Return numbers as a tensor with the dtype and device of `like`; it must not be changed.
 
-    It is kept, because a copy of numbers to a GPU waits for the device.
+    It is made once: this avoids a synchronisation with the GPU.
     """
     return _constants(values, like.dtype, str(like.device))
 

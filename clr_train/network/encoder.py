@@ -32,7 +32,7 @@ __all__ = ["ContrastiveModel", "ProjectionHead", "SparseConvNeXt", "evaluating"]
 
 #: Width of the projections, which the loss compares.
 _PROJECTION: Final = 128
-#: Initial weight of the pooled features beside robust sizes, which say more at first.
+#: Initial scale of the pooled features beside robust sizes, which say more at first.
 _POOLED_WEIGHT: Final = 0.1
 #: Energy of a site that weighs half in the robust pooling. A minimum-ionising voxel has 1 after the
 #: transform ``log``, and a site of the last stage holds several.
@@ -107,6 +107,7 @@ class SparseConvNeXt(nn.Module):
         Parameters
         ----------
         sites : SiteBatch
+            The input; with `config.in_channels` features.
         engine : Engine
             Computes the sparse operations; the weights do not depend on it.
         keys : Tensor, int64 [N], optional
@@ -140,7 +141,7 @@ class SparseConvNeXt(nn.Module):
     def _path_scales(self, keys: Tensor | None) -> Sequence[Tensor | None]:
         """Draw, for each block, the factor of its output for each particle, float32 [N].
 
-        It is 0 for a particle that skips the block, and else makes up for those that do.
+        It is 0 for a particle that skips the block, otherwise 1 / (1 - rate).
         """
         number = sum(self.config.depths)
         if not (self.training and self.config.drop_path and number):
@@ -161,7 +162,7 @@ class SparseConvNeXt(nn.Module):
             weight = visibility(energy.features, half=_POOLING_HALF)
             x = x.replace(x.features * weight)
             mean = x.mean_pool() / (x.replace(weight).mean_pool() + _LEAST_WEIGHT)
-            # A site without weight gives 0, which must not be more than what others give.
+            # A site without weight gives 0, which must not exceed what others give.
             most = x.replace(F.relu(x.features)).max_pool()
             numbers = torch.cat([soft_sizes(sites), shape_numbers(sites)], dim=1)
             sizes: Tensor = self.sizes(standardised(numbers))

@@ -67,9 +67,9 @@ class Block(nn.Module):
         self.reduce = nn.Linear(4 * channels, channels)
 
     def forward(self, x: SparseTensor, *, scale: Tensor | None) -> SparseTensor:
-        """Return the features plus those of the block.
+        """Return the features plus the output of the block.
 
-        Those of a particle are multiplied by its `scale`, float32 [N], if there is one.
+        This is multiplied by the `scale` of each particle, float32 [N], if there is one.
         """
         y = self.expand(self.norm(self.depthwise(x).features))
         y = self.reduce(self.response(self.activation(y), of=x))

@@ -27,7 +27,7 @@ class EncoderConfig:
         Channels and blocks of each stage; between stages the stride doubles.
     stem : int
         Edge of the cubes that the first convolution joins, in voxels. 2 in place of 4 keeps twice
-        the detail of a track, in twice the sites.
+        the detail of a track, with twice as many sites.
     kernel_size : int
         Kernel of the depth-wise convolutions, odd.
     drop_path : float
@@ -39,7 +39,7 @@ class EncoderConfig:
     pooling : {"max", "mean", "max+mean", "max+mean+size", "robust"}
         How sites become a vector: the largest and the mean of each feature, and the box counts of
         `clr_train.network.box_counting`, because the other two do not contain the size; or all of
-        it weighted by energy, so that faint voxels hardly move it.
+        it weighted by energy, so that faint voxels hardly change it.
     neck : int
         Width of a layer with GELU after the pooling, whose output is the vector of a particle;
         0 for none. It is a layer of the projection head that is kept, which represents classes

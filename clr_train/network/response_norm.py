@@ -22,7 +22,7 @@ GrnSpan: TypeAlias = Literal["particle", "batch"]
 
 #: Added to the mean norm, as published.
 EPSILON: Final = 1e-6
-#: Added under the root, whose derivative is infinite at 0, the norm of a channel that is all zero.
+#: Added under the root, whose derivative is infinite at 0, as where a channel is 0 at all sites.
 TINY: Final = 1e-12
 _PIECE_ELEMENTS: Final = 200_000
 
@@ -48,7 +48,7 @@ class GlobalResponseNorm(nn.Module):
         self.beta = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor, *, of: SparseTensor) -> Tensor:
-        """Normalise features [M, C] that lie on the sites of `of`."""
+        """Normalise features, float [M, C], on the sites of `of`."""
         if self.over == "particle":
             if runs_triton(x) and of.index.is_sorted:
                 from clr_train.network import triton_response_norm  # imports Triton

@@ -1,4 +1,4 @@
-"""Energy and shape of a particle in a few numbers, which faint voxels hardly move.
+"""Energy and shape of a particle in a few numbers, which faint voxels hardly change.
 
 Sites weigh by their visibility. Energies are the transformed ones, so a minimum-ionising voxel has
 1 after the transform ``log``; less than 0 counts as 0.
@@ -24,21 +24,20 @@ __all__ = ["END_BINS", "NUM_SHAPE", "SPECTRUM", "shape_numbers"]
 
 #: Distances from an end that bound the bins, voxels; the last bin is all beyond.
 END_BINS: Final = (2.0, 4.0, 8.0, 16.0, 32.0)
-#: Widths of the bins; the last is open, and this divides it.
+#: Widths of the bins, voxels; the last bin is open and is divided by 32.
 _WIDTHS: Final = (2.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-#: Energies over which sites are counted: 0.39 to 9.6 MeV before the transform ``log``.
+#: Energies above which sites are counted: 0.39 to 9.6 MeV before the transform ``log``.
 SPECTRUM: Final = (0.8, 1.1, 1.4, 1.7, 2.0, 2.3)
 #: Columns of `shape_numbers`.
 NUM_SHAPE: Final = 7 + 1 + 4 * len(_WIDTHS) + len(SPECTRUM)
 #: Energy of a site that weighs half.
 _HALF: Final = 1.0
-#: Share of the weight that may lie beyond an end, which a few voxels far away do not make, and how
-#: far beyond it sites still belong to it, voxels.
+#: An end is where 2 % of the weight lies beyond; sites up to 2 voxels further still count.
 _BEYOND: Final = 0.02
 _MARGIN: Final = 2.0
-#: A weight of 1 as a whole number.
+#: The whole number that stands for a weight of 1.
 _UNITS: Final = 1 << 32
-#: How sharp the counts over an energy are.
+#: How steeply a site begins to count as above an energy.
 _SHARPNESS: Final = 10.0
 #: Added under logarithms and to divisors: energies and counts, and widths in voxels.
 _FLOOR: Final = 0.1
@@ -129,7 +128,7 @@ class _Frame:
         They are 0 for a particle without sites.
         """
         order = self.along.argsort(stable=True)
-        order = order[self.sites.particle[order].argsort(stable=True)]  # a particle after the other
+        order = order[self.sites.particle[order].argsort(stable=True)]  # by particle
         start, stop = self.sites.index.offset[:-1], self.sites.index.offset[1:]
         # Whole numbers, whose sums are exact: no particle depends on others of its batch.
         sums = offsets_of((self.weight[order] * _UNITS).long())

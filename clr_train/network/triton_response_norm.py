@@ -2,7 +2,7 @@
 
 Legend: M sites, N particles, C channels.
 
-What takes some forty operations forward and backward is eleven here. A program sums the sites of
+Some forty operations, forward and backward, are eleven here. A program sums the sites of
 one particle, a tile at a time and in their order, so a step gives the same bits each time.
 """
 # Triton's compiler reads annotations and refuses those of Python's type checkers.

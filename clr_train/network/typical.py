@@ -1,7 +1,7 @@
 """Mean and standard deviation of the numbers of size and shape over typical particles.
 
 Measured on the training split of the bundled sample: voxels of 3 mm, energies after the transform
-``log``. Numbers that are standardised weigh alike when a network begins to learn from them.
+``log``. Standardised numbers have equal weight when a network begins to learn from them.
 """
 
 from __future__ import annotations

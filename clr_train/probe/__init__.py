@@ -1,4 +1,4 @@
-"""Measures of what features of particles are worth.
+"""How good the features of particles are.
 
 ===========  =====================================================================================
 features     the features of all particles of a stream

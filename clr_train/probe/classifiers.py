@@ -33,8 +33,8 @@ NUM_NEIGHBOURS: Final = 20
 _COMPONENTS: Final = 50
 _PERPLEXITY: Final = 30.0
 
-#: Functions that make an unfitted classifier of the number of particles, the weighting of classes
-#: in scikit-learn's terms, and a seed.
+#: Functions that make an unfitted classifier, given the number of particles, scikit-learn's
+#: ``class_weight`` and a seed.
 CLASSIFIERS: Final[Mapping[str, Callable[[int, str | None, int], Any]]] = MappingProxyType(
     {
         "linear": lambda _count, weight, _seed: make_pipeline(
@@ -69,6 +69,8 @@ def fit_classifier(
         labels are the same, it is ``majority`` in any case.
     class_weight : str or None
         ``balanced`` gives all classes the same weight, None all particles; ``knn`` ignores it.
+    seed : int
+        Seed of ``trees``.
 
     Returns
     -------

@@ -55,8 +55,13 @@ def collect(
     batches : iterator of ParticleBatch
         At least one, with at least one particle.
     features : callable
-        Gives the features [N, D] of a batch: an encoder, or `handcrafted_features`. Tensors become
-        float32 arrays.
+        Returns the features of a batch, float [N, D]: such as ``encoder.represent`` or
+        `handcrafted_features`. Tensors become float32 arrays.
+
+    Returns
+    -------
+    Features
+        In the order of the stream.
 
     Raises
     ------
@@ -72,7 +77,7 @@ def collect(
         parts.append((values, batch.label.cpu().numpy(), batch.particle.cpu().numpy()))
     if not parts:
         raise ValueError("batches: expected at least one, found none")
-    values, label, particle = (np.concatenate(column) for column in zip(*parts, strict=True))
+    values, label, particle = (np.concatenate(pieces) for pieces in zip(*parts, strict=True))
     bad = particle[~np.isfinite(values).all(axis=1)].tolist()
     if bad:
         raise PilarnetError(

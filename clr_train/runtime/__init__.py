@@ -1,1 +1,1 @@
-"""Devices and processes; signals, which end a run in order; kernels, whether Triton's can run."""
+"""Devices and processes; signals, which end a run in order; kernels, where Triton's run."""

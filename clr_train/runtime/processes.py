@@ -37,9 +37,10 @@ T = TypeVar("T")
 #: What a launcher sets in the environment of each process.
 _NUMBERS: Final = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 _MASTER: Final = ("MASTER_ADDR", "MASTER_PORT")
-#: How long to try to reach the store of the launcher, which is gone where that was killed.
+#: How long to try to reach the store of the launcher, which no longer exists if the launcher was
+#: killed.
 _JOINING: Final = timedelta(minutes=5)
-#: How long to wait for each other: the first process evaluates alone meanwhile.
+#: How long processes wait for each other: the first evaluates alone, and the others wait.
 _WAITING: Final = timedelta(hours=2)
 
 

@@ -60,10 +60,10 @@ class SparseTensor(Protocol):
         """
 
     def max_pool(self) -> Tensor:
-        """Largest feature of each particle, [N, C] in the order of the batch; zeros if empty."""
+        """Largest value of each feature of a particle, float [N, C]; zeros if it is empty."""
 
     def mean_pool(self) -> Tensor:
-        """Mean feature of each particle, [N, C] in the order of the batch; zeros if empty."""
+        """Mean of each feature of a particle, float [N, C]; zeros if it is empty."""
 
 
 @runtime_checkable

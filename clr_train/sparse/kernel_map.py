@@ -17,7 +17,7 @@ from clr_train.site_keys import AXIS_BITS, AXIS_MASK, MAX_KERNEL, pack, particle
 
 __all__ = ["Chunk", "DepthwiseMap", "Sites"]
 
-#: Rows that a search by planes may find: with more, most are not near in z, and take the memory.
+#: Most candidates of a search by planes: beyond this most are far away in z and only take memory.
 _MOST_CANDIDATES: Final = 1 << 25
 
 
@@ -106,10 +106,9 @@ def _neighbours(keys: Tensor, *, kernel_size: int) -> tuple[Tensor, Tensor, Tens
 
 
 def _searches_planes(keys: Tensor) -> bool:
-    """Whether planes are searched, with a third of the time of columns on the CPU.
+    """Whether to search planes, which takes a third of the time of columns on the CPU.
 
-    A GPU would wait for the number of pairs that are left of the candidates, and needs memory for
-    all of these.
+    Columns avoid a synchronisation with the GPU for the number of pairs, and memory for candidates.
     """
     return keys.device.type == "cpu"
 
@@ -130,7 +129,7 @@ def _plane_ranges(keys: Tensor, *, kernel_size: int) -> tuple[Tensor, Tensor]:
 def _pairs_of_planes(
     keys: Tensor, first: Tensor, count: Tensor, *, kernel_size: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Keep of the rows of each plane's range those inside the kernel in z."""
+    """Return the pairs of the rows of each plane's range that are inside the kernel in z."""
     reach = kernel_size // 2
     source, run = list_rows(first, count)
     target = torch.div(run, kernel_size, rounding_mode="floor")

@@ -161,11 +161,11 @@ class MinkowskiSparseTensor:
         return self._with(_call_library(module, self.raw, weight, bias, kernel_size=kernel_size))
 
     def max_pool(self) -> Tensor:
-        """Largest feature of each particle, [N, C]; zeros if empty."""
+        """Largest value of each feature of a particle, float [N, C]; zeros if it is empty."""
         return self._pool(_library().MinkowskiGlobalMaxPooling())
 
     def mean_pool(self) -> Tensor:
-        """Mean feature of each particle, [N, C]; zeros if empty."""
+        """Mean of each feature of a particle, float [N, C]; zeros if it is empty."""
         # In its default mode the rows of the mean are not in the order of the coordinates if there
         # are more than a few particles (seen on the CPU).
         library = _library()

@@ -60,8 +60,8 @@ class TorchSparseTensor:
         """Convolve with kernel and stride `kernel_size`; weight [K**3, C, C'], bias [C']."""
         sites, parent, child = self.sites.coarser(kernel_size)
         x = self.features
-        # The full product multiplies empty slots too. On a GPU that is cheaper than to ask it how
-        # many sites each offset has.
+        # The full product multiplies empty slots too. On a GPU that is cheaper than a
+        # synchronisation for the number of sites of each offset.
         if x.device.type != "cpu" or x.shape[1] <= _DENSE_CHANNELS:
             out = _full_product(x, weight, parent * weight.shape[0] + child, len(sites))
         else:
@@ -85,11 +85,11 @@ class TorchSparseTensor:
         return self.replace(depthwise(x, weight, bias, pairs=pairs))
 
     def max_pool(self) -> Tensor:
-        """Largest feature of each particle, [N, C]; zeros if empty."""
+        """Largest value of each feature of a particle, float [N, C]; zeros if it is empty."""
         return self.index.max(self.features)
 
     def mean_pool(self) -> Tensor:
-        """Mean feature of each particle, [N, C]; zeros if empty."""
+        """Mean of each feature of a particle, float [N, C]; zeros if it is empty."""
         return self.index.mean(self.features)
 
 

@@ -26,8 +26,8 @@ SHARDS_HELP: Final = (
 class StreamConfig:
     """The particles that a stream reads, and its batches.
 
-    With `voxel_budget`, the largest particles of a batch that has too many voxels are cut, as few
-    as possible and the same number on every process. The batches then depend on the number of
+    With `voxel_budget`, a batch that has too many voxels loses its largest particles, as few as
+    possible and the same number on every process. The batches then depend on the number of
     processes. With `balanced`, an epoch has all particles of the rarest class and as many of each
     other class, drawn anew for each epoch.
 
@@ -53,8 +53,8 @@ class StreamConfig:
     )
     voxel_budget: int | None = option(
         None,
-        "Most voxels of a batch on one process; the largest particles are cut. No limit unless "
-        "given.",
+        "Most voxels of a batch on one process; a larger batch loses its largest particles. No "
+        "limit unless given.",
         least=1,
     )
     balanced: bool = option(False, "Draw all classes equally often.")
@@ -69,7 +69,8 @@ class StreamConfig:
     )
     cache_size: float = option(
         50.0,
-        "Largest size of the folder of --cache, gigabytes; what was not used for longest goes.",
+        "Largest size of the folder of --cache, gigabytes; the least recently used is removed "
+        "first.",
         above=0,
         may_change=True,
     )

@@ -30,6 +30,7 @@ class Layout:
     Parameters
     ----------
     num_voxels, label : array, int64 [P]
+        Voxels and class of each particle.
     shard_start : array, int64 [S + 1]
         First particle of each shard; ends with P.
     block_particles : int
@@ -50,7 +51,7 @@ class Layout:
         return np.concatenate([*starts, self.shard_start[-1:]]).astype(np.int64)
 
     def block_of(self, particles: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Find the block of each particle."""
+        """Find the block of each particle, int64 [n], from indices in the split, int64 [n]."""
         return row_of(self.block_start, particles)
 
 

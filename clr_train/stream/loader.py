@@ -1,9 +1,9 @@
-"""Reading spans of particles, in other processes if there are to be any, or in threads.
+"""Reading spans of particles: in other processes, in threads or in this thread.
 
 A process that reads has a connection of its own: it gets the numbers of a span and answers with
 arrays, whose bytes cross the connection. A `DataLoader` would pass them through shared memory,
-which containers keep small, and sockets in TMPDIR, whose path may be too long; its processes report
-neither error, and the run would wait for ever.
+which is small in containers, and sockets in TMPDIR, whose path may be too long; its processes
+report neither error, and the run would wait for ever.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _PATIENCE = 5
 #: Spans of remote shards that are read before they are used.
 _SPANS_AHEAD: Final = 2
 
-#: The arrays of a batch by name, or why there is none.
+#: The arrays of a batch by name, or the error in their place.
 _Answer: TypeAlias = dict[str, NDArray[np.generic]] | Exception
 
 
@@ -88,7 +88,7 @@ class SpanLoader:
         iteration = self._iteration
         if not self._running:
             self._start()
-        while self._busy:  # of an iteration that was given up
+        while self._busy:  # of an iteration that was abandoned
             self._answer(self._busy.popleft())
         for worker, span in zip(self._running, islice(spans, self.workers), strict=False):
             self._ask(worker, span)
@@ -116,7 +116,7 @@ class SpanLoader:
             self._running.append(_Worker(process, ours))
 
     def _ask(self, worker: _Worker, span: NDArray[np.int64]) -> None:
-        # A worker has one span at a time, so that the two never wait for each other to receive.
+        # A worker has one span at a time: two ends that both send would wait for each other.
         try:
             worker.connection.send(span)
         except ConnectionError as error:
@@ -128,7 +128,7 @@ class SpanLoader:
             return _receive(worker.connection)
         except (EOFError, ConnectionError) as error:
             raise self._died(worker.process) from error
-        except BaseException:  # of a signal: what is left of the answer would be taken for another
+        except BaseException:  # of a signal: the rest of the answer would be read as the next
             self.close()
             raise
 
@@ -170,7 +170,7 @@ def _serve(connection: Connection, reader: SplitReader) -> None:
 
 
 def _send(connection: Connection, answer: _Answer) -> None:
-    """Send an answer, and the memory of its arrays after it: inside it, it would be copied."""
+    """Send an answer, then the memory of its arrays, which would be copied if sent inside it."""
     buffers: list[pickle.PickleBuffer] = []
     message = pickle.dumps(answer, protocol=5, buffer_callback=buffers.append)
     arrays = [buffer.raw() for buffer in buffers]

@@ -1,4 +1,4 @@
-"""Batches of which one half is of labelled particles, and the other of particles without labels."""
+"""Batches of which one half is labelled particles, and the other particles without labels."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _FIRST_UNLABELLED: Final = 1 << 40
 class MixedStream:
     """Joins the batches of two streams.
 
-    An epoch has as many batches as the labelled stream; the unlabelled one goes on from epoch to
-    epoch, and starts again when it ends. The labels of its particles are -1.
+    An epoch has as many batches as the labelled stream; the unlabelled one continues from epoch
+    to epoch, and starts again when it ends. The labels of its particles are -1.
     """
 
     def __init__(self, labelled: ParticleStream, unlabelled: ParticleStream) -> None:
@@ -44,12 +44,12 @@ class MixedStream:
 
     @property
     def workers(self) -> int:
-        """Processes that read for each of both."""
+        """Reading processes of each stream."""
         return self.labelled.workers
 
     @property
     def identity(self) -> str:
-        """A checksum that differs between sets of shards of other contents."""
+        """A checksum of the contents of the shards."""
         return f"{self.labelled.identity} and {self.unlabelled.identity}"
 
     def lines(self) -> list[str]:

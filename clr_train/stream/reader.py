@@ -98,7 +98,7 @@ class SplitReader:
                 expected=f"one of {', '.join(SPLITS)}",
                 found=split,
             )
-        #: Differs between sets of other contents.
+        #: A checksum of the contents of the shards.
         self.identity = self.shards.identity
         if not sum(shard.num_particles for shard in self._shards):
             raise EmptySplitError(

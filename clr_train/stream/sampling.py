@@ -32,7 +32,7 @@ _BALANCE: Final = 3
 def balance(
     particles: NDArray[np.int64], label: NDArray[np.int64], *, seed: int, epoch: int
 ) -> NDArray[np.int64]:
-    """Draw the same number of particles of each class, without replacement, for each epoch anew.
+    """Draw the same number of particles of each class without replacement, anew for each epoch.
 
     All particles of the rarest class are used. `particles` and the result, int64, are indices in
     the split, ascending; `label`, int64 [P], has the class of every particle of the split.
@@ -46,7 +46,7 @@ def balance(
 
 @dataclass(frozen=True, kw_only=True)
 class EpochPlan:
-    """The batches of an epoch: B particles each before the voxel budget, over W ranks.
+    """The batches of an epoch: B particles each, before the voxel budget cuts any, over W ranks.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class EpochPlan:
         ]
 
     def particles(self, first: int, last: int, *, rank: int) -> NDArray[np.int64]:
-        """List the particles of a rank in the batches `first` to `last`, end excluded."""
+        """List the particles of a rank in batches `first` to `last`, end excluded: int64 [n]."""
         part: NDArray[np.int64] = self.order[first:last, rank][self.keep[first:last, rank]]
         return part
 
@@ -161,8 +161,8 @@ def fill_batches(
 ) -> list[int]:
     """Cut a sequence of particles into batches that are as full as possible; return their sizes.
 
-    A batch has at most `batch_size` particles and `budget` voxels; no particle, of `num_voxels`,
-    int64 [P], may have more than that.
+    A batch has at most `batch_size` particles and `budget` voxels. `num_voxels`, int64 [P], are
+    those of the particles, each at most `budget`.
     """
     voxel_end = offsets_of(num_voxels)
     sizes, start = [], 0

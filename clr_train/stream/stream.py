@@ -25,7 +25,7 @@ __all__ = ["ParticleStream", "open_stream"]
 
 _CPU: Final = torch.device("cpu")
 _WORKERS_FOR_A_GPU: Final = 4
-#: Samples have other random keys than the order of an epoch.
+#: Samples use other random keys than the order of an epoch.
 _SAMPLE: Final = 1 << 21
 
 
@@ -120,7 +120,7 @@ class ParticleStream:
 
     @property
     def identity(self) -> str:
-        """A checksum that differs between sets of shards of other contents."""
+        """A checksum of the contents of the shards."""
         return self._reader.identity
 
     @cached_property
@@ -233,5 +233,22 @@ class ParticleStream:
 
 
 def open_stream(config: StreamConfig, *, split: str) -> ParticleStream:
-    """Open a split, ``train``, ``val`` or ``test``, with the filters of a run."""
+    """Open a split of shards, with the filters and batches of a run.
+
+    Parameters
+    ----------
+    config : StreamConfig or TrainConfig
+        What to read; its `split` is not used.
+    split : str
+        ``"train"``, ``"val"`` or ``"test"``.
+
+    Returns
+    -------
+    ParticleStream
+
+    Raises
+    ------
+    PilarnetError
+        The shards cannot be read, or no particle of the split passes the filters.
+    """
     return ParticleStream(dataclasses.replace(config, split=split))

@@ -8,7 +8,7 @@ checkpoint      the files of checkpoints
 pretrained      a trained encoder, loaded from a checkpoint
 validation      loss and probes on the validation split, final probes on the test split
 recorder        decides which steps are evaluated and saved
-step_bar        the bar of a training
+step_bar        the progress bar
 images          pictures of what was learned so far
 run_folder      the folder of a run: metrics and other logs
 trackers        TensorBoard and Weights & Biases

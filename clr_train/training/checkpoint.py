@@ -74,7 +74,7 @@ def save_checkpoint(path: str | Path, *, state: Mapping[str, Any]) -> None:
 
 
 class _NotedErrors:
-    """A file that keeps the error of a write, which torch replaces by one of its archive."""
+    """A file that keeps the error of a write, which torch replaces by one about its archive."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -92,7 +92,7 @@ class _NotedErrors:
 
 
 def find_checkpoint(path: str | Path) -> Path:
-    """Return the checkpoint of a path: a file itself, or of a run's folder the best or the last.
+    """Return a checkpoint file itself, or of a run folder its best checkpoint, else its latest.
 
     A CheckpointError is raised if there is none.
     """
@@ -115,7 +115,14 @@ def find_checkpoint(path: str | Path) -> Path:
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read the fields of a checkpoint, see the table above, onto the CPU.
 
-    `path` is the file, or the folder of a run, of which it is the best.
+    Parameters
+    ----------
+    path : path
+        A checkpoint file, or a run folder: its best checkpoint, else its latest.
+
+    Returns
+    -------
+    dict
 
     Raises
     ------
@@ -206,7 +213,7 @@ class CheckpointFolder:
         return self.path(steps[-1]) if steps else None
 
     def save(self, state: Mapping[str, Any], *, best: bool) -> Path:
-        """Write the checkpoint of ``state["step"]``, remove those before the last few; return it.
+        """Write the checkpoint of ``state["step"]``, remove old ones, and return its path.
 
         `state` is as for `save_checkpoint`; `best` says whether it is also the best so far.
         """

@@ -104,7 +104,7 @@ def saved_bytes(learner: Learner, batch: ParticleBatch) -> int:
     saved.
     """
     weights = {weight.untyped_storage().data_ptr() for weight in learner.model.parameters()}
-    # Keeping the tensors prevents that an address is used twice.
+    # Keeping the tensors prevents an address from being reused.
     kept: dict[int, Tensor] = {}
 
     def pack(tensor: Tensor) -> Tensor:

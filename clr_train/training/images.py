@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_images"]
 
-#: The most particles of the map: t-SNE of so many takes some seconds.
+#: Most particles of the map: t-SNE of so many takes some seconds.
 _MAPPED: Final = 1000
 _NEIGHBOURS: Final = 4
 _DPI: Final = 80
@@ -41,7 +41,7 @@ def draw_images(
     Parameters
     ----------
     train, val : Features
-        What neighbours are taken from and the probe is fitted to; what is shown.
+        Neighbours are taken from `train`, and the probe is fitted to it; `val` is shown.
     particles : tuple of two ParticleBatch
         The particles of `train` and of `val`, on the CPU, in the same order.
     seed : int

@@ -27,8 +27,8 @@ def make_optimizer(
 ) -> torch.optim.AdamW:
     """Make an AdamW optimizer.
 
-    Parameters with at most one axis longer than 1 (norms, biases, scales) do not decay: there is no
-    reason why they should be near zero.
+    Parameters with at most one axis longer than 1 (norms, biases, scales) do not decay: nothing
+    says that they should be near zero.
     """
     weights = list(parameters)
     decayed = [p for p in weights if p.squeeze().dim() > 1]
@@ -37,7 +37,7 @@ def make_optimizer(
         {"params": decayed, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    # On a GPU one kernel in place of a dozen for each few weights.
+    # On a GPU one kernel in place of a dozen for each group of a few weights.
     fused = True if any(p.is_cuda for p in weights) else None
     return torch.optim.AdamW(groups, betas=betas, fused=fused)
 
@@ -47,8 +47,8 @@ def learning_rate(step: int, *, total_steps: int, epoch_steps: int, config: Trai
 
     The peak, ``config.lr`` or the default of ``config.model``, is reached after the share
     ``config.warmup`` of the steps; the last step is near ``config.final_lr`` times the peak, and
-    steps after it are there. With ``config.lr_decay`` the rate falls by this factor after each
-    epoch of ``epoch_steps`` steps instead, and is that of the last step after it.
+    later steps keep that rate. With ``config.lr_decay`` the rate falls by this factor after each
+    epoch of ``epoch_steps`` steps instead, and stays at that of the last step.
     """
     peak = _PEAK_RATES.get(config.model, _PEAK_RATE) if config.lr is None else config.lr
     rising = round(config.warmup * total_steps)

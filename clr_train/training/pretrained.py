@@ -21,8 +21,17 @@ def load_learner(
 ) -> Learner:
     """Load a pretrained encoder from a checkpoint of ``clr-train``.
 
-    Device, engine and precision are as the options of ``clr-train``, and may differ from those of
-    its training.
+    Parameters
+    ----------
+    path : path
+        A checkpoint file, or a run folder: its best checkpoint, else its latest.
+    device, engine, precision : str
+        As the options of ``clr-train``; they may differ from those of the training.
+
+    Returns
+    -------
+    Learner
+        In evaluation mode.
 
     Raises
     ------

@@ -69,8 +69,8 @@ class NullRecorder:
 class Recorder(NullRecorder):
     """Writes the folder of a run, on the first of its processes.
 
-    A PilarnetError is raised if the folder is in use, or the training split is empty.
-    A signal that `stop` receives ends an evaluation at once. `resume`, `overwrite`,
+    A PilarnetError is raised if the folder is in use, or the training split is empty. A signal
+    that `stop` receives ends an evaluation at once. `resume`, `overwrite`,
     `show_progress` and `say` are those of `clr_train.train.pretrain`.
     """
 
@@ -179,7 +179,7 @@ class Recorder(NullRecorder):
             self._steps.close()
 
     def _evaluate(self, figures: Mapping[str, float]) -> None:
-        """Evaluate the encoder, log this with the figures of the step, and save; or be stopped."""
+        """Evaluate the encoder, log the results with `figures`, and save, unless a signal comes."""
         progress = self._run.progress
         if self._validator is None:
             if progress.step:
@@ -203,7 +203,7 @@ class Recorder(NullRecorder):
             self._save(best=improved)
 
     def _draw(self) -> None:
-        """Draw what was learned so far, where that is due; give it up at a signal."""
+        """Draw what was learned so far, where that is due; a signal ends it."""
         step, every = self._run.progress.step, self._config.images_every
         if every is None or self._validator is None:
             return
@@ -229,7 +229,7 @@ class Recorder(NullRecorder):
         return self._folder.write_json("nonfinite.json", content)
 
     def finish(self) -> dict[str, Scores]:
-        """Probe the trained encoder on the test split, and say what the run has come to.
+        """Probe the trained encoder on the test split, and print a summary.
 
         The scores are saved too. There are none if a signal comes first.
         """

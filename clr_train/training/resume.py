@@ -1,4 +1,4 @@
-"""The state of a run: what a checkpoint saves of it, and how a run continues from one."""
+"""The state of a run: what a checkpoint saves of it, and how the run continues from it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Progress:
     best_loss: float = float("inf")  # the lowest on the validation split
     #: Scores of the untrained encoder, by the columns of metrics.csv.
     baselines: dict[str, float] = field(default_factory=dict)
-    #: Figures of the step if it is to be evaluated and is not yet.
+    #: Figures of the last step if its evaluation is still to be done.
     unevaluated: dict[str, float] | None = None
     #: Steps at which the schedule of the learning rate begins and ends; None for those of the run.
     schedule: tuple[int, int] | None = None
@@ -42,7 +42,7 @@ class Progress:
 
 @dataclass(kw_only=True)
 class TrainingRun:
-    """What a run is made of; `stream` is the part of the batches of this process."""
+    """The parts of a run; `stream` gives the part of each batch that is for this process."""
 
     config: TrainConfig
     stream: ParticleStream | MixedStream
@@ -151,7 +151,7 @@ class TrainingRun:
                 field=flag(name),
                 expected=getattr(saved, name),
                 found=getattr(self.config, name),
-                advice="leave the option away, or train into another folder",
+                advice="leave the option out, or train into another folder",
             )
         sizes = self._stream_sizes()
         saved_sizes = {name: state["stream"].get(name) for name in sizes}

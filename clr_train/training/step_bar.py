@@ -1,4 +1,4 @@
-"""The bar of a training."""
+"""The progress bar of a training run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class StepBar:
         bar.measure_from(first_step)
 
     def count(self, step: int, figures: Mapping[str, float]) -> None:
-        """Show that so many steps are done. The first takes longest: the rate is without it."""
+        """Show that `step` steps are done; the first step is slow and is left out of the rate."""
         rate = figures["particles_per_second"]
         self._speed += (rate - self._speed) * (_SMOOTHING if self._speed else 1)
         self._figures = (
@@ -38,7 +38,7 @@ class StepBar:
 
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:
-        """Show what else than steps is being done, beside the figures of the last step."""
+        """Show what is being done between steps, beside the figures of the last step."""
         self._bar.set_postfix_str(", ".join(filter(None, [what, self._figures])))
         try:
             yield

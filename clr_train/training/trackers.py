@@ -45,7 +45,7 @@ TAGS: Final[Mapping[str, str]] = MappingProxyType(
         },
     }
 )
-#: What the table of hyper-parameters shows beside these.
+#: Figures that the table of hyper-parameters shows beside the options.
 _HEADLINES: Final = ("loss", "val_loss", "val_linear_balanced_accuracy")
 
 
@@ -91,7 +91,7 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """A run of a project; after ``--resume`` the same run goes on."""
+    """A run of a project; with ``--resume`` the same run continues."""
 
     def __init__(self, project: str, *, folder: Path, options: Mapping[str, Any]) -> None:
         wandb = import_wandb()

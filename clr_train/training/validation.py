@@ -36,7 +36,7 @@ __all__ = [
 _BATCH = 256
 #: Particles contrasted with each other for the loss of the validation split.
 _CONTRASTED = 256
-#: The most particles whose distances from each other are computed, all pairs of them.
+#: Most particles whose distances from each other are computed, for all pairs.
 _UNIFORMITY_PARTICLES = 4096
 #: Epoch of the views that are validated on, the same at every evaluation.
 _VIEWS_OF_EPOCH = 0
@@ -45,7 +45,7 @@ _VIEWS_OF_EPOCH = 0
 def open_evaluated(config: TrainConfig) -> tuple[ParticleStream | None, ParticleStream | None]:
     """Open the splits of the validation and of the final probe.
 
-    None stands for a split without particles, and for the second if no final probe is asked for.
+    It is None for a split without particles, and for the test split without `final_probe`.
     """
 
     def opened(split: str) -> ParticleStream | None:
@@ -92,7 +92,7 @@ class Validator:
         return self.train.sample(most), self.val.sample(most)
 
     def _batches(self, sample: ParticleBatch, size: int) -> Iterator[ParticleBatch]:
-        """Cut a sample into batches of `size` particles, or fewer if the voxel budget is met."""
+        """Cut a sample into batches of `size` particles, or fewer under the voxel budget."""
         num_voxels = sample.offset.diff().numpy()
         return sample.split(fill_batches(num_voxels, size, budget=self.config.voxel_budget))
 

@@ -26,14 +26,14 @@ class AugmentedBatch:
     index : RaggedIndex
         Which voxels belong to which particle; each has one or more.
     position : Tensor, float32 [3, V]
-        Voxels as stored, whole numbers.
+        Voxel indices, whole numbers.
     energy : Tensor, float32 [V]
         MeV.
     centroid : Tensor, float64 [3, N]
         Mean position of each particle's voxels.
     alive : Tensor, bool [V], optional
-        False where a voxel was removed; its row stays, so that shapes are known without waiting
-        for the device. None: all are there.
+        False where a voxel was removed; its row stays, so that shapes are known without a
+        synchronisation with the GPU. None: no voxel was removed.
     rotation : Tensor, float32 [3, 3, N], optional
         Linear map of each particle, a rotation unless it is flipped or scaled too.
     translation : Tensor, float32 [3, N], optional
@@ -53,7 +53,7 @@ class AugmentedBatch:
 
     @classmethod
     def of(cls, batch: ParticleBatch, *, copies: int = 1) -> AugmentedBatch:
-        """Make `copies` of the particles of a batch, one copy of all after the other."""
+        """Make `copies` copies of a batch, one after the other."""
         position = batch.xyz.T.to(torch.float32, memory_format=torch.contiguous_format)
         centroid = batch.index.mean(position.double(), dim=-1)
         first = torch.arange(copies, device=batch.device)[:, None] * batch.num_voxels
@@ -70,7 +70,7 @@ class AugmentedBatch:
         return self.index.broadcast(values, dim=-1)
 
     def bits(self, keys: Tensor) -> Tensor:
-        """Draw 64 random bits for each voxel, keyed by particle and index in it, int64 [V]."""
+        """Draw 64 random bits a voxel, keyed by its particle and its index therein, int64 [V]."""
         return fold_in(self.broadcast(keys), self.index.local_index)
 
     def moved(self) -> Tensor:
@@ -100,7 +100,10 @@ class AugmentedBatch:
         return replace(self, alive=alive | restored)
 
     def append(self, index: RaggedIndex, *, position: Tensor, energy: Tensor) -> AugmentedBatch:
-        """Add voxels, float32 [3, W] and [W], behind those of the particles of `index`."""
+        """Add voxels, float32 [3, W] and [W], each after the existing voxels of its particle.
+
+        `index` says which of them belong to which particle.
+        """
         owners = torch.cat([self.index.particle, index.particle])
         order = owners.sort(stable=True).indices
         alive = self.alive
@@ -137,7 +140,7 @@ class Draw:
     chosen : Tensor, bool [N]
         Whether each particle drew it.
     keys : Tensor, int64 [N]
-        A key of each particle's view for this augmentation.
+        The random key of each particle's view for this augmentation.
     """
 
     chosen: Tensor

@@ -16,18 +16,18 @@ AUGMENTATION_NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "throw": "another detector: lifetime, diffusion and field drawn within ranges",
         "shift-energy": "one factor for the particle, uniform below 1",
-        "shift-energy-normal": "one normal factor for the particle",
-        "scale-energy": "a normal factor for each voxel",
-        "smear-energy": "normal noise on each voxel's energy",
-        "noise": "voxels of small energy are added, near and far",
-        "threshold": "voxels under a drawn energy are removed",
+        "shift-energy-normal": "one Gaussian factor for the particle",
+        "scale-energy": "a Gaussian factor for each voxel",
+        "smear-energy": "Gaussian noise on each voxel's energy",
+        "noise": "voxels of low energy are added, near and far",
+        "threshold": "voxels below a drawn energy are removed",
         "crop": "a random cube is kept",
         "cutout": "a random cube is removed",
         "drop": "each voxel is removed with a probability",
         "flip": "each axis is reversed with probability 1/2",
         "scale": "one factor for the size of the particle",
         "rotate": "uniform over SO(3), about the centroid",
-        "jitter": "normal noise on each voxel's position",
+        "jitter": "Gaussian noise on each voxel's position",
         "translate": "uniform on each axis",
         "identity": "nothing",
     }
@@ -84,12 +84,12 @@ class ViewConfig:
     )
     smear_energy_mev: float = option(
         0.05,
-        "smear-energy: standard deviation of what is added, MeV. A minimum-ionising particle "
+        "smear-energy: standard deviation of the noise, MeV. A minimum-ionising particle "
         "leaves 0.63 MeV in a voxel.",
         least=0,
     )
     noise_fraction: float = option(
-        0.1, "noise: most voxels added, as a fraction of those there.", least=0, most=1
+        0.1, "noise: most voxels added, as a fraction of the particle's.", least=0, most=1
     )
     noise_energy_mev: float = option(0.15, "noise: mean energy of an added voxel, MeV.", above=0)
     threshold_mev: float = option(0.2, "threshold: the highest threshold, MeV.", least=0)
@@ -106,20 +106,20 @@ class ViewConfig:
         below=1,
     )
     drop_probability: float = option(
-        0.1, "drop: probability of each voxel, independently.", least=0, below=1
+        0.1, "drop: probability that a voxel is removed.", least=0, below=1
     )
     scale_fraction: float = option(
         0.1, "scale: largest relative change of the size.", least=0, below=1
     )
     jitter_voxels: float = option(
         0.3,
-        "jitter: standard deviation of what is added to each coordinate, voxels.",
+        "jitter: standard deviation of the noise on each coordinate, voxels.",
         least=0,
         most=1000,
     )
     translate_voxels: float = option(
         51.2,
-        "translate: length of the range on each axis, voxels; a tenth of a 512 cube.",
+        "translate: upper end of the range on each axis, voxels; a tenth of a 512 cube.",
         least=0,
         most=10_000,
     )

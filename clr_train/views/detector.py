@@ -1,7 +1,7 @@
 """Another detector: electron lifetime, transverse diffusion and electric field.
 
 Energies are stored as a nominal detector reads them; each function gives what another detector
-reads instead, so that the nominal one changes nothing. All of it is computed in float64.
+reads instead, so that the nominal one changes nothing. Everything is computed in float64.
 
 Shapes: V voxels, N particles.
 """
@@ -43,7 +43,7 @@ class Detector:
     diffusion : Tensor or float
         Transverse diffusion, cm^2/us.
     lifetime : Tensor or float
-        Of drifting electrons, us.
+        Lifetime of drifting electrons, us.
 
     Each is a number, or float64 [N], a value for each particle.
     """
@@ -64,7 +64,7 @@ class Detector:
 
 
 NOMINAL: Final = Detector()
-#: Least and largest value of each parameter in the original study (arXiv:2502.07724).
+#: Lowest and highest value of each parameter in the original study (arXiv:2502.07724).
 RANGES: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
     {"field": (0.45, 0.55), "diffusion": (4e-6, 14e-6), "lifetime": (500.0, 5000.0)}
 )
@@ -77,9 +77,9 @@ def throw_towards(share: float, *names: str) -> Detector:
     ----------
     share : float
         How far parameters move to their upper ends, or to their lower ends where negative: 0 is
-        nominal, 1 and -1 are the ends. What would not be positive is cut to the lower end.
+        nominal, 1 and -1 are the ends. A value that would not be positive becomes the lower end.
     *names : str
-        Parameters to move; all where none is named.
+        Parameters to move; all if none is named.
     """
     moved = {}
     for name in names or RANGES:
@@ -91,7 +91,7 @@ def throw_towards(share: float, *names: str) -> Detector:
 
 
 #: The fixed detectors of the original study, by its numbers. In ``throw-17``, three times as far as
-#: the lower ends, diffusion and lifetime would not be positive: they are cut to those ends.
+#: the lower ends, diffusion and lifetime would not be positive: they become those ends.
 THROWS: Final[Mapping[str, Detector]] = MappingProxyType(
     {
         "throw-1": throw_towards(1.0),
@@ -126,9 +126,9 @@ def drift_velocity(field: Tensor) -> Tensor:
     field : Tensor, float64
         kV/cm.
     """
-    warmer = 87.3 - 90.371  # K, to the temperature that the parametrisation is about
+    delta_k = 87.3 - 90.371  # difference from the reference temperature, K
     shape = 0.141 * field * torch.log1p(12.4 / field) + 1.627 * field**0.317
-    return 0.1 * ((1.0 - 0.01481 * warmer) * shape - 0.0075 * warmer)
+    return 0.1 * ((1.0 - 0.01481 * delta_k) * shape - 0.0075 * delta_k)
 
 
 def recombination(de_dx: Tensor, *, field: Tensor) -> Tensor:
@@ -140,8 +140,8 @@ def recombination(de_dx: Tensor, *, field: Tensor) -> Tensor:
     Parameters
     ----------
     de_dx : Tensor, float64
-        MeV/cm. Under 1 MeV/cm, half of what a minimum-ionising particle leaves, a voxel was crossed
-        in part, and the model has no meaning: it is taken at 1 MeV/cm.
+        MeV/cm. Below 1 MeV/cm, half of what a minimum-ionising particle loses, a track crossed the
+        voxel only in part and the model does not apply: its value at 1 MeV/cm is taken.
     field : Tensor, float64
         kV/cm.
     """

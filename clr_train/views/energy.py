@@ -14,7 +14,7 @@ __all__ = ["ENERGY_TRANSFORMS", "EnergyTransform", "transform_energy"]
 
 #: Energy that a minimum-ionising particle leaves in a voxel of 3 mm, MeV.
 MIP_MEV: Final = 0.63
-#: Where `log` turns from linear to logarithmic, MeV: well under a minimum-ionising voxel.
+#: Where `log` turns from linear to logarithmic, MeV: well below a minimum-ionising voxel.
 LOG_SCALE_MEV: Final = 0.1
 
 

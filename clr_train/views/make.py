@@ -1,9 +1,9 @@
-"""Views of particles: augmentations are drawn, applied, and the voxels put on the grid again.
+"""Views of particles: augmentations are drawn and applied, and the voxels put on the grid again.
 
-A whole batch at once, on the device that holds it. A particle's view depends on (seed, epoch,
-particle, view) alone: not on the other particles of its batch, nor on workers, ranks or devices.
-(Between devices the last bits of a float may differ, and so, rarely, the site of a voxel that lies
-on an edge.)
+A whole batch is made at once, on the device that holds it. A particle's view depends on (seed,
+epoch, particle, view) alone: not on the other particles of its batch, on workers, ranks or devices.
+(Between devices the last bits of a float may differ, and so, rarely, the site of a voxel on the
+border of two.)
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ _TABLE: Final[Mapping[str, Augmentation]] = {
 #: aligned with the axes of the detector whether or not the particle is rotated; then the motions.
 AUGMENTATIONS: Final = MappingProxyType({name: _TABLE[name] for name in AUGMENTATION_NAMES})
 
-# Keys of a particle's view: below this the draw of the augmentations, from here on their own.
+# Keys of a particle's view: below this for the draw of augmentations, from here on for their use.
 _EFFECTS: Final = 1024
 _WITH_REPLACEMENT: Final = 512
 
@@ -95,8 +95,8 @@ def make_views(
     Returns
     -------
     SiteBatch
-        ``count * N`` particles, each with a site or more. The energies of voxels that fall together
-        are summed before the transform.
+        ``count * N`` particles, each with a site or more. The energies of voxels at one site are
+        summed before the transform.
     """
     numbers = range(view, view + count)
     keys = torch.cat([_keys(batch.particle, seed=seed, epoch=epoch, view=n) for n in numbers])
@@ -115,7 +115,22 @@ def make_views(
 
 
 def as_sites(batch: ParticleBatch, *, energy_transform: str) -> SiteBatch:
-    """Return the voxels of a batch, unchanged, as sites: for evaluation."""
+    """Put the voxels of a batch on the grid without augmentation, as evaluation does.
+
+    Energies of repeated voxels are summed, then transformed.
+
+    Parameters
+    ----------
+    batch : ParticleBatch
+        N particles, every one with a voxel or more.
+    energy_transform : str
+        One of `clr_train.views.energy.ENERGY_TRANSFORMS`.
+
+    Returns
+    -------
+    SiteBatch
+        N particles in the same order, each with a site or more.
+    """
     return quantise(AugmentedBatch.of(batch), energy_transform=energy_transform)
 
 
@@ -161,7 +176,7 @@ def _draw(keys: Tensor, config: ViewConfig) -> Tensor:
         pick = (uniform(fold_in(keys, _WITH_REPLACEMENT + draws)) * listed).long()
         names = torch.arange(listed, device=keys.device)[:, None, None]
         return (pick == names).sum(1)
-    # The names with the smallest random words win; words differ, up to one chance in 2**64.
+    # The names with the smallest random words are drawn; two are equal once in 2**64.
     words = torch.stack([fold_in(keys, AUGMENTATIONS[n].number) for n in config.augmentations])
     last = words.kthvalue(config.num_augmentations, dim=0).values
     return (words <= last).long()

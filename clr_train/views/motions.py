@@ -1,4 +1,4 @@
-"""Augmentations that move voxels. They are collected, and move the voxels once, at the end."""
+"""Augmentations that move voxels. They are combined, and move the voxels once, at the end."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def flip(batch: AugmentedBatch, draw: Draw, _config: ViewConfig) -> AugmentedBat
 
 
 def scale(batch: AugmentedBatch, draw: Draw, config: ViewConfig) -> AugmentedBatch:
-    """Make each particle larger or smaller, about the centroid."""
+    """Scale each particle about the centroid, by a factor uniform about 1."""
     u = 2.0 * uniform(fold_in(draw.keys, 0)).double() - 1.0
     factor = 1.0 + draw.strength(config.scale_fraction) * u
     return batch.transform(_unit_matrix(draw.keys) * factor)
 
 
 def rotate(batch: AugmentedBatch, draw: Draw, _config: ViewConfig) -> AugmentedBatch:
-    """Turn each particle about the mean of its voxels' positions."""
+    """Rotate each particle about the centroid, uniformly over SO(3)."""
     unit = _unit_matrix(draw.keys)
     return batch.transform(torch.where(draw.chosen, _rotations(draw.keys), unit))
 
@@ -62,7 +62,7 @@ def _rotations(keys: Tensor) -> Tensor:
 
 
 def jitter(batch: AugmentedBatch, draw: Draw, config: ViewConfig) -> AugmentedBatch:
-    """Add normal noise to the position of each voxel."""
+    """Add Gaussian noise to the position of each voxel."""
     bits = batch.bits(draw.keys)
     sigma = batch.broadcast(draw.strength(config.jitter_voxels))
     step = sigma * torch.stack([normal(bits, axis) for axis in range(3)])
@@ -70,9 +70,9 @@ def jitter(batch: AugmentedBatch, draw: Draw, config: ViewConfig) -> AugmentedBa
 
 
 def translate(batch: AugmentedBatch, draw: Draw, config: ViewConfig) -> AugmentedBatch:
-    """Move each particle along each axis."""
-    # In steps that a float32 coordinate holds: all voxels of a particle that did not turn then
-    # round alike, and no two fall together.
+    """Move each particle along each axis by a distance uniform from 0."""
+    # In steps that a float32 coordinate holds exactly: all voxels of a particle that was not
+    # rotated then round alike, and no two reach the same site.
     steps = (_three_uniform(draw.keys) * (config.translate_voxels / _TRANSLATION_STEP)).floor_()
     return batch.translate(steps * draw.strength(_TRANSLATION_STEP))
 

@@ -27,8 +27,8 @@ def quantise(batch: AugmentedBatch, *, energy_transform: str) -> SiteBatch:
     Returns
     -------
     SiteBatch
-        The sites that a voxel lies nearest to; the energies of voxels that fall together are
-        summed before the transform. Voxels that were removed are left out.
+        The sites nearest to the voxels; the energies of voxels at one site are summed before the
+        transform. Voxels that were removed are left out.
 
     Raises
     ------
@@ -44,17 +44,17 @@ def quantise(batch: AugmentedBatch, *, energy_transform: str) -> SiteBatch:
             found=num_particles,
             advice="use a smaller batch",
         )
-    # Not round(): it takes halves to even, and two neighbours at a half would fall together.
+    # Not round(), which takes halves to even: two neighbours at a half would reach one site.
     position = batch.moved().add_(0.5).floor_()
     low, high = position.aminmax()
     keys = pack(batch.index.particle, position.int())
     if batch.alive is not None:
-        # Those removed get a key above all others: no coordinate has all its bits set.
+        # Removed voxels get a key above all others: no coordinate has all its bits set.
         keys = torch.where(batch.alive, keys, (num_particles << 3 * AXIS_BITS) - 1)
     keys, order = sort_keys(keys, num_particles=num_particles)
     group = starts_run(keys).cumsum(0).sub_(1)
     num_sites = group[-1] + (1 if batch.alive is None else batch.alive.all())
-    # The only values that are read from the device.
+    # The only values that are read from the GPU.
     count, reach = torch.stack([num_sites, torch.maximum(high, -low).long()]).tolist()
     if reach >= MAX_COORDINATE:
         raise PilarnetError(

@@ -36,7 +36,7 @@ _REACH: Final = 4.0
 
 
 def throw(batch: AugmentedBatch, draw: Draw, config: ViewConfig) -> AugmentedBatch:
-    """Draw field, diffusion and lifetime of a detector for each particle, evenly within ranges."""
+    """Read each particle with a detector that is drawn for it, uniformly within the ranges."""
     drawn: Mapping[str, Tensor] = {
         name: torch.where(
             draw.chosen,
@@ -60,7 +60,7 @@ def _between(name: str, *, strength: float, u: Tensor) -> Tensor:
 
 
 def drift_through(batch: AugmentedBatch, *, detector: Detector, drift_axis: str) -> AugmentedBatch:
-    """Compute what another detector reads of particles.
+    """Return particles as another detector reads them.
 
     The charge of a voxel changes by recombination in another field, with dE/dx its energy over its
     edge, and by attachment, exp(-t / lifetime), where t is the drift time from its centre to the
@@ -95,8 +95,8 @@ def diffuse(batch: AugmentedBatch, *, sigma: Tensor, drift_axis: str) -> Augment
     Charge lies evenly in its voxel. The share that a step u moves by k voxels is then
     max(0, 1 - |k - u|), and its mean over the Gaussian is a second difference of
     ``F(x) = x Phi(x / s) + s phi(x / s)``, with Phi and phi the normal distribution and its
-    density. A point becomes ``s^2 + 1/6`` wide (squared, voxels), 1/6 being of the two voxels that
-    it may lie in, where s is more than about half a voxel.
+    density. For s above about half a voxel, a voxel spreads with the variance ``s^2 + 1/6``, in
+    voxels squared; 1/6 comes from the widths of the voxels before and after.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def diffuse(batch: AugmentedBatch, *, sigma: Tensor, drift_axis: str) -> Augment
     steps = [copies.local_index // edge - reach[row], copies.local_index % edge - reach[row]]
     share = weights[row, steps[0].abs()] * weights[row, steps[1].abs()]
     energy = batch.energy.double()
-    # What is too faint to be read stays in its voxel, and so no energy is lost.
+    # Charge too faint to be read stays in its voxel, so that no energy is lost.
     leaves = (energy[row] * share >= LEAST_MEV) & ((steps[0] != 0) | (steps[1] != 0))
     row, moved = row[leaves], (energy[row] * share)[leaves]
     target = batch.position[:, row]
@@ -147,7 +147,7 @@ def _weights(sigma: Tensor, *, reach: Tensor) -> Tensor:
 def _merge(
     batch: AugmentedBatch, *, particle: Tensor, position: Tensor, energy: Tensor
 ) -> AugmentedBatch:
-    """Sum the energies of voxels that fall together; each has the place of the first of them."""
+    """Sum the energies of voxels at one site, in the row of the first of them."""
     sites = pack(particle, position.long())
     keys, inverse = sites.unique(return_inverse=True)  # type: ignore[no-untyped-call]
     total = sum_groups(energy, inverse, num_groups=len(keys))

@@ -14,17 +14,18 @@ from clr_train.views.config import ViewConfig
 
 __all__ = ["add_noise", "crop", "cutout", "drop", "threshold"]
 
-#: Most voxels, along each axis, from a near noise voxel to one of the particle's.
+#: Largest distance, voxels along each axis, of near noise from a voxel of the particle.
 _NEAR: Final = 15
-#: Voxels around the bounding box of a particle that far noise reaches.
+#: Margin around the bounding box of a particle in which far noise lies, voxels.
 _MARGIN: Final = 5
 
 
 def add_noise(batch: AugmentedBatch, draw: Draw, config: ViewConfig) -> AugmentedBatch:
     """Add voxels, half of them near some voxel, half anywhere in a box around the particle.
 
-    Their number is uniform up to a fraction of those there, their energy exponential. Where one
-    falls on a voxel of the particle, energies will be summed.
+    Their number is uniform from 0 to `config.noise_fraction` of the particle's, their energy
+    exponential with the mean `config.noise_energy_mev`. Where one falls on a voxel of the particle,
+    `quantise` sums the energies.
     """
     bits = fold_in(draw.keys, 0)
     most = draw.strength(config.noise_fraction) * batch.index.count
@@ -53,15 +54,15 @@ def _below(u: Tensor, count: Tensor | int) -> Tensor:
 
 
 def threshold(batch: AugmentedBatch, draw: Draw, config: ViewConfig) -> AugmentedBatch:
-    """Remove the voxels under an energy that is uniform up to a highest one."""
+    """Remove voxels below a threshold drawn uniformly from 0 to `config.threshold_mev`."""
     cut = draw.strength(config.threshold_mev) * uniform(fold_in(draw.keys, 0))
     return batch.keep(batch.energy >= batch.broadcast(cut))
 
 
 def crop(batch: AugmentedBatch, draw: Draw, config: ViewConfig) -> AugmentedBatch:
-    """Keep a cube about one of the particle's voxels, drawn evenly.
+    """Keep a cube about one of the particle's voxels, drawn uniformly.
 
-    Half its edge is uniform between a fraction of the particle's longest extent and all of it.
+    Half its edge is uniform from `config.crop_fraction` of the longest extent to all of it.
     """
     bits = fold_in(draw.keys, 0)
     share = config.crop_fraction + (1.0 - config.crop_fraction) * uniform(bits, 1)
@@ -70,9 +71,9 @@ def crop(batch: AugmentedBatch, draw: Draw, config: ViewConfig) -> AugmentedBatc
 
 
 def cutout(batch: AugmentedBatch, draw: Draw, config: ViewConfig) -> AugmentedBatch:
-    """Remove a cube about one of the particle's voxels, drawn evenly.
+    """Remove a cube about one of the particle's voxels, drawn uniformly.
 
-    Its edge is uniform below a fraction of the longest extent.
+    Its edge is uniform from 0 to `config.cutout_fraction` of the longest extent.
     """
     bits = fold_in(draw.keys, 0)
     largest = draw.strength(0.5 * config.cutout_fraction)
@@ -81,13 +82,13 @@ def cutout(batch: AugmentedBatch, draw: Draw, config: ViewConfig) -> AugmentedBa
 
 
 def drop(batch: AugmentedBatch, draw: Draw, config: ViewConfig) -> AugmentedBatch:
-    """Remove each voxel by itself."""
+    """Remove each voxel independently with the probability `config.drop_probability`."""
     least = batch.broadcast(draw.strength(config.drop_probability))
     return batch.keep(uniform(batch.bits(draw.keys)) >= least)
 
 
 def _distance(batch: AugmentedBatch, bits: Tensor) -> Tensor:
-    """Return the largest difference of a coordinate to a voxel drawn for each particle, [V]."""
+    """Return the largest distance along an axis from a voxel drawn for each particle, [V]."""
     pick = batch.index.offset[:-1] + _below(uniform(bits), batch.index.count)
     centre = batch.broadcast(batch.position[:, pick])
     return (batch.position - centre).abs_().amax(0)

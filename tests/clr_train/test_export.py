@@ -163,7 +163,7 @@ WRONG = {
     "a descent": ({"offset": [0, 3, 2, 3]}, r"offset: .*found 3, 2 for particle 1"),
     "fractions": ({"offset": np.array([0, 3.0])}, r"offset: .*integers .*found float64 \[2\]"),
     "rows of two lengths": ({"xyz": [[1, 2, 3], [1, 2]]}, r"xyz: .*rows of the same length"),
-    "no encoder": ({"encoder": "encoder/"}, r"encoder: .*load_encoder .* gives, found str"),
+    "no encoder": ({"encoder": "encoder/"}, r"encoder: .*load_encoder .* returns, found str"),
     "batches of none": ({"batch_size": 0}, r"batch_size: .*1 or more, found 0"),
     "no particle": ({"offset": np.array([0])}, r"offset: .*one particle or more"),
 }

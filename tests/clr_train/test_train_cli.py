@@ -248,7 +248,7 @@ def test_event_cubes_that_are_too_large(shards: Path, tmp_path: Path) -> None:
 
 def test_a_run_that_is_not_there(tmp_path: Path) -> None:
     line = _one_line(_invoke("--resume", "--out", tmp_path / "none"), code=2)
-    assert f"no run to go on with in --out {tmp_path / 'none'}; name its folder" in line
+    assert f"no run to continue in --out {tmp_path / 'none'}; name its folder" in line
 
 
 def test_a_split_without_particles(tmp_path: Path) -> None:
