@@ -3,16 +3,17 @@
 ROOT := $(patsubst %/,%,$(dir $(realpath $(lastword $(MAKEFILE_LIST)))))
 PYTHON ?= python3
 VENV ?= $(ROOT)/.venv
+LARCV3_VENV := $(ROOT)/.venv-larcv3
 BIN := $(VENV)/bin
 DEMO := $(ROOT)/build/demo
 SAMPLE := $(ROOT)/data/sample/g4_192px_sample.root
 INSTALLED := $(VENV)/.installed
 EXTRAS := formats,train,plot,view,eval,remote,download,docs,dev
 
-.PHONY: help demo test lint env docs minkowski test-minkowski larcv3 test-larcv3 test-gpu test-slow test-cluster fuzz chaos clean
+.PHONY: help env demo lint test docs minkowski test-minkowski larcv3 test-larcv3 test-gpu test-slow test-cluster fuzz chaos clean
 
 help:  ## say what can be made
-	@grep -E '^[a-z-]+:.*##' $(ROOT)/Makefile | sed -E 's/:.*## /\t/' | expand -t 18
+	@grep -E '^[a-z0-9-]+:.*##' $(ROOT)/Makefile | sed -E 's/:.*## /\t/' | expand -t 18
 
 env: $(INSTALLED)  ## make the environment
 
@@ -32,7 +33,7 @@ demo: $(INSTALLED)  ## convert the bundled sample, print its table, train a minu
 	@echo "'untrained', and near or above the handcrafted features. docs/study.md shows what it is worth on another detector."
 	@echo "Look at $(DEMO)/event.png, and open $(DEMO)/event.html in a browser."
 
-lint: $(INSTALLED)
+lint: $(INSTALLED)  ## check style and types
 	cd $(ROOT) && $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 test: lint  ## check style and types, run the tests
@@ -49,7 +50,7 @@ test-minkowski: $(INSTALLED)  ## compare the engines (after make minkowski)
 	cd $(ROOT) && $(BIN)/pytest -m minkowski tests/clr_train
 
 larcv3:  ## build larcv (12 minutes, once) in .venv-larcv3, an environment of its own
-	PYTHON=$(PYTHON) $(ROOT)/tools/build_larcv.sh $(ROOT)/.venv-larcv3
+	PYTHON=$(PYTHON) $(ROOT)/tools/build_larcv.sh $(LARCV3_VENV)
 
 test-larcv3: $(INSTALLED)  ## read what larcv itself writes (after make larcv3)
 	cd $(ROOT) && $(BIN)/pytest -m larcv3 tests/pilarnet_convert
@@ -57,17 +58,19 @@ test-larcv3: $(INSTALLED)  ## read what larcv itself writes (after make larcv3)
 test-gpu: $(INSTALLED)  ## the tests that need a CUDA device
 	cd $(ROOT) && $(BIN)/pytest -m gpu
 
-fuzz: $(INSTALLED)  ## read mutated files, shards and checkpoints, 1,000 each; print a table
-	cd $(ROOT) && OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.fuzzing --inputs 1000
-
-chaos: $(INSTALLED)  ## kill conversions, trainings and evaluations, 30 times each; print a table
-	cd $(ROOT) && OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.chaos --kills 30
-
 test-slow: $(INSTALLED)  ## the tests that take minutes
 	cd $(ROOT) && $(BIN)/pytest -m slow
 
 test-cluster: $(INSTALLED)  ## the tests that start Dask clusters
 	cd $(ROOT) && $(BIN)/pytest -m cluster
 
-clean:  ## remove what was made here
-	rm -rf $(ROOT)/build $(VENV)
+fuzz: $(INSTALLED)  ## read mutated files, shards and checkpoints, 1,000 each; print a table
+	cd $(ROOT) && OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.fuzzing --inputs 1000
+
+chaos: $(INSTALLED)  ## kill conversions, trainings and evaluations, 30 times each; print a table
+	cd $(ROOT) && OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.chaos --kills 30
+
+clean:  ## remove all that was made here: build/, the environments and the caches
+	rm -rf $(ROOT)/build $(VENV) $(LARCV3_VENV) $(ROOT)/*.egg-info
+	rm -rf $(addprefix $(ROOT)/,.pytest_cache .mypy_cache .ruff_cache .hypothesis)
+	find $(ROOT) -name __pycache__ -prune -exec rm -rf {} +

@@ -54,7 +54,7 @@ def convert(
     show_progress : bool
         Show a bar on the terminal.
     **options
-        The fields of `pilarnet_convert.config.ConvertConfig`; ``splits`` may be a mapping.
+        The fields of `pilarnet_convert.ConvertConfig`; ``splits`` may be a mapping.
 
     Raises
     ------

@@ -40,24 +40,26 @@ def check_commands(page: Path) -> int:
 
 
 def run_page(page: Path, folder: Path, *, skip: str = "") -> None:
-    """Run the blocks of a page in an empty folder, but those in which `skip` is found."""
+    """Run the blocks of a page in a folder beside ``data/``, but those in which `skip` is found.
+
+    Like a reader's shell and notebook, later blocks have the variables of earlier ones.
+    """
     scripts = Path(sys.executable).parent
     if not (scripts / "clr-eval").exists():
         pytest.skip("the commands are not installed beside this Python")
     environment = os.environ | {
         "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
-        "SAMPLE": str(GEANT4),
         "OMP_NUM_THREADS": "1",
     }
     (folder / "data").symlink_to(GEANT4.parents[1])
-    script = ""
+    variables, script = "", ""
     for language, text in blocks(page):
         if skip and re.search(skip, text):
             continue
         if language == "bash":
-            _run(["bash", "-euc", text], folder, environment)
+            _run(["bash", "-euc", variables + text], folder, environment)
+            variables += "".join(re.findall(r"^\w+=\S+.*\n", text, re.M))
         else:
-            # Later blocks go on with the names of earlier ones, as a reader would.
             script += text + "\n"
             _run([sys.executable, "-c", script], folder, environment)
 

@@ -40,12 +40,14 @@ BASIS: dict[str, tuple[str, ...]] = {
     "lazy_loader": ("pilarnet_convert", "clr_train", "clr_eval"),
 }
 
-#: Every other library: the module that imports it, or the few that read or write with it.
+#: Every other library: the module that imports it, or a few, each for a reason of its own.
 OWNERS: dict[str, tuple[str, ...]] = {
     "requests": ("pilarnet_convert.download.web",),
     "uproot": ("pilarnet_convert.readers.root_file",),
     "awkward_cpp": ("pilarnet_convert.readers.decode",),
+    # Particles as Awkward Arrays: returned to the user, or written to parquet files.
     "awkward": ("pilarnet_convert.shards.records", "pilarnet_convert.export.parquet"),
+    # Two tables: a row for each particle, and a row for each class and split.
     "pandas": ("pilarnet_convert.shards.frames", "pilarnet_convert.shards.statistics"),
     "tabulate": ("pilarnet_convert.shards.tables",),
     "cramjam": ("pilarnet_convert.readers.baskets",),
@@ -60,11 +62,13 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "particle": ("pilarnet_convert.species",),
     "tqdm": ("pilarnet_convert.console.progress",),
     "hdf5plugin": ("pilarnet_convert.readers.hdf5.file",),
+    # One module reads HDF5; the others write a format each: events, and features.
     "h5py": (
         "pilarnet_convert.readers.hdf5.file",
         "pilarnet_convert.export.pilarnet_m",
         "clr_eval.embedding.files",
     ),
+    # One module reads parquet; the others write a format each: particles, and features.
     "pyarrow": (
         "pilarnet_convert.readers.pilarnet_m.tables",
         "pilarnet_convert.export.parquet",
@@ -78,6 +82,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "torch.utils.tensorboard": ("clr_train.training.trackers",),
     "wandb": ("clr_train.training.trackers",),
     "MinkowskiEngine": ("clr_train.sparse.minkowski_engine",),
+    # A kernel is beside the code in PyTorch that it replaces.
     "triton": (
         "clr_train.sparse.triton_depthwise",
         "clr_train.network.triton_response_norm",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import re
+import shutil
+import subprocess
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -13,16 +15,28 @@ DOCS = Path(__file__).parents[1] / "docs"
 PACKAGES = ("pilarnet_convert", "clr_train", "clr_eval", "pilarnet_view")
 
 
+def shown(package: str) -> dict[str, object]:
+    """Give what the reference describes under the heading of a package, by its full path."""
+    (section,) = re.findall(
+        rf"^## {package}\n(.*?)(?=^## |\Z)", (DOCS / "api.md").read_text(), re.M | re.DOTALL
+    )
+    entries = re.findall(r"^::: (\S+)\n((?: +\S.*\n)*)", section, re.M)
+    assert len(entries) == section.count(":::")
+    found = {}
+    for path, options in entries:
+        module, _, name = path.rpartition(".")
+        # A heading without a path is read as a name that the package exports.
+        assert module == package or "show_root_full_path: true" in options, path
+        found[path] = getattr(importlib.import_module(module), name)
+    return found
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_the_reference_of_python_has_every_public_name(package: str) -> None:
-    described = set()
-    for path in re.findall(r"^::: (\S+)$", (DOCS / "api.md").read_text(), re.M):
-        module, _, name = path.rpartition(".")
-        described.add(getattr(importlib.import_module(module), name))
-    module = importlib.import_module(package)
-    public = {name: getattr(module, name) for name in module.__all__ if name != "__version__"}
-    assert public
-    assert [name for name, value in public.items() if value not in described] == []
+    described = shown(package)
+    public = set(importlib.import_module(package).__all__) - {"__version__"}
+    assert {f"{package}.{name}" for name in public} <= described.keys()
+    assert all(callable(value) for value in described.values())
 
 
 def test_the_reference_of_commands_has_every_command() -> None:
@@ -34,6 +48,19 @@ def test_the_reference_of_commands_has_every_command() -> None:
     }
     assert len(commands) >= 10
     assert sorted(described) == sorted(commands)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_lists_every_target() -> None:
+    makefile = (DOCS.parent / "Makefile").read_text()
+    (targets,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.M)
+    done = subprocess.run(
+        ["make", "-C", DOCS.parent, "--no-print-directory", "help"],
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    assert sorted(line.split()[0] for line in done.stdout.splitlines()) == sorted(targets.split())
 
 
 def test_every_page_is_in_the_navigation() -> None:

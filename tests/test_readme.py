@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -17,6 +18,8 @@ README = ROOT / "README.md"
 PAGES = [
     "README.md",
     "CONTRIBUTING.md",
+    "data/README.md",
+    "docker/README.md",
     *(f"docs/{p.name}" for p in sorted(ROOT.glob("docs/*.md"))),
 ]
 
@@ -47,6 +50,15 @@ def test_what_a_page_links_to_is_there(page: str) -> None:
     for link in links:
         if not link.startswith("http"):
             assert (path.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_modules_and_files_that_a_page_names_exist(page: str) -> None:
+    text = (ROOT / page).read_text()
+    for path in re.findall(r"`((?:pilarnet|clr|tests|tools|docs|docker)\w*/[\w./-]*)`", text):
+        assert (ROOT / path).exists(), path
+    for name in re.findall(r"`((?:pilarnet_convert|clr_\w+|pilarnet_view)\.[\w.]+)`", text):
+        pkgutil.resolve_name(name)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -13,12 +13,22 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final
 
+#: Pages of the site that show a file from elsewhere. Links name the file, so that they hold in the
+#: repository too.
+_SHOWN_ON: Final = {
+    "../data/README.md": "format.md",
+    "../docker/README.md": "docker.md",
+    "../CHANGELOG.md": "changes.md",
+    "notebooks/tour.ipynb": "notebooks/tour.md",
+}
 _PLOTLY: Final = "application/vnd.plotly.v1+json"
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Replace every mark by what it stands for."""
+    """Replace every mark by what it stands for, and links to files that pages of the site show."""
     folder = Path(page.file.abs_src_path).parent
+    for file, shown_on in _SHOWN_ON.items():
+        markdown = markdown.replace(f"]({file}", f"]({shown_on}")
     markdown = re.sub(
         r"\{\{ notebook:(\S+) \}\}", lambda mark: _notebook(folder / mark[1]), markdown
     )
