@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -33,6 +34,8 @@ from pilarnet_convert.storage.byte_file import read_if_there
 from pilarnet_convert.storage.remote import AnyPath, RemotePath
 
 __all__ = ["verify"]
+
+_ZARR_FILE: Final = re.compile(r"zarr\.json|c(\.\d+)*")
 
 
 def verify(shards: Shards | ShardPaths, *, show_progress: bool = False) -> list[str]:
@@ -94,7 +97,13 @@ def _layout_faults(path: AnyPath, attributes: dict[str, Any], shards: list[Shard
     names = {shard.name for shard in shards}
     known = {"zarr.json", *(f"{split}/zarr.json" for split in SPLITS)}
     known |= {f"{name}/{file}" for name in names for file in SHARD_PATHS}
-    yield from dict.fromkeys(_added(entry, names) for entry in sorted(_entries(path) - known))
+    extra = sorted(entry for entry in _entries(path) - known if _may_be_read(entry))
+    yield from dict.fromkeys(_added(entry, names) for entry in extra)
+
+
+def _may_be_read(entry: str) -> bool:
+    """Return whether an entry is in a split, or is called as the files of Zarr are."""
+    return entry.split("/")[0] in SPLITS or _ZARR_FILE.fullmatch(Path(entry).name) is not None
 
 
 def _added(entry: str, names: set[str]) -> str:

@@ -137,6 +137,13 @@ def test_what_is_added(shards: Path, name: str, add: Callable[[Path], Any], says
     assert verify(shards) == [f"{shards}: {says}"]
 
 
+def test_what_users_put_beside_the_splits(shards: Path):
+    (shards / "classes.png").write_bytes(b"0123")
+    (shards / "notes" / "more").mkdir(parents=True)
+    (shards / ".DS_Store").write_bytes(b"0123")
+    assert verify(shards) == []
+
+
 def test_more_in_the_root_than_was_written(shards: Path):
     edit(shards / "zarr.json", lambda document: document.update(more=1))
     assert verify(shards) == [f"{shards}: zarr.json: more than the attributes that were written"]
