@@ -5,7 +5,9 @@ from .export.encoder import Encoder
 from .export.files import export_encoder, load_encoder
 from .learner import Learner
 from .loss import contrastive_loss
+from .probe.classifiers import project_to_plane
 from .probe.features import Features, collect
+from .probe.figures import draw_classes
 from .probe.handcrafted import handcrafted_features
 from .probe.probes import linear_probe, nearest_neighbours
 from .stream.config import StreamConfig
@@ -29,6 +31,7 @@ __all__ = [
     "as_sites",
     "collect",
     "contrastive_loss",
+    "draw_classes",
     "embed",
     "export_encoder",
     "handcrafted_features",
@@ -40,4 +43,5 @@ __all__ = [
     "nearest_neighbours",
     "open_stream",
     "pretrain",
+    "project_to_plane",
 ]

@@ -24,18 +24,26 @@ cli        the command pilarnet-view
 
 In a notebook::
 
-    from pathlib import Path
     from pilarnet_view import event_scene, write_page
 
-    write_page(event_scene("dlprod_512px_00.root", entry=3), Path("event.html"))
+    write_page(event_scene("dlprod_512px_00.root", entry=3), "event.html")
 """
 
 from __future__ import annotations
 
+from pilarnet_view.augmented import views_scene
 from pilarnet_view.camera import Camera
 from pilarnet_view.event import event_scene
 from pilarnet_view.page import write_page
-from pilarnet_view.particles import particle_scene
+from pilarnet_view.particles import Choice, particle_scene
 from pilarnet_view.picture import write_picture
 
-__all__ = ["Camera", "event_scene", "particle_scene", "write_page", "write_picture"]
+__all__ = [
+    "Camera",
+    "Choice",
+    "event_scene",
+    "particle_scene",
+    "views_scene",
+    "write_page",
+    "write_picture",
+]

@@ -26,7 +26,18 @@ _View = tuple[tuple[str, ...], ParticleCloud]
 def views_scene(path: ShardPaths, *, choice: Choice | None = None) -> Scene:
     """Read particles of shards and make views of them: a row of panels each, in one frame.
 
-    By default these are two views of a particle of the train split.
+    Parameters
+    ----------
+    path : str, Path or RemotePath, or a sequence of them
+        The shards.
+    choice : Choice, optional
+        Which particles, and which views of them; by default two views of one particle of the train
+        split.
+
+    Returns
+    -------
+    Scene
+        For each particle, in a row, a panel of its voxels as stored and a panel of each view.
 
     Raises
     ------

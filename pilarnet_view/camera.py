@@ -16,13 +16,13 @@ __all__ = ["CAMERAS", "Camera"]
 
 @dataclass(frozen=True)
 class Camera:
-    """A direction to look from; y is up, and z, the beam, goes to the right at first.
+    """A direction to look from, in which y is up.
 
     Attributes
     ----------
     azimuth, elevation : float
-        Degrees. At 0, 0 the viewer is on the z axis, and sees x to the right; the azimuth turns
-        about y, towards x, and the elevation goes up to 90, from above.
+        Degrees. At 0, 0 the viewer is on the z axis, which is the beam, and sees x to the right.
+        The azimuth turns the viewer about y, towards x; at an elevation of 90 the viewer is above.
     """
 
     azimuth: float

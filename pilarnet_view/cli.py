@@ -32,13 +32,13 @@ __all__ = ["view_command"]
 _OF_EVENTS: Final = ("entries",)
 _OF_DRAWS: Final = ("label", "count")
 _OF_VIEWS: Final = ("num_views", "epoch", "augmentations", "num_augmentations")
-_OF_SHARDS: Final = (*_OF_DRAWS, "split", "seed", "indices", "views", *_OF_VIEWS)
+_OF_SHARDS: Final = (*_OF_DRAWS, "split", "seed", "index", "views", *_OF_VIEWS)
 
 
 @click.command(
     "pilarnet-view",
     cls=Command,
-    params=make_flags(Choice, leave_out=("indices",)),
+    params=make_flags(Choice),
     epilog="""\b
 Examples:
   pilarnet-view dlprod_512px_00.root --open
@@ -54,17 +54,8 @@ Examples:
     "entries",
     default="0:10",
     metavar="N or N:M",
-    help="Of a file: the event to show, counted from 0, or the events N to M, M left out; a page "
+    help="Of a file: the event to show, counted from 0, or the events N to M, without M; a page "
     "has a button for the next, a picture shows the first.",
-)
-@click.option(
-    "--index",
-    "indices",
-    type=click.IntRange(0, 2**31 - 1),
-    metavar="INTEGER",
-    multiple=True,
-    help="Of shards: show the particle of this index in the split instead of drawing; may be "
-    "repeated.",
 )
 @click.option(
     "--views",
@@ -77,30 +68,28 @@ Examples:
     "colouring",
     type=click.Choice(COLOURINGS),
     show_default="class for events, energy for particles",
-    help="How voxels are coloured at first.",
+    help="How voxels are coloured (in a page: initially).",
 )
 @click.option(
     "--axes",
     type=click.Choice(["cm", "voxels"]),
     show_default="cm, where the size of a voxel is known",
-    help="The unit of the axes at first.",
+    help="The unit of the axes (in a page: initially).",
 )
 @click.option(
     "--camera",
     default="3d",
     metavar="NAME or A,E",
-    help="Where to look from at first: 3d, a projection (zy, zx, xy), or azimuth and elevation in "
-    "degrees, such as -60,25; a page shows those of its camera.",
+    help="Where to look from (in a page: initially): 3d, a projection (zy, zx, xy), or azimuth and "
+    "elevation in degrees, such as -60,25; a page displays its current azimuth and elevation.",
 )
-@click.option(
-    "--cube", is_flag=True, help="Show the whole cube at first, not the part that has voxels."
-)
+@click.option("--cube", is_flag=True, help="Show the whole cube, not just the part with voxels.")
 @click.option(
     "--max-voxels",
     type=click.IntRange(min=1),
     metavar="INTEGER",
     default=100_000,
-    help="Show at most so many voxels of an event or particle, drawn at random.",
+    help="Show at most this many voxels of an event or particle, drawn at random.",
 )
 @click.option(
     "--out",
@@ -132,8 +121,8 @@ def view_command(
 
     PATH is a file that pilarnet-convert reads or a folder of shards, or the URL of one. In the
     page the arrow keys go to the previous and the next event, the legend switches classes off and
-    on, and the voxel under the pointer tells what it belongs to. From a particle of shards a
-    button leads to its event.
+    on, and pointing at a voxel shows what it belongs to. From a particle of shards a button leads
+    to its event.
     """
     if out is not None and is_picture(out):
         if picture is not None:
@@ -182,13 +171,13 @@ def _scene(context: click.Context, path: AnyPath, options: dict[str, Any]) -> tu
         entries = _read_entries(options["entries"])
         name = f"{path.stem}-entry{entries.start}"
         return event_scene(path, entry=entries), name if len(entries) == 1 else f"{name}-on"
-    _refuse(context, _OF_EVENTS, "PATH is a folder of shards, and this option is for LArCV files")
-    if options["indices"]:
+    _refuse(context, _OF_EVENTS, "PATH is a folder of shards, and this option is for event files")
+    if options["index"]:
         _refuse(context, _OF_DRAWS, "with --index nothing is drawn")
     if not options["views"]:
         _refuse(context, _OF_VIEWS, "this option needs --views")
     choice = Choice(**{field.name: options[field.name] for field in fields(Choice)})
-    words = [path.resolve().name, choice.split, choice.label, *map(str, choice.indices)]
+    words = [path.resolve().name, choice.split, choice.label, *map(str, choice.index)]
     if not options["views"]:
         return particle_scene(path, choice=choice), "-".join(filter(None, words))
     return views_scene(path, choice=choice), "-".join(filter(None, [*words, "views"]))

@@ -38,8 +38,8 @@ SPECIES_COLOURS: Final = MappingProxyType(
     {**COLOURS, _OTHER_SPECIES: "#56B4E9", NO_PARTICLE: "#6E6E6E"}
 )
 
-#: Colours of particles that are neighbours in a list, by theme; they repeat. None is that of a
-#: class. P. Tol's schemes "muted" and "light" (SRON/EPS/TN/09-002, 2021).
+#: Colours of particles that are neighbours in a list, by theme; they repeat. None of them is
+#: the colour of a class. P. Tol's schemes "muted" and "light" (SRON/EPS/TN/09-002, 2021).
 PARTICLE_COLOURS: Final = MappingProxyType(
     {
         "light": (
@@ -66,7 +66,7 @@ def species_name(label: int) -> str:
 
 
 def number_by_size(num_voxels: Sequence[int] | NDArray[np.int64]) -> list[int]:
-    """Choose numbers of colours: the largest particles get those that are furthest apart."""
+    """Choose numbers of colours: the largest particles get the first, which differ the most."""
     order = np.argsort(-np.asarray(num_voxels), kind="stable")
     numbers: list[int] = np.argsort(order).tolist()
     return numbers

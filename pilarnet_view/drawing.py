@@ -56,7 +56,7 @@ class Look:
 
 
 def draw_panel(axes: Axes, panel: Panel, look: Look) -> None:
-    """Draw a panel on axes, whose data coordinates become points from their lower left."""
+    """Draw a panel on axes, whose data coordinates become points, from the lower left corner."""
     box = axes.get_window_extent()
     width, height = (72 * length / axes.figure.dpi for length in (box.width, box.height))
     axes.set(xlim=(0, width), ylim=(0, height))
@@ -78,7 +78,7 @@ def draw_panel(axes: Axes, panel: Panel, look: Look) -> None:
 
 
 def height_of(panel: Panel, look: Look, *, width: float) -> float:
-    """Return the height of axes that a panel fills at a width, both in points."""
+    """Return the height, in points, of axes of this width that a panel fills."""
     _, _, below, above = _margins(look)
     return below + above + float(_projection(panel, look, size=(width, np.inf)).size[1])
 

@@ -28,10 +28,21 @@ _MOST_EVENTS: Final = 1000
 
 
 def event_scene(file: str | AnyPath, *, entry: int | range = 0) -> Scene:
-    """Read events, given by their indices in the file from 0, with all their particles.
+    """Read events of a file, with all their particles.
 
-    `file` is a LArCV2, LArCV3 or PILArNet-M file, or one of the archive's three files of a source.
-    A range of consecutive entries may end beyond the last event, and makes a panel an event.
+    Parameters
+    ----------
+    file : str, Path or RemotePath
+        A LArCV2, LArCV3 or PILArNet-M file; of a LArCV2 source that is split into three files, any
+        of them.
+    entry : int or range
+        The index of the event in the file, from 0, or a range of consecutive ones, which may end
+        beyond the last event.
+
+    Returns
+    -------
+    Scene
+        With a panel for each event.
 
     Raises
     ------

@@ -18,12 +18,28 @@ from pilarnet_view.scene import Panel, ParticleCloud, Scene, energy_range
 
 __all__ = ["document", "page", "write_page"]
 
-#: In the order in which each uses what comes before.
+#: In an order in which each uses only what comes before it.
 _SCRIPTS: Final = ("camera", "voxels", "axes", "plot", "page", "pointer", "controls")
 
 
 def write_page(scene: Scene, path: str | Path, **look: Any) -> None:
-    """Write a scene as a page; `look` as of `page`."""
+    """Write a scene as one HTML file, which holds all its data and needs no network.
+
+    Parameters
+    ----------
+    scene : Scene
+        What the page shows.
+    path : path
+        The file to write.
+    **look
+        ``colouring``, ``axes``, ``camera`` and ``cube``, with which the page begins, as for
+        `pilarnet_view.write_picture`.
+
+    Raises
+    ------
+    PilarnetError
+        If there is no such colouring, or the scene has no cm.
+    """
     replace_file(as_path(path), page(scene, **look).encode())
 
 
@@ -40,18 +56,22 @@ def page(
     Parameters
     ----------
     colouring : str, optional
-        How it is coloured at first; one of `COLOURINGS`, that of the scene by default.
+        How voxels are coloured initially; one of `COLOURINGS`, by default that of the scene.
     axes : {"cm", "voxels"}, optional
-        The unit of the axes at first; cm by default, where the scene has it.
+        The unit of the axes initially; by default cm, where the scene has it.
     camera : Camera
-        Where it is looked at from at first.
+        Where the viewer is initially.
     cube : bool
-        True if the whole cube is shown at first, not the part that has voxels.
+        Whether the whole cube is shown initially, and not just the part with voxels.
+
+    Returns
+    -------
+    str
 
     Raises
     ------
     PilarnetError
-        If there is no such colouring, or no cm.
+        If there is no such colouring, or the scene has no cm.
     """
     template = files("pilarnet_view") / "template"
     scripts = [(template / f"{name}.js").read_text("utf-8") for name in _SCRIPTS]

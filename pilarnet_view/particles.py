@@ -30,11 +30,14 @@ __all__ = [
 @documented
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Which particles of the shards to show, and which views of them."""
+    """Which particles of shards to show, and which views of them.
+
+    An `OptionError` is raised for a value outside its limits.
+    """
 
     label: str | None = option(
         None,
-        "Of shards: draw particles of this class only; of all unless given.",
+        "Of shards: draw particles of this class only; of all classes unless given.",
         choices=CLASS_NAMES,
     )
     count: int | None = option(
@@ -42,10 +45,13 @@ class Choice:
     )
     split: str = option("train", "Of shards: the split of the particles.", choices=SPLITS)
     seed: int = option(0, "Of shards: the seed of the draw and of the views.", least=0)
-    indices: tuple[int, ...] = option(
-        (), "Of shards: show the particles with these indices in the split instead of drawing."
+    index: tuple[int, ...] = option(
+        (),
+        "Of shards: show the particle of this index in the split instead of drawing; may be "
+        "repeated.",
+        metavar="INTEGER",
+        repeated=True,
     )
-
     num_views: int = option(2, "With --views: how many views of each particle.", least=1, most=100)
     epoch: int = option(
         0,
@@ -104,9 +110,19 @@ class StoredParticle:
 
 
 def particle_scene(path: ShardPaths, *, choice: Choice | None = None) -> Scene:
-    """Read some particles of shards, by default of the train split, each in a panel.
+    """Read particles of shards, with the events that they are from, as far as shards hold these.
 
-    Every panel has the event that the particle is from, as far as it is in the shards.
+    Parameters
+    ----------
+    path : str, Path or RemotePath, or a sequence of them
+        The shards.
+    choice : Choice, optional
+        Which particles; by default twelve of the train split, drawn at random.
+
+    Returns
+    -------
+    Scene
+        With a panel for each particle.
 
     Raises
     ------
@@ -155,7 +171,7 @@ def read_particles(shards: Shards, *, choice: Choice, default_count: int) -> lis
             field=choice.split,
             advice="choose another split, or convert more events or with other --splits",
         )
-    indices = choice.indices or _draw(shards, choice, choice.count or default_count)
+    indices = choice.index or _draw(shards, choice, choice.count or default_count)
     for index in indices:
         if not 0 <= index < total:
             raise OptionError(

@@ -37,17 +37,31 @@ def write_picture(
     camera: Camera = CAMERAS["3d"],
     cube: bool = False,
 ) -> None:
-    """Draw panels side by side; `colouring`, `axes`, `camera` and `cube` are as for `page`.
+    """Draw the panels of a scene side by side.
 
-    Of events, which a page shows one after the other, only the first is drawn. The path ends in
-    ``.png``, ``.pdf`` or ``.svg``; the voxels are pixels in each.
+    Of several events, which a page shows one after the other, only the first is drawn.
+
+    Parameters
+    ----------
+    scene : Scene
+        What to draw.
+    path : path
+        The file to write, ``.png``, ``.pdf`` or ``.svg``; the voxels are drawn as pixels in each.
+    colouring : {"class", "particle", "energy"}, optional
+        How voxels are coloured; by default that of the scene.
+    axes : {"cm", "voxels"}, optional
+        The unit of the axes; by default cm, where the scene has it.
+    camera : Camera
+        Where the viewer is.
+    cube : bool
+        Whether the whole cube is shown, and not just the part with voxels.
 
     Raises
     ------
     MissingDependencyError
         If matplotlib is not installed.
     PilarnetError
-        If the path ends otherwise, or the scene has no cm.
+        If the path has another ending, there is no such colouring, or the scene has no cm.
     """
     colouring, unit = scene.choose(colouring=colouring, axes=axes)
     voxel_cm = np.array(scene.voxel_cm) if unit == "cm" else None

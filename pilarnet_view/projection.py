@@ -1,4 +1,4 @@
-"""Where places of a cube fall on a picture, and the edges of its box that carry ticks.
+"""Where points of a cube fall on a picture, and which edges of its box carry ticks.
 
 The page does the same in template/camera.js and template/axes.js.
 """
@@ -70,7 +70,7 @@ class Projection:
         self._far = np.inf if self.flat else _DISTANCE * float(np.linalg.norm(half))
         left, right, bottom, top = frame
         corners = np.array(list(product(*box.T)))
-        # Within a unit scale, how far the corners reach.
+        # How far the corners reach at a scale of 1.
         self.scale, self._middle = 1.0, np.zeros(2)
         reach = self.project(corners)[0]
         low, high = reach.min(axis=0), reach.max(axis=0)
@@ -81,14 +81,22 @@ class Projection:
     def project(
         self, voxels: NDArray[np.floating] | NDArray[np.integer]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return points [n, 2] and depths towards the viewer [n] of voxels [n, 3]."""
+        """Project voxels [n, 3].
+
+        Returns
+        -------
+        points : float64 array [n, 2]
+            Points of the picture.
+        depth : float64 array [n]
+            Distance from the centre of the box towards the viewer, in voxels.
+        """
         right, up, depth = ((voxels - self._centre) @ self.basis.T).T
         near = 1.0 if self.flat else self._far / (self._far - depth)
         return self._middle + self.scale * np.stack([right * near, up * near], axis=1), depth
 
     @property
     def back(self) -> NDArray[np.intp]:
-        """The side of each axis that is behind, 0 low or 1 high, [3]."""
+        """The side of the box that is behind, for each axis: 0 low or 1 high, intp [3]."""
         return np.where(self.basis[2] > 1e-9, 0, 1)
 
     def lines(self) -> list[tuple[int, int, int]]:
@@ -127,7 +135,7 @@ class Projection:
     def along(
         place: NDArray[np.float64], axis: int, values: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return a place once for each value that one of its coordinates takes, [n, 3]."""
+        """Return copies of a place with `values` for its coordinate `axis`, float64 [n, 3]."""
         places = np.repeat(place[None], len(values), axis=0)
         places[:, axis] = values
         return places
@@ -139,9 +147,21 @@ def _others(axis: int) -> tuple[int, int]:
 
 
 def nice_ticks(low: float, high: float, *, most: float) -> tuple[NDArray[np.float64], list[str]]:
-    """Return ticks between two values, 1, 2 or 5 times a power of ten apart, and their texts.
+    """Choose ticks between two values, 1, 2 or 5 times a power of ten apart.
 
-    They are about `most`, and at least two, which tell the scale, where they have room.
+    Parameters
+    ----------
+    low, high : float
+        The ends of the axis.
+    most : float
+        About how many ticks have room.
+
+    Returns
+    -------
+    ticks : float64 array [n]
+        At least two where they have room, so that they show the scale.
+    texts : list of str
+        The ticks as they are written.
     """
     rough = (high - low) / max(1.0, most)
     power = 10.0 ** np.floor(np.log10(rough))

@@ -1,4 +1,4 @@
-"""How the particles of an event belong together: vertices, and links from parents."""
+"""How the particles of an event are related: vertices, and links from parents."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def event_panel(
     clouds : sequence of ParticleCloud
         The particles of the event.
     parents : mapping of int to int
-        The parent's track of each track, with or without a cloud.
+        From each track, with or without a cloud, to the track of its parent.
     **known
         The other fields of `Panel`.
     """

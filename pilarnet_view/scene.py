@@ -41,7 +41,7 @@ class ParticleCloud:
     species : str
         A key of `SPECIES_COLOURS`.
     number : int
-        Its place in the list of colours when particles are coloured one by one.
+        Its colour, by position in the list, when each particle has its own.
     xyz, energy_mev : int32 array [V, 3], float32 array [V]
         Voxels and their deposited energies.
     num_voxels, deposit_mev : int, float
@@ -141,13 +141,13 @@ class Panel:
     origin_cm : float64 array [3]
         The corner of voxel 0.
     title, caption : str
-        The text above it, and a smaller line below that.
+        The text above it, and a smaller line below the title.
     vertices, links : float64 arrays [n, 3], [n, 3, 3]
         See `pilarnet_view.relations`.
     event : Panel, optional
         The whole event, where the panel shows a particle of it.
     focus : int, optional
-        The cloud that stands out at first.
+        Position of the cloud that is highlighted initially.
     """
 
     clouds: tuple[ParticleCloud, ...]
@@ -191,14 +191,18 @@ class Scene:
 
     Attributes
     ----------
+    title, subtitle : str
+        The text above it, and a smaller line below the title.
     panels : tuple of Panel
-        In order; `columns` in a row of a picture. A page shows one after the other if that is 1.
-    group : int
-        Consecutive panels that belong together: a particle and its views.
+        What it shows, in order.
+    columns : int
+        Panels in a row of a picture. If it is 1, a page shows one panel at a time.
     colouring : str
         The default colouring, one of `COLOURINGS`.
     voxel_cm : tuple of three float, optional
-        Edges of a voxel; None where the events differ in it, and axes can only be in voxels.
+        Edges of a voxel; None where they differ between events, and axes can only be in voxels.
+    group : int
+        How many consecutive panels belong together, such as a particle and its views.
     notes : tuple of str
         Remarks for the reader.
     """
@@ -218,7 +222,7 @@ class Scene:
         return [cloud for panel in self.panels for cloud in panel.clouds]
 
     def choose(self, *, colouring: str | None, axes: str | None) -> tuple[str, str]:
-        """Return the colouring and the unit of the axes, where they are None those of the scene.
+        """Return the colouring and the unit of the axes; None stands for the default of the scene.
 
         Raises
         ------
@@ -247,9 +251,12 @@ class Scene:
 
 
 def frame(clouds: Sequence[ParticleCloud]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Find a box with room for clouds and for the ticks of its axes: its two corners, in voxels.
+    """Find a box around all voxels, no edge of which is too short for ticks.
 
-    All voxels lie inside, and no edge is much shorter than the longest.
+    Returns
+    -------
+    low, high : float64 arrays [3]
+        Its corners, in voxels.
     """
     xyz = np.concatenate([cloud.xyz for cloud in clouds])
     low, high = xyz.min(axis=0) - 0.5, xyz.max(axis=0) + 0.5
@@ -262,7 +269,10 @@ def frame(clouds: Sequence[ParticleCloud]) -> tuple[NDArray[np.float64], NDArray
 def in_voxels(
     place_cm: NDArray[Any], *, origin_cm: NDArray[Any], voxel_cm: NDArray[Any]
 ) -> NDArray[np.float64] | None:
-    """Turn a place [3] in cm into voxels, where whole numbers are centres; None if not known."""
+    """Convert a place [3] from cm to voxels, float64 [3]; whole numbers are centres of voxels.
+
+    It is None if a coordinate is not known, which is to say not finite.
+    """
     if not np.all(np.isfinite(place_cm)):
         return None
     voxel: NDArray[np.float64] = (np.asarray(place_cm, np.float64) - origin_cm) / voxel_cm - 0.5
@@ -274,9 +284,9 @@ def _cube(grid: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.floa
 
 
 def energy_range(clouds: Sequence[ParticleCloud]) -> tuple[float, float]:
-    """Find the energies between which colours run, in MeV, with ``0 < low < high``.
+    """Find the energies at the ends of the colour scale, in MeV, with ``0 < low < high``.
 
-    They are the 2nd percentile of the energies above 0, and the largest.
+    They are the 2nd percentile of the energies above 0, and the largest energy.
     """
     energy = np.concatenate([cloud.energy_mev for cloud in clouds])
     energy = energy[energy > 0]

@@ -19,10 +19,22 @@ _MOST_VOXELS: Final = 2_000_000
 
 
 def allot(counts: NDArray[np.int64], *, budget: int) -> NDArray[np.int64]:
-    """Divide a number of voxels that may be shown among clouds with `counts` voxels, int64 [C].
+    """Divide a number of voxels that may be shown among C clouds.
 
-    The sum is the budget, or all voxels where they are fewer. Each cloud gets 10 voxels, or all
-    it has, if that takes at most half of the budget; the rest goes in proportion to the counts.
+    All of it is used, unless there are fewer voxels. Each cloud gets 10 voxels, or all it has, if
+    that takes at most half of the budget; the rest goes in proportion to the counts.
+
+    Parameters
+    ----------
+    counts : int64 array [C]
+        The voxels of each cloud.
+    budget : int
+        How many voxels may be shown.
+
+    Returns
+    -------
+    int64 array [C]
+        The voxels of each cloud to show.
     """
     if counts.sum() <= budget:
         return counts.copy()
@@ -41,7 +53,7 @@ def allot(counts: NDArray[np.int64], *, budget: int) -> NDArray[np.int64]:
 def thin(scene: Scene, *, max_voxels: int) -> Scene:
     """Leave out voxels at random until no panel has more than `max_voxels`, and say so in a note.
 
-    The page as a whole keeps at most two million. The choice is the same each time.
+    All panels together keep at most two million. The choice is the same each time.
     ``num_voxels`` and ``deposit_mev`` stay those of all voxels.
     """
     every = [p for panel in scene.panels for p in (panel, panel.event) if p is not None]

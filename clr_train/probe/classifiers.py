@@ -91,7 +91,19 @@ def fit_classifier(
 
 
 def project_to_plane(values: Values, *, seed: int) -> NDArray[np.float32]:
-    """Project standardised features, float [N, D], to two dimensions by t-SNE, float32 [N, 2]."""
+    """Project features to two dimensions by t-SNE.
+
+    Parameters
+    ----------
+    values : float array [N, D]
+        Features; each is standardised first.
+    seed : int
+        Seed of the projection.
+
+    Returns
+    -------
+    float32 array [N, 2]
+    """
     scaled = StandardScaler().fit_transform(values)
     components = min(_COMPONENTS, *scaled.shape)
     reduced = PCA(components, random_state=seed).fit_transform(scaled)

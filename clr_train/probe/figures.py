@@ -32,9 +32,21 @@ _MARGIN: Final = 2.0
 
 
 def draw_classes(
-    axes: Axes, place: NDArray[np.floating], *, label: NDArray[np.int64], size: float
+    axes: Axes, place: NDArray[np.floating], *, label: NDArray[np.integer], size: float
 ) -> None:
-    """Draw positions [N, 2] with the labels [N], coloured by class, with a legend to the right."""
+    """Draw positions as dots, coloured by class, with a legend to the right.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        What to draw on.
+    place : float array [N, 2]
+        Positions, such as `clr_train.project_to_plane` gives.
+    label : integer array [N]
+        Classes, as `pilarnet_convert.species.CLASSES` numbers them.
+    size : float
+        Size of a dot, in square points.
+    """
     # Shuffled, so that no class covers all others.
     order = np.random.default_rng(0).permutation(len(label))
     palette = np.array([COLOURS[name] for name in CLASS_NAMES])

@@ -77,7 +77,7 @@ def _make_flag(field: dataclasses.Field[Any], hint: Any) -> click.Option:
 def _type_of(field: dataclasses.Field[Any], hint: Any) -> Any:
     """Return what click makes of the text of a value."""
     kind = next(kind for kind in (get_args(hint) or (hint,)) if kind is not type(None))
-    if get_origin(hint) is tuple:
+    if get_origin(hint) is tuple and not field.metadata["repeated"]:
         return _Listed(kind)
     if field.metadata["choices"]:
         return click.Choice(field.metadata["choices"])

@@ -65,7 +65,7 @@ function navigate(panels) {
   el("where").textContent = where;
   el("what").textContent = [count, what].filter((text) => text).join(": ");
   el("touch").textContent = alone
-    ? "A finger turns, two zoom and move; a tap tells what is there, a double tap resets."
+    ? "One finger turns, two zoom and move; tap a voxel to identify it, double-tap to reset."
     : "Open a particle to turn it with a finger.";
   el("event").hidden = !alone || state.inEvent || !panels[0].event;
   el("up").hidden = !state.inEvent && !overview;

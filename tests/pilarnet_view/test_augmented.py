@@ -23,7 +23,7 @@ def test_views_are_those_that_training_makes(shards: Path):
     # Read as training reads them, in another company.
     indices = (5, 90, 17)
     batch = SplitReader(shards, split="train", block_particles=64).read(np.arange(100))
-    scene = views_scene(shards, choice=Choice(indices=indices, seed=7, num_views=3, epoch=2))
+    scene = views_scene(shards, choice=Choice(index=indices, seed=7, num_views=3, epoch=2))
     assert len(scene.panels) == 3 * 4
     config = ViewConfig(energy_transform="none")
     for view in range(3):
@@ -52,14 +52,14 @@ def test_a_particle_and_its_views_have_one_frame(shards: Path):
 
 def test_augmentations_can_be_chosen(shards: Path):
     scene = views_scene(
-        shards, choice=Choice(indices=(3,), augmentations=("cutout",), num_augmentations=1)
+        shards, choice=Choice(index=(3,), augmentations=("cutout",), num_augmentations=1)
     )
     stored, view = scene.panels[0].clouds[0], scene.panels[1].clouds[0]
     assert scene.panels[1].title == "view 1: cutout"
     assert scene.notes == ("cutout: a random cube is removed",)
     left = {tuple(v) for v in view.xyz.tolist()}
     assert left < {tuple(v) for v in stored.xyz.tolist()}
-    nothing = views_scene(shards, choice=Choice(indices=(3,), num_augmentations=0))
+    nothing = views_scene(shards, choice=Choice(index=(3,), num_augmentations=0))
     assert nothing.panels[1].title == "view 1: nothing drawn"
     with pytest.raises(PilarnetError, match=r"--augmentations: .*found blur"):
         views_scene(shards, choice=Choice(augmentations=("blur",), num_augmentations=1))

@@ -90,6 +90,12 @@ def test_a_gallery_of_twelve_by_default(run: Run, shards: Path):
     assert len(data_of(Path("g.html").read_text("utf-8"))["panels"]) == 12  # type: ignore[arg-type]
 
 
+def test_particles_by_their_indices(run: Run, shards: Path):
+    assert run(shards, "--index", 7, "--index", 4, "--out", "two.html").exit_code == 0
+    panels = data_of(Path("two.html").read_text("utf-8"))["panels"]
+    assert [p["clouds"][0]["name"] for p in panels] == ["train 7", "train 4"]  # type: ignore[attr-defined]
+
+
 def test_views(run: Run, shards: Path):
     pytest.importorskip("torch")
     args = ["--views", "--index", "4", "--num-views", 3, "--augmentations", "rotate, drop"]

@@ -23,7 +23,7 @@ def test_particles_are_read_from_whichever_shard_holds_them(shards: Path):
     assert len(opened) > 2
     sizes = np.cumsum([0, *(shard.num_particles for shard in opened)])
     indices = (0, int(sizes[1]) - 1, int(sizes[1]), int(sizes[2]) + 3, int(sizes[-1]) - 1)
-    scene = particle_scene(shards, choice=Choice(indices=indices))
+    scene = particle_scene(shards, choice=Choice(index=indices))
     for index, cloud in zip(indices, scene.clouds, strict=True):
         number = int(np.searchsorted(sizes, index, "right")) - 1
         shard, row = opened[number], index - int(sizes[number])
@@ -64,10 +64,10 @@ def test_a_class_is_shown_whole_when_it_has_too_few(shards: Path):
     [
         (Choice(split="test"), r"test: no particles in the split"),
         (
-            Choice(indices=(3, 100_000)),
+            Choice(index=(3, 100_000)),
             r"--index: no such particle \(expected 0 to \d+ in the train",
         ),
-        (Choice(indices=(-1,)), r"--index: no such particle"),
+        (Choice(index=(-1,)), r"--index: no such particle"),
     ],
 )
 def test_particles_that_are_not_there(shards: Path, choice: Choice, message: str):
@@ -90,7 +90,7 @@ def test_choices_that_cannot_be(value: dict[str, Any], message: str):
 
 
 def test_the_event_of_a_particle_is_there_too(shards: Path):
-    scene = particle_scene(shards, choice=Choice(indices=(60, 61)))
+    scene = particle_scene(shards, choice=Choice(index=(60, 61)))
     for panel in scene.panels:
         event, cloud = panel.event, panel.clouds[0]
         assert event is not None
