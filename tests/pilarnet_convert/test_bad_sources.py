@@ -1,0 +1,94 @@
+"""Whatever the order, the tasks and the parts: good sources are converted whole, bad ones not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pilarnet_convert import convert, convert_part, open_shards, verify
+from pilarnet_convert.errors import InputError
+from tests import damage
+from tests.pilarnet_convert.faults import FAULTS
+from tests.pilarnet_convert.outputs import read_particles
+from tests.sample import SAMPLE
+
+NUM_OF_KIND = 3
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder of sources: good ones, unreadable ones, and with a fault in the last event."""
+    folder = tmp_path_factory.mktemp("sources")
+    for number in range(NUM_OF_KIND):
+        good = folder / f"good{number}.root"
+        good.write_bytes(SAMPLE.read_bytes())
+        damage.with_own_uuid(good)
+        damage.with_own_uuid(FAULTS["nan-in-a-voxel"].make(folder / f"late{number}.root"))
+        damage.empty(folder / f"nothing{number}.root")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wanted(files: Path) -> dict[str, set[tuple[str, int, int]]]:
+    """Give the particles of each good source: its name, and the entry and cluster of each."""
+    found = {}
+    for path in sorted(files.glob("good*.root")):
+        convert(path, files / path.stem, workers=1)
+        found[path.name] = particles_of(files / path.stem)
+    return found
+
+
+def particles_of(out: Path) -> set[tuple[str, int, int]]:
+    sources = open_shards(out).attributes["sources"]
+    return {
+        (sources[row["source"]]["name"], int(row["entry"]), int(row["cluster"]))
+        for row in read_particles(out)
+    }
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    names=st.lists(
+        st.sampled_from(
+            [f"{kind}{n}.root" for kind in ("good", "late", "nothing") for n in range(NUM_OF_KIND)]
+        ),
+        min_size=1,
+        max_size=6,
+        unique=True,
+    ),
+    events_per_shard=st.sampled_from([None, 4, 11, 33]),
+    num_parts=st.integers(0, 3),
+)
+def test_bad_sources_are_left_out(
+    files: Path,
+    wanted: dict[str, set[tuple[str, int, int]]],
+    names: list[str],
+    events_per_shard: int | None,
+    num_parts: int,
+):
+    def convert_all(out: Path) -> None:
+        for number in range(1, num_parts + 1):
+            convert_part(inputs, out, part=f"{number}/{num_parts}", **options)
+        if not num_parts:
+            convert(inputs, out, **options)
+
+    inputs = [files / name for name in names]
+    options = {"events_per_shard": events_per_shard, "skip_bad_files": True, "workers": 1}
+    good = [name for name in names if name.startswith("good")]
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / "shards"
+        if not good:
+            with pytest.raises(InputError, match=r"^no input can be converted \(found"):
+                convert_all(out)
+            return
+        convert_all(out)
+        assert particles_of(out) == set().union(*(wanted[name] for name in good))
+        assert [bad["name"] for bad in open_shards(out).attributes["bad_files"]] == [
+            *(name for name in names if name.startswith("nothing")),
+            *(name for name in names if name.startswith("late")),
+        ]
+        assert verify(out) == []
