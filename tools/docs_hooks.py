@@ -50,7 +50,7 @@ def on_post_build(config: Any) -> None:
 
 def _help(name: str) -> str:
     (command,) = entry_points(group="console_scripts", name=name)
-    context = command.load().make_context(name, [], resilient_parsing=True, max_content_width=88)
+    context = command.load().make_context(name, [], resilient_parsing=True, terminal_width=100)
     help_text: str = context.get_help()
     return help_text
 
