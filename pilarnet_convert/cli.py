@@ -1,4 +1,4 @@
-"""The commands ``pilarnet-convert`` and ``pilarnet-stats``: they parse, call and print."""
+"""The commands ``pilarnet-convert`` and ``pilarnet-stats``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["convert_command", "stats_command"]
 
 
 class _ConvertCommand(Command):
-    """Lets ``--input`` take every path that follows it, as a shell's glob leaves them."""
+    """Lets ``--input`` take all paths that follow it, as the shell writes them for a glob."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         spread: list[str] = []
@@ -134,15 +134,15 @@ Examples:
             metavar="PATH [PATH ...]",
             multiple=True,
             help="LArCV2, LArCV3 and PILArNet-M files, folders of them, or globs, also as URLs: "
-            "https://, s3://, root:// (extra remote). May be repeated. Of the archive's three "
-            "files of a source (dlprod_*, cluster/dlprod_cluster_*, particle/dlprod_particle_*) "
-            "any will do.",
+            "https://, s3://, root:// (extra remote). May be repeated. Where a source has three "
+            "files, as in the archive (dlprod_*, cluster/dlprod_cluster_*, "
+            "particle/dlprod_particle_*), name any of them.",
         ),
         click.Option(
             ["--input-list"],
             type=TextFile(encoding="utf-8"),
             metavar="FILE",
-            help="A file that names inputs, one a line, with comments after #; - is standard "
+            help="A file that names inputs, one per line, with comments after #; - is standard "
             "input.",
         ),
         click.Option(
@@ -154,15 +154,15 @@ Examples:
         click.Option(
             ["--check"],
             is_flag=True,
-            help="Look into every input, print what is right and wrong with it, convert nothing.",
+            help="Inspect every input and print what is wrong with it; convert nothing.",
         ),
         *make_flags(ConvertConfig),
         click.Option(
             ["--part"],
             metavar="I/N",
-            help="Convert every N-th task alone, as a job of an array: 1/N to N/N, in any order or "
-            "at the same time. The last one makes the set readable. The same command continues a "
-            "part that was stopped.",
+            help="Convert every N-th task only, as one job of an array: 1/N to N/N, in any order "
+            "or at the same time. The last one makes the set readable. The same command continues "
+            "a part that was stopped.",
         ),
         click.Option(["--resume"], is_flag=True, help="Continue an unfinished conversion."),
         click.Option(
@@ -189,7 +189,7 @@ Examples:
     "style",
     type=click.Choice(["table", "json", "csv", "markdown"]),
     default="table",
-    help="How to print; csv holds the classes alone.",
+    help="How to print; csv has the classes only.",
 )
 @click.option(
     "--plot",

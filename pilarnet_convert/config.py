@@ -21,7 +21,7 @@ __all__ = ["ConvertConfig"]
 class ConvertConfig:
     """The options of `convert` and ``pilarnet-convert``; `OptionError` for a bad value."""
 
-    min_voxels: int = option(10, "The least number of voxels of a particle.", least=1)
+    min_voxels: int = option(10, "The minimum number of voxels of a particle.", least=1)
     splits: str = option(
         "train=0.8,val=0.1,test=0.1",
         "Fractions of the events; all particles of an event go to one split.",
@@ -40,29 +40,29 @@ class ConvertConfig:
         least=1,
     )
     max_events: int | None = option(
-        None, "How many events to take, from the first on; all unless given.", least=1
+        None, "Convert only so many events, the first ones; all unless given.", least=1
     )
     reader: str = option(
         "auto",
-        "auto tells the kind of each file from its content; dlp reads LArCV2 through "
+        "auto recognises the kind of each file by its content; dlp reads LArCV2 through "
         "dlp_opendata_api and ROOT.",
         choices=READERS,
         may_change=True,
     )
     products: str | None = option(
         None,
-        "What to read of LArCV files; unless given, those called mcst, else pcluster, else the "
-        "only pair.",
+        "The products to read from LArCV files; unless given, those called mcst, else pcluster, "
+        "else the only pair.",
         metavar="cluster3d_NAME,particle_NAME",
     )
     energy_unit: str = option(
         "auto",
-        "The unit of the particles' energies in LArCV files; auto tells it from their masses and "
-        "momenta.",
+        "The unit of the particles' energies in LArCV files; auto determines it from their masses "
+        "and momenta.",
         choices=ENERGY_UNITS,
     )
     allow_duplicates: bool = option(
-        False, "Take the same content twice where it is named twice.", may_change=True
+        False, "Convert the same content twice if it is named twice.", may_change=True
     )
     workers: int | None = option(
         None,
@@ -93,7 +93,7 @@ class ConvertConfig:
 
     @cached_property
     def selection(self) -> Selection:
-        """Which clusters become particles, and of which split."""
+        """Which clusters become particles, and in which split."""
         return Selection(
             min_voxels=self.min_voxels,
             primaries_only=self.primaries_only,

@@ -1,4 +1,4 @@
-"""What can go wrong with a user's input, said in one line."""
+"""Errors that a user can cause, each described in one line."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class ShardError(PilarnetError):
 
 
 class RemoteError(PilarnetError):
-    """A remote file that cannot be read or written, and repeating does not help.
+    """A remote file cannot be read or written, and repeating the request does not help.
 
     Attributes
     ----------
@@ -118,17 +118,17 @@ class RemoteError(PilarnetError):
 
 
 class MissingError(RemoteError):
-    """A remote file or folder that is not there."""
+    """A remote file or folder does not exist."""
 
 
 class ConnectionFault(RemoteError):
-    """A request that failed as often as it was repeated."""
+    """A request failed in all tries."""
 
 
 def while_reading(error: RemoteError, *, entry: int | None = None) -> PilarnetError:
-    """Turn what is wrong with a remote file into an `InputError`, which may name an event.
+    """Turn the error of a remote file into an `InputError`, which may name an event.
 
-    A connection that failed stays one: the file is not to blame.
+    A `ConnectionFault` stays one, as the file is not at fault.
     """
     kind = ConnectionFault if isinstance(error, ConnectionFault) else InputError
     return kind(error.problem, **{**error.details, "entry": entry})
@@ -139,7 +139,7 @@ class MissingDependencyError(PilarnetError):
 
 
 def in_words(value: object) -> str:
-    """Write a value for a reader: of a mapping its names and values, of a list its items."""
+    """Write a value for a message: a mapping as its names and values, a list as its items."""
     try:
         return _in_words(value)
     except RecursionError:
@@ -155,7 +155,7 @@ def _in_words(value: object) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Write a number of things, such as ``1 shard`` or ``3,028 particles``."""
+    """Write how many things there are, such as ``1 shard`` or ``3,028 particles``."""
     return f"{number:,} {noun if number == 1 else plural(noun)}"
 
 

@@ -44,7 +44,7 @@ def describe(sources: Sequence[Source], config: ConvertConfig) -> dict[str, Any]
 
 
 def require_same(path: object, before: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
-    """Refuse to resume a conversion of other inputs or options, by a `PilarnetError`."""
+    """Refuse, by a `PilarnetError`, to resume a conversion of other inputs or options."""
     for part, now in manifest.items():
         was = before.get(part)
         if was == now:

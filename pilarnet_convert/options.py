@@ -61,18 +61,18 @@ def option(
     help : str
         One or two sentences for ``--help`` and for the docstring of the record.
     choices : tuple of str, optional
-        The values allowed. Of a tuple, choices and limits hold for each item.
+        The values allowed. For a tuple, choices and limits apply to each item.
     least, above, most, below : float, optional
-        Values must be at least, above, at most and below these. Where there is no `most`, a whole
-        number may be as large as fits in 32 bits, and another number must be finite.
+        Values must be at least, above, at most and below these. Without `most`, a whole number
+        must fit in 32 bits, and any other number must be finite.
     metavar : str, optional
         What ``--help`` shows in place of a value.
     distinct : bool
-        True if a tuple must hold one item or more, each once.
+        True if a tuple must have at least one item, and each only once.
     may_change : bool
-        True if a run that is resumed may change it.
+        True if it may have another value when a run is resumed.
     repeated : bool
-        True if the flag may be given several times; the value is a tuple then.
+        True if the flag may be given several times; its value is then a tuple.
     """
     metadata = {
         "help": help,
@@ -126,7 +126,7 @@ def _unusable(field: dataclasses.Field[Any], expected: str, found: object) -> Op
 
 
 def _broken_kind(hint: Any, value: object) -> str | None:
-    """Return of which kind a value must be, or None if it is."""
+    """Return the kind that a value should have, or None if it has it."""
     return None if _is_of_kind(hint, value) else _kind_in_words(hint)
 
 
@@ -165,21 +165,21 @@ def _broken_limit(limits: Mapping[str, Any], value: Any) -> str | None:
 
 
 def limits_in_words(limits: Mapping[str, Any], *, several: bool) -> str:
-    """Describe what is allowed, unless ``--help`` shows the choices in place of a value."""
+    """Describe what is allowed, except choices that ``--help`` shows in place of a value."""
     if several and limits["choices"]:
         return "some of " + ", ".join(limits["choices"])
     bounds = [(word, limits[name]) for name, word, _ in _BOUNDS]
     return ", ".join(f"{word} {bound}" for word, bound in bounds if bound not in (None, math.inf))
 
 
-#: What fits in the 32 bits that libraries have for a number.
+#: The largest number that fits in the 32 bits that libraries use for it.
 _LARGEST: Final = 2**31 - 1
-#: The kinds of numbers, numpy's too, for those of Python.
+#: What is accepted as an int and as a float, which includes the numbers of numpy.
 _NUMBERS: Final[Mapping[type, type]] = {int: Integral, float: Real}
 _KINDS: Final[Mapping[type, str]] = {
     int: "a whole number",
     float: "a number",
-    str: "a text",
+    str: "a string",
     bool: "true or false",
     Path: "a path",
 }

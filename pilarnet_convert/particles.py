@@ -38,7 +38,7 @@ class Selection:
     Attributes
     ----------
     min_voxels : int
-        The least number of voxels of a particle; 10 in the original study.
+        The minimum number of voxels of a particle; 10 in the original study.
     primaries_only : bool
         Keep only primary particles: as the file marks them, else those that name themselves as
         their parent track, as dlp_opendata_api defines them.
@@ -67,9 +67,9 @@ def split_of_event(
 ) -> NDArray[np.uint8]:
     """Assign events to splits, by a hash of their source's UUID and of their numbers.
 
-    An event is in the same split wherever and whenever it is converted, under any file name. Where
-    several events of a source have the same numbers, as in a file that never set them, their
-    entries are hashed too.
+    An event is in the same split wherever and whenever it is converted, under any file name. If
+    several events of a source have the same numbers, as in a file in which they were never set,
+    their entries are hashed too.
 
     Parameters
     ----------
@@ -289,7 +289,7 @@ def _voxels(
 def _scalar_if_same(
     values: NDArray[np.unsignedinteger], event: NDArray[np.int64], counts: NDArray[np.int64]
 ) -> Any:
-    """Repeat a value of each event for its voxels; a scalar if all events agree."""
+    """Repeat the value of each event for its voxels; return a scalar if all events agree."""
     if len(np.unique(values)) == 1:
         return values[0]
     return np.repeat(values[event], counts)

@@ -1,7 +1,7 @@
-"""Pictures: the one module that imports matplotlib, which is optional.
+"""Pictures: the only module that imports matplotlib, which is optional.
 
 A figure is made by `new_figure`, drawn on by its own methods, and written by `save_figure`. The
-other functions are for what needs objects of matplotlib, such as scales and colour maps.
+other functions wrap what needs objects of matplotlib, such as scales and colour maps.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def new_figure(
 
 
 def is_picture(path: Path) -> bool:
-    """Return whether a file is a picture by its ending."""
+    """Return whether the ending of a file is that of a picture."""
     return path.suffix.lower() in _ENDINGS
 
 
@@ -137,7 +137,7 @@ def log_norm(low: float, high: float) -> LogNorm:
 
 
 def set_log_ticks(axes: Axes) -> None:
-    """Make the x axis logarithmic, with as many ticks as have room for their numbers."""
+    """Make the x axis logarithmic, with as many ticks as there is room for their numbers."""
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)

@@ -24,7 +24,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class ParticleClass:
-    """One of the five classes: its label, its name, and the PDG codes it holds."""
+    """One of the five classes: its label, its name, and the PDG codes that belong to it."""
 
     label: int
     name: str
@@ -50,7 +50,7 @@ MASSES_MEV: Final = {
 #: Label of a particle outside the five classes; never written to a shard.
 OTHER: Final = -1
 
-#: Particles of at least 10 voxels that the original study kept of 100k events at 512 pixels.
+#: Particles of at least 10 voxels that the original study had, from 100,000 events at 512 pixels.
 PUBLISHED_COUNTS: Final = {
     "electron": 291_291,
     "proton": 212_228,
@@ -69,8 +69,8 @@ COLOURS: Final = {
     "pion": "#CC79A7",
 }
 
-#: Colours of other things than classes: methods, and domains (violet and lime). None looks like
-#: that of a class. Most are of P. Tol's scheme "muted" (SRON/EPS/TN/09-002, 2021).
+#: Colours of things other than classes: methods, and domains (violet and lime). None looks like
+#: that of a class. Most are from P. Tol's scheme "muted" (SRON/EPS/TN/09-002, 2021).
 OTHER_COLOURS: Final = {
     "indigo": "#332288",
     "olive": "#999933",

@@ -15,7 +15,7 @@ __all__ = ["Tally"]
 
 @dataclass(kw_only=True)
 class Tally:
-    """What became of the clusters of some events; tallies of ranges add up.
+    """What became of the clusters of some events; the tallies of several ranges can be added.
 
     Attributes
     ----------
@@ -30,13 +30,13 @@ class Tally:
     other_pdg : Counter of PDG code
         The species behind ``other_species``.
     repeated_voxels : int
-        Rows of voxels that went into another row of the same voxel and particle.
+        Rows that repeat a voxel of a particle and were merged into its first row.
     below_mass : int
-        Particles whose total energy is below their mass, which cannot be right.
+        Particles whose total energy is below their mass, which is impossible.
     first_below_mass : (source, entry) or None
         The first event with such a particle.
     cubes : set of (nx, ny, nz, dx, dy, dz)
-        Voxels a side and their edges in cm, as found.
+        The numbers of voxels along x, y and z, and the edges of a voxel in cm, as found.
     """
 
     events: int = 0
@@ -65,7 +65,7 @@ class Tally:
         self.cubes |= other.cubes
 
     def to_json(self) -> dict[str, Any]:
-        """Return the tally as a document, with every split, class and reason in a fixed order."""
+        """Return the tally as JSON values, with every split, class and reason in a fixed order."""
         return {
             "events": self.events,
             "clusters_seen": self.seen,
@@ -83,7 +83,7 @@ class Tally:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Tally:
-        """Read a tally back from its document."""
+        """Read a tally back from its JSON values."""
         written, first = document["particles_written"], document["first_below_mass"]
         return cls(
             events=document["events"],

@@ -1,4 +1,4 @@
-"""A click command that ends in one clear line instead of a traceback."""
+"""A click command that ends with one clear line instead of a traceback."""
 
 from __future__ import annotations
 
@@ -37,16 +37,17 @@ _EXTRAS: Final = {
 
 
 class Command(click.Command):
-    """A click command that ends in one clear line instead of a traceback.
+    """A click command that ends with one clear line instead of a traceback.
 
-    It adds ``-h/--help``, ``--version`` and ``--debug`` to the options it is given. Wrong usage
-    has the exit code 2, whoever finds it; other errors have 1. Ended by SIGTERM, SIGINT, SIGHUP or
-    SIGUSR1, a command says so, and has the exit code that a shell reports, 143 for SIGTERM.
+    It adds ``-h/--help``, ``--version`` and ``--debug`` to the options it is given. Usage errors
+    exit with 2, internal errors with 70, all others with 1. A command that is ended by SIGTERM,
+    SIGINT, SIGHUP or SIGUSR1 says so, and exits with the code that a shell reports: 143 for
+    SIGTERM.
 
     Parameters
     ----------
     extra : str, optional
-        The extra with all that the command needs, named where a package is missing.
+        The extra with everything that the command needs, which is named if a package is missing.
     """
 
     def __init__(self, *args: Any, extra: str | None = None, **kwargs: Any) -> None:
@@ -68,7 +69,7 @@ class Command(click.Command):
         ]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command as a program. Once it is stopped, signals no longer change its end."""
+        """Run the command as a program. Once it is stopped, further signals are ignored."""
         try:
             return super().__call__(*args, **kwargs)
         except SystemExit as end:
@@ -80,12 +81,12 @@ class Command(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], *more: Any, **extra: Any
     ) -> click.Context:
-        """Read the arguments; turn what is wrong with them into one line and an exit code."""
+        """Read the arguments; turn errors in them into one line and an exit code."""
         with self._one_line(info_name or "", debug="--debug" in args):
             return super().make_context(info_name, args, *more, **extra)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the arguments; none may be empty, as an unset variable of a shell leaves it."""
+        """Read the arguments; none may be empty, as an unset variable of a shell would make it."""
         if not ctx.resilient_parsing:
             given, _, _ = self.make_parser(ctx).parse_args(list(args))
             for param in self.params:
@@ -94,13 +95,13 @@ class Command(click.Command):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; turn what goes wrong into one line and an exit code."""
-        with suppress(AttributeError):  # a stream of somebody else's
+        """Run the command; turn errors into one line and an exit code."""
+        with suppress(AttributeError):  # stdout may be replaced by a stream without `reconfigure`
             sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         debug = ctx.params.pop("debug")
         with stop_at_signal(), self._one_line(ctx.info_name or "", debug=debug, given=ctx.params):
             result = super().invoke(ctx)
-            sys.stdout.flush()  # here, where a closed pipe can be told
+            sys.stdout.flush()  # here, where a closed pipe can be reported
             return result
 
     @contextmanager
@@ -126,7 +127,7 @@ class Command(click.Command):
             sys.exit(code)
 
     def _explain(self, error: Exception, name: str, given: Mapping[str, Any]) -> tuple[str, int]:
-        """Print in one line why the command ends; return the exit code."""
+        """Return a line that says why the command ends, and the exit code."""
         if isinstance(error, click.ClickException):
             return f"{_line_of_click(error)}; see {name} --help", error.exit_code
         if isinstance(error, PilarnetError):
@@ -147,7 +148,7 @@ class Command(click.Command):
         return f"internal error: {text}; run again with --debug for the traceback and report it", 70
 
     def _explain_system(self, error: OSError, given: Mapping[str, Any]) -> str:
-        """Describe what the system refused: the file, the option that named it, and why."""
+        """Describe an error of the system: the file, the option that named it, and the reason."""
         where = [str(error.filename)] if error.filename else []
         for param in self.params:
             named = [as_path(text) for text in _texts(given.get(param.name or "")) if text]
@@ -160,15 +161,15 @@ class Command(click.Command):
 
 
 def _is_lack_of_memory(error: Exception) -> bool:
-    """Return whether PyTorch, which this package does not import, could not get memory."""
+    """Return whether PyTorch, which this package does not import, ran out of memory."""
     name, text = type(error).__name__, str(error)
     return name == "OutOfMemoryError" or (name == "RuntimeError" and "allocate memory" in text)
 
 
 def _line_of_click(error: click.ClickException) -> str:
-    """Put what click found into our form: the option, and what is wrong with its value."""
+    """Write an error of click in our form: the option, and what is wrong with its value."""
     text = " ".join(error.format_message().split())
-    # What is missing has no message, for it has no value.
+    # The error of a missing option has no message.
     if isinstance(error, click.BadParameter) and error.message and error.param:
         argument = error.param.human_readable_name.removesuffix("...")
         name = error.param.opts[0] if isinstance(error.param, click.Option) else argument
@@ -177,7 +178,7 @@ def _line_of_click(error: click.ClickException) -> str:
 
 
 def _texts(values: Any) -> Iterator[str]:
-    """Yield the texts and paths among the values of a parameter."""
+    """Yield the strings and paths among the values of a parameter."""
     if isinstance(values, str | Path):
         yield str(values)
     elif isinstance(values, list | tuple):

@@ -18,12 +18,12 @@ __all__ = ["PathType", "TextFile", "make_flags", "required_path"]
 
 
 class PathType(click.types.FuncParamType):  # type: ignore[type-arg]  # not generic before 8.4
-    """A path, in which a leading ``~`` is the home folder, and which shells complete.
+    """A path, which shells complete; a leading ``~`` is the home folder.
 
     Parameters
     ----------
     make : callable
-        Makes the value of the text: a local path by default; `as_any_path` takes URLs too.
+        Makes the value from the text: by default a local path; `as_any_path` accepts URLs too.
     """
 
     def __init__(self, make: Callable[[str], Any] = as_path) -> None:
@@ -46,12 +46,12 @@ class TextFile(click.File):
 
 
 def required_path(name: str, *, metavar: str, text: str) -> Callable[[Any], Any]:
-    """Return the decorator of a command that takes a local path, which has to be named."""
+    """Return a decorator that adds a required option, a local path, to a command."""
     return click.option(name, required=True, type=PathType(), metavar=metavar, help=text)
 
 
 def make_flags(record: type, *, leave_out: tuple[str, ...] = ()) -> list[click.Parameter]:
-    """Make the flags of a command from a record of options, but for the fields `leave_out`."""
+    """Make the flags of a command from a record of options, without the fields `leave_out`."""
     hints = get_type_hints(record)
     return [
         _make_flag(field, hints[field.name])
@@ -101,7 +101,7 @@ def _default_of(field: dataclasses.Field[Any]) -> dict[str, Any]:
 
 
 class _Flag(click.Option):
-    """An option whose help says its limits beside its default."""
+    """An option whose help shows its limits beside its default."""
 
     def __init__(self, *args: Any, limits: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -16,13 +16,13 @@ from pilarnet_convert.errors import plural
 
 __all__ = ["ProgressBar", "print_line", "progress_bar"]
 
-#: Seconds between two looks at the work, between two lines, and of measured work before the advice.
+#: Seconds between two updates, between two lines, and of measured work before the advice.
 _TICK_SECONDS: Final = 1.0
 _LINE_SECONDS: Final = 60.0
 _MEASURED_SECONDS: Final = 20.0
 #: The time left is estimated once this multiple of the time of the first unit has passed.
 _FIRST_TIMES: Final = 1.5
-#: Work with more left than this gets the advice how to shorten it.
+#: If more time than this is left, the advice how to shorten the work is printed.
 _LONG_SECONDS: Final = 3600.0
 #: Columns of a terminal that are kept for the bar itself.
 _BAR_COLUMNS: Final = 4
@@ -64,7 +64,7 @@ class ProgressBar(tqdm):  # type: ignore[misc]  # tqdm has no types
             self._watcher.start()
 
     def measure_from(self, done: float) -> None:
-        """Begin with `done` units counted already; the rate is measured from here on."""
+        """Count `done` units as done before; the rate is measured from now on."""
         if not self.disable:
             self.n, self._first_took = done, math.inf
             self._measured_from = done, time.monotonic()
@@ -78,7 +78,7 @@ class ProgressBar(tqdm):  # type: ignore[misc]  # tqdm has no types
 
     @property
     def format_dict(self) -> dict[str, Any]:
-        """What the bar shows, by name: of the facts, the first ones that fit into the line."""
+        """What the bar shows, by name; ``facts`` are the first ones that fit into the line."""
         shown = super().format_dict
         facts = self._facts()
         room = (shown["ncols"] or math.inf) - len(f"{self.desc}: 100 % || ") - _BAR_COLUMNS
@@ -89,11 +89,11 @@ class ProgressBar(tqdm):  # type: ignore[misc]  # tqdm has no types
         return {**shown, "n": done, "facts": ", ".join(facts)}
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
-        """Draw the bar, on a terminal alone."""
+        """Draw the bar, but only on a terminal."""
         return bool(super().display(msg, pos)) if self._draws else True
 
     def close(self) -> None:
-        """End the bar; where lines were told, the last says what was done."""
+        """End the bar; if lines were printed, a last one says what was done."""
         if not self.disable and not self._ended.is_set():
             self._ended.set()
             self._watcher.join()  # it draws nothing below the end
@@ -121,16 +121,16 @@ class ProgressBar(tqdm):  # type: ignore[misc]  # tqdm has no types
         return f"{took} so far" if left is None else f"{_duration(left)} left"
 
     def _rate(self) -> float | None:
-        """Return the units a second, None before the first."""
+        """Return the units per second, None before the first."""
         before, start = self._measured_from
         done, seconds = self.n - before, time.monotonic() - start
         return float(done / seconds) if done > 0 and seconds > 0 else None
 
     def _seconds_left(self) -> float | None:
-        """Estimate the time left, once there was more time than for the first unit.
+        """Estimate the time left, once 1.5 times the time of the first unit has passed.
 
-        Of many workers one is the first to end, when the others have done nearly as much; and the
-        first step of a network takes longest.
+        Before that the rate is misleading: the first of many workers that ends, or the first step
+        of a network, is not typical.
         """
         rate, seconds = self._rate(), time.monotonic() - self._measured_from[1]
         if rate is None or not self.total or self.n >= self.total:
@@ -140,7 +140,7 @@ class ProgressBar(tqdm):  # type: ignore[misc]  # tqdm has no types
         return float((self.total - self.n) / rate)
 
     def _watch(self) -> None:
-        """Keep the clock going, tell a line now and then, and once the advice."""
+        """Update the bar every second, print a line every minute, and once the advice."""
         told = self._start
         while not self._ended.wait(_TICK_SECONDS):
             self.refresh()
@@ -165,7 +165,7 @@ class ProgressBar(tqdm):  # type: ignore[misc]  # tqdm has no types
         try:
             for tell in self._tells:
                 tell(line)
-        except OSError:  # a closed pipe or a full disk does not end the work
+        except OSError:  # a closed pipe or a full disk must not end the work
             self._tells = []
 
 
@@ -189,14 +189,14 @@ def progress_bar(
     iterable, total : optional
         What to iterate over; the number of units to come.
     unit, description : str
-        What is counted, such as ``"event"`` or ``"MB"``, or ``""`` where only the share of the
-        total has a meaning; what is being done, in a word or two.
+        What is counted, such as ``"event"`` or ``"MB"``, or ``""`` if only the share of the total
+        has a meaning; what is being done, in a word or two.
     show : bool
         False shows nothing.
     log : callable, optional
-        Receives the lines, also where there is a bar, or nothing is shown.
+        Receives the lines, also if there is a bar or nothing is shown.
     advice : str
-        How to shorten the work: said once where more than an hour is to come.
+        How to shorten the work; printed once if more than an hour is left.
     """
     return ProgressBar(
         iterable,

@@ -1,4 +1,4 @@
-"""``log.txt`` in the folder of a run, and the versions of what matters."""
+"""``log.txt`` in the folder of a run, and the versions of the packages that matter."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def versions() -> dict[str, str]:
 
 
 class RunLog:
-    """A file of lines with the time; each run that is begun adds a description of its program.
+    """A file of lines, each with the time, to which every run first adds a description of itself.
 
-    At the end of its context the error that ended the run, if one did, is the last line.
+    If a run ends with an error, the error is its last line.
 
     Parameters
     ----------
     path : Path
-        The file; lines are added to what is there.
+        The file; lines are appended to an existing one.
     facts : mapping of str to str
         What else to write at the beginning, such as the device.
     """
@@ -86,7 +86,7 @@ def _program() -> str:
 
 
 def _revision() -> str | None:
-    """Return the git revision of the package, None where it is no checkout."""
+    """Return the git revision of the package, None if it is not in a checkout."""
     git = ["git", "-C", str(_PACKAGE)]
     try:
         # The package may lie in the checkout of something else, which does not track it.

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 __all__ = ["ENDING_SIGNALS", "Stopped", "on_ending_signal", "stop_at_signal"]
 
-#: What batch systems and terminals send to end a job.
+#: The signals that batch systems and terminals send to end a job.
 ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-#: Seconds in which further signals mean the first: a batch system signals a launcher, which
-#: passes it on, and the processes of the job.
+#: Signals within this many seconds count as repeats of the first: a batch system signals both the
+#: processes of a job and their launcher, which passes the signal on.
 _REPEAT_SECONDS: Final = 15.0
 
 
@@ -39,7 +39,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class _First:
-    """How many contexts of `on_ending_signal` are open, and when the first signal came, seconds."""
+    """How many contexts of `on_ending_signal` are open, and the time (s) of the first signal."""
 
     waiting = 0
     at = 0.0

@@ -2,7 +2,7 @@
 
 ========== =====================================================================
 datasets   the public data sets: their names, and where they are
-web        requests, and what their failures mean
+web        requests, and whether their failures are temporary
 catalogue  the files of a data set, as its archive lists them
 transfer   fetching files: resumed, several at a time, checked
 cli        the command pilarnet-download

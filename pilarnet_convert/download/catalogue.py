@@ -1,7 +1,7 @@
 """The files of a data set, as its archive lists them.
 
-The API of the Open Science Framework (developer.osf.io) tells a file's name, size, SHA-256 and
-address; that of the Hugging Face hub (huggingface.co/docs/hub/api) lists paths, sizes and SHA-256.
+The API of the Open Science Framework (developer.osf.io) gives name, size, SHA-256 and address of a
+file; that of the Hugging Face hub (huggingface.co/docs/hub/api) lists paths, sizes and SHA-256.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class ListedFile:
     url : str
         Where its bytes are.
     size : int, optional
-        Its bytes, if the archive tells.
+        Its size in bytes, if the archive lists it.
     sha256 : str, optional
-        Its checksum, in hexadecimal, if the archive tells.
+        Its checksum, in hexadecimal, if the archive lists it.
     """
 
     path: PurePosixPath
@@ -55,17 +55,17 @@ def list_files(
     name : str
         One of `DATASETS`.
     splits : sequence of str
-        Of PILArNet-M: the splits; all of them unless given.
+        The splits of PILArNet-M; all of them unless given.
     revision : str, optional
-        Of PILArNet-M: the branch or commit; v3 of the whole set, which pimm reads, and the only
-        one of the mini set unless given.
+        The branch or commit of PILArNet-M. By default v3, which pimm reads; for the mini set, its
+        only one.
 
     Raises
     ------
     OptionError
         If there is no such data set or split, or it has no splits or revisions.
     PilarnetError
-        If the archive cannot be asked, or has no such files.
+        If the archive cannot be reached, or has no such files.
     """
     if name not in DATASETS:
         raise OptionError(
@@ -90,7 +90,7 @@ def list_files(
         found = sorted(files, key=lambda file: file.path)
     except (KeyError, TypeError, AttributeError) as error:
         raise PilarnetError(
-            "the archive answers in another way than documented",
+            "the archive does not answer as documented",
             file=name,
             found=brief(error),
             advice="look for a newer release of pilarnet-clr",
@@ -116,7 +116,7 @@ def _of_osf(pixels: str) -> Iterator[ListedFile]:
 
 
 def _walk_osf(node: str) -> Iterator[Any]:
-    """Find the files of a project, of its folders and of its components."""
+    """Yield the files of a project, of its folders and of its components."""
     folders = [f"{node}files/osfstorage/"]
     while folders:
         for item in _osf_pages(folders.pop()):

@@ -35,13 +35,13 @@ Examples:
     "splits",
     multiple=True,
     type=click.Choice(SPLITS),
-    help="Of pilarnet-m: this split only; may be repeated.",
+    help="Fetch this split of pilarnet-m only; may be repeated.",
     show_default="all",
 )
 @click.option(
     "--revision",
     metavar="NAME",
-    help="Of pilarnet-m: a branch of the repository, such as v3 or v3_extra, or a commit.",
+    help="A branch of the repository of pilarnet-m, such as v3 or v3_extra, or a commit.",
     show_default="v3",
 )
 @click.option("--dry-run", is_flag=True, help="List the files and their sizes; fetch nothing.")
@@ -50,8 +50,8 @@ def download_command(
 ) -> None:
     """Download the public data set NAME into a folder.
 
-    The same command continues a download that was stopped. Size and checksum of each file are
-    compared with what the archive says.
+    The same command continues a download that was stopped. The size and checksum of each file are
+    compared with those that the archive lists.
     """
     # Imported here because --help needs no requests.
     from pilarnet_convert.download.catalogue import list_files

@@ -1,4 +1,4 @@
-"""Fetching files: resumed where they stopped, several at a time, checked at the end."""
+"""Fetching files: resumed where they stopped, several at the same time, checked at the end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _AT_A_TIME: Final = 4
 
 
 class _Stopped(Exception):
-    """Another thread failed, or the user stopped."""
+    """Another thread failed, or the user stopped the download."""
 
 
 def download(
@@ -35,7 +35,7 @@ def download(
     revision: str | None = None,
     show_progress: bool = False,
 ) -> list[Path]:
-    """Download a data set; files that are there are not fetched again.
+    """Download a data set; existing files are not fetched again.
 
     Parameters
     ----------
@@ -43,14 +43,13 @@ def download(
         ``"pilarnet-192"``, ``"pilarnet-512"``, ``"pilarnet-768"``, ``"pilarnet-m"`` or
         ``"pilarnet-m-mini"``.
     out : path
-        The folder for the files. A file that is not complete has a name that ends in ``.part``.
+        The folder for the files. The name of an incomplete file ends in ``.part``.
     splits : sequence of str
-        The splits to download of PILArNet-M; all of them unless given.
+        The splits of PILArNet-M to download; all of them unless given.
     revision : str, optional
-        The branch or commit of PILArNet-M; unless given, v3 of the whole set and the only one of
-        the mini set.
+        The branch or commit of PILArNet-M. By default v3; for the mini set, its only one.
     show_progress : bool
-        Show a bar over bytes on the terminal.
+        Show the progress in bytes on the terminal.
 
     Returns
     -------
@@ -62,8 +61,8 @@ def download(
     OptionError
         If there is no such data set or split, or the data set has no splits or revisions.
     PilarnetError
-        If the archive cannot be reached, the disk is too small, or a file cannot be fetched or is
-        not the one that the archive lists.
+        If the archive cannot be reached, there is not enough space, or a file cannot be fetched or
+        is not the one that the archive lists.
     """
     files = list_files(name, splits=splits, revision=revision)
     return fetch_all(files, as_path(out), show_progress=show_progress)
@@ -75,8 +74,8 @@ def fetch_all(files: Sequence[ListedFile], out: Path, *, show_progress: bool = F
     Raises
     ------
     PilarnetError
-        If there is not enough space, another process fetches into the folder, or files cannot be
-        fetched; all others are.
+        If there is not enough space, another process downloads into the folder, or some files
+        cannot be fetched; the others are fetched all the same.
     """
     out.mkdir(parents=True, exist_ok=True)
     in_use = PilarnetError(
@@ -107,7 +106,7 @@ def fetch_all(files: Sequence[ListedFile], out: Path, *, show_progress: bool = F
 def _fetch_in_threads(
     files: Sequence[ListedFile], out: Path, advance: Callable[[int], object]
 ) -> list[PilarnetError]:
-    """Fetch files and collect what fails; other errors and Ctrl-C stop all of them."""
+    """Fetch files and return the errors; other exceptions and Ctrl-C stop all of them."""
     failures: list[PilarnetError] = []
     stop, lock = threading.Event(), threading.Lock()
 

@@ -23,7 +23,7 @@ __all__ = ["FIRST_PAUSE_S", "ConnectionLost", "get_json", "read_from"]
 #: Seconds before the second try, see `pause`.
 FIRST_PAUSE_S = 1.0
 _TIMEOUT_S: Final = (20, 60)  # to connect, and between two pieces
-#: Bytes read at once, the most that a lost connection loses.
+#: The number of bytes read at once, of which no more are lost with a connection.
 _PIECE: Final = 1 << 16
 _LATER: Final = (408, 425, 429, 500, 502, 503, 504)
 _HEADERS: Final = {
@@ -37,14 +37,14 @@ class ConnectionLost(Exception):
 
 
 def _innermost(error: BaseException) -> str:
-    """Return the message of the first error of a chain, which the others repeat in brackets."""
+    """Return the message of the first error of a chain, which the later ones only wrap."""
     while isinstance(error.__context__, Exception):
         error = error.__context__
     return str(error)
 
 
 def get_json(url: str) -> tuple[Any, str | None]:
-    """Get a JSON document, and the address of the next page where the server names one.
+    """Get a JSON document, and the address of the next page if the server names one.
 
     Raises
     ------
@@ -66,19 +66,19 @@ def get_json(url: str) -> tuple[Any, str | None]:
 
 @contextmanager
 def read_from(url: str, *, start: int) -> Iterator[tuple[int, Iterator[bytes]]]:
-    """Read a file from byte `start` on, or from its beginning if the server has it no other way.
+    """Read a file from byte `start` on; from its beginning if the server does not serve ranges.
 
     Yields
     ------
     start : int
         Where the pieces begin.
     pieces : iterator of bytes
-        What follows; `ConnectionLost` ends them early.
+        The bytes from there on; `ConnectionLost` if they end early.
 
     Raises
     ------
     ConnectionLost
-        If the server cannot be reached, or asks to come back later.
+        If the server cannot be reached, or asks to try again later.
     PilarnetError
         If the server refuses.
     """

@@ -1,10 +1,10 @@
-"""Single particles in the formats of others.
+"""Single particles in other formats.
 
 ========== =====================================================================
-exporting  an export as a whole: its folder and what it says of itself
-pilarnet_m HDF5 in the layout of PILArNet-M, a row an event
-parquet    a row a particle, voxels as lists
-npz        one file a particle
+exporting  an export as a whole: its folder, and the file that describes it
+pilarnet_m HDF5 in the layout of PILArNet-M, one row per event
+parquet    one row per particle, voxels as lists
+npz        one file per particle
 cli        the command pilarnet-export
 ========== =====================================================================
 """

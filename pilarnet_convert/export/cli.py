@@ -33,8 +33,8 @@ Examples:
     "--format",
     required=True,
     type=click.Choice(tuple(FORMATS)),
-    help="pilarnet-m is HDF5 in the layout of PILArNet-M, a row an event; parquet has a row a "
-    "particle, with lists of voxels; npz is one file a particle.",
+    help="pilarnet-m is HDF5 in the layout of PILArNet-M, one row per event; parquet has one row "
+    "per particle, with lists of voxels; npz is one file per particle.",
 )
 @required_path("--out", metavar="FOLDER", text="The folder to write.")
 @click.option(
@@ -49,8 +49,8 @@ Examples:
     "--revision",
     type=click.Choice(REVISIONS),
     default="v3",
-    help="Of pilarnet-m: v3 has identities, momenta and vertices; v1 is what the loader published "
-    "with PoLAr-MAE reads.",
+    help="The revision of pilarnet-m: v3 has identities, momenta and vertices; v1 is what the "
+    "loader published with PoLAr-MAE reads.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export.")
 def export_command(shards: AnyPath, out: Path, splits: tuple[str, ...], **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""An export as a whole: written beside its folder, with what it says of itself."""
+"""An export as a whole: its folder, which appears whole, and the file that describes it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FORMATS: Final = {
     "parquet": ("parquet", "pyarrow"),
     "npz": ("npz", "numpy"),
 }
-#: Revisions of PILArNet-M's layout that are written.
+#: Revisions of PILArNet-M that can be written.
 REVISIONS: Final = ("v3", "v1")
 _ABOUT: Final = "export.json"
 
@@ -58,11 +58,11 @@ def export(
     splits : sequence of str
         The splits to write; all that have particles unless given.
     revision : {"v3", "v1"}
-        Of ``pilarnet-m``, see `pilarnet_convert.export.pilarnet_m`.
+        The revision of ``pilarnet-m``, see `pilarnet_convert.export.pilarnet_m`.
     overwrite : bool
         Replace an earlier export.
     show_progress : bool
-        Show a bar over particles on the terminal.
+        Show the progress in particles on the terminal.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def export(
     OptionError
         If there is no such format, revision or split.
     PilarnetError
-        If `out` is in use, or there are no particles.
+        If `out` exists and is not replaced, or there are no particles.
     MissingDependencyError
         If the package that writes the format is not installed.
     """

@@ -1,4 +1,4 @@
-"""One ``.npz`` file a particle, as the original study kept them (arXiv:2502.07724)."""
+"""One ``.npz`` file per particle, as the original study kept them (arXiv:2502.07724)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def write_split(shards: Shards, split: str, folder: Path, advance: Callable[[int
     split : str
         The split to write.
     folder : Path
-        Where to.
+        The folder to write into.
     advance : callable
-        Is told how many particles were written since it was called before.
+        Called with the number of particles written since its last call.
     """
     for shard in shards.splits[split]:
         inside = folder / shard.name

@@ -1,4 +1,4 @@
-"""Parquet with a row a particle, its voxels as lists."""
+"""Parquet with one row per particle, its voxels as lists."""
 
 from __future__ import annotations
 

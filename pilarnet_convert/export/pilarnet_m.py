@@ -1,25 +1,25 @@
 """HDF5 in the layout of PILArNet-M, as its dataset card and the readers of pimm document it.
 
-``SPLIT/generic_v2_SHARD_EVENTS_v3.h5`` has a flat row an event in each dataset (the revision is
-that called v3_extra, which has all of v3):
+``SPLIT/generic_v2_SHARD_EVENTS_v3.h5`` has one flat row per event in each dataset (the revision is
+that called v3_extra, which includes all of v3):
 
 ================= ==== ========================================================================
-point             8    x, y, z (voxels), energy (MeV) twice; time, electrons and dx are not known
+point             8    x, y, z (voxels), energy (MeV) twice; time, electrons and dx are unknown
 cluster           6    points, cluster, group, interaction, semantic class, particle class
 cluster_extra     6    mass (MeV), momentum (GeV/c), vertex (voxels), whether primary
 cluster_extra_2   5    px, py, pz (GeV/c), PDG code and track of the parent
 interaction_extra 4    interaction, vertex (voxels)
-run_subrun_event  3    run, subrun, event (ours, a plain table; readers pass over it)
+run_subrun_event  3    run, subrun, event (our addition, a plain table; readers ignore it)
 ================= ==== ========================================================================
 
 The second column is the width of the table that the flat row holds. A cluster is a particle; its
 number and that of its group are the index of the cluster in the event's file. Particles whose
-primary ancestors began at the same place of the volume share an interaction and its vertex. Points
-lie in the order of the clusters. The first cluster of an event is that of low-energy deposits,
-which readers drop by its place; here it is empty. What is not known is -1. Beside each file,
-``..._points.npy`` has the points of its events, by which readers leave out small ones. Revision v1
-has ``point`` and the first five columns of ``cluster``: the loader published with PoLAr-MAE reads
-no other.
+primary ancestors began at the same place in the volume share an interaction and its vertex. Points
+are in the order of the clusters. The first cluster of an event is that of low-energy deposits,
+which readers drop because it is the first; here it is empty. Unknown values are -1. Beside each
+file, ``..._points.npy`` has the number of points of each of its events, which readers use to leave
+out small events. Revision v1 has ``point`` and the first five columns of ``cluster``: the loader
+published with PoLAr-MAE reads no other.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Arrays = dict[str, NDArray[Any]]
 
 _UNKNOWN: Final = -1.0
 _LOW_ENERGY: Final = (0, -1, -1, -1, 4, -1)
-#: By label: mass (MeV), class of particle, and whether a shower.
+#: By label: mass (MeV), particle class, and semantic class.
 _MASS_MEV: Final = np.array([MASSES_MEV[species.pdg_codes[0]] for species in CLASSES])
 _PID: Final = np.array([1, 4, 0, 2, 3])
 _SHOWER, _TRACK, _MICHEL, _DELTA = range(4)
@@ -78,7 +78,7 @@ def write_split(
     inside.mkdir()
     voxel_cm = shards.voxel_cm
     for shard in shards.splits[split]:
-        # In memory, as HDF5 crashes on a full disk. The libver is that of the readers.
+        # In memory, as HDF5 crashes if the disk is full. The readers use this libver.
         with h5py.File.in_memory(libver="latest") as file:
             sizes: list[int] = []
             for block in _whole_events(shard):
@@ -105,7 +105,7 @@ def _append(file: h5py.File, rows: dict[str, list[NDArray[Any]]], stop: int) -> 
             file.create_dataset(name, (0, *width), dtype, maxshape=(None, *width), chunks=True)
         dataset = file[name]
         dataset.resize(stop, axis=0)
-        # One by one: h5py takes rows of the same length for a table.
+        # One by one, as h5py would take rows of the same length for a table.
         for place, row in enumerate(values, stop - len(values)):
             dataset[place] = row
 
@@ -128,7 +128,7 @@ def _event_ends(arrays: Arrays) -> list[int]:
 def _rows(
     block: Arrays, process_names: tuple[str, ...], voxel_cm: tuple[float, float, float] | None
 ) -> dict[str, list[NDArray[Any]]]:
-    """Lay out the rows of each dataset, one an event."""
+    """Return the rows of each dataset, one per event."""
     ends = _event_ends(block)
     counts = np.diff(ends, prepend=0)
     event = np.repeat(np.arange(len(ends)), counts)
@@ -162,12 +162,12 @@ def _rows(
 
 
 def _cut(table: NDArray[Any], offset: NDArray[np.int64], *, before: Any = ()) -> list[NDArray[Any]]:
-    """Cut a table into a flat row an event, with a row put before those of each."""
+    """Cut a table into one flat row per event, each of which begins with the row `before`."""
     return [np.concatenate([before, table[start:stop].ravel()]) for start, stop in pairwise(offset)]
 
 
 def _semantic(block: Arrays, process_names: tuple[str, ...]) -> NDArray[np.int64]:
-    """Sort particles into showers, tracks, Michel electrons and delta rays."""
+    """Return the semantic class of each particle: shower, track, Michel electron or delta ray."""
     semantic = _SEMANTIC[block["label"]]
     process = np.array(process_names)[block["process"]]
     is_electron = block["label"] == 0
@@ -177,7 +177,7 @@ def _semantic(block: Arrays, process_names: tuple[str, ...]) -> NDArray[np.int64
 
 
 def _parents(event: NDArray[np.int64], block: Arrays) -> NDArray[np.int64]:
-    """Find the position of each particle's parent, N where it is not among the N particles."""
+    """Find the position of the parent of each of N particles; N if it is not one of them."""
     n = len(event)
     order = np.lexsort((block["track_id"], event))
     tracks = np.stack([event, block["track_id"]], axis=1)[order]
@@ -202,17 +202,17 @@ def _interactions(
     interaction : int64 array [N]
         Counted from 0 in each event; -1 where the ancestor is not among the particles.
     vertex : float64 array [N, 3]
-        Where the ancestor began, in voxels of the event's cube; -1 where that is not known.
+        Where the ancestor began, in voxels of the event's cube; -1 if that is not known.
     table : float64 array [K, 5]
-        Event (its position), interaction and vertex of each interaction.
+        Event (its position), number and vertex of each interaction.
     """
     n = len(event)
     ancestor = np.append(parent, n)
-    for _ in range(n.bit_length()):  # each time twice as far; a primary is its own parent
+    for _ in range(n.bit_length()):  # twice as far each time; a primary is its own parent
         ancestor = ancestor[ancestor]
     ancestor = ancestor[:n]
     is_primary = np.append(parent == np.arange(n), False)
-    ancestor = np.where(is_primary[ancestor], ancestor, n)  # tracks may go round in circles
+    ancestor = np.where(is_primary[ancestor], ancestor, n)  # parents may form a cycle
     if voxel_cm is None:
         start = np.full((n, 3), np.nan)
     else:
@@ -223,7 +223,7 @@ def _interactions(
     unique, which = np.unique(
         np.column_stack([event[known], vertex[known]]), axis=0, return_inverse=True
     )
-    # Of each event, the interactions are consecutive.
+    # The interactions of an event are consecutive.
     number = np.arange(len(unique)) - np.searchsorted(unique[:, 0], unique[:, 0])
     interaction[known] = number[which.ravel()]
     table = np.column_stack([unique[:, 0], number, unique[:, 1:]])

@@ -2,6 +2,6 @@
 
 ======== ============================================================
 indexing indexes all of them, and refuses the same content twice
-check    what is right and wrong with each, without converting
+check    finds what is wrong with each, without converting
 ======== ============================================================
 """

@@ -1,4 +1,4 @@
-"""What is right and wrong with each input, found without converting it."""
+"""Finding what is wrong with each input, without converting it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["CheckedInput", "check_inputs"]
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedInput:
-    """What was found out about an input.
+    """What was found in an input.
 
     Attributes
     ----------
@@ -34,11 +34,11 @@ class CheckedInput:
     source : Source or None
         What is known before its events are read; None if it cannot be read.
     repeated_numbers : int
-        Events whose run, subrun and number another event of the file has.
+        The number of events whose run, subrun and number another event of the file has.
     unit : str
         The unit of its energies.
     fault : str
-        What is wrong, in a line; empty if nothing is.
+        What is wrong, in one line; empty if nothing is.
     verdict : str
         The same in a few words.
     """
@@ -54,12 +54,12 @@ class CheckedInput:
 def check_inputs(
     inputs: Sequence[str | AnyPath], config: ConvertConfig, *, show_progress: bool = False
 ) -> list[CheckedInput]:
-    """Look into all inputs: whether they open, have their products, and these are of one length.
+    """Check all inputs: that they can be opened and have both products, in the same length.
 
     Parameters
     ----------
     inputs : sequence of paths
-        As `pilarnet_convert.convert` takes them.
+        As for `pilarnet_convert.convert`.
     config : ConvertConfig
         The options of the conversion.
     show_progress : bool
@@ -84,7 +84,7 @@ def check_inputs(
 
 
 def _check(files: SourceFiles, *, reading: Reading) -> list[CheckedInput]:
-    """Look into one input; it may hold several sources."""
+    """Check one input; it may hold several sources."""
     try:
         return [_check_source(source) for source in index_source(files, reading=reading)]
     except InputError as error:
@@ -108,7 +108,7 @@ def _check_source(source: Source) -> CheckedInput:
 
 
 def _without_duplicates(checked: list[CheckedInput]) -> list[CheckedInput]:
-    """Mark the inputs that have the content of one before."""
+    """Mark the inputs that have the same content as an earlier one."""
     known = [place for place, one in enumerate(checked) if one.source]
     first = find_duplicates([source for one in checked if (source := one.source)])
     marked = list(checked)

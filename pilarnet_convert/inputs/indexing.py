@@ -1,4 +1,4 @@
-"""Indexing all inputs: what is known of each before the first event is converted."""
+"""Indexing all inputs, before the first event is converted."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pilarnet_convert.readers.sources import SourceFiles
 
 __all__ = ["IndexedInput", "find_duplicates", "index_inputs", "readable_sources"]
 
-#: The most inputs that are indexed in this process; more are given to the workers.
+#: Up to this number, inputs are indexed in this process; more of them are given to the workers.
 _FEW_INPUTS: Final = 8
 
 
 class IndexedInput(NamedTuple):
-    """One input: the sources that it holds, or what is wrong with it."""
+    """An input: its files, and the sources that it holds or what is wrong with it."""
 
     files: SourceFiles
     sources: tuple[Source, ...]
@@ -56,8 +56,8 @@ def readable_sources(
     Raises
     ------
     InputError
-        If an input cannot be read and bad files are not skipped, if none can, or if the same
-        content is named twice and duplicates are not allowed.
+        If an input cannot be read and bad files are not skipped, if none can be read, or if the
+        same content is named twice and duplicates are not allowed.
     """
     faults = {one.files: one.fault for one in indexed if one.fault is not None}
     if faults and not config.skip_bad_files:
@@ -77,7 +77,7 @@ def readable_sources(
 
 
 def find_duplicates(sources: Sequence[Source]) -> dict[int, Source]:
-    """Return each source, by its place, that has the content of one before, and that one."""
+    """Return, for each source with the same content as an earlier one, its index and that one."""
     first: dict[str, int] = {}
     return {
         place: sources[before]

@@ -19,12 +19,12 @@ def lay_out_page(body: str, *, title: str, subtitle: str = "", css: str, js: str
     Parameters
     ----------
     body : str
-        HTML, in which every text of a file is escaped.
+        HTML; text from files must already be escaped.
     title, subtitle : str
-        Texts, as they are.
+        Plain text, which is escaped here.
     css, js : str
-        The style and the script of the page, after those of the frame. The script hears of a
-        change of the theme by the event ``themechange`` of the document.
+        The style and the script of the page, which follow those of the frame. The document fires
+        ``themechange`` when the theme changes.
     data : object
         What the script finds as JSON in the element ``data``.
     """
@@ -36,7 +36,7 @@ def lay_out_page(body: str, *, title: str, subtitle: str = "", css: str, js: str
         css=frame["css"] + css,
         frame=frame["js"],
         body=body,
-        # No text of a file may end the element that holds the data.
+        # No text from a file may end the element that holds the data.
         data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
         js=js,
     )

@@ -3,12 +3,12 @@
 ============ =====================================================================
 sources      which files make up a source: folders, globs, the archive's layout
 local_files  the files of a folder
-kinds        what kind of file a file is, told from its content; how it is read
+kinds        what kind of file a file is, by its content; how it is read
 products     which products of a LArCV file are read
 events       what every reader delivers
 checks       what must hold of it
 larcv2       LArCV2 files, read natively; larcv2_trees, their trees and branches
-root_header  is a file a ROOT file, closed and whole
+root_header  whether a file is a ROOT file, closed and whole
 root_file    ROOT metadata through uproot: where the baskets of a tree lie
 baskets      fetching and decompressing baskets
 decode       from the bytes of baskets to arrays
@@ -37,17 +37,22 @@ from pilarnet_convert.storage.remote import AnyPath
 
 __all__ = ["HEAD_EVENTS", "index_source"]
 
-#: Events whose particles tell the unit of the energies; all are read if these leave a doubt.
+#: Events whose particles show the unit of the energies; all are read if these leave a doubt.
 HEAD_EVENTS: Final = 100
 
 
 def index_source(files: SourceFiles, *, reading: Reading) -> tuple[Source, ...]:
-    """Look into the files of a source, before its events are read.
+    """Index the files of a source, before its events are read.
 
-    It is one source, or where several of the named files each hold both products, one for each of
-    these.
+    Returns
+    -------
+    tuple of Source
+        One source; if several of the named files hold both products, one for each of these files.
 
-    A source that cannot be read, or holds no events, is an `InputError`.
+    Raises
+    ------
+    InputError
+        If a source cannot be read or has no events.
     """
     reader = reader_of(files.files[0]) if reading.reader == "auto" else reading.reader
     complete = []
@@ -60,7 +65,7 @@ def index_source(files: SourceFiles, *, reading: Reading) -> tuple[Source, ...]:
 
 
 def _index(reader: str, name: str, files: Sequence[AnyPath], products: Products | None) -> Source:
-    """Let a reader look into files; its libraries are imported where it is used."""
+    """Let a reader index files; its libraries are imported only if it is used."""
     if reader == "larcv2":
         from pilarnet_convert.readers.larcv2 import index_larcv2
 

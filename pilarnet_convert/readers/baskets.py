@@ -42,8 +42,8 @@ _Result = TypeVar("_Result")
 class BasketReader:
     """Reads the branches of one tree.
 
-    Every method takes the name of a branch and the entries ``start`` to ``stop``, end excluded,
-    and raises `InputError` where the bytes are damaged.
+    The methods that read take the name of a branch and N entries, ``start`` to ``stop``, end
+    excluded. They raise `InputError` if the bytes are damaged. Arrays are native-endian.
     """
 
     def __init__(self, index: TreeIndex) -> None:
@@ -62,7 +62,7 @@ class BasketReader:
         ConnectionFault
             If the connection fails for good.
         InputError
-            If the file is gone, truncated, or another one than the one that was looked into.
+            If the file is gone or truncated, or has changed since it was indexed.
         """
         if not isinstance(self._file, RemoteFile):
             return
@@ -82,23 +82,51 @@ class BasketReader:
             raise while_reading(error, entry=at) from error
 
     def flat(self, name: str, start: int, stop: int) -> NDArray[Any]:
-        """Read a branch of one value an entry."""
+        """Read a branch with one value per entry: an array [N] of the dtype of the branch."""
         dtype = self.index.branches[name].dtype
         return self._decode(partial(decode.flat, dtype=dtype), name, start, stop)
 
     def jagged(self, name: str, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
-        """Read a branch of any number of values an entry: their counts, and all of them."""
+        """Read a branch with any number of values per entry.
+
+        Returns
+        -------
+        counts : int64 array [N]
+            The number of values of each entry.
+        values : array [counts.sum()]
+            All of them, of the dtype of the branch.
+        """
         dtype = self.index.branches[name].dtype
         return self._decode(partial(decode.jagged, dtype=dtype), name, start, stop)
 
     def strings(self, name: str, start: int, stop: int) -> tuple[NDArray[np.intp], tuple[str, ...]]:
-        """Read a branch of any number of strings an entry: indices into the different ones."""
+        """Read a branch with any number of strings per entry.
+
+        Returns
+        -------
+        codes : intp array [number of strings]
+            An index into `texts` for each string of all entries.
+        texts : tuple of str
+            The different strings, in the order in which they first occur.
+        """
         return self._decode(decode.strings, name, start, stop)
 
     def voxel_sets(
         self, name: str, start: int, stop: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-        """Read clusters an entry, voxels a cluster, and the ids and energies (MeV) of all."""
+        """Read the voxels of the clusters of each entry.
+
+        Returns
+        -------
+        clusters : int64 array [N]
+            The number of clusters of each entry.
+        voxels : int64 array [clusters.sum()]
+            The number of voxels of each cluster.
+        voxel_id : int64 array [voxels.sum()]
+            Ids.
+        energy : float32 array [voxels.sum()]
+            Energies, MeV.
+        """
         return self._decode(decode.voxel_sets, name, start, stop)
 
     def _decode(
@@ -140,8 +168,8 @@ def _unpack_basket(
     """Decompress a basket and split off the positions of its entries.
 
     The key of a basket is a ``TKey`` (sizes, then names) that ends with the ``TBasket`` members
-    fVersion, fBufferSize, fNevBufSize, fNevBuf, fLast and a flag. Behind the data, where entries
-    differ in size, stands the list of their positions, counted from the start of the key.
+    fVersion, fBufferSize, fNevBufSize, fNevBuf, fLast and a flag. If entries differ in size, the
+    data are followed by the list of their positions, counted from the start of the key.
     """
     num_bytes, _, object_bytes, _, key_bytes = struct.unpack_from(">ihiIh", raw)
     if num_bytes != len(raw):
@@ -229,7 +257,7 @@ def _zstd(data: bytes, num_bytes: int) -> bytearray:
     return unpacked
 
 
-#: What unpacks each algorithm's blocks, into at most one byte more than a block claims to hold.
+#: Functions that decompress a block, into at most one byte more than the block claims to hold.
 _ALGORITHMS: Final[Mapping[bytes, Callable[[bytes, int], bytes | bytearray]]] = {
     b"ZL": _zlib,
     b"XZ": _lzma,

@@ -1,4 +1,4 @@
-"""What must hold of events, from whatever reader."""
+"""Checks of events, the same for all readers."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _check_voxels(events: Events) -> None:
 
 
 def _check_cubes(events: Events) -> None:
-    """Check the numbers of voxels a side, and that their edges are some millimetres to metres."""
+    """Check the numbers of voxels along each side, the edges of a voxel and the corner."""
     largest = np.iinfo(np.uint16).max
     edge = events.voxel_size
     for wrong, values, problem, expected in (
@@ -116,9 +116,19 @@ def _check_cubes(events: Events) -> None:
             "too large for the shard format",
             f"at most {largest}",
         ),
-        (events.grid < 1, events.grid, "no cube of voxels", "at least 1"),
-        (~((edge > 0) & (edge <= _LARGEST_EDGE_CM)), edge, "no size of a voxel", "above 0 cm"),
-        (~np.isfinite(events.origin), events.origin, "no corner of a cube", "a number of cm"),
+        (events.grid < 1, events.grid, "it has no voxels", "at least 1"),
+        (
+            ~((edge > 0) & (edge <= _LARGEST_EDGE_CM)),
+            edge,
+            "the voxel size is unusable",
+            f"above 0 and at most {_LARGEST_EDGE_CM:g} cm",
+        ),
+        (
+            ~np.isfinite(events.origin),
+            events.origin,
+            "its corner is not finite",
+            "a number of cm",
+        ),
     ):
         if wrong.any():
             at, axis = np.argwhere(wrong)[0]

@@ -1,11 +1,11 @@
-"""From the bytes of baskets to numpy arrays: pure functions, one a layout.
+"""From the bytes of baskets to numpy arrays: pure functions, one for each layout.
 
 Values are big-endian. Objects that ROOT streams start with a byte count (4 bytes, bit 30 set)
 and a version (2 bytes; if zero, a checksum of 4 follows). A ``vector<larcv::Voxel>`` inside a split
 ``vector<larcv::VoxelSet>`` is a count n (4 bytes) for each set, and then its voxels in one of two
-layouts. Member-wise, which bit 14 of the entry's version tells, there is one class version for all
-voxels, and a set holds n ids (8 bytes each), then n values (4 bytes each). Object-wise, each voxel
-is an object: its byte count and version, id and value.
+layouts. If bit 14 of the entry's version is set, it is member-wise: there is one class version for
+all voxels, and a set holds n ids (8 bytes each), then n values (4 bytes each). Otherwise it is
+object-wise: each voxel is an object with its byte count and version, id and value.
 
 Objects of varying length are decoded by AwkwardForth (arXiv:2102.13516), a small compiled language
 that reads typed values from a buffer. ``->`` reads one value, ``#..->`` as many as the number on
@@ -74,7 +74,11 @@ _STRINGS: Final = _ENTRIES.format(
 
 
 class Basket(NamedTuple):
-    """The contents of a basket: `data`, where each of its entries begins, and the end (or None)."""
+    """The contents of a basket.
+
+    `starts` has where each entry begins in `data`, and the end of the last; it is None if all
+    entries have the same size.
+    """
 
     data: bytes | bytearray
     starts: NDArray[np.int64] | None
@@ -82,7 +86,7 @@ class Basket(NamedTuple):
 
 
 def flat(baskets: Iterable[Basket], start: int, stop: int, *, dtype: str) -> NDArray[Any]:
-    """Decode a branch of one value an entry: the entries ``start`` to ``stop``, native-endian."""
+    """Decode a branch with one value per entry: an array [stop - start], native-endian."""
     parts = []
     for basket in baskets:
         values = np.frombuffer(basket.data, dtype)
@@ -93,13 +97,13 @@ def flat(baskets: Iterable[Basket], start: int, stop: int, *, dtype: str) -> NDA
 def jagged(
     baskets: Iterable[Basket], start: int, stop: int, *, dtype: str
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Decode a branch of any number of values an entry.
+    """Decode a branch with any number of values per entry.
 
     Returns
     -------
     counts : int64 array [stop - start]
-        Values of each entry.
-    values : array
+        The number of values of each entry.
+    values : array [counts.sum()]
         All of them, native-endian.
     """
     data, num_bytes = _joined(baskets, start, stop)
@@ -112,13 +116,14 @@ def jagged(
 def strings(
     baskets: Iterable[Basket], start: int, stop: int
 ) -> tuple[NDArray[np.intp], tuple[str, ...]]:
-    """Decode a branch of any number of strings an entry, most of them the same few.
+    """Decode a branch with any number of strings per entry, of which few are different.
 
-    A string is a length of one byte, or 255 and a length of four, and its characters.
+    A string is stored as its length in one byte, or 255 and its length in four bytes, and then its
+    characters.
 
     Returns
     -------
-    codes : intp array
+    codes : intp array [number of strings]
         An index into `texts` for each string of all entries.
     texts : tuple of str
         The different strings, in the order in which they first occur.
@@ -141,9 +146,9 @@ def voxel_sets(
     Returns
     -------
     clusters : int64 array [stop - start]
-        Clusters of each event.
+        The number of clusters of each event.
     voxels : int64 array [clusters.sum()]
-        Voxels of each cluster.
+        The number of voxels of each cluster.
     voxel_id : int64 array [voxels.sum()]
         Ids.
     energy : float32 array [voxels.sum()]

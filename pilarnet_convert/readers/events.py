@@ -61,8 +61,8 @@ class Events:
     process_names : tuple of str
         Geant4 creation processes; an empty name where the file does not say.
     primary : bool array [P], optional
-        Whether each is a primary particle; where it is None, those are that name themselves as
-        their parent track, as dlp_opendata_api defines them.
+        Whether each is a primary particle; if None, the primaries are the particles that name
+        themselves as their parent track, as dlp_opendata_api defines them.
     """
 
     file: str
@@ -102,7 +102,7 @@ class Events:
         return len(self.voxel_offset) - 1
 
     def in_mev(self, units: Units) -> Events:
-        """Return the events, which have these units, with energies in MeV and momenta in MeV/c."""
+        """Return the events with energies in MeV and momenta in MeV/c, converted from `units`."""
         in_gev = ["energy_init", "energy_deposit"] if units.energy == "GeV" else []
         in_gev += ["momentum"] if units.momentum == "GeV" else []
         return replace(self, **{name: getattr(self, name) * _MEV_PER_GEV for name in in_gev})
@@ -110,27 +110,27 @@ class Events:
 
 @dataclass(frozen=True, kw_only=True)
 class Source(ABC):
-    """What is known of a source before its events are read; the same for all readers, picklable.
+    """What is known of a source before its events are read; it can be pickled.
 
     Attributes
     ----------
     name : str
         The name of the source, the same whichever of its files was named.
     files : tuple of (name, size in bytes, UUID)
-        The files that hold its two products, that of the clusters first. What has no UUID is
-        known by its size and a hash of its first bytes.
+        The files that hold its two products, that of the clusters first. A file without a UUID is
+        identified by its size and a hash of its first bytes.
     num_entries : int
-        Its events.
+        The number of its events.
     path : str
         The file of the clusters.
     reader : str
         The name of its reader, as ``--reader`` takes it.
     schema : str
-        What the reader reads: the products and the revision of the schema.
+        What is read: the products and the revision of the schema.
     units : Units
         The units of its energies and momenta.
     units_are_known : bool
-        True if the schema itself says them.
+        True if the schema itself defines them.
     borders : tuple of (int64 array, int64 array), each [num_baskets + 1]
         Where baskets of voxels begin and end: the entries, from 0 to `num_entries`, and the
         compressed bytes that precede each.
@@ -157,7 +157,7 @@ class Source(ABC):
         """Open its files."""
 
     def truth(self, start: int, stop: int) -> Truth:
-        """Read what tells the units of the particles of events ``start`` to ``stop``."""
+        """Read what shows the units of the particles of events ``start`` to ``stop``."""
         with self.open() as reader:
             return reader.truth(start, stop)
 
@@ -181,7 +181,7 @@ class Reader(AbstractContextManager["Reader"]):
         """Read the events ``start`` to ``stop``, end excluded; `InputError` on damage."""
 
     def truth(self, start: int, stop: int) -> Truth:
-        """Read what tells the units of the particles of events ``start`` to ``stop``."""
+        """Read what shows the units of the particles of events ``start`` to ``stop``."""
         events = self.read(start, stop)
         return Truth(events.pdg, events.energy_init, events.momentum)
 
@@ -194,7 +194,11 @@ class Reader(AbstractContextManager["Reader"]):
 def repeated_entries(source: Source) -> NDArray[np.int64]:
     """List the entries of a source whose run, subrun and number another of its events has.
 
-    None are listed if the numbers cannot be read: reading the events will say why.
+    Returns
+    -------
+    int64 array [number of such entries]
+        Ascending. It is empty if the numbers cannot be read; reading the events then raises the
+        error.
     """
     try:
         return np.flatnonzero(repeated_rows(source.numbers()))
@@ -203,7 +207,7 @@ def repeated_entries(source: Source) -> NDArray[np.int64]:
 
 
 def repeated_rows(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which rows of an array [N, columns] occur several times."""
+    """Return which rows of an array [N, columns] occur several times, bool [N]."""
     order = np.lexsort(numbers.T)
     ordered = numbers[order]
     as_next = (ordered[1:] == ordered[:-1]).all(axis=1)

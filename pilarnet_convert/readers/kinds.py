@@ -1,4 +1,4 @@
-"""How files are read, and what kind of file each is: told by its first bytes, then by its keys."""
+"""How files are read, and of what kind each is, by its first bytes and then by its keys."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ READERS: Final = ("auto", "larcv2", "larcv3", "pilarnet-m", "dlp")
 #: What ``--energy-unit`` may be.
 ENERGY_UNITS: Final = ("auto", "MeV", "GeV")
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
-#: Where the signature of an HDF5 file may stand.
+#: Where the signature of an HDF5 file may be.
 _HDF5_PLACES: Final = (0, 512, 1024, 2048)
 _PACKED: Final = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"(\xb5/\xfd": "zstd", b"PK\x03\x04": "zip"}
 _GZIP: Final = b"\x1f\x8b"
+_NAME_FILES: Final = "name LArCV2, LArCV3 or PILArNet-M files"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class Reading:
 
 
 def reader_of(path: AnyPath) -> str:
-    """Return which reader a file is for.
+    """Return the name of the reader for a file.
 
     Parameters
     ----------
@@ -70,11 +71,11 @@ def reader_of(path: AnyPath) -> str:
     if any(head[place:].startswith(_HDF5) for place in _HDF5_PLACES):
         return _reader_of_hdf5(path)
     raise InputError(
-        _packed(path, head) or "not a file of any kind that is read",
+        _packed(path, head) or "not a kind of file that can be read",
         file=path,
         expected="ROOT, HDF5 or parquet",
         found=head_in_words(head, size=size),
-        advice="unpack it first" if _packed(path, head) else "name LArCV2, LArCV3 or PILArNet-M",
+        advice="unpack it first" if _packed(path, head) else _NAME_FILES,
     )
 
 
@@ -116,9 +117,9 @@ def _reader_of_hdf5(path: AnyPath) -> str:
     if {"point", "cluster"} <= set(keys):
         return "pilarnet-m"
     raise InputError(
-        "an HDF5 file of something else",
+        "an HDF5 file of another kind",
         file=path,
         expected="the groups Data and Events of LArCV3, or the datasets of PILArNet-M",
         found=listed(keys) or "nothing in it",
-        advice="name LArCV2, LArCV3 or PILArNet-M",
+        advice=_NAME_FILES,
     )

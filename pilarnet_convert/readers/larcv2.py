@@ -1,4 +1,4 @@
-"""LArCV2 files without ROOT: as sources, and from baskets to events."""
+"""LArCV2 files, read without ROOT: indexing them, and from their baskets to events."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Larcv2Source(Source):
 def index_larcv2(
     name: str, files: Sequence[AnyPath], *, products: Products | None = None
 ) -> Larcv2Source:
-    """Locate in a source's files what will be read of the two products.
+    """Locate in the files of a source what will be read of its two products.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def index_larcv2(
     files : sequence of Path or RemotePath
         Its files, the one that the user named first; the first that has a product provides it.
     products : Products, optional
-        What to read, see `choose_products`.
+        Which products to read, see `choose_products`.
 
     Raises
     ------
@@ -164,7 +164,7 @@ class Larcv2Reader(Reader):
         )
 
     def truth(self, start: int, stop: int) -> Truth:
-        """Read what tells the units of the particles of events ``start`` to ``stop``."""
+        """Read what shows the units of the particles of events ``start`` to ``stop``."""
         self._particles.prefetch(
             start, stop, (PDG, SCALARS["energy_init"][0], *VECTORS["momentum"])
         )
@@ -206,7 +206,7 @@ class Larcv2Reader(Reader):
     def _scalar(
         self, branch: str, dtype: type[Any], start: int, particles: NDArray[np.int64]
     ) -> NDArray[Any]:
-        """Read a field of the particles; releases of LArCV2 differ in those that they have."""
+        """Read a field of the particles; some releases of LArCV2 lack some fields."""
         num_particles, real = int(particles.sum()), np.issubdtype(dtype, np.floating)
         if branch not in self.source.particles.branches:
             return np.full(num_particles, np.nan if real else -1, dtype)

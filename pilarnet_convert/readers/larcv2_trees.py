@@ -73,10 +73,17 @@ _PARTICLE_REQUIRED: Final = (*IDS, PDG)
 def index_products(
     files: Sequence[AnyPath], *, products: Products | None
 ) -> tuple[TreeIndex, TreeIndex, tuple[tuple[str, int, str], ...]]:
-    """Find the trees of the clusters and of the particles, and say which files hold them.
+    """Find the trees of the clusters and of the particles.
 
-    Parameters, and errors but that of differing lengths, are as for
-    `pilarnet_convert.readers.larcv2.index_larcv2`.
+    Parameters and errors are those of `pilarnet_convert.readers.larcv2.index_larcv2`, which also
+    compares the lengths.
+
+    Returns
+    -------
+    clusters, particles : TreeIndex
+        The two trees.
+    used : tuple of (name, size in bytes, UUID)
+        The files that hold them, that of the clusters first.
     """
     pair, found, used = find_products(
         files, partial(_look, products=products), wanted=products, suffix=TREE_SUFFIX
@@ -100,7 +107,10 @@ def _look(
 def _wanted_trees(
     keys: Iterable[str], *, products: Products | None
 ) -> dict[str, Mapping[str, Layout]]:
-    """Choose the trees of a pair of products, or where a file has none all that may be of one."""
+    """Choose the trees of a pair of products.
+
+    If the file has no complete pair, these are all trees that may belong to one.
+    """
     layouts = {"cluster3d": _CLUSTER_BRANCHES, "particle": _PARTICLE_BRANCHES}
     names = {
         key.removesuffix(TREE_SUFFIX): layouts[key.split("_")[0]]
@@ -109,7 +119,7 @@ def _wanted_trees(
     }
     try:
         pair = choose_products(names, wanted=products, file="")
-    except InputError:  # several pairs: told once all files of the source are known
+    except InputError:  # several pairs: reported once all files of the source are known
         pair = None
     return {f"{name}{TREE_SUFFIX}": names[name] for name in pair or names}
 

@@ -17,7 +17,7 @@ _NO_TRACK: Final = (2**32 - 1, 2**31 - 1)
 
 
 def known_tracks(values: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return track numbers as int64, -1 where LArCV says that there is none."""
+    """Return track numbers as int64; ``kINVALID_UINT`` and its like become -1."""
     tracks = values.astype(np.int64)
     tracks[np.isin(tracks, _NO_TRACK)] = -1
     return tracks
@@ -39,7 +39,7 @@ def refuse_nan(
     first_entry: int,
     field: str,
 ) -> None:
-    """Refuse energies that are NaN, which LArCV never stores: see `known_reals` for unknown ones.
+    """Refuse energies that are NaN; LArCV stores other numbers for unknown ones.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def refuse_nan(
 
 
 def no_finite_energy(value: Any, index: int, **place: Any) -> InputError:
-    """Describe a particle whose energy is no finite number."""
+    """Describe a particle whose energy is not finite."""
     return InputError(
         "a particle has no finite energy",
         expected="a number of MeV",

@@ -1,4 +1,4 @@
-"""Files of this machine: those of a folder."""
+"""Local files: those of a folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pilarnet_convert.storage.remote import AnyPath
 
 __all__ = ["SUFFIXES", "files_below", "require_local"]
 
-#: What is looked for in folders. The kind of a file is told from its content, not from these.
+#: The files that are looked for in folders; of what kind each is, its content decides.
 SUFFIXES: Final = (".root", ".h5", ".hdf5", ".parquet")
 
 
@@ -25,7 +25,7 @@ def files_below(folder: Path, *, note: Callable[[str], object]) -> list[Path]:
     folder : Path
         The folder. Links to folders are followed; each folder is searched once.
     note : function
-        Called with a line about how many other files were passed over.
+        Called with a line that says how many other files were passed over.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def files_below(folder: Path, *, note: Callable[[str], object]) -> list[Path]:
 
 
 def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
-    """Yield the files; a folder that was seen, by a link that leads back, is not entered again."""
+    """Yield the files; a folder that is reached again, through a link, is not entered again."""
     status = folder.stat()
     if (status.st_dev, status.st_ino) in seen:
         return
@@ -61,18 +61,12 @@ def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.is_dir():
             yield from _walk(folder / entry.name, seen)
-        else:  # also a link that leads nowhere, which its reader names
+        else:  # also a broken link, which the reader reports
             yield folder / entry.name
 
 
 def require_local(path: AnyPath, *, reader: str) -> Path:
-    """Return the path of a file of this machine.
-
-    Raises
-    ------
-    InputError
-        If it is a remote file.
-    """
+    """Return the path, which must be that of a local file; an `InputError` if it is not."""
     if not isinstance(path, Path):
         raise InputError(
             f"the reader {reader} reads local files only",

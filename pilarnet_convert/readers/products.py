@@ -1,4 +1,4 @@
-"""Which products of a LArCV file are read, and what must hold of them: for all readers."""
+"""Which products of a LArCV file are read, and the errors if they are missing or do not match."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
 
 _File = TypeVar("_File", bound=AnyPath)
 _Found = TypeVar("_Found")
-#: Names that are taken before others: PILArNet's, then those of SPINE and edep2supera.
+#: Names that are preferred: PILArNet's, then those of SPINE and edep2supera.
 _PREFERRED: Final[tuple[str, ...]] = ("mcst", "pcluster")
 _LARCV1: Final = re.compile(r"(partroi|pgraph|pixel2d|voxel3d)_\w+_tree")
 _LARCV2: Final = re.compile(r"(particle|cluster[23]d|sparse[23]d|tensor[23]d|neutrino)_\w+_tree")
@@ -41,7 +41,7 @@ class MissingProductError(InputError):
 
 
 def parse_products(text: str) -> Products | None:
-    """Read ``cluster3d_NAME,particle_NAME``; None where it is something else."""
+    """Read ``cluster3d_NAME,particle_NAME``; None if it is something else."""
     match = _WANTED.fullmatch(text.strip())
     return match and Products(*match.groups())
 
@@ -56,15 +56,15 @@ def choose_products(
     names : iterable of str
         The products that are there, such as ``cluster3d_mcst``.
     wanted : Products, optional
-        What the user wants. Unless given: those called ``mcst``, else ``pcluster``, else the only
-        pair of one name.
+        The products that the user wants. By default those called ``mcst``, else ``pcluster``, else
+        the only pair of one name.
     file : object
-        Where they are, for messages.
+        The file that has them, for messages.
 
     Returns
     -------
     Products or None
-        None where one of the two is missing.
+        None if one of the two is missing.
 
     Raises
     ------
@@ -103,9 +103,9 @@ def find_products(
     Parameters
     ----------
     files : sequence of Path or RemotePath
-        The files, the one that the user named first; the others are looked into for what it lacks.
+        The files, the one that the user named first; the others are searched for what it lacks.
     look : function of a file
-        Gives its UUID, what it found of each product, and everything in the file with its class.
+        Returns its UUID, what it found for each product, and the class of everything in the file.
     wanted : Products, optional
         See `choose_products`.
     suffix : str
@@ -116,7 +116,7 @@ def find_products(
     products : Products
         The two that are read.
     found : dict
-        What `look` found of each product.
+        What `look` found for each product.
     used : tuple of (name, size in bytes, UUID)
         The files that provide them, that of the clusters first.
 
@@ -151,20 +151,20 @@ def no_products(
     suffix: str,
     wanted: Products | None,
 ) -> MissingProductError:
-    """Describe what kind of LArCV or ROOT file lacks the products that are read.
+    """Describe a LArCV or ROOT file that lacks the products that are read.
 
     Parameters
     ----------
     path : object
         The file that was named.
     present : mapping of str to str
-        Everything in it and its companions, with its C++ class where that is known.
+        The names of everything in it and in its companions, with the C++ class if it is known.
     names : iterable of str
-        The products among it, without `suffix`.
+        The products among these, without `suffix`.
     suffix : str
         What follows the name of a product, ``_tree`` or ``_group``.
     wanted : Products, optional
-        What the user wants of it.
+        The products that the user wants.
     """
     keys = [key.split(" ")[0] for key in present]
     classes = set(present.values())
@@ -199,7 +199,7 @@ def _missing(names: Iterable[str], wanted: Products | None) -> str:
 
 
 def common_length(lengths: Mapping[str, int], *, file: object) -> int:
-    """Return the number of entries of both products; `InputError` if they differ or are none."""
+    """Return the number of entries of both products; `InputError` if it differs or is zero."""
     if len(set(lengths.values())) > 1:
         raise InputError(
             "the products differ in length",

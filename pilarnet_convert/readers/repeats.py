@@ -1,4 +1,4 @@
-"""Voxels that a file lists several times in one particle."""
+"""Merging voxels that a file lists several times in one particle."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from pilarnet_convert.readers.events import Events
 
 __all__ = ["merge_repeats"]
 
-#: Voxels that are sorted at once.
+#: The number of voxels that are sorted at once.
 _PIECE: Final = 4096
 
 
 def merge_repeats(events: Events) -> tuple[Events, int]:
-    """Merge the rows of each voxel of a particle into its first; their energies are added.
+    """Merge rows that repeat a voxel of a particle into its first row; their energies are added.
 
-    LArCV2 itself keeps such rows as they are; files written in 2017 have them.
+    Files written in 2017 have such rows; LArCV2 itself keeps them as they are.
 
     Parameters
     ----------
     events : Events
-        Checked events. Ids that ascend in each cluster, as LArCV2 writes them, are looked at once;
-        others are sorted.
+        Checked events. If ids ascend in each cluster, as LArCV2 writes them, they are read once;
+        otherwise they are sorted.
 
     Returns
     -------
     events : Events
-        The events, in which a voxel occurs once in a particle. What belongs to no particle is
-        left as it is.
+        The events, in which a voxel occurs once in a particle. Clusters without a particle are
+        left as they are.
     num_merged : int
-        Rows that went into others.
+        The number of rows that were merged into others.
     """
     suspects = _unordered_clusters(events)
     if not len(suspects):
@@ -59,7 +59,7 @@ def merge_repeats(events: Events) -> tuple[Events, int]:
 
 
 def _unordered_clusters(events: Events) -> NDArray[np.int64]:
-    """List the clusters with a particle whose ids do not ascend."""
+    """List the clusters, of those with a particle, whose ids do not ascend."""
     descends = events.voxel_id[1:] <= events.voxel_id[:-1]
     first = events.voxel_offset[1:-1]
     descends[first[(first > 0) & (first < len(events.voxel_id))] - 1] = False
@@ -73,7 +73,7 @@ def _unordered_clusters(events: Events) -> NDArray[np.int64]:
 def _has_repeats(key: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:
     """Return whether a key occurs twice, given where each cluster ends."""
     start = 0
-    while start < len(key):  # pieces of whole clusters that fit the cache sort twice as fast
+    while start < len(key):  # pieces that fit into the cache are sorted twice as fast
         stop = int(ends[np.searchsorted(ends, min(start + _PIECE, len(key)))])
         ordered = np.sort(key[start:stop])
         if (ordered[1:] == ordered[:-1]).any():

@@ -1,7 +1,8 @@
 """ROOT files through uproot: their trees, and where the baskets of these lie.
 
-uproot reads the metadata, once a file; `pilarnet_convert.readers.baskets` then fetches baskets by
-their place, so that any process can read any range of entries without parsing the metadata again.
+uproot reads the metadata of each file once. `pilarnet_convert.readers.baskets` then fetches baskets
+by their position, so that any process can read any range of entries without parsing the metadata
+again.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ __all__ = [
     "read_embedded",
 ]
 
-#: Held while a file is open in uproot; a reader may open one inside another.
+#: Held while a file is open in uproot; reentrant, as a reader may open a file inside another.
 _CLASSES: Final = threading.RLock()
 #: What uproot, the decompressors and our own decoding raise on bytes that make no sense.
 DAMAGE: Final = (
@@ -55,7 +56,7 @@ DAMAGE: Final = (
 )
 
 
-#: A branch holds one number an entry, any number of numbers, or objects.
+#: An entry of a branch holds one number, any number of numbers, or an object.
 Layout = Literal["flat", "jagged", "objects"]
 
 
@@ -68,7 +69,7 @@ class BasketTable:
     name : str
         The leaf name of the branch.
     dtype : str
-        The big-endian dtype of its values; empty where each entry is an object of its own.
+        The big-endian dtype of its values; empty if its entries are objects.
     entries : int64 array [num_baskets + 1]
         The first entry of each basket, then the end.
     seek, num_bytes : int64 arrays [num_baskets]
@@ -91,9 +92,9 @@ class BasketTable:
 
 @dataclass(frozen=True, kw_only=True)
 class TreeIndex:
-    """A tree of a file: its entries and the tables of the branches that were asked for.
+    """A tree of a file: the number of its entries and the tables of the wanted branches.
 
-    `head` is how the file begins, with the time and the UUID that ROOT gave it.
+    `head` has the first bytes of the file, with the time and the UUID that ROOT gave it.
     """
 
     file: str
@@ -109,17 +110,17 @@ def index_trees(
     *,
     head: bytes = b"",
 ) -> tuple[str, dict[str, TreeIndex], dict[str, str]]:
-    """Look into a ROOT file and locate the baskets of some of its trees.
+    """Locate the baskets of some of the trees of a ROOT file.
 
     Parameters
     ----------
     path : Path or RemotePath
         The file.
     choose : function
-        Given the names of everything in the file, names the trees that are wanted, each with the
-        leaf names of branches and their layouts. A branch that a tree lacks is left out.
+        Takes the names of everything in the file and returns the wanted trees, each with the leaf
+        names of its wanted branches and their layouts. A branch that a tree lacks is left out.
     head : bytes
-        How the file begins, for `TreeIndex`.
+        The first bytes of the file, for `TreeIndex`.
 
     Returns
     -------
@@ -171,8 +172,8 @@ def _opened(path: str | AnyPath) -> Iterator[Any]:
 def _own_classes() -> Iterator[None]:
     """Forget, at the end, the classes that a file describes.
 
-    uproot keeps them for all files of the process: after a damaged file, good ones could not be
-    read, or be misread.
+    uproot keeps them for all files that the process reads: after a damaged file, good files could
+    be unreadable or be misread.
     """
     import uproot
 
@@ -183,8 +184,8 @@ def _own_classes() -> Iterator[None]:
             for name, kind in before.items()
             if hasattr(kind, "known_versions")
         }
-        # A tree's marker, which nobody uses, has the same members in version 3. For a version that
-        # uproot does not know, it reads what the file says of all classes: a third of the time.
+        # TAttMarker version 3 has the members of version 2. Without this entry uproot reads the
+        # descriptions of all classes in the file, which is a third of the time of indexing.
         markers = uproot.classes["TAttMarker"].known_versions
         markers.setdefault(3, markers[2])
         try:
@@ -256,7 +257,15 @@ def _dtype(path: AnyPath, branch: Any, layout: Layout) -> str:
 def read_embedded(
     index: TreeIndex, name: str, number: int
 ) -> tuple[bytes, NDArray[np.int64] | None]:
-    """Let uproot read a basket that lies inside the metadata of its tree."""
+    """Let uproot read a basket that lies inside the metadata of its tree.
+
+    Returns
+    -------
+    data : bytes
+        Its uncompressed contents.
+    starts : int64 array [entries + 1] or None
+        Where each entry begins in `data`, and the end; None if all entries have the same size.
+    """
     with _opened(index.file) as file:
         basket = _branch(file[index.tree], name).basket(number)
         starts = basket.byte_offsets
@@ -268,7 +277,7 @@ def _branch(tree: Any, name: str) -> Any:
 
 
 def damaged(index: TreeIndex, name: str, entry: int, error: BaseException) -> InputError:
-    """Describe a fault in the bytes of a branch."""
+    """Describe an error in the bytes of a branch."""
     return InputError(
         "the file is damaged here",
         file=index.file,

@@ -17,9 +17,9 @@ from pilarnet_convert.storage.remote import AnyPath, RemotePath, as_any_path
 
 __all__ = ["SourceFiles", "find_sources", "read_input_list"]
 
-#: The archive's layout: products beside the images, in folders and under names of their own.
+#: The products for which the archive has folders and files beside those of the images.
 _PRODUCTS: Final = ("cluster", "particle")
-#: In a URL, ``?`` begins a query.
+#: What makes a URL a glob; not ``?``, which begins a query.
 _GLOB: Final = re.compile(r"[*\[]")
 _COMMENT: Final = re.compile(r"(^|\s)#.*")
 _PRODUCT_NAME: Final = re.compile(r"(?:(?<=^)|(?<=_))(cluster|particle)_")
@@ -27,7 +27,10 @@ _PRODUCT_NAME: Final = re.compile(r"(?:(?<=^)|(?<=_))(cluster|particle)_")
 
 @dataclass(frozen=True, kw_only=True)
 class SourceFiles:
-    """A source by its name and the files that may hold its products, those named first."""
+    """A source: its name, and the files that may hold its products.
+
+    The first `num_named` files are those that the user named.
+    """
 
     name: str
     files: tuple[AnyPath, ...]
@@ -42,12 +45,12 @@ def find_sources(
 ) -> list[SourceFiles]:
     """Turn files, folders, globs and URLs of these into sources, in the order named.
 
-    Folders are searched for ``*.root``, ``*.h5``, ``*.hdf5`` and ``*.parquet`` through all their
-    levels; `note` is called with a line about other files. The ROOT files of one source in the
-    archive's layout (``dlprod_*.root``, ``cluster/dlprod_cluster_*.root``,
-    ``particle/dlprod_particle_*.root``) are found from whichever of them is named, and make one
-    source however many of them are. A file that is named twice gives two sources. With `absolute`,
-    paths are those that another process finds, whatever folder it runs in.
+    Folders are searched at all levels for ``*.root``, ``*.h5``, ``*.hdf5`` and ``*.parquet``;
+    `note` is called with a line about other files. The ROOT files of a source in the archive's
+    layout (``dlprod_*.root``, ``cluster/dlprod_cluster_*.root``,
+    ``particle/dlprod_particle_*.root``) are found if one of them is named, and make one source
+    even if several are named. A file that is named twice gives two sources. With `absolute`, paths
+    are made absolute, for processes that run in other folders.
 
     Raises
     ------
@@ -89,7 +92,7 @@ def _expand(path: AnyPath, note: Callable[[str], object]) -> Sequence[AnyPath]:
 
 
 def _expand_remote(path: RemotePath) -> list[RemotePath]:
-    """List the files of a folder or a glob; a single file is checked when it is read."""
+    """List the files of a remote folder or glob; a single file is checked when it is read."""
     if _GLOB.search(path.url):
         found = path.glob()
     elif path.suffix.lower() in SUFFIXES or not path.is_dir():
@@ -106,12 +109,12 @@ def _expand_remote(path: RemotePath) -> list[RemotePath]:
 
 
 def read_input_list(lines: Iterable[str], *, name: str) -> list[str]:
-    """Read a list of inputs: one a line, with empty lines and comments after ``#`` left out.
+    """Read a list of inputs, one per line; empty lines and comments after ``#`` are left out.
 
     Raises
     ------
     OptionError
-        If there is none, or the list, of this name, is not text.
+        If the list names no input or is not text; the error names the list as `name`.
     """
     try:
         words = (_COMMENT.sub("", line).strip() for line in lines)
@@ -125,7 +128,7 @@ def read_input_list(lines: Iterable[str], *, name: str) -> list[str]:
             "the list names no input",
             file=name,
             field="--input-list",
-            advice="write a file, folder or URL a line",
+            advice="write a file, folder or URL on each line",
         )
     return found
 
@@ -142,9 +145,10 @@ def _identity(path: AnyPath) -> tuple[AnyPath, str]:
 
 
 def _companions(folder: AnyPath, name: str) -> Iterator[AnyPath]:
-    """Yield the files of a source that exist, where the archive or a flat folder has them.
+    """Yield the files of a source, where the archive or a flat folder has them.
 
-    Of remote ones, all that may exist: they are looked for if the files before lack a product.
+    Local files are yielded if they exist. Remote ones are always yielded: `find_products` looks
+    for them if the files before them lack a product.
     """
     if not name.endswith(".root"):
         return

@@ -22,13 +22,13 @@ __all__ = [
 ]
 
 Unit = Literal["MeV", "GeV"]
-#: The relative difference allowed between a total energy and that of momentum and mass.
+#: The relative difference allowed between a total energy and that from momentum and mass.
 _TOLERANCE: Final = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
-    """The units that a source's particles have in its files; voxels have MeV in all of them."""
+    """The units of the particles in the files of a source; voxels are always in MeV."""
 
     energy: Unit = "MeV"
     momentum: Unit = "MeV"
@@ -38,7 +38,7 @@ MEV: Final = Units()
 
 
 class Truth(NamedTuple):
-    """What tells the unit of some particles: PDG code, total energy and momentum [P, 3]."""
+    """What shows the units of P particles: PDG code, total energy, and momentum [P, 3]."""
 
     pdg: NDArray[np.int32]
     energy_init: NDArray[np.float32]
@@ -48,7 +48,15 @@ class Truth(NamedTuple):
 def below_mass(pdg: NDArray[np.integer], energy_mev: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Return which total energies (MeV) are below the mass, which is impossible.
 
-    Particles that are not of the five classes and energies that are not known are passed over.
+    Parameters
+    ----------
+    pdg, energy_mev : integer and float arrays [P]
+        PDG codes and total energies.
+
+    Returns
+    -------
+    bool array [P]
+        False for particles that are not of the five classes, and for unknown energies.
     """
     return energy_mev < _masses(pdg) * (1 - _TOLERANCE)
 
@@ -64,9 +72,9 @@ def units_of(truth: Truth) -> Units | None:
     Returns
     -------
     Units or None
-        MeV, unless an energy is below the particle's mass; then GeV if that is right for all: the
-        energy is that of mass and momentum to 1 %, with all momenta in MeV/c or all in GeV/c. None
-        where neither is right.
+        MeV, unless an energy is below the particle's mass. Then GeV if it fits all particles: the
+        energy agrees to 1 % with that from mass and momentum, with all momenta in MeV/c or all in
+        GeV/c. None if neither fits.
     """
     if not below_mass(truth.pdg, truth.energy_init).any():
         return MEV
@@ -78,12 +86,12 @@ def units_of(truth: Truth) -> Units | None:
 
 
 def momentum_unit(truth: Truth) -> Unit:
-    """Return the unit of the momenta that fits more particles, where energies are in GeV."""
+    """Return the unit of the momenta that fits more particles, if energies are in GeV."""
     return "MeV" if _fits_gev(truth, "MeV").sum() > _fits_gev(truth, "GeV").sum() else "GeV"
 
 
 def has_massive(truth: Truth) -> bool:
-    """Return whether any particle has a known mass; the energies of others do not tell a unit."""
+    """Return whether any particle has a known mass; energies of others do not show a unit."""
     return bool((_masses(truth.pdg) > 0).any())
 
 
@@ -99,7 +107,7 @@ def _fits_gev(truth: Truth, momentum: Unit) -> NDArray[np.bool_]:
 
 
 def _masses(pdg: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Return the mass of each particle, MeV; NaN where it is not of the five classes."""
+    """Return the mass of each particle, MeV; NaN if it is not of the five classes."""
     masses = np.full(len(pdg), np.nan)
     for code, mass in MASSES_MEV.items():
         masses[pdg == code] = mass

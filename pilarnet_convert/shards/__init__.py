@@ -7,7 +7,7 @@ writer     a shard, and the attributes of the root
 reader     opening a set, or several (joined)
 shard      reading blocks of particles of a shard; fetch, of remote ones all at once
 particle   single particles by index; all of them as pandas (frames) and Awkward Array (records)
-verify     every byte again: all that is wrong with a set
+verify     reads every byte again and lists what is wrong with a set
 statistics what is in a set; tables and class_plot show it
 ========== =====================================================================
 """

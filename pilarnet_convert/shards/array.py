@@ -4,7 +4,7 @@ The layout is that of the codec ``sharding_indexed`` version 1.0 of the Zarr spe
 chunks, each packed by Blosc and followed by its CRC-32C, then an index of where each chunk begins
 and how long it is, with a CRC-32C of its own. Any Zarr v3 reader opens such an array.
 
-A shard has 22 arrays, most of them small. On these zarr-python takes 3.5 times as long to write
+A shard has 22 arrays, most of them small. For these zarr-python takes 3.5 times as long to write
 and 4.5 times as long to read, because it passes every chunk through an event loop and a thread.
 """
 
@@ -36,14 +36,14 @@ __all__ = [
     "index_bytes",
 ]
 
-# For the whole process, as zarr-python sets it too. With several threads Blosc stores blocks in the
-# order in which they finish, so that the bytes differ from run to run, and it unpacks chunks of
-# this size more slowly.
+# This holds for the whole process; zarr-python does the same. With several threads Blosc stores
+# blocks in the order in which they finish, so that the bytes differ from run to run, and it unpacks
+# chunks of this size more slowly.
 blosc.use_threads = False
 
-#: Rows of an inner chunk: the least that a reader decompresses.
+#: Rows of an inner chunk, which a reader decompresses as a whole.
 CHUNK_ROWS: Final = 65_536
-#: Level 3 packs real voxels 1 % tighter and takes twice the time.
+#: Level 3 makes real voxels 1 % smaller and takes twice the time.
 _ZSTD_LEVEL: Final = 1
 
 
@@ -82,7 +82,7 @@ def encode_array(values: NDArray[Any]) -> bytes:
     chunks: list[bytes] = []
     for start in range(0, rows, chunk_rows):
         chunk = little_endian[start : start + chunk_rows]
-        if len(chunk) < chunk_rows:  # a chunk is always stored whole, padded with the fill value
+        if len(chunk) < chunk_rows:  # chunks have one size: the last is padded with the fill value
             padding = np.zeros((chunk_rows - len(chunk), *chunk.shape[1:]), chunk.dtype)
             chunk = np.concatenate([chunk, padding])
         packed = blosc.compress(chunk, b"zstd", _ZSTD_LEVEL, blosc.BITSHUFFLE, 0)
@@ -154,7 +154,7 @@ def index_bytes(num_chunks: int) -> int:
 
 
 class ArrayFile:
-    """The data file of an array, of which runs of rows are read.
+    """Reads consecutive rows of an array from its data file.
 
     Parameters
     ----------
@@ -198,14 +198,14 @@ class ArrayFile:
             raise ValueError("the chunks do not follow each other")
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
-        """Read consecutive rows, as many of those asked for as there are; see `read_into`."""
+        """Read consecutive rows: those of the slice that exist; see `read_into` for errors."""
         start, stop, _ = rows.indices(self.shape[0])
         out = np.empty((max(stop - start, 0), *self.shape[1:]), self.dtype)
         self.read_into(out, start)
         return out
 
     def read_into(self, out: NDArray[Any], start: int) -> None:
-        """Fill `out`, an array of the dtype of the file, with the rows from `start` on.
+        """Fill `out`, an array of the dtype of the file, with the rows that begin at `start`.
 
         Raises
         ------
@@ -231,14 +231,14 @@ class ArrayFile:
                 inside[:] = whole[skipped : skipped + len(inside)]
 
     def chunks(self, start: int, stop: int) -> list[tuple[int, int]]:
-        """Return the bytes of each chunk that has rows of `start` to `stop`: the first, the end."""
+        """Return the first byte and the end of each chunk that has rows of `start` to `stop`."""
         numbers = range(start // self._chunk_rows, -(-stop // self._chunk_rows))
         return [(self._bounds[n], self._bounds[n + 1]) for n in numbers]
 
     def _packed(self, first: int, last: int) -> list[bytes]:
-        """Read the chunks `first` to `last`, end included, and check them."""
+        """Read the chunks `first` to `last`, `last` included, and check them."""
         with self._open() as stream:
-            if len(self._bounds) == 2:  # the whole file: another one of the same size is noticed
+            if len(self._bounds) == 2:  # the whole file: a replaced one of the same size is noticed
                 data = stream.read()
                 if FileCheck.of(data) != self.check:
                     raise ValueError("the checksum of the file does not hold")

@@ -1,4 +1,4 @@
-"""Fetching what some reads of remote shards need, all at once and before they begin."""
+"""Fetching all that some reads of remote shards need, together and before they begin."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class ShardRead(NamedTuple):
 
 @contextmanager
 def fetched(reads: Sequence[ShardRead]) -> Iterator[None]:
-    """Let `Shard.read` find in memory what it needs; for local shards, do nothing.
+    """Fetch what `Shard.read` needs into memory, until the end of the block; not if it is local.
 
-    There are two rounds of requests at most: for arrays that were not read before, where their
-    chunks lie, and then the chunks. The shards are those of one `Shards`.
+    There are at most two rounds of requests: first the indices of arrays that were not read before,
+    then the chunks. All shards must belong to one `Shards`.
     """
     remote = [read for read in reads if read.shard.is_remote]
     if not remote or remote[0].shard.ranges.is_holding:

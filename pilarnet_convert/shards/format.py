@@ -1,4 +1,4 @@
-"""The shard format, version 2: names, splits, arrays, and the entry of a shard in the root."""
+"""The shard format, version 2: names, splits, arrays, and what the root says of a shard."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class FileCheck(NamedTuple):
     """The size of a file in bytes and its CRC-32, as zlib computes it.
 
     It is not CRC-32C, which Zarr puts behind each chunk: the CRC of data followed by their own CRC
-    is the same for all data, and would not tell two files of one size apart.
+    is the same for all data, and would not distinguish two files of one size.
     """
 
     size: int
@@ -140,7 +140,7 @@ class FileCheck(NamedTuple):
 
 
 def attributes_checksum(attributes: Mapping[str, Any]) -> str:
-    """Return the CRC-32 of a root's attributes but for ``checksum``, as compact sorted JSON."""
+    """Return the CRC-32 of a root's attributes without ``checksum``, as compact sorted JSON."""
     others = {name: value for name, value in attributes.items() if name != "checksum"}
     data = json.dumps(others, sort_keys=True, separators=(",", ":")).encode()
     return f"{FileCheck.of(data).crc32:08x}"
@@ -154,8 +154,10 @@ class ShardEntry:
     ----------
     name : str
         Its path in the set, such as ``"train/00012"``.
-    particles, voxels, counts : int, int, mapping of str to int
-        How many it holds, and the particles of each class.
+    particles, voxels : int
+        How many it has.
+    counts : mapping of str to int
+        The number of particles of each class.
     files : mapping of str to FileCheck
         Its data files by the name of the array, and its metadata as ``"zarr.json"``.
     """
@@ -190,7 +192,7 @@ class ShardEntry:
         numbers = [entry.particles, entry.voxels, *entry.counts.values()]
         numbers += [number for check in files.values() for number in check]
         if not all(type(number) is int and number >= 0 for number in numbers):
-            raise ValueError(f"the entry of {entry.name} holds other than numbers")
+            raise ValueError(f"the entry of {entry.name} has counts that are no whole numbers")
         if not entry.particles or not entry.voxels or sum(entry.counts.values()) != entry.particles:
-            raise ValueError(f"the numbers of {entry.name} are those of no shard")
+            raise ValueError(f"the counts of {entry.name} are inconsistent")
         return entry

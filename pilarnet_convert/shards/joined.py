@@ -1,4 +1,4 @@
-"""What the roots of several sets of shards say, as if the sets were one."""
+"""The attributes of several sets of shards, joined as if the sets were one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ __all__ = ["join_attributes"]
 def join_attributes(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Join the attributes of the roots of some sets.
 
-    Lists of sources, shards and bad files follow each other, statistics are added up, each
-    geometry is kept once, and the checksums are joined by ``+``. All else is that of the first set.
+    Lists of sources, shards and bad files are concatenated, statistics are added up, each geometry
+    is kept once, and the checksums are joined by ``+``. Everything else is that of the first set.
     """
     first, *others = sets
     if not others:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCK", "Particle", "ParticleSequence"]
 
-#: Particles that are read at once when all are iterated over.
+#: The number of particles that an iteration reads at once.
 BLOCK: Final = 4096
 
 
@@ -44,8 +44,8 @@ class Particle:
     energy : float32 array [V]
         Energy deposited in each, MeV.
     columns : mapping of str to object
-        Its value in every array of the format with a row a particle, ``process`` by its name;
-        ``particle["pdg"]`` is one of them.
+        Its value in each array that has one row per particle; ``process`` is the name of the
+        process. ``particle["pdg"]`` gives one of them.
     """
 
     split: str
@@ -86,7 +86,7 @@ class Particle:
         MissingDependencyError
             If plotly is not installed.
         """
-        # By name: the viewer stands above this package, which works without it.
+        # By name: the viewer imports this package, which works without it.
         return import_module("pilarnet_view.figure").particle_figure(self)
 
 
@@ -114,7 +114,7 @@ class ParticleSequence:
         return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, index: Any) -> Any:
-        """Read a particle, or a list of those of a slice."""
+        """Read a particle, or a slice as a list of particles."""
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))
             if step != 1:
@@ -154,12 +154,12 @@ class ParticleSequence:
         names : sequence of str
             Arrays of the format; all of them by default.
         size : int
-            The most particles of a block, at least 1. The last of a shard may have fewer.
+            The number of particles of a block, at least 1. The last of a shard may have fewer.
 
         Yields
         ------
         dict of str to array
-            As `Shard.read` gives it. The values of ``process`` are those of its shard.
+            As from `Shard.read`. The values of ``process`` index the names of its shard.
         """
         if size < 1:
             raise ValueError(f"size: expected 1 or more, found {size}")
@@ -168,7 +168,7 @@ class ParticleSequence:
                 yield shard.read(names, start, start + size)
 
     def to_awkward(self) -> awkward.Array:
-        """Read all as an Awkward Array with a record a particle.
+        """Read all as an Awkward Array with one record per particle.
 
         ``x``, ``y``, ``z`` and ``energy`` are lists, vectors have three values, and ``process`` is
         the name of the creation process.
@@ -178,10 +178,10 @@ class ParticleSequence:
         return to_awkward(self._shards)
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Read all but the voxels as a table with a row a particle.
+        """Read all but the voxels as a table with one row per particle.
 
-        A vector is three columns, such as ``momentum_x``. ``split``, ``species`` and ``process``
-        are names; ``num_voxels`` stands for the voxels.
+        A vector becomes three columns, such as ``momentum_x``. ``split``, ``species`` and
+        ``process`` are names; ``num_voxels`` is the number of voxels.
         """
         from pilarnet_convert.shards.frames import to_pandas  # imports pandas
 

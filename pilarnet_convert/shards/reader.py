@@ -43,17 +43,17 @@ _MAKE_SHARDS = "make shards with pilarnet-convert --input FILES --out shards/"
 
 
 class Shards(ParticleSequence):
-    """A set of shards, or several that are read as one: a sequence of all particles.
+    """A set of shards, or several that are read as one: the sequence of all particles.
 
-    ``shards["test"]`` is the sequence of those of a split.
+    ``shards["test"]`` is the sequence of the particles of a split.
 
     Attributes
     ----------
     paths : tuple of Path or RemotePath
         The folder of each set.
     attributes : mapping
-        The attributes of the root group: sources, options, statistics; of several sets as
-        `pilarnet_convert.shards.joined` joins them.
+        The attributes of the root group: sources, options, statistics; those of several sets are
+        joined by `pilarnet_convert.shards.joined`.
     splits : mapping of str to tuple of Shard
         The shards of ``train``, ``val`` and ``test``, in order; a tuple may be empty.
     """
@@ -78,12 +78,12 @@ class Shards(ParticleSequence):
 
     @property
     def path(self) -> AnyPath:
-        """The folder; of several sets, of the first."""
+        """The folder of the first set."""
         return self.paths[0]
 
     @property
     def name(self) -> str:
-        """The names of the folders."""
+        """The names of the folders, joined by ``+``."""
         return " + ".join(path.resolve().name for path in self.paths)
 
     def _repr_html_(self) -> str:
@@ -93,12 +93,12 @@ class Shards(ParticleSequence):
         return f"<p>{escape(repr(self))}</p>{table.to_html()}"
 
     def __getitem__(self, index: Any) -> Any:
-        """Read a particle, or a list of those of a slice; or give the particles of a split.
+        """Read a particle or a slice of particles, or return the sequence of those of a split.
 
         Raises
         ------
         ShardError
-            If a split is asked for that does not exist.
+            If there is no split of this name.
         """
         if not isinstance(index, str):
             return super().__getitem__(index)
@@ -113,7 +113,7 @@ class Shards(ParticleSequence):
 
     @property
     def identity(self) -> str:
-        """A checksum of the contents, eight hexadecimal digits a set."""
+        """A checksum of the contents, eight hexadecimal digits for each set."""
         return str(self.attributes["checksum"])
 
     def num_particles(self, split: str | None = None) -> int:
@@ -137,7 +137,7 @@ def _shards_of(
     for path, attributes in sets:
         for entry in map(ShardEntry.from_json, attributes["shards"]):
             if entry.counts.keys() != set(CLASS_NAMES):
-                raise ValueError(f"{entry.name} holds other classes")
+                raise ValueError(f"{entry.name} has other classes")
             if entry.name.startswith(f"{split}/"):
                 yield Shard(path, entry, first=first, first_source=first_source, ranges=ranges)
                 first += entry.particles
@@ -149,7 +149,7 @@ ShardPaths: TypeAlias = str | AnyPath | Sequence[str | AnyPath]
 
 
 def path_strings(paths: ShardPaths) -> tuple[str, ...]:
-    """Return the path or URL of each set that is named; there may be none yet."""
+    """Return the path or URL of each set that is named; there may be none."""
     several = [paths] if isinstance(paths, str | AnyPath) else paths
     if not isinstance(several, Sequence) or not all(isinstance(p, str | AnyPath) for p in several):
         raise _not_paths(paths)

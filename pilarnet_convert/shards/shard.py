@@ -32,7 +32,7 @@ _CONVERT_AGAIN = "convert again with --overwrite"
 
 
 class Shard(ParticleSequence):
-    """One shard: its arrays in blocks of consecutive particles, and a sequence of these.
+    """One shard: the sequence of its particles, and its arrays in blocks of consecutive particles.
 
     Attributes
     ----------
@@ -43,10 +43,13 @@ class Shard(ParticleSequence):
     split : str
         Its split.
     first : int
-        Particles of the split in the shards before this one.
+        The number of particles of the split in the shards before this one.
     entry : ShardEntry
-        What the root says of it; `num_particles`, `num_voxels` and `counts` repeat its size and
-        the particles of each class.
+        What the root says of it.
+    num_particles, num_voxels : int
+        Its size.
+    counts : mapping of str to int
+        The number of particles of each class.
     first_source : int
         Where the sources of its set begin among those of all sets that are open together; added
         to ``source``.
@@ -96,7 +99,7 @@ class Shard(ParticleSequence):
 
     @cached_property
     def process_names(self) -> tuple[str, ...]:
-        """What the values of ``process`` index."""
+        """The names that the values of ``process`` index."""
         with damage_reported(self.path, field="zarr.json"):
             data = (self.path / "zarr.json").read_bytes()
             if FileCheck.of(data) != self.entry.files["zarr.json"]:
@@ -216,7 +219,7 @@ class Shard(ParticleSequence):
         return FileRange(url, f"{check.size}-{check.crc32:08x}", 0, check.size)
 
     def opening_ranges(self, names: Sequence[str]) -> Iterator[FileRange]:
-        """Return what is read of arrays before their rows: of small ones, everything."""
+        """Return the ranges that are read before any rows: of a small array, the whole file."""
         for name in dict.fromkeys(("offset", *names)):
             whole, num_chunks = self._range(name), count_chunks(self.entry.shape(name)[0])
             if num_chunks == 1 and not (name == "offset" and "offset" in vars(self)):
@@ -225,7 +228,7 @@ class Shard(ParticleSequence):
                 yield whole._replace(start=whole.stop - index_bytes(num_chunks))
 
     def chunk_ranges(self, names: Sequence[str], start: int, stop: int) -> Iterator[FileRange]:
-        """Return what is read of the particles `start` to `stop` in the larger arrays."""
+        """Return the ranges of larger arrays that hold the particles `start` to `stop`."""
         for name in names:
             if count_chunks(self.entry.shape(name)[0]) > 1 and name != "offset":
                 rows = (start, stop)
@@ -237,7 +240,7 @@ class Shard(ParticleSequence):
 
 @contextmanager
 def damage_reported(path: object, *, field: str) -> Iterator[None]:
-    """Turn what reading damaged files raises into a `ShardError`."""
+    """Turn the errors that damaged files cause into a `ShardError`."""
     try:
         yield
     except (

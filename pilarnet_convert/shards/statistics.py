@@ -32,8 +32,8 @@ class Statistics:
     ----------
     classes : DataFrame
         A row for each split (and ``all``) and each class (and ``all``): count, fraction of the
-        split, fraction in the original study, and the 5th, 50th and 95th percentiles of voxels a
-        particle and of deposited energy (MeV).
+        split, fraction in the original study, and the 5th, 50th and 95th percentiles of the voxels
+        of a particle and of its deposited energy (MeV).
     clusters : DataFrame
         A row for ``written`` and for each reason of rejection: clusters, and their fraction of
         all that were seen.
@@ -41,7 +41,9 @@ class Statistics:
         A row for each PDG code outside the five classes: its name, clusters, and their fraction of
         all that were seen.
     notes : tuple of str
-        What was found and done about it: repeated voxels, other units, energies below the mass.
+        What is unusual: repeated voxels, other units, energies below the mass.
+    num_events, num_shards, num_sources : int
+        How many there are.
     bad_files : tuple of mappings
         ``name`` and ``error`` of every source that was left out.
     """
@@ -125,7 +127,7 @@ def _summary(particles: pd.DataFrame, attributes: Mapping[str, Any]) -> Statisti
 
 
 def _notes(tally: Mapping[str, Any], sources: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Describe what was found in the files that is not as in PILArNet's."""
+    """Describe what the files have that PILArNet's do not have."""
     if tally["repeated_numbers"]:
         yield (
             f"{tally['repeated_numbers']:,} events have run, subrun and number of another: "
@@ -147,7 +149,7 @@ def _notes(tally: Mapping[str, Any], sources: Sequence[Mapping[str, Any]]) -> It
 
 def particle_table(shards: Shards, *, show_progress: bool = False) -> pd.DataFrame:
     """Read ``split``, ``label``, ``num_voxels`` and ``energy_deposit`` (MeV) of every particle."""
-    import pandas as pd  # takes 0.2 s, for which no command waits that makes no table
+    import pandas as pd  # here, as it takes 0.2 s and few commands need it
 
     dtypes = {"split": str, "label": np.int8, "num_voxels": np.int64, "energy_deposit": np.float32}
     parts = [pd.DataFrame({name: np.empty(0, dtype) for name, dtype in dtypes.items()})]

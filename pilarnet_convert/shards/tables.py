@@ -1,4 +1,4 @@
-"""Tables as text: the statistics of a set of shards, and any columns of words and numbers."""
+"""Tables as text: the statistics of a set of shards, and other tables of words and numbers."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _WORDS: Final = (
 
 
 def render(statistics: Statistics, *, style: Format = "table", brief: bool = False) -> str:
-    """Write statistics as text; ``csv`` holds the distribution of classes alone.
+    """Write statistics as text; ``csv`` has the distribution of classes only.
 
-    With `brief`, the splits, and the voxels and energies of the classes are left out.
+    With `brief`, the tables of voxels, of energies and of other species are left out.
     """
     if style == "json":
         return statistics.to_json()
@@ -95,7 +95,7 @@ def _energy_table(statistics: Statistics) -> Columns:
 
 
 def _percentiles(table: pd.DataFrame, quantity: str, *, unit: str, digits: int) -> Columns:
-    """Return the percentiles of a quantity, the first named with its unit."""
+    """Return a column for each percentile of a quantity; the name of the first has the unit."""
     return {
         f"{unit if percentile == PERCENTILES[0] else ''} {percentile} %".strip(): [
             "-" if math.isnan(value) else f"{value:,.{digits}f}"
@@ -106,7 +106,7 @@ def _percentiles(table: pd.DataFrame, quantity: str, *, unit: str, digits: int) 
 
 
 def _cluster_table(statistics: Statistics) -> Columns:
-    """Return a row for each outcome; together they are the clusters that were seen."""
+    """Return a row for each outcome, and one for their sum, the clusters that were seen."""
     table = statistics.clusters
     total = int(table["clusters"].sum())
     return {
@@ -118,7 +118,7 @@ def _cluster_table(statistics: Statistics) -> Columns:
 
 
 def _species_table(statistics: Statistics) -> Columns:
-    """Make a row a PDG code outside the five classes."""
+    """Return a row for each PDG code outside the five classes."""
     table = statistics.other_species
     return {
         "other species": list(map(str, table["pdg"])),
@@ -137,7 +137,7 @@ def _percents(fractions: Iterable[float]) -> list[str]:
 
 
 def format_table(table: Columns, *, markdown: bool = False) -> str:
-    """Write a table, its words aligned to the left and its numbers to the right."""
+    """Write a table as text, with words aligned to the left and numbers to the right."""
     return tabulate(
         table,
         headers="keys",

@@ -1,4 +1,4 @@
-"""Reading every byte of a set of shards again, and saying all that is wrong with it."""
+"""Reading every byte of a set of shards again, and listing all that is wrong with it."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ def _faults(path: AnyPath, *, show_progress: bool) -> list[str]:
     attributes = read_root_attributes(path)
     found = attributes_checksum(attributes)
     if attributes.get("checksum") != found:
-        # Nothing that the root says can be relied on, so nothing is measured against it.
+        # Nothing that the root says can be trusted, so nothing is compared with it.
         return [
             f"{path / 'zarr.json'}: the checksum of the attributes does not hold (expected "
             f"{attributes.get('checksum')}, found {found})"
         ]
-    with damage_reported(path, field="zarr.json"):  # what it says need not make sense
+    with damage_reported(path, field="zarr.json"):  # its values may be inconsistent
         every = [s for of_split in Shards((path, attributes)).splits.values() for s in of_split]
         faults = [f"{path}: {fault}" for fault in _layout_faults(path, attributes, every)]
         for shard in progress_bar(every, unit="shard", description="verifying", show=show_progress):
@@ -158,7 +158,7 @@ def _file_faults(
 
 
 def _metadata_fault(data: bytes | None, expected: dict[str, Any]) -> str | None:
-    """Compare the metadata of an array with what the format asks for."""
+    """Compare the metadata of an array with those of the format."""
     try:
         found = json.loads(data or b"")
         if found == expected:
@@ -172,7 +172,7 @@ def _metadata_fault(data: bytes | None, expected: dict[str, Any]) -> str | None:
 def _value_faults(
     entry: ShardEntry, data: dict[str, bytes | None], attributes: dict[str, Any]
 ) -> Iterator[str]:
-    """Check the values in files whose checksums hold."""
+    """Check the values in files whose checksums are right."""
     arrays = {}
     for name, spec in ARRAYS.items():
         try:

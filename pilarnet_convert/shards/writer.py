@@ -38,7 +38,7 @@ def write_shard(
     folder : Path
         The folder.
     arrays : mapping of str to array
-        Every array of the format (`ARRAYS`), of at least one particle.
+        Every array of the format (`ARRAYS`), for at least one particle.
     name : str
         The path of the shard in its set, such as ``"train/00012"``.
     process_names : sequence of str
@@ -93,7 +93,7 @@ def shard_array_metadata(entry: ShardEntry, array: str) -> dict[str, Any]:
 def group_document(
     attributes: Mapping[str, Any], arrays: Mapping[str, Mapping[str, Any]] | None = None
 ) -> bytes:
-    """Return the metadata of a Zarr v3 group, with those of its arrays consolidated if given."""
+    """Return the metadata of a Zarr v3 group, consolidated with those of its arrays if given."""
     document = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
     if arrays is not None:
         consolidated = {"kind": "inline", "must_understand": False, "metadata": arrays}

@@ -16,9 +16,9 @@ _Result = TypeVar("_Result")
 def in_threads(
     function: Callable[[_Item], _Result], items: Iterable[_Item], *, ahead: int
 ) -> Iterator[_Result]:
-    """Call a function on each item in `ahead` threads, and give the results in order.
+    """Call a function on each item in `ahead` threads, and yield the results in order.
 
-    What a call raises is raised here. Calls that have not begun when the iteration ends are not
+    The error of a call is raised here. Calls that have not begun when the iteration ends are not
     made.
     """
     pool = ThreadPoolExecutor(ahead)

@@ -29,12 +29,17 @@ _READ_AHEAD: Final = 16_384
 
 
 class LocalFile:
-    """A file of this machine.
+    """A local file.
 
     Parameters
     ----------
     path : Path
-        The file; OSError if it cannot be opened.
+        The file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,11 +53,11 @@ class LocalFile:
 
     @property
     def size(self) -> int:
-        """The bytes of the file."""
+        """The size of the file in bytes."""
         return os.fstat(self._descriptor).st_size
 
     def read_at(self, position: int, num_bytes: int) -> bytes:
-        """Read `num_bytes` bytes, fewer at the end of the file."""
+        """Read `num_bytes` bytes from `position` on, fewer at the end of the file."""
         return os.pread(self._descriptor, num_bytes, position)
 
     def prefetch(self, ranges: Iterable[Range]) -> None:
@@ -85,7 +90,7 @@ class RemoteFile(SeekableReader):
 
     @cached_property
     def size(self) -> int:
-        """The bytes of the file; refuses a server that does not serve ranges."""
+        """The size of the file in bytes; `RemoteError` if its server does not serve ranges."""
         return self.path.size()
 
     def read_at(self, position: int, num_bytes: int) -> bytes:
@@ -112,7 +117,7 @@ class RemoteFile(SeekableReader):
         self._held.insert(number, data)
 
     def prefetch(self, ranges: Iterable[Range]) -> None:
-        """Fetch what will be read, in few requests; what was fetched before is dropped."""
+        """Fetch ranges that will be read, in few requests; what was fetched before is dropped."""
         requests = merge_ranges(ranges)
         self._held = self.path.read_ranges(requests)
         self._starts = [start for start, _ in requests]
@@ -146,12 +151,19 @@ def open_file(path: str | AnyPath) -> LocalFile | RemoteFile:
 
 
 def head_in_words(head: bytes, *, size: int) -> str:
-    """Describe size and beginning of a file for errors; `head` is from `read_head`."""
+    """Describe the size and the first bytes of a file, both from `read_head`, for messages."""
     return f"{size} bytes that begin with {repr(head[:4])[1:]}" if head else "an empty file"
 
 
 def read_head(path: AnyPath, num_bytes: int) -> tuple[bytes, int]:
-    """Read how a file begins; give that and the size of the file.
+    """Read the first bytes of a file, and its size.
+
+    Returns
+    -------
+    head : bytes
+        The first `num_bytes` bytes; the whole file if it is smaller.
+    size : int
+        The size of the file in bytes.
 
     Raises
     ------
@@ -173,7 +185,7 @@ def read_head(path: AnyPath, num_bytes: int) -> tuple[bytes, int]:
 
 
 def read_if_there(path: AnyPath) -> bytes | None:
-    """Read a whole, small file, None if it is not there."""
+    """Read a whole, small file; None if it does not exist."""
     try:
         return path.read_bytes()
     except (MissingError, FileNotFoundError, NotADirectoryError):

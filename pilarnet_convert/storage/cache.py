@@ -33,14 +33,14 @@ class FileRange(NamedTuple):
 class RangeCache:
     """Ranges of remote files, kept in a folder.
 
-    Those that were not used for longest are removed when the folder grows too large. Several
-    processes may use the folder; it may then be larger for a while, by a 16th for each. What is
-    damaged is fetched again.
+    When the folder grows too large, those that were not used for the longest time are removed.
+    Several processes may use the folder; it may then be temporarily larger, by a 16th for each.
+    Damaged ranges are fetched again.
 
     Parameters
     ----------
     folder : Path
-        Made if it is not there. Only files that were written here are removed from it.
+        Made if it does not exist. Only files that a cache wrote are removed from it.
     most_bytes : int
         How large the folder may be.
     """
@@ -48,14 +48,14 @@ class RangeCache:
     def __init__(self, folder: Path, *, most_bytes: int) -> None:
         self.folder, self.most_bytes = folder / "ranges", most_bytes
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._bytes_left = 0  # until the folder is looked at again
+        self._bytes_left = 0  # to write before the sizes in the folder are added up again
 
     def _path(self, wanted: FileRange) -> Path:
         name = hashlib.sha256(repr(wanted).encode()).hexdigest()[:32]
         return self.folder / name[:2] / name
 
     def get(self, wanted: FileRange) -> bytes | None:
-        """Return a range, or None if it is not here."""
+        """Return a range, or None if it is not in the folder."""
         path = self._path(wanted)
         try:
             content = path.read_bytes()
@@ -119,7 +119,7 @@ class RangeReader:
         return hasattr(self._local, "held")
 
     def fetch(self, ranges: Sequence[FileRange]) -> None:
-        """Fetch ranges at once; those that touch each other in one request."""
+        """Fetch ranges together; adjacent ones in one request."""
         missing = []
         for wanted in dict.fromkeys(ranges):
             if wanted in self._local.held:
@@ -140,7 +140,7 @@ class RangeReader:
         return self._request([wanted])[wanted] if data is None else data
 
     def _request(self, ranges: Sequence[FileRange]) -> dict[FileRange, bytes]:
-        """Read ranges of files of one store, ascending, from there."""
+        """Read ranges of files, ascending and all of one store, from the store."""
         from pilarnet_convert.storage.connection import read_many
 
         runs: list[list[FileRange]] = []
@@ -162,9 +162,9 @@ class RangeReader:
 
 
 class RangeStream:
-    """A remote file as a stream of which exactly the ranges that are read are asked for.
+    """A remote file as a stream that requests exactly the ranges that are read.
 
-    If it is `small`, it is read as a whole.
+    If `small` is True, the file is read as a whole.
     """
 
     def __init__(self, file: FileRange, *, small: bool, reader: RangeReader) -> None:
@@ -178,7 +178,7 @@ class RangeStream:
         pass
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Set the position, and give it."""
+        """Set the position and return it."""
         self._position = offset + (self._file.stop if whence == os.SEEK_END else 0)
         return self._position
 

@@ -28,19 +28,19 @@ __all__ = ["connect", "read_many", "size_of", "with_retries"]
 
 _Result = TypeVar("_Result")
 
-#: Seconds without a byte, after which a request has failed.
+#: Seconds without a byte after which a request has failed.
 TIMEOUT_S = 60
 #: Seconds before the second try, see `pause`.
 FIRST_PAUSE_S = 0.2
 #: Protocols without folders.
 _WEB: Final = ("http", "https")
-#: Errors that repeating a request does not change; the first are those of botocore.
+#: Errors that are permanent: those of botocore by name, others by type.
 _LASTING: Final = ("NoCredentialsError", "PartialCredentialsError", "ParamValidationError")
 _LASTING_TYPES: Final = (FileExistsError, IsADirectoryError, NotADirectoryError, TypeError)
 
 
 def connect(url: str) -> tuple[Any, str]:
-    """Return the file system of fsspec, and the path in it."""
+    """Return the file system of fsspec for a URL, and the path in it."""
     import fsspec.config
     import fsspec.core
 
@@ -199,7 +199,7 @@ def size_of(url: str) -> int:
 
 
 def _read_second_byte(fs: Any, path: str) -> None:
-    """Fail where a server of HTTP sends the whole file instead of a range, without reading it."""
+    """Fail if a web server sends the whole file instead of a range, without reading the file."""
     with fs.open(path, cache_type="none", block_size=1) as stream:
         stream.seek(1)
         stream.read(1)

@@ -1,4 +1,4 @@
-"""Which ranges of bytes of a remote file are fetched together: a pure function."""
+"""Planning which ranges of bytes of a remote file are fetched together."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["Range", "merge_ranges"]
 #: The first byte, and the end, excluded.
 Range = tuple[int, int]
 
-#: Bytes that are fetched and not needed, as a share of those that are.
+#: Bytes that may be fetched without need, as a share of those that are needed.
 _WASTE: Final = 0.04
-#: Larger ranges are cut, so that they come over several connections and cost less to repeat.
+#: Larger ranges are split, so that they use several connections and cost less to repeat.
 _MOST_BYTES: Final = 8_000_000
 
 

@@ -24,7 +24,7 @@ _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 @dataclass(frozen=True)
 class RemotePath:
-    """A file or folder of a remote store; its parts are named as those of a `Path`."""
+    """A file or folder of a remote store; attributes and methods are named as those of a `Path`."""
 
     url: str
 
@@ -66,11 +66,11 @@ class RemotePath:
         return self
 
     def exists(self) -> bool:
-        """Return whether there is a file, or a folder where the protocol has any."""
+        """Return whether there is such a file, or such a folder if the protocol has folders."""
         return bool(self._with_retries(lambda fs, path: fs.info(path), {}))
 
     def is_dir(self) -> bool:
-        """Return whether there is a folder; over HTTP, whether the URL ends in a slash."""
+        """Return whether there is such a folder; over HTTP, whether the URL ends in a slash."""
         if self._is_web:  # fsspec would download the file to look for links in it
             return self.url.endswith("/")
         return bool(self._with_retries(lambda fs, path: fs.isdir(path)))
@@ -110,7 +110,7 @@ class RemotePath:
         return read_many([(self.url, start, stop) for start, stop in ranges])
 
     def find(self, suffixes: Sequence[str]) -> list[RemotePath]:
-        """List the files under this folder with these endings, through all levels, in order."""
+        """List the files with these endings at all levels of this folder, in order."""
         found = self._with_retries(lambda fs, path: [fs.unstrip_protocol(p) for p in fs.find(path)])
         paths = map(RemotePath, sorted(found))
         return [path for path in paths if path.suffix.lower() in suffixes]
@@ -130,7 +130,7 @@ class RemotePath:
         return self._with_retries(listed, {})
 
     def write_bytes(self, data: bytes, *, only_new: bool = False) -> None:
-        """Write a file so that it appears whole, in place of what was there, or of nothing."""
+        """Write a file, which appears whole; an existing one is replaced, or kept if `only_new`."""
         self._with_retries(lambda fs, path: _write(fs, path, data, only_new=only_new))
 
     def write_files(self, files: Mapping[str, bytes]) -> None:
@@ -143,7 +143,7 @@ class RemotePath:
         self._with_retries(lambda fs, path: fs.rm(path, recursive=True), None)
 
     def remove_files(self, names: Sequence[str]) -> None:
-        """Remove files that are there by their paths from this folder."""
+        """Remove existing files, named by their paths from this folder."""
         if names:
             self._with_retries(
                 lambda fs, path: fs.rm([f"{path.rstrip('/')}/{name}" for name in names])
@@ -180,7 +180,7 @@ def as_any_path(path: str | AnyPath) -> AnyPath:
 
 
 def _read_whole(fs: Any, path: str) -> bytes:
-    # Told no beginning, s3fs asks for the size before; XRootD's file system must be told the end.
+    # Without `start`, s3fs first asks for the size; the file system for XRootD needs `end`.
     end = fs.info(path)["size"] if "root" in fs.protocol else None
     data: bytes = fs.cat_file(path, start=0, end=end)
     return data
@@ -190,11 +190,11 @@ def _write(fs: Any, path: str, data: bytes, *, only_new: bool) -> None:
     if only_new and fs.exists(path):
         return
     try:
-        # Where the store can, it refuses what another process was quicker to write.
+        # If the store can, it refuses to replace what another process has written meanwhile.
         fs.pipe_file(path, data, mode="create" if only_new else "overwrite")
     except FileExistsError:
         pass
-    except NotImplementedError:  # as by the file system for XRootD
+    except NotImplementedError:  # raised by the file system for XRootD
         fs.makedirs(path.rpartition("/")[0], exist_ok=True)
         with fs.open(path, "wb") as stream:
             stream.write(data)

@@ -11,7 +11,7 @@ __all__ = ["SeekableReader"]
 
 
 class SeekableReader(io.RawIOBase):
-    """A binary stream, for libraries that read one, made of `size` and `read_at`."""
+    """A binary stream, for libraries that need one; subclasses define `size` and `read_at`."""
 
     def __init__(self) -> None:
         self._position = 0
@@ -19,11 +19,11 @@ class SeekableReader(io.RawIOBase):
     @property
     @abstractmethod
     def size(self) -> int:
-        """The bytes of the file."""
+        """The size of the file in bytes."""
 
     @abstractmethod
     def read_at(self, position: int, num_bytes: int) -> bytes:
-        """Read `num_bytes` bytes, fewer at the end of the file."""
+        """Read `num_bytes` bytes from `position` on, fewer at the end of the file."""
 
     def readable(self) -> bool:
         """Return True: the stream can be read."""
@@ -44,7 +44,7 @@ class SeekableReader(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer from the position on, less of it at the end of the file."""
+        """Fill a buffer, or less of it at the end of the file; return the number of bytes."""
         data = self.read_at(self._position, len(buffer))
         buffer[: len(data)] = data
         self._position += len(data)

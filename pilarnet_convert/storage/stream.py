@@ -1,4 +1,4 @@
-"""A remote file as a stream, for libraries that read one, with what comes next read ahead."""
+"""A remote file as a stream that reads ahead, for libraries that need a stream."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from pilarnet_convert.storage.seekable import SeekableReader
 
 __all__ = ["RemoteStream"]
 
-#: What is fetched where nothing before it was read, and what at most.
+#: Bytes of the first fetch at a new place, and of the largest.
 _FIRST_BYTES: Final = 65_536
 _MOST_BYTES: Final = 4_194_304
-#: What is held of a file; those not used for longest are dropped.
+#: The most bytes of a file that are held; those not used for the longest time are dropped.
 _HELD_BYTES: Final = 33_554_432
 
 
 @dataclass(frozen=True)
 class _Span:
-    """Bytes that were fetched or are on their way; `follows` others that were read."""
+    """Bytes that were fetched or are being fetched.
+
+    `follows` is True if they were fetched because the bytes before them were read.
+    """
 
     start: int
     stop: int
@@ -37,8 +40,8 @@ class _Span:
 class RemoteStream(SeekableReader):
     """A file of a remote store as a binary stream.
 
-    Where bytes are read one after the other, or nearly, they are fetched in spans that double in
-    size, each while the one before is used. There may be several such places in a file.
+    Bytes that are read one after the other, or nearly so, are fetched in spans that double in size,
+    each while the one before is used. This may happen at several places of a file.
 
     Parameters
     ----------
@@ -69,11 +72,11 @@ class RemoteStream(SeekableReader):
 
     @property
     def size(self) -> int:
-        """The bytes of the file."""
+        """The size of the file in bytes."""
         return self._size
 
     def read_at(self, position: int, num_bytes: int) -> bytes:
-        """Read `num_bytes` bytes, fewer at the end of the file."""
+        """Read `num_bytes` bytes from `position` on, fewer at the end of the file."""
         stop = min(position + num_bytes, self._size)
         pieces = []
         while position < stop:
@@ -87,7 +90,7 @@ class RemoteStream(SeekableReader):
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _span_at(self, position: int) -> _Span:
-        """Return the span that holds a position, and fetch the one behind it."""
+        """Return the span that holds a position, and fetch the one after it."""
         found = [span for span in self._spans if span.start <= position < span.stop]
         if found:
             span = found[0]
@@ -104,7 +107,7 @@ class RemoteStream(SeekableReader):
         return span
 
     def _fetch(self, position: int, before: _Span | None) -> _Span:
-        """Fetch what follows a span, or from a position on."""
+        """Fetch what follows the span `before`; if it is None, what follows a position."""
         start = position if before is None else before.stop
         size = _FIRST_BYTES if before is None else min(2 * before.num_bytes, _MOST_BYTES)
         stop = min([start + size, self._size, *(s.start for s in self._spans if s.start > start)])
@@ -113,7 +116,7 @@ class RemoteStream(SeekableReader):
 
 
 def _read(path: RemotePath, start: int, stop: int) -> bytes | PilarnetError:
-    """Read a range, or give the error without its traceback, as it goes to another thread."""
+    """Read a range; return an error without its traceback, as another thread will raise it."""
     try:
         return path.read_ranges([(start, stop)])[0]
     except PilarnetError as error:

@@ -1,4 +1,4 @@
-"""Many ranges of a file in one request, from web servers that can: RFC 9110, section 14."""
+"""Many ranges of a file in one request, from web servers that allow it: RFC 9110, section 14."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ __all__ = ["Request", "read_jointly"]
 #: Bytes of a file: its URL, the first, and the end, excluded.
 Request = tuple[str, int, int]
 
-#: Fewer ranges are requested one by one; some servers refuse a request for more than the most.
+#: Fewer ranges are requested one by one; some servers refuse requests for more than 100.
 _LEAST_RANGES: Final = 4
 _MOST_RANGES: Final = 100
-#: More come over several connections.
+#: Larger requests are split over several connections.
 _MOST_BYTES: Final = 8_000_000
 _CONTENT_RANGE: Final = re.compile(rb"content-range:\s*bytes\s+(\d+)-(\d+)/", re.IGNORECASE)
 
-#: Whether servers, by protocol and name, give several ranges at once; held while one is asked.
+#: Whether a server, by protocol and name, answers a request for several ranges; the lock below is
+#: held while a server is probed.
 _several_at_once: Final[dict[tuple[str, str], bool]] = {}
-_asking: Final = threading.Lock()
+_probing: Final = threading.Lock()
 
 
 def read_jointly(fs: Any, requests: Sequence[Request]) -> dict[Request, bytes]:
-    """Read many ranges in few requests; those that the answer lacks have to be requested singly.
+    """Read many ranges in few requests.
 
     Parameters
     ----------
@@ -36,12 +37,17 @@ def read_jointly(fs: Any, requests: Sequence[Request]) -> dict[Request, bytes]:
         The file system of the URLs.
     requests : sequence of (str, int, int)
         URL, first byte and end of each range.
+
+    Returns
+    -------
+    dict of (str, int, int) to bytes
+        The ranges that were read; the others have to be requested one by one.
     """
     batches = list(_batches(requests))
     if not batches:
         return {}
     url, server = requests[0][0], urlsplit(requests[0][0])[:2]
-    with _asking:
+    with _probing:
         if server not in _several_at_once:
             _run(fs, [[(url, 0, 1), (url, 2, 3)]])
     answers = _run(fs, batches) if _several_at_once.get(server) else []
@@ -72,7 +78,7 @@ async def _fetch_all(fs: Any, batches: Sequence[list[Request]]) -> list[dict[Req
 
 
 async def _fetch(fs: Any, batch: Sequence[Request]) -> dict[Request, bytes]:
-    """Ask for ranges of one file; nothing where that fails, for whatever reason."""
+    """Request ranges of one file; return nothing if that fails for any reason."""
     url = batch[0][0]
     options = dict(fs.kwargs)
     ranges = ", ".join(f"{start}-{stop - 1}" for _, start, stop in batch)
@@ -87,7 +93,7 @@ async def _fetch(fs: Any, batch: Sequence[Request]) -> dict[Request, bytes]:
                 response.close()  # the whole file may be on its way
                 return {}
             parts = _parts(await response.read())
-    except Exception:  # asked for singly, it fails again or does not
+    except Exception:  # the ranges are then requested one by one, which reports a lasting error
         return {}
     return {
         (url, start, stop): parts[start]
@@ -97,7 +103,7 @@ async def _fetch(fs: Any, batch: Sequence[Request]) -> dict[Request, bytes]:
 
 
 def _parts(body: bytes) -> dict[int, bytes]:
-    """Return the parts of an answer by their first bytes; the last may be cut."""
+    """Return the parts of an answer by their first byte in the file; the last may be incomplete."""
     found = {}
     end = 0
     while match := _CONTENT_RANGE.search(body, end):

@@ -33,14 +33,14 @@ FAULTS = {
     "not-a-root-file": Fault(
         damage.not_root,
         (
-            "not a file of any kind",
+            "not a kind of file",
             "expected ROOT, HDF5 or parquet",
             "found",
             "<!DO",
             "name LArCV2",
         ),
     ),
-    "no-bytes": Fault(damage.empty, ("not a file of any kind", "found an empty file")),
+    "no-bytes": Fault(damage.empty, ("not a kind of file", "found an empty file")),
     "truncated-by-a-byte": fault(
         damage.truncated, "truncated", "expected 472833 bytes", "found 472832", "again", size=-1
     ),

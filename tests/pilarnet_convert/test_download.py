@@ -238,7 +238,7 @@ def test_answers_that_are_not_as_documented(
     for name in ("pilarnet-512", "pilarnet-192", "pilarnet-m"):
         result = run(name, "--out", tmp_path)
         assert result.exit_code == 1
-        assert "answers in another way than documented" in result.stderr
+        assert "does not answer as documented" in result.stderr
 
 
 def test_no_files_of_a_data_set(archives: Archives, tmp_path: Path):

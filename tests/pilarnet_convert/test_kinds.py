@@ -86,10 +86,10 @@ OTHERS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "histograms": (histograms, "cluster3d_mcst_tree: a ROOT file of histograms (found"),
     "another-tree": (another_tree, "cluster3d_mcst_tree: a product is missing (found Events"),
     "rntuple": (ntuple, "an RNTuple file, which LArCV2 does not write"),
-    "hdf5": (images, "an HDF5 file of something else (expected the groups Data and Events"),
+    "hdf5": (images, "an HDF5 file of another kind (expected the groups Data and Events"),
     "larcv1": (real("proton_roi.root"), "a file of LArCV1, which has no clusters of particles in"),
     "no-3d": (real("electron.root"), "cluster3d_mctruth_tree: a product is missing (found part"),
-    "text": (lambda path: path.write_text("x" * 9) and path, "not a file of any kind"),
+    "text": (lambda path: path.write_text("x" * 9) and path, "not a kind of file"),
 }
 
 

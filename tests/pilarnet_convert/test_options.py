@@ -130,7 +130,7 @@ def test_a_record_is_made_exactly_of_values_within_their_limits(
         ({"flour_kg": "much"}, "--flour-kg: unusable value (expected a number, found much)"),
         ({"loaves": 2.5}, "--loaves: unusable value (expected a whole number, found 2.5)"),
         ({"loaves": True}, "--loaves: unusable value (expected a whole number, found True)"),
-        ({"shape": None}, "--shape: unusable value (expected a text)"),
+        ({"shape": None}, "--shape: unusable value (expected a string)"),
         ({"hours": (6, "noon")}, "--hours: unusable value (expected a list of whole numbers"),
         ({"hours": 6}, "--hours: unusable value (expected a list of whole numbers, found 6)"),
         ({"shares": (math.inf,)}, "--shares: unusable value (expected a finite number, found inf)"),

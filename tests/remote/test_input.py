@@ -184,7 +184,7 @@ def test_errors_of_the_server(tmp_path, web, impatient, status, says):
 def test_no_root_file(tmp_path, web):
     (tmp_path / "web" / "page.root").write_text("<html>" * 200)
     line = error_of("--input", f"{web.url}/page.root", "--out", tmp_path / "out")
-    assert line.startswith(f"error: {web.url}/page.root: not a file of any kind")
+    assert line.startswith(f"error: {web.url}/page.root: not a kind of file")
 
 
 def test_protocols_that_cannot_be_used(tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
 ======== =======================================================================
 packages ROOT, LArCV2 and dlp_opendata_api: found, imported, kept from printing
-files    LArCV2 files as these open them
-reader   from them to events
+files    LArCV2 files as these packages open them
+reader   from these files to events
 ======== =======================================================================
 """

@@ -45,13 +45,17 @@ def list_products(packages: Packages, path: Path) -> tuple[str, Sequence[str]]:
 def baskets(
     packages: Packages, path: Path, *, tree: str, branch: str, num_entries: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the entries between the baskets of a branch and the bytes before each, int64.
+    """Return where the baskets of a branch begin and end.
 
-    Where there is no such branch, each entry stands for a basket of a byte.
+    Returns
+    -------
+    entries, num_bytes : int64 arrays [number of baskets + 1]
+        The entries, from 0 to `num_entries`, and the compressed bytes before each. If there is no
+        such branch, every entry counts as a basket of one byte.
     """
     with _opened(packages, path) as file:
         found = file.Get(tree).GetBranch(branch)
-        if not found:  # written without splitting: one event is as good as the next
+        if not found:  # an unsplit branch: a task may end at any event
             return np.arange(num_entries + 1), np.arange(num_entries + 1)
         count = int(found.GetWriteBasket())
         entries = [int(found.GetBasketEntry()[i]) for i in range(count + 1)]
@@ -65,7 +69,7 @@ def baskets(
 class Chain:
     """One product of one file, read through a ``data_reader`` of its own.
 
-    A ``data_reader`` of several products counts the entries of the first alone. It also ignores
+    A ``data_reader`` of several products counts the entries of the first only. It also ignores
     failures of ROOT, so entries are read here from the ROOT chain that it holds.
     """
 
@@ -79,7 +83,7 @@ class Chain:
         return int(self._reader.entry_count())
 
     def read(self, entry: int) -> Any:
-        """Load an entry; `InputError` where ROOT would leave the event before in its place."""
+        """Load an entry; `InputError` where ROOT would silently keep the previous event."""
         (chain,) = self._reader._chains
         found = None
         try:

@@ -19,14 +19,15 @@ from pilarnet_convert.errors import MissingDependencyError, brief
 
 __all__ = ["Packages", "load_packages", "quiet"]
 
-#: How to get each package, in the order in which they need each other.
+#: How to install each package; each needs those before it.
 _PACKAGES: Final = {
     "ROOT": "install ROOT with PyROOT (https://root.cern/install) and source its thisroot.sh",
     "larcv": "build https://github.com/DeepLearnPhysics/larcv2 and source its configure.sh",
     "osf": "clone https://github.com/DeepLearnPhysics/dlp_opendata_api and add the clone to "
     "PYTHONPATH",
 }
-#: How to recognise another package of the same name: a file, and whether the other one has it.
+#: How to recognise another package of the same name: a file, whether the other one has it, and
+#: what to say then.
 _OTHERS: Final = {
     "larcv": ("queueloader.py", True, "this is LArCV3, which reads HDF5, not LArCV2"),
     "osf": ("analysis_apis.py", False, "this is another package named osf, not dlp_opendata_api"),
@@ -45,7 +46,10 @@ class Packages:
 def load_packages() -> Packages:
     """Import ROOT, LArCV2 and dlp_opendata_api.
 
-    One that is not installed, is another package or does not import is a `MissingDependencyError`.
+    Raises
+    ------
+    MissingDependencyError
+        If one is not installed, is another package of the same name, or cannot be imported.
     """
     specs = {name: importlib.util.find_spec(name) for name in _PACKAGES}
     missing = [name for name, spec in specs.items() if spec is None]
@@ -66,8 +70,8 @@ def load_packages() -> Packages:
     root.PyConfig.IgnoreCommandLineOptions = True
     root.gROOT.SetBatch(True)
     larcv = getattr(_import("larcv"), "larcv", None)
-    # `load_pyutil` loads the functions that take numpy arrays. Some have older namesakes without;
-    # `fill_3d_voxels` has none, so that it tells whether they are there.
+    # `load_pyutil` loads the functions that take numpy arrays. Some also exist in an older version
+    # without numpy; `fill_3d_voxels` does not, so it is the one tested.
     if not hasattr(larcv, "load_pyutil") or not hasattr(larcv, "fill_3d_voxels"):
         raise _error(
             "this LArCV2 was built without numpy",
@@ -78,7 +82,7 @@ def load_packages() -> Packages:
 
 
 def _import(name: str) -> Any:
-    """Import a package that may print, raise anything, or end the interpreter."""
+    """Import a package that may print, raise any error, or end the interpreter."""
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed), warnings.catch_warnings():
@@ -101,7 +105,7 @@ def _error(problem: str, *, advice: str, **details: Any) -> MissingDependencyErr
 
 @contextlib.contextmanager
 def quiet(root: Any) -> Iterator[None]:
-    """Silence the packages; our own errors say in one line what is wrong."""
+    """Silence the packages until the end of the block; our own errors say what is wrong."""
     before = root.gErrorIgnoreLevel
     root.gErrorIgnoreLevel = root.kFatal
     try:

@@ -1,8 +1,7 @@
-"""The same events through dlp_opendata_api, with ROOT and LArCV2 where they are installed.
+"""LArCV2 files through dlp_opendata_api, ROOT and LArCV2, with the same events as from `larcv2`.
 
 dlp_opendata_api (package ``osf``) is the reader that was published with PILArNet. It ends the
-interpreter where ROOT is missing and prints a warning where a product is missing; here both are
-errors.
+interpreter if ROOT is missing, and prints a warning if a product is missing; here both are errors.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _INT32_MAX: Final = 2**31 - 1
 
 _ENERGIES: Final = ("energy_init", "energy_deposit")
 _VECTORS: Final = ("momentum", "start", "end")
-#: What is taken of a particle, in the order of `_particle_row`.
+#: What is read of a particle, in the order of `_particle_row`.
 _ROW: Final = np.dtype(
     [
         ("pdg", np.int32),
@@ -51,7 +50,7 @@ _ROW: Final = np.dtype(
 
 @dataclass(frozen=True, kw_only=True)
 class DlpSource(Source):
-    """A source as ROOT knows it, with the files of the two products."""
+    """A source, with the paths of the files of its two products."""
 
     paths: tuple[str, ...]
 
@@ -160,7 +159,7 @@ class DlpReader(Reader):
         )
 
     def truth(self, start: int, stop: int) -> Truth:
-        """Read what tells the units of the particles of events ``start`` to ``stop``."""
+        """Read what shows the units of the particles of events ``start`` to ``stop``."""
         with quiet(self._packages.root):
             vectors = (self._chains[1].read(entry).as_vector() for entry in range(start, stop))
             rows = [_particle_row(v[i]) for v in vectors for i in range(v.size())]
@@ -170,7 +169,7 @@ class DlpReader(Reader):
         )
 
     def _event(self, entry: int) -> tuple[Any, Any]:
-        """Load one event of both products, which their ids must show to be the same."""
+        """Load one event of both products, which must have the same run, subrun and number."""
         clusters, particles = (chain.read(entry) for chain in self._chains)
         if _event_id(clusters) != _event_id(particles):
             raise InputError(

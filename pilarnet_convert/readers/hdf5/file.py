@@ -30,7 +30,7 @@ __all__ = ["damage_reported", "even_borders", "open_hdf5", "read_ragged", "read_
 
 #: Events between two places where a task may end.
 _BLOCK_EVENTS: Final = 64
-#: Every HDF5 has the filters with lower numbers; blosc and others are registered above.
+#: Filters with lower numbers are part of HDF5; blosc and others are registered from here on.
 _FIRST_REGISTERED_FILTER: Final = 256
 #: Held while garbage collection is switched on or off.
 _switching: Final = threading.Lock()
@@ -45,7 +45,7 @@ def open_hdf5(path: AnyPath | str) -> Iterator[h5py.File]:
     Raises
     ------
     InputError
-        If it is missing, no HDF5 file, or cut short.
+        If it is missing, truncated, or not an HDF5 file.
     ConnectionFault
         If the connection to its store fails for good.
     """
@@ -94,7 +94,7 @@ def _no_collection() -> Iterator[None]:
 def damage_reported(
     path: AnyPath | str, dataset: str | None = None, *, entry: int | None = None
 ) -> Iterator[None]:
-    """Turn what h5py raises on bytes that make no sense into an `InputError`."""
+    """Turn what h5py raises on damaged files into an `InputError`."""
     try:
         yield
     except RemoteError as error:
@@ -113,7 +113,18 @@ def damage_reported(
 
 
 def read_rows(file: h5py.File, name: str, start: int, stop: int, *, entry: int) -> NDArray[Any]:
-    """Read the rows ``start`` to ``stop`` of a dataset; `entry` is the event, for messages."""
+    """Read the rows ``start`` to ``stop``, end excluded, of a dataset.
+
+    Parameters
+    ----------
+    entry : int
+        The event that they belong to, for messages.
+
+    Returns
+    -------
+    array [stop - start, ...]
+        Of the dtype of the dataset.
+    """
     with damage_reported(file.filename, name, entry=entry):
         dataset = file[name]
         _need_filters(dataset)
@@ -124,7 +135,7 @@ def read_rows(file: h5py.File, name: str, start: int, stop: int, *, entry: int) 
 
 
 def read_ragged(file: h5py.File, name: str, start: int, stop: int) -> Ragged:
-    """Read the rows ``start`` to ``stop`` of a dataset whose rows are arrays of any length."""
+    """Read the rows ``start`` to ``stop``, end excluded, of a dataset of arrays of any length."""
     rows = read_rows(file, name, start, stop, entry=start)
     if rows.dtype != object:  # all rows of one length, stored as a table
         return Ragged(np.full(len(rows), rows[0].size if len(rows) else 0), rows.reshape(-1))
@@ -134,13 +145,19 @@ def read_ragged(file: h5py.File, name: str, start: int, stop: int) -> Ragged:
 
 
 def even_borders(num_events: int, num_bytes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the `borders` of a `Source` whose events are taken to have the same size."""
+    """Return the `borders` of a `Source` as if all events had the same size.
+
+    Returns
+    -------
+    entries, num_bytes : int64 arrays [number of borders]
+        Every 64th entry and the end, and the bytes before each.
+    """
     events = np.append(np.arange(0, num_events, _BLOCK_EVENTS), num_events)
     return events, events * num_bytes // num_events
 
 
 def _need_filters(dataset: h5py.Dataset) -> None:
-    """Load ``hdf5plugin`` where the dataset is compressed by a filter that HDF5 itself lacks."""
+    """Load ``hdf5plugin`` if the dataset is compressed by a filter that HDF5 itself lacks."""
     plan = dataset.id.get_create_plist()
     filters = [plan.get_filter(number) for number in range(plan.get_nfilters())]
     for code, *_, label in filters:

@@ -1,10 +1,10 @@
-"""LArCV3 files, HDF5: a block of events at once.
+"""LArCV3 files, HDF5, read in blocks of events.
 
-A product is a group ``Data/NAME_group`` of tables that point into each other: a row of one says
-which rows of the next are its own, by ``first`` and ``N``. Of ``cluster3d`` they are ``extents``
-(a row an event), ``projection_extents``, ``cluster_extents`` and ``voxels``; of ``particle``
-``extents`` and ``particles``. ``Events/event_id`` has run, subrun and event. The layout is that of
-files written by larcv 3.5.1.
+A product is a group ``Data/NAME_group`` of tables that point into each other: ``first`` and ``N``
+of a row say which rows of the next table belong to it. For ``cluster3d`` the tables are ``extents``
+(one row per event), ``projection_extents``, ``cluster_extents`` and ``voxels``; for ``particle``
+they are ``extents`` and ``particles``. ``Events/event_id`` has run, subrun and event. The layout is
+that of files written by larcv 3.5.1.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Larcv3Source(Source):
     Attributes
     ----------
     products : Products
-        What is read of it.
+        The products that are read.
     """
 
     products: Products
@@ -58,7 +58,7 @@ class Larcv3Source(Source):
 
 
 def index_larcv3(name: str, path: AnyPath, *, products: Products | None = None) -> Larcv3Source:
-    """Look into a LArCV3 file, of which `products` are read, see `choose_products`.
+    """Index a LArCV3 file, of which `products` are read, see `choose_products`.
 
     Raises
     ------
@@ -163,7 +163,7 @@ class Larcv3Reader(Reader):
             return np.stack([ids[n].astype(np.int64) for n in ("run", "subrun", "event")], axis=1)
 
     def truth(self, start: int, stop: int) -> Truth:
-        """Read what tells the units of the particles of events ``start`` to ``stop``."""
+        """Read what shows the units of the particles of events ``start`` to ``stop``."""
         with damage_reported(self.source.path, entry=start):
             _, truth = self._particles(start, stop)
         return Truth(truth["pdg"], truth["energy_init"], truth["momentum"])
@@ -200,7 +200,7 @@ class Larcv3Reader(Reader):
     def _below(
         self, product: str, table: str, above: NDArray[Any], entry: int
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Read the rows that those above point to, and say where those of each begin."""
+        """Return the rows that those above point to, and where those of each begin."""
         first, counts = above["first"].astype(np.int64), above["N"].astype(np.int64)
         held = counts > 0
         low = int(first[held].min(initial=np.iinfo(np.int64).max)) if held.any() else 0
@@ -223,10 +223,10 @@ class Larcv3Reader(Reader):
         return rows[gather_rows(first - low, counts)[0]], offset
 
     def _meta(self, events: NDArray[Any], start: int) -> NDArray[Any]:
-        """Read the cube of each event; an event that left nothing has that of the one before."""
+        """Read the cube of each event; an event without voxels has that of the one before."""
         product = self.source.products.clusters
         cubes, _ = self._below(product, "image_meta", events, start)
-        if not len(cubes):  # none of them left anything
+        if not len(cubes):  # no event has voxels
             cubes = self._table(product, "image_meta", 0, 1, entry=start)
         rows: NDArray[Any] = cubes[np.maximum(np.cumsum(events["N"], dtype=np.int64) - 1, 0)]
         return rows
@@ -246,7 +246,7 @@ class Larcv3Reader(Reader):
 
 
 def _field(rows: NDArray[Any], *path: str, absent: Any = np.nan) -> NDArray[Any]:
-    """Take a field of a field of compound rows; releases of larcv differ in those they have."""
+    """Return a (nested) field of compound rows, or `absent`: some releases of larcv lack some."""
     for name in path:
         if name not in (rows.dtype.names or ()):
             return np.full(len(rows), absent)

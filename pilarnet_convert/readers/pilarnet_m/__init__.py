@@ -1,7 +1,7 @@
 """PILArNet-M, as HDF5 or parquet.
 
 ====== ===============================================================
-source which file holds what, in which revision; reading ranges of it
+source the revision of a file; reading ranges of its events
 tables the ragged columns of an HDF5 or a parquet file
 decode from blocks of these columns to events, for both kinds of files
 ====== ===============================================================

@@ -1,11 +1,11 @@
 """From the columns of PILArNet-M to events, a block at a time: one decoder for both file kinds.
 
-A row of each column is an event. ``point`` holds 8 numbers a voxel: x, y, z, value, energy
-deposit, time, electrons, dx; ``cluster`` 6 a cluster: voxels, fragment, group, interaction,
-semantic class, pid; ``cluster_extra`` 5 (v2) or 6 (v3) a cluster: mass (MeV), momentum (GeV/c),
-vertex x, y, z (voxels), is_primary; packed into it or in ``cluster_extra_2`` may follow px, py, pz
-(GeV/c), and PDG code and track of the parent. Voxels are in the order of the clusters; what is not
-known is -1.
+A row of each column is an event. ``point`` has 8 numbers per voxel: x, y, z, value, energy deposit,
+time, electrons, dx. ``cluster`` has 6 per cluster: voxels, fragment, group, interaction, semantic
+class, pid. ``cluster_extra`` has 5 (v2) or 6 (v3) per cluster: mass (MeV), momentum (GeV/c), vertex
+x, y, z (voxels), is_primary. Then px, py, pz (GeV/c) and the PDG code and track of the parent may
+follow, in the same rows (packed) or in ``cluster_extra_2``. Voxels are in the order of the
+clusters; unknown values are -1.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def join_events(parts: Sequence[Events]) -> Events:
 
 
 def _table(block: Block, name: str, width: int) -> NDArray[Any]:
-    """Return a column as a table; every event must have whole rows of it."""
+    """Return a column as a table [rows, width]; every event must have whole rows of it."""
     column = block.columns[name]
     wrong = np.flatnonzero(column.counts % width)
     if len(wrong):
@@ -207,7 +207,7 @@ def _voxel_ids(block: Block, points: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _truth(block: Block, pid: NDArray[np.int64], leading: NDArray[np.int64]) -> dict[str, Any]:
-    """Return the arrays of the particles, from their leading clusters; -1 is not known."""
+    """Return the arrays of the particles, from their leading clusters; -1 means unknown."""
     extra = _table(block, "cluster_extra", block.extra_width)[leading].astype(np.float64)
     if "cluster_extra_2" in block.columns:
         more = _table(block, "cluster_extra_2", 5)[leading].astype(np.float64)
@@ -234,7 +234,7 @@ def _truth(block: Block, pid: NDArray[np.int64], leading: NDArray[np.int64]) -> 
 
 
 def _known(vectors: NDArray[np.float64], *, scale: float) -> NDArray[np.float32]:
-    """Scale vectors; those of which all components are -1 become NaN."""
+    """Scale vectors [P, 3]; those with all components -1 become NaN."""
     unknown = np.all(vectors == -1, axis=1, keepdims=True)
     return np.where(unknown, np.nan, vectors * scale).astype(np.float32)
 

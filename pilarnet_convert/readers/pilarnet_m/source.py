@@ -1,4 +1,4 @@
-"""Files of PILArNet-M as sources: which revision they are, and reading ranges of their events."""
+"""Files of PILArNet-M as sources: their revision, and reading ranges of their events."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _REQUIRED: Final = ("point", "cluster", "cluster_extra")
 _MORE: Final = "cluster_extra_2"
 #: Revisions by the columns of cluster_extra.
 _REVISIONS: Final = {5: "v2", 6: "v3", 9: "v3, packed 9", 11: "v3, packed 11"}
-#: Events whose columns tell the revision; few are empty.
+#: Events whose columns show the revision; few are empty.
 _LOOKED_AT: Final = 16
 
 
@@ -35,9 +35,9 @@ class PilarnetMSource(Source):
     Attributes
     ----------
     columns : tuple of str
-        What is read of it.
+        The columns that are read.
     extra_width : int
-        Columns of ``cluster_extra``.
+        The number of values of a cluster in ``cluster_extra``.
     """
 
     units_are_known: ClassVar[bool] = True
@@ -51,7 +51,7 @@ class PilarnetMSource(Source):
 
 
 def index_pilarnet_m(name: str, path: AnyPath) -> PilarnetMSource:
-    """Look into a file of PILArNet-M.
+    """Index a file of PILArNet-M.
 
     Raises
     ------
@@ -80,13 +80,13 @@ def index_pilarnet_m(name: str, path: AnyPath) -> PilarnetMSource:
         schema=f"PILArNet-M {'v3_extra' if split else _REVISIONS[width]}",
         columns=columns if split else _REQUIRED,
         extra_width=width,
-        # Positions and energies are half of the numbers of a voxel, and ids take half of that.
+        # Of the 8 numbers of a voxel 4 are used, which take about half their space in a shard.
         borders=(entries, num_bytes // 4),
     )
 
 
 def _not_pilarnet_m(path: AnyPath, names: Sequence[str], missing: str) -> InputError:
-    """Describe what a file lacks; v1 has points and clusters alone."""
+    """Describe what a file lacks; v1 has points and clusters only."""
     if missing == "cluster_extra":
         return InputError(
             "PILArNet-M of revision v1, which does not say what its particles are",
@@ -103,7 +103,7 @@ def _not_pilarnet_m(path: AnyPath, names: Sequence[str], missing: str) -> InputE
 
 
 def _extra_width(table: Table, path: AnyPath, num_events: int) -> int:
-    """Count the columns of ``cluster_extra``, from the first events."""
+    """Return the number of values of a cluster in ``cluster_extra``, from the first events."""
     clusters = table.read("cluster", 0, num_events)
     extra = table.read("cluster_extra", 0, num_events)
     num_clusters, num_values = int(clusters.counts.sum()) // 6, int(extra.counts.sum())
@@ -113,7 +113,7 @@ def _extra_width(table: Table, path: AnyPath, num_events: int) -> int:
             "an unknown revision of PILArNet-M",
             file=path,
             field="cluster_extra",
-            expected=f"{', '.join(map(str, _REVISIONS))} numbers a cluster",
+            expected=f"{', '.join(map(str, _REVISIONS))} numbers per cluster",
             found=f"{num_values} for {num_clusters} clusters",
         )
     return width or min(_REVISIONS)
@@ -138,7 +138,7 @@ class PilarnetMReader(Reader):
     def read(self, start: int, stop: int) -> Events:
         """Read the events ``start`` to ``stop``, end excluded.
 
-        They are read block by block, for memory that is used again is twice as fast as new memory.
+        They are read block by block, because reused memory is twice as fast as new memory.
 
         Raises
         ------
@@ -166,7 +166,7 @@ class PilarnetMReader(Reader):
         return np.stack([np.full_like(event, -1), np.full_like(event, -1), event], axis=1)
 
     def _event_numbers(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the numbers of the events: ``event_id``, where there is one, or their entries."""
+        """Return the numbers of the events: ``event_id`` if the file has it, else their entries."""
         if "event_id" in self._table.names:
             return self._table.numbers("event_id", start, stop)
         return np.arange(start, stop)

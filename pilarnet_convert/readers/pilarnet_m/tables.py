@@ -30,26 +30,32 @@ _PARQUET: Final = b"PAR1"
 
 
 class Table(Protocol):
-    """Columns with a row an event."""
+    """Columns with one row per event."""
 
     names: tuple[str, ...]
     lengths: dict[str, int]
 
     def read(self, name: str, start: int, stop: int) -> Ragged:
-        """Read a column of arrays, events ``start`` to ``stop``; `InputError` on damage."""
+        """Read the events ``start`` to ``stop``, end excluded, of a column of arrays.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged.
+        """
 
     def numbers(self, name: str, start: int, stop: int) -> NDArray[np.int64]:
-        """Read a column of one whole number an event."""
+        """Read a column with one whole number per event, int64 [stop - start]."""
 
     def borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the events where a task may begin or end, and the bytes before each."""
+        """Return where a task may begin or end: two int64 arrays, events and bytes before each."""
 
     def close(self) -> None:
         """Close the file."""
 
 
 def open_table(path: str | AnyPath) -> Table:
-    """Open a file; parquet is told by its first bytes."""
+    """Open a file; parquet is recognised by its first bytes."""
     where = as_any_path(path)
     head, _ = read_head(where, len(_PARQUET))
     return ParquetTable(where) if head == _PARQUET else Hdf5Table(where)
@@ -75,7 +81,7 @@ class Hdf5Table:
         return read_ragged(self._file, name, start, stop).values.astype(np.int64)
 
     def borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Divide the file evenly."""
+        """Return borders as if all events had the same size."""
         return even_borders(self.lengths["point"], self._file.id.get_filesize())
 
     def close(self) -> None:
@@ -130,7 +136,7 @@ class ParquetTable:
         return values.astype(np.int64)
 
     def _column(self, name: str, start: int, stop: int) -> Any:
-        """Read the row groups that hold the events, and cut the events out."""
+        """Read the row groups that hold the events, and return the events only."""
         first = row_of(self._borders[0], start)
         last = int(np.searchsorted(self._borders[0], stop))
         try:
@@ -141,7 +147,7 @@ class ParquetTable:
             raise self._damaged(error, name=name, entry=start) from error
 
     def borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the row groups: one is read as a whole."""
+        """Return the borders of the row groups, which are read as a whole."""
         return self._borders
 
     def close(self) -> None:
