@@ -89,7 +89,7 @@ def _type_of(field: dataclasses.Field[Any], hint: Any) -> Any:
 
 
 def _default_of(field: dataclasses.Field[Any]) -> dict[str, Any]:
-    """Return the settings of click that say what holds if the flag is not given."""
+    """Return the settings of click for a flag that is not given: required, or its default."""
     is_required, default = field.default is dataclasses.MISSING, field.default
     if field.metadata["repeated"]:
         return {"multiple": True, "required": is_required}

@@ -118,7 +118,7 @@ def export(
 
 
 def _about(shards: Shards, *, format: str, particles: dict[str, int]) -> dict[str, Any]:
-    """Describe what was exported, and where it comes from."""
+    """Describe what was exported, and from which shards."""
     kept = ("classes", "geometry", "sources", "options", "checksum")
     return {
         "format": format,

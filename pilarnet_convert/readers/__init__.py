@@ -6,7 +6,7 @@ local_files  the files of a folder
 kinds        what kind of file a file is, by its content; how it is read
 products     which products of a LArCV file are read
 events       what every reader delivers
-checks       what must hold of it
+checks       checks of these events
 larcv2       LArCV2 files, read natively; larcv2_trees, their trees and branches
 root_header  whether a file is a ROOT file, closed and whole
 root_file    ROOT metadata through uproot: where the baskets of a tree lie
@@ -15,7 +15,7 @@ decode       from the bytes of baskets to arrays
 hdf5         LArCV3 files; HDF5 through h5py
 pilarnet_m   PILArNet-M, HDF5 and parquet
 dlp          LArCV2 files through dlp_opendata_api
-units        MeV or GeV; larcv_numbers, the numbers by which LArCV says "not known"
+units        MeV or GeV; larcv_numbers, the numbers that LArCV stores for unknown values
 repeats      voxels that a file lists several times in one particle
 ============ =====================================================================
 """

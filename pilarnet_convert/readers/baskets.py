@@ -1,6 +1,6 @@
 """The baskets of one tree of a file: fetched, decompressed, decoded.
 
-Nothing here parses the metadata of a tree; a `TreeIndex` says where everything lies.
+Nothing here parses the metadata of a tree: a `TreeIndex` has the positions of its baskets.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ def _check_cubes(events: Events) -> None:
 def _check_particle_energies(events: Events) -> None:
     for name in ("energy_init", "energy_deposit"):
         values = getattr(events, name)
-        wrong = np.flatnonzero(np.isinf(values))  # NaN: the file does not say
+        wrong = np.flatnonzero(np.isinf(values))  # NaN means unknown
         if not len(wrong):
             continue
         event = row_of(events.particle_offset, int(wrong[0]))

@@ -51,15 +51,15 @@ class Events:
     pdg : int32 array [P]
         PDG codes.
     track_id, parent_track_id : int64 arrays [P]
-        Geant4 tracks; -1 where the file does not say.
+        Geant4 tracks; -1 if the file does not give them.
     energy_init, energy_deposit : float32 arrays [P]
-        MeV; NaN where the file does not say. `energy_init` includes the mass.
+        MeV; NaN if the file does not give them. `energy_init` includes the mass.
     momentum, start, end : float32 arrays [P, 3]
-        MeV/c, cm, cm; NaN where the file does not say.
+        MeV/c, cm, cm; NaN if the file does not give them.
     process : uint16 array [P]
         An index into `process_names`.
     process_names : tuple of str
-        Geant4 creation processes; an empty name where the file does not say.
+        Geant4 creation processes; an empty name if the file does not give it.
     primary : bool array [P], optional
         Whether each is a primary particle; if None, the primaries are the particles that name
         themselves as their parent track, as dlp_opendata_api defines them.

@@ -33,7 +33,7 @@ class Reading:
     Attributes
     ----------
     reader : str
-        One of `READERS`; ``auto`` goes by the content of each file.
+        One of `READERS`; for ``auto`` the content of each file decides.
     products : Products, optional
         What to read of LArCV files, see `choose_products`.
     energy_unit : {"auto", "MeV", "GeV"}

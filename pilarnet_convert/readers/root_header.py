@@ -1,4 +1,4 @@
-"""The header of a ROOT file, which tells whether it is whole and was closed by its writer."""
+"""The header of a ROOT file, which shows whether it is whole and was closed by its writer."""
 
 from __future__ import annotations
 

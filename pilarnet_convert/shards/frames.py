@@ -48,7 +48,7 @@ def _table(
 
 
 def class_counts(shards: Shards) -> pd.DataFrame:
-    """Count the particles of each class and split, from the root alone."""
+    """Count the particles of each class and split, from the root only."""
     counts = {
         split: [sum(s.counts[name] for s in shards.splits[split]) for name in CLASS_NAMES]
         for split in SPLITS

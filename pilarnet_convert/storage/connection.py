@@ -112,13 +112,14 @@ def read_many(requests: Sequence[Request]) -> list[bytes]:
         for fault in faults.values():
             if not isinstance(fault, ConnectionFault):
                 raise fault
-    for request, fault in faults.items():  # the first of those that failed every time
+    if faults:  # after all tries; the first one is reported
+        request, fault = next(iter(faults.items()))
         raise _truncation(request) or fault
     return [found[request] for request in requests]
 
 
 def _read_once(requests: Sequence[Request], *, again: bool) -> dict[Request, bytes | Exception]:
-    """Make one try to read ranges: over HTTP, many in one request before all others singly."""
+    """Try once to read ranges: over HTTP many in one request, and what is missing one by one."""
     found: dict[Request, bytes | Exception] = {}
     url = requests[0][0]
     try:

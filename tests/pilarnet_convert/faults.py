@@ -168,9 +168,9 @@ FAULTS = {
         )
         for field, value, expected in (
             ("_xnum", 0, "expected at least 1 along x"),
-            ("_ylen", 0.0, "above 0 cm along y"),
-            ("_ylen", -0.3, "above 0 cm along y"),
-            ("_zlen", 1e300, "above 0 cm along z"),
+            ("_ylen", 0.0, "above 0 and at most 10000 cm along y"),
+            ("_ylen", -0.3, "above 0 and at most 10000 cm along y"),
+            ("_zlen", 1e300, "above 0 and at most 10000 cm along z"),
         )
     },
     "a-cube-too-large": fault(

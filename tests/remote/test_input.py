@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from pilarnet_convert.cli import convert_command
-from pilarnet_convert.errors import ConnectionFault, InputError
+from pilarnet_convert.errors import ConnectionFault, InputError, RemoteError
 from pilarnet_convert.readers.larcv2 import Larcv2Source, index_larcv2
 from pilarnet_convert.storage.remote import RemotePath
 from tests.pilarnet_convert.inputs import MODERN, SPLIT
@@ -156,6 +156,15 @@ def test_a_file_that_changes_between_looking_and_reading(tmp_path, web, impatien
         reader.read(0, source.num_entries)
     assert str(caught.value).startswith(f"{url}: entry ")
     assert says in str(caught.value)
+
+
+def test_of_a_truncated_file_the_first_missing_range_is_reported(tmp_path, web, impatient):
+    put(tmp_path / "web", SAMPLE)
+    (tmp_path / "web" / NAME).write_bytes(SAMPLE.read_bytes()[:40_000])
+    ranges = [(0, 100), (50_000, 50_100), (60_000, 60_100)]
+    with pytest.raises(RemoteError, match="expected at least 50100 bytes, found 40000") as caught:
+        RemotePath(f"{web.url}/{NAME}").read_ranges(ranges)
+    assert caught.value.position == 50_000
 
 
 def test_a_server_without_ranges_is_refused_before_much_is_read(tmp_path, web, impatient):

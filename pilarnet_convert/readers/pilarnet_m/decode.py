@@ -28,7 +28,7 @@ _VOXEL_CM: Final = 0.3
 _POINT_WIDTH: Final = 8
 _CLUSTER_WIDTH: Final = 6
 _LOW_ENERGY: Final = 4  # semantic class
-#: PDG codes of pid 0 to 5; the files do not tell a particle from its antiparticle.
+#: PDG codes of pid 0 to 5; the files do not distinguish antiparticles.
 _PDG_OF_PID: Final = np.array([22, 11, 13, 211, 2212, 321], np.int32)
 
 
