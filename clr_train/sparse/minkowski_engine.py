@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -75,9 +76,11 @@ def _depthwise_module(channels: int, kernel_size: int, has_bias: bool) -> nn.Mod
 
 
 @lru_cache(maxsize=256)
-def _strided_module(channels: tuple[int, int], kernel_size: int, has_bias: bool) -> nn.Module:
+def _strided_module(
+    channels: tuple[int, int], kernel_size: int, stride: int, has_bias: bool
+) -> nn.Module:
     module: nn.Module = _library().MinkowskiConvolution(
-        *channels, kernel_size=kernel_size, stride=kernel_size, bias=has_bias, dimension=3
+        *channels, kernel_size=kernel_size, stride=stride, bias=has_bias, dimension=3
     )
     return module
 
@@ -149,8 +152,14 @@ class MinkowskiSparseTensor:
         self, weight: Tensor, bias: Tensor | None, *, kernel_size: int
     ) -> MinkowskiSparseTensor:
         """Convolve with kernel and stride `kernel_size`; weight [K**3, C, C'], bias [C']."""
-        channels = (weight.shape[1], weight.shape[2])
-        module = _strided_module(channels, kernel_size, bias is not None)
+        channels, stride = (weight.shape[1], weight.shape[2]), kernel_size
+        if kernel_size % 2 and kernel_size > 1:
+            # The library centres odd kernels. An even one starts at the corner of its cube, and its
+            # zeros leave out the sites of other cubes.
+            cube = weight.view(*(kernel_size,) * 3, *channels)
+            weight = F.pad(cube, (0, 0, 0, 0, 0, 1, 0, 1, 0, 1)).flatten(0, 2)
+            kernel_size += 1
+        module = _strided_module(channels, kernel_size, stride, bias is not None)
         return self._with(_call_library(module, self.raw, weight, bias, kernel_size=kernel_size))
 
     def depthwise_conv(

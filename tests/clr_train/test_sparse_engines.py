@@ -13,6 +13,7 @@ from clr_train.batch import SiteBatch
 from clr_train.sparse import Engine, TorchEngine, get_engine
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError
 from tests.clr_train.sparse_reference import (
+    Dense,
     assert_close,
     lexicographic,
     make_sites,
@@ -93,6 +94,21 @@ def test_coordinates_count_in_strides(engine: Engine) -> None:
     assert coords.dtype == torch.int32
     assert torch.equal(coords.double(), expected)
     assert torch.equal(x.index.particle, x.coords[:, 0].long())
+
+
+@pytest.mark.parametrize("kernel_size", [1, 2, 3, 4, 5])
+def test_a_strided_convolution_of_any_size_is_dense(engine: Engine, kernel_size: int) -> None:
+    sites = random_sites(9)
+    generator = torch.Generator().manual_seed(9)
+    weight = torch.randn(kernel_size**3, 3, 4, generator=generator, requires_grad=True)
+    bias = torch.randn(4, generator=generator)
+    x = engine.tensor(sites).strided_conv(weight, bias, kernel_size=kernel_size)
+    dense = Dense.of(sites, sites.features, half=9)
+    expected = dense.strided_conv(weight, bias, kernel_size=kernel_size).at(x.coords)
+    upper = torch.randn(expected.shape, generator=generator)
+    gradients = (torch.autograd.grad(out, weight, upper)[0] for out in (x.features, expected))
+    assert x.stride == kernel_size
+    assert_close([x.features.detach(), next(gradients)], [expected.detach(), next(gradients)])
 
 
 def test_a_batch_without_sites_pools_to_zeros() -> None:
