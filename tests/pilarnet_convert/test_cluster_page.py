@@ -46,11 +46,11 @@ def block(site: Path, holds: str) -> str:
     blocks = re.findall(r"^```\w*\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.M)
     (text,) = (text for text in blocks if holds in text)
     changes = {
-        "/data/": f"{site}/",
         "20": str(PARTS),
         "--workers 4": "--workers 1",
         "--nworkers 4": "--nworkers 1",
         "maximum_jobs=100": "maximum_jobs=2",
+        "/data/": f"{site}/",  # last, as the path may hold any number
     }
     for old, new in changes.items():
         text = text.replace(old, new)
