@@ -21,7 +21,7 @@ from pilarnet_convert.files import remove_file, replace_file
 
 __all__ = ["Arrays", "ResultCache"]
 
-#: To be increased when the code computes something else from the same options.
+#: Increase this when the code computes something else from the same options.
 _GENERATION: Final = 3
 _KEY_LENGTH: Final = 16
 
@@ -31,7 +31,7 @@ Arrays = dict[str, NDArray[Any]]
 class ResultCache:
     """A folder of results, one ``.npz`` file each, all of which depend on `identity`.
 
-    `progress` is told of each result once, when it is asked for first.
+    `progress` is told of each result once, the first time it is asked for.
     """
 
     def __init__(
@@ -53,8 +53,8 @@ class ResultCache:
         """Read a result, or make and keep it where it is missing.
 
         `name` begins the name of its file. `depends_on` holds, as JSON values, what the result
-        depends on besides `name` and `identity`. `cost` is the cost of making it, of which `make`
-        may count a part itself.
+        depends on besides `name` and `identity`. `cost` is the cost of making it; `make` may count
+        a part of this itself.
         """
         path = self._path(name, depends_on)
         cost = 0.0 if path in self._counted else cost
@@ -78,7 +78,7 @@ class ResultCache:
         return result
 
     def has(self, name: str, *, depends_on: Mapping[str, Any]) -> bool:
-        """Return whether a result is there."""
+        """Return whether a result has been kept."""
         return self._path(name, depends_on).exists()
 
     def _path(self, name: str, depends_on: Mapping[str, Any]) -> Path:

@@ -54,7 +54,8 @@ class EmbedConfig(_EncoderConfig):
     )
     layer: str = option(
         "features",
-        "features are before the projection head, projection is what the loss compares.",
+        "features is the output of the encoder; projection is that of the projection head, which "
+        "the loss compares.",
         choices=("features", "projection"),
     )
     batch_size: int = option(
@@ -71,8 +72,8 @@ class FitConfig:
 
     class_weight: str = option(
         "balanced",
-        "Weights in all that is fitted: balanced weighs all classes the same, which aims at "
-        "balanced accuracy; none weighs all particles the same, which aims at accuracy.",
+        "Weights in all fits: balanced gives all classes the same weight, which aims at balanced "
+        "accuracy; none gives all particles the same weight, which aims at accuracy.",
         choices=tuple(CLASS_WEIGHTS),
     )
     epochs: int = option(
@@ -100,7 +101,7 @@ class _ReportConfig(_EncoderConfig):
     out: str = option("report", "Folder of the report.", metavar="FOLDER")
     parts: tuple[str, ...] = option(
         tuple(PARTS),
-        "What to evaluate, comma-separated; robustness and by-energy look at those of probe, "
+        "What to evaluate, comma-separated; robustness and by-energy evaluate those of probe, "
         "finetune and scratch that are chosen.",
         choices=tuple(PARTS),
         distinct=True,
@@ -122,7 +123,7 @@ class _ReportConfig(_EncoderConfig):
     train_split: str = option("train", "The split to learn labels from.", choices=SPLITS)
     test_split: str = option("test", "The split to evaluate on.", choices=SPLITS)
     max_particles: int | None = option(
-        None, "Use only the first so many particles of each split; all unless given.", least=10
+        None, "Use only this many particles of each split, the first; all unless given.", least=10
     )
     resamples: int = option(
         500, "Bootstrap resamples of the test split for each interval; 0 for no intervals.", least=0

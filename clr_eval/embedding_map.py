@@ -26,7 +26,7 @@ def embedding_map(evaluation: Evaluation) -> Arrays:
     Returns
     -------
     dict
-        ``rows``, int64 [n]: positions in the test split, at most 3000, drawn by the first seed;
+        ``rows``, int64 [n]: positions in the test split, at most 3000, drawn with the first seed;
         ``place``, float32 [n, 2].
     """
     seed = evaluation.config.seeds[0]
@@ -52,7 +52,7 @@ def example_neighbours(evaluation: Evaluation) -> Arrays:
     Returns
     -------
     dict
-        ``query``, int64 [q]: positions in the test split, one of each class, drawn by the first
+        ``query``, int64 [q]: positions in the test split, one of each class, drawn with the first
         seed; ``found``, int64 [q, 5]: positions in the training split, nearest first;
         ``similarity``, float32 [q, 5]: cosine of the angle between the features.
     """

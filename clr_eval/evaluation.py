@@ -109,7 +109,7 @@ class Evaluation:
 
     @cached_property
     def costs(self) -> Costs:
-        """What parts of the report take, from the time of a few particles."""
+        """Estimates of how long parts of the report take, from the time of a few particles."""
         return Costs(
             encoding_s=seconds_per_particle(self.learner.represent, self.test.batch, most=_BATCH),
             num_features=self.learner.model.encoder.out_features,
@@ -121,17 +121,17 @@ class Evaluation:
         return Learner(self.learner.config, device=self.learner.device)
 
     def trials(self, name: str, fraction: float) -> list[Trial]:
-        """List the trials of a method: one per seed, or one where no seed has an effect."""
+        """List the trials of a method: one for each seed, or only one if the seed has no effect."""
         random = METHODS[name].features is None or fraction < 1
         seeds = self.config.seeds if random else self.config.seeds[:1]
         return [Trial(name, fraction, seed) for seed in seeds]
 
     def labelled(self, trial: Trial) -> NDArray[np.int64]:
-        """Return the positions in `train` of the particles whose labels a trial may see."""
+        """Return the positions in `train` of the labels that a trial may see, int64 [n]."""
         return labelled_subset(self.train.label, fraction=trial.fraction, seed=trial.seed)
 
     def cost(self, trial: Trial) -> float:
-        """Estimate what fitting a trial and predicting the test split takes."""
+        """Estimate how long it takes to fit a trial and predict the test split, seconds."""
         labelled = max(1, round(trial.fraction * len(self.train)))
         size = min(self.config.batch_size, labelled)
         return self.costs.trial(
@@ -157,7 +157,7 @@ class Evaluation:
         )["probabilities"]
 
     def predictor(self, trial: Trial) -> Predictor:
-        """Return a trial as a function of particles."""
+        """Return the function by which a trial predicts."""
         kind = trial.method.features
         if kind is None:
             network = self._new_classifier(trial)
@@ -176,9 +176,14 @@ class Evaluation:
         return facts | {"fraction": trial.fraction, "seed": trial.seed}
 
     def features(self, kind: str, split: str) -> Features:
-        """Compute features of all particles of a split.
+        """Compute the features of all particles of a split.
 
-        `kind` is ``trained``, ``untrained`` or ``handcrafted``; `split` is ``train`` or ``test``.
+        Parameters
+        ----------
+        kind : {"trained", "untrained", "handcrafted"}
+            Which features.
+        split : {"train", "test"}
+            Of which particles.
         """
         particles = {"train": self.train, "test": self.test}[split]
 
@@ -214,7 +219,7 @@ class Evaluation:
         return Classifier(self.learner, pretrained=trial.name == "finetuned", seed=trial.seed)
 
     def _network(self, trial: Trial) -> Arrays:
-        """Train a network: its predictions for the test split and, where needed, its weights."""
+        """Train a network; return its predictions for the test split and, where needed, weights."""
         # Weights are large: only those that are needed again are kept.
         keeps_weights = trial.fraction == self.config.largest_fraction
 
@@ -229,7 +234,7 @@ class Evaluation:
                 if step < total:  # the last is counted with the prediction
                     self.progress.advance(cost)
 
-            network.fit(self.train.pick(rows), config=self.config, on_step=tell)
+            network.fit(self.train.take(rows), config=self.config, on_step=tell)
             probabilities = network.predict(self.test.batch)
             return {"probabilities": probabilities} | (network.weights() if keeps_weights else {})
 

@@ -141,7 +141,7 @@ class Classifier:
         return np.concatenate(parts)
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
-        """Return the weights by name."""
+        """Return the weights, float32 arrays by name."""
         return {name: value.cpu().numpy() for name, value in self.module.state_dict().items()}
 
     def load(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
@@ -163,12 +163,12 @@ class Classifier:
 
 
 def num_steps(num_particles: int, *, config: FitConfig) -> int:
-    """Return the number of training steps on so many particles."""
+    """Return the number of training steps on this number of particles."""
     size = min(config.batch_size, num_particles)
     return max(config.epochs * (num_particles // size), config.min_steps)
 
 
 def _balanced_weights(label: Tensor) -> Tensor:
-    """Weight classes so that all that occur weigh the same, float32 [classes], 1 on average."""
+    """Return weights with which all classes that occur count the same, float32 [classes]."""
     shares = torch.bincount(label, minlength=len(CLASSES)) / len(label)
     return torch.where(shares > 0, 1 / (torch.count_nonzero(shares) * shares), 0.0)

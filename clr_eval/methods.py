@@ -126,5 +126,5 @@ METHODS: Final[Mapping[str, Method]] = MappingProxyType(
 
 
 def main_methods(names: Collection[str]) -> list[str]:
-    """Pick the main methods of some, in the order of `METHODS`."""
+    """Return the main methods among `names`, in the order of `METHODS`."""
     return [name for name, method in METHODS.items() if method.main and name in names]

@@ -22,7 +22,7 @@ Metrics = Callable[[Floats], Floats]
 
 #: The fraction of the resamples inside an interval.
 COVERAGE: Final = 0.95
-#: Most weights in memory at once.
+#: The most weights that are in memory at once.
 _CHUNK: Final = 4_000_000
 
 

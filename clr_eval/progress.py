@@ -26,7 +26,7 @@ _MAPPED_S: Final = 3.3e-3
 
 
 class CostBar:
-    """Counts costs on a bar, once there is one."""
+    """Counts costs, and shows them on a bar once there is one."""
 
     def __init__(self) -> None:
         self._bar: ProgressBar | None = None
@@ -49,7 +49,7 @@ class CostBar:
             self._bar.update(cost)
 
     def skip(self, cost: float) -> None:
-        """Count a part as nothing to do: an earlier report has done it."""
+        """Take a part off the total: an earlier report has done it."""
         if self._bar is not None and self._bar.total is not None:
             self._bar.total -= cost
             self._bar.update(0)
@@ -88,7 +88,7 @@ class Costs:
         return _FITTED_S[method.classifier] * width * labelled
 
     def robustness(self, method: Method, *, tested: int) -> float:
-        """Estimate for the classes of the test split at every level of every corruption."""
+        """Estimate for classifying the test split at every level of every corruption."""
         levels = sum(len([level for level in c.levels if level]) for c in CORRUPTIONS.values())
         features = self.features(method.features or "trained", particles=tested)
         return levels * (_CORRUPTED_S * tested + features)

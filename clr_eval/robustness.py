@@ -15,7 +15,7 @@ from clr_eval.metrics import class_metrics
 
 __all__ = ["robustness"]
 
-#: Particles corrupted at once; it affects memory and not the result.
+#: Particles corrupted at once: affects memory, not the result.
 _BATCH: Final = 1024
 #: Seed of the corruptions; the same for all methods and seeds.
 _SEED: Final = 0

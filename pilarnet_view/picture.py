@@ -20,8 +20,8 @@ __all__ = ["write_picture"]
 _DOTS_PER_INCH: Final = 200
 #: Particles that a legend names; more would crowd the picture.
 _MOST_NAMES: Final = 12
-#: Inches: the width of a panel and the least and the largest height, of one and of several (small)
-#: panels; between rows, for their titles; below, for the legend.
+#: Inches. The width of a panel, and its least and largest height, of one panel and of several
+#: (small) ones; the gap between rows, for titles; the foot, for the legend or the colour bar.
 _WIDTH: Final = {False: 7.2, True: 3.6}
 _HEIGHTS: Final = {False: (3.5, 5.6), True: (1.8, 3.2)}
 _GAP: Final = 0.65

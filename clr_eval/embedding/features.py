@@ -83,6 +83,10 @@ def embed(
         The other options of `clr_eval.config.EmbedConfig`: ``split``, ``layer``, ``batch_size``,
         ``device``, ``engine``, ``precision``.
 
+    Returns
+    -------
+    Embeddings
+
     Raises
     ------
     PilarnetError
@@ -118,6 +122,11 @@ def embed_to_file(
         memory for all features.
     overwrite : bool
         Replace an existing file.
+
+    Returns
+    -------
+    Written
+        The path, and the numbers of particles and features.
 
     Raises
     ------

@@ -67,7 +67,7 @@ class EmbeddingTable:
         }
 
     def even_blocks(self) -> Iterator[tuple[slice, Block]]:
-        """Cut the features into blocks of `ROWS` rows; give the rows and the values of each."""
+        """Cut the features into blocks of `ROWS` rows; yield the rows and the values of each."""
         start, held = 0, np.empty((0, self.width), np.float32)
         for block in self.blocks:
             held = np.concatenate([held, block])

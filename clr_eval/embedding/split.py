@@ -50,8 +50,8 @@ class LoadedSplit:
     def __len__(self) -> int:
         return self.batch.num_particles
 
-    def pick(self, rows: NDArray[np.int64]) -> ParticleBatch:
-        """Select particles as a batch, in the order of `rows`."""
+    def take(self, rows: NDArray[np.int64]) -> ParticleBatch:
+        """Return the particles at the positions `rows`, int64 [n], in that order."""
         return self.batch.take(torch.from_numpy(rows))
 
 
@@ -90,8 +90,8 @@ def read_split(shards: ShardPaths, *, split: str, max_particles: int | None = No
 def labelled_subset(label: NDArray[np.int64], *, fraction: float, seed: int) -> NDArray[np.int64]:
     """Draw the particles whose labels a method may see: positions in `label`, int64, ascending.
 
-    Of each class the fraction, above 0 and at most 1, is drawn, rounded, but at least one particle.
-    With the same seed, a larger fraction contains the particles of a smaller one.
+    Of each class a fraction, above 0 and at most 1, of the particles is drawn, but at least one
+    particle. With the same seed, a larger fraction contains the particles of a smaller one.
     """
     drawn: list[NDArray[np.int64]] = []
     for species in CLASSES:

@@ -196,8 +196,8 @@ def draw_nearest(
     `neighbours` is from `clr_eval.embedding_map.example_neighbours`.
     """
     figure = draw_neighbours(
-        test.pick(neighbours["query"]),
-        found=train.pick(neighbours["found"].ravel()),
+        test.take(neighbours["query"]),
+        found=train.take(neighbours["found"].ravel()),
         similarity=neighbours["similarity"],
     )
     save_figure(figure, path, option="--out")

@@ -120,14 +120,14 @@ def _total_cost(evaluation: Evaluation, trials: Sequence[Trial]) -> float:
 def _kinds(config: EvalConfig) -> list[str]:
     """List the features that are needed."""
     kinds = {m.features for m in METHODS.values() if m.part in config.parts and m.features}
-    # Handcrafted features last: they take no time, and would begin the estimate of the time left.
+    # Handcrafted features last: they take no time, so they tell nothing about the time left.
     return sorted(kinds | ({"trained"} if "map" in config.parts else set()), reverse=True)
 
 
 def _evaluate(
     evaluation: Evaluation, report: dict[str, Any], pairs: Sequence[tuple[str, float]]
 ) -> None:
-    """Compute the results of methods at fractions, and what else is asked for of them."""
+    """Compute the results of methods at fractions, and the other parts that were chosen."""
     config = evaluation.config
     for kind in _kinds(config):
         for split in ("train", "test"):
@@ -191,7 +191,7 @@ def _counts(particles: LoadedSplit) -> dict[str, int]:
 
 
 def _probabilities(evaluation: Evaluation, method: str, fraction: float) -> NDArray[np.float64]:
-    """Predictions of all trials of a method, float64 [seeds, N, classes]."""
+    """Predict by all trials of a method, float64 [seeds, N, classes]."""
     trials = evaluation.trials(method, fraction)
     return np.stack([evaluation.probabilities(trial) for trial in trials])
 
@@ -233,7 +233,7 @@ def _binned_metrics(evaluation: Evaluation, methods: Sequence[str]) -> dict[str,
 
 
 def _map(evaluation: Evaluation, report: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Compute and draw the map and the neighbours of a few particles; give the map of the page."""
+    """Compute and draw the map and neighbours of a few particles; return the map of the page."""
     train, test = evaluation.train, evaluation.test
     found = embedding_map(evaluation)
     neighbours = example_neighbours(evaluation)

@@ -32,16 +32,18 @@ class Domain:
     shards: str = option(MISSING, "A folder of shards.")
     split: str = option("test", "The split of the shards.", choices=SPLITS)
     throw: str | None = option(
-        None, "The particles as another detector reads them, by its name.", choices=tuple(THROWS)
+        None,
+        "Name of a throw: the particles are then as that detector reads them.",
+        choices=tuple(THROWS),
     )
     drift_axis: str = option(
         "x", "The axis along which charge drifts in a throw.", choices=DRIFT_AXES
     )
     corruption: str | None = option(
-        None, "What is then done to the particles, by its name.", choices=tuple(CORRUPTIONS)
+        None, "Name of the corruption that is then applied.", choices=tuple(CORRUPTIONS)
     )
     level: float | None = option(None, "The level of the corruption.")
-    rotate: bool = option(False, "Whether each particle is then turned at random.")
+    rotate: bool = option(False, "Whether each particle is then rotated at random.")
 
     def __post_init__(self) -> None:
         check_options(self)

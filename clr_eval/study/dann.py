@@ -1,4 +1,4 @@
-"""A domain-adversarial classifier (DANN): features that tell classes, and not domains.
+"""A domain-adversarial classifier (DANN): its features separate classes, but not domains.
 
 Ganin et al., "Domain-adversarial training of neural networks", arXiv:1505.07818. A second head
 learns to tell labelled particles from those of the target; its gradient is reversed before it
@@ -22,7 +22,7 @@ from clr_train.learner import Learner
 __all__ = ["DomainAdversarialClassifier", "reverse_gradient"]
 
 _TARGET_ORDER: Final = 0x7A6
-#: How fast the strength rises with the steps, as published.
+#: How fast the strength rises with the steps, as in the paper.
 _RISE: Final = 10.0
 
 
@@ -44,7 +44,7 @@ def reverse_gradient(x: Tensor, *, alpha: float) -> Tensor:
 
 
 class DomainAdversarialClassifier(Classifier):
-    """A classifier trained from random weights against a head that tells the domains.
+    """A classifier trained from random weights, against a head that tells the domains apart.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from clr_train.views.make import make_views, thrown
 
 __all__ = ["load_domain"]
 
-#: Particles changed at once; it affects memory and not the result.
+#: Particles changed at once: affects memory, not the result.
 _BATCH: Final = 256
 _SEED: Final = 0
 #: Number of the view, which differs from those of training with the same seed.

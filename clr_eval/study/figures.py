@@ -24,7 +24,7 @@ __all__ = ["draw_confusion", "draw_domains", "draw_labels", "draw_map", "draw_st
 #: Panels in a row.
 _COLUMNS = 3
 _DOMAIN_COLOURS = (OTHER_COLOURS["violet"], OTHER_COLOURS["lime"])
-#: Of bars, as the lines of curves.
+#: Hatches of bars, by the line style of the method in other figures.
 _HATCHES = {"-": None, "--": "///", "-.": "...", ":": "xxx"}
 
 

@@ -50,7 +50,7 @@ PRETRAININGS: Final[Mapping[str, Pretraining]] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class StudyMethod:
-    """One way from labels of the nominal set to classes in every domain.
+    """One way to learn from labels of the nominal set, and to classify particles of every domain.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class StudyMethod:
         return self.fit == "dann" or pretraining.needs_target
 
 
-#: By the names that a study gives them.
+#: By their names in the file of a study.
 STUDY_METHODS: Final[Mapping[str, StudyMethod]] = MappingProxyType(
     {
         "classifier": StudyMethod(

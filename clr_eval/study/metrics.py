@@ -22,7 +22,7 @@ __all__ = [
     "stability",
 ]
 
-#: What tells a particle in both files of a pair; clusters may be numbered otherwise.
+#: What identifies a particle in both files of a pair; clusters may be numbered differently.
 _IDENTITY: Final = ("run", "subrun", "event", "track_id")
 _SEED: Final = 0
 _RIDGE: Final = 1.0
@@ -55,8 +55,8 @@ def domain_metrics(
     Returns
     -------
     dict
-        By domain what `clr_eval.metrics.probability_metrics` gives, with ``difference``: that of
-        the balanced accuracy to the reference, its mean, ``seeds`` and ``spread``.
+        By domain what `clr_eval.metrics.probability_metrics` gives, and ``difference``: the
+        balanced accuracy less that in the reference, as ``value``, ``seeds`` and ``spread``.
     """
     found: dict[str, Any] = {}
     for name, split in domains.items():
@@ -78,9 +78,14 @@ def domain_metrics(
 def match_particles(
     first: LoadedSplit, second: LoadedSplit
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Find the particles that are in both, by event and track: rows in each, int64 [n].
+    """Find the particles that are in both, by event and track.
 
-    Where all columns are the same, as under a throw, so are the particles.
+    If all of `PROVENANCE` is the same, as under a throw, so are the particles.
+
+    Returns
+    -------
+    first, second : int64 arrays [n]
+        Positions of the same particles in either.
     """
     if len(first) == len(second) and all(
         np.array_equal(first.columns[name], second.columns[name]) for name in PROVENANCE
@@ -136,10 +141,10 @@ def stability(
 
 
 def domain_auc(results: Sequence[Arrays], *, reference: str, domain: str) -> float:
-    """Measure how well a linear classifier tells two domains from features, mean over the seeds.
+    """Measure how well a linear classifier tells two domains apart by features.
 
-    It is the area under the ROC curve, 0.5 if it cannot tell them. The classifier is fitted on the
-    even particles of both domains and scored on the odd ones.
+    It is the area under the ROC curve, mean over the seeds, and 0.5 if it cannot. The classifier is
+    fitted on the even particles of both domains and scored on the odd ones.
     """
     areas = []
     for result in results:
@@ -154,11 +159,16 @@ def domain_auc(results: Sequence[Arrays], *, reference: str, domain: str) -> flo
 def energy_r2(
     result: Arrays, *, train: LoadedSplit, domains: Mapping[str, LoadedSplit]
 ) -> dict[str, dict[str, float]]:
-    """Measure how well a ridge regression reads the deposited energy from frozen features.
+    """Measure how well a ridge regression predicts the deposited energy from frozen features.
 
-    R^2 of the logarithm of the energy in MeV, in each domain: ``features`` from those, ``sum`` from
-    the logarithm of the sum of the voxels' energies. Both are fitted on the labelled particles.
-    Empty where no deposited energy is known.
+    The regressions are fitted on `train`.
+
+    Returns
+    -------
+    dict
+        For each domain R^2 of the logarithm of the energy in MeV: ``features``, predicted from the
+        features, and ``sum``, from the logarithm of the sum of the voxels' energies. Empty if no
+        deposited energy is known.
     """
     wanted = _log_energy(train)
     use = np.isfinite(wanted)
@@ -178,13 +188,18 @@ def energy_r2(
 def direction_angle(
     result: Arrays, *, train: LoadedSplit, domains: Mapping[str, LoadedSplit]
 ) -> dict[str, dict[str, float]]:
-    """Measure how well a ridge regression reads the first direction from frozen features.
+    """Measure how well a ridge regression predicts the initial direction from frozen features.
 
-    The angle to the line of the momentum at creation within which 68 % of the particles of each
-    domain are, degrees: ``features`` for the direction that is read from those, ``axis`` for the
-    longest principal axis of the voxels. An axis has no orientation, so opposite directions count
-    as the same; 68 % of random directions are within 71 degrees. Domains where no momentum is known
-    are left out.
+    The regression is fitted on `train`.
+
+    Returns
+    -------
+    dict
+        For each domain where a momentum is known: the angle, in degrees, to the line of the
+        momentum at creation within which 68 % of the particles are. ``features`` is that of the
+        predicted direction, ``axis`` that of the longest principal axis of the voxels. An axis has
+        no orientation, so opposite directions count as the same; 68 % of random directions are
+        within 71 degrees.
     """
     wanted, use = _directions(train)
     if not use.any():

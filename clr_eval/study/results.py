@@ -130,7 +130,7 @@ class StudyResults:
         return cost
 
     def _facts(self, method: str, *, seed: int) -> dict[str, Any]:
-        """Return what the predictions of a method depend on; its pretraining is done."""
+        """Return what the predictions of a method depend on, once its pretraining is done."""
         config, chosen = self.config, STUDY_METHODS[method]
         facts: dict[str, Any] = {
             "seed": seed,
@@ -184,7 +184,7 @@ class StudyResults:
     def _labelled(
         self, method: StudyMethod, *, seed: int
     ) -> Iterator[tuple[int | None, NDArray[np.int64]]]:
-        """Return each count of labels and the rows of the nominal set that have them."""
+        """Yield each count of labels and the rows of the nominal set that have them."""
         for count in self.config.label_counts:
             fraction = 1.0 if count is None else min(1.0, count / len(self.train))
             rows = labelled_subset(self.train.label, fraction=fraction, seed=seed)
@@ -209,7 +209,7 @@ class StudyResults:
             self.progress.say(f"{method.title}, seed {seed}: step {step:,} of {total:,}")
             self.progress.advance(cost)
 
-        network.fit(self.train.pick(rows), config=self.config.fit, on_step=tell)
+        network.fit(self.train.take(rows), config=self.config.fit, on_step=tell)
         return network
 
     def _learner(self, method: StudyMethod, *, seed: int) -> Learner:

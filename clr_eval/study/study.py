@@ -41,7 +41,7 @@ from pilarnet_convert.storage.remote import as_path
 __all__ = ["run_study"]
 
 _LOG: Final = "log.txt"
-#: What takes longer gets the advice how to shorten it.
+#: Of a study that takes longer, the estimate says how to shorten it.
 _LONG_SECONDS: Final = 3600.0
 _TITLE: Final = "Methods of classification on changed detectors"
 _WHOLE: Final = Part(number=1, count=1)

@@ -46,7 +46,7 @@ def test(shards: Path) -> LoadedSplit:
 
 def _fitted(learner: Learner, train: LoadedSplit, *, pretrained: bool, seed: int = 0) -> Classifier:
     network = Classifier(learner, pretrained=pretrained, seed=seed)
-    network.fit(train.pick(np.arange(40)), config=CONFIG)
+    network.fit(train.take(np.arange(40)), config=CONFIG)
     return network
 
 
@@ -55,7 +55,7 @@ def test_fine_tuning_begins_at_the_checkpoint_and_leaves_it_alone(
 ) -> None:
     before = {name: value.clone() for name, value in learner.model.state_dict().items()}
     network = Classifier(learner, pretrained=True, seed=0)
-    batch = train.pick(np.arange(12))
+    batch = train.take(np.arange(12))
     pieces: Iterator[torch.Tensor] = (
         network.encoder(network._as_sites(piece), network.engine) for piece in batch.split(12)
     )
@@ -69,7 +69,7 @@ def test_fine_tuning_begins_at_the_checkpoint_and_leaves_it_alone(
 
 
 def test_from_scratch_begins_where_the_seed_says(learner: Learner, train: LoadedSplit) -> None:
-    batch = train.pick(np.arange(12))
+    batch = train.take(np.arange(12))
     first, again, other = (
         Classifier(learner, pretrained=False, seed=seed).predict(batch) for seed in (1, 1, 2)
     )
@@ -92,7 +92,7 @@ def test_training_repeats_bit_for_bit(
 
 
 def test_it_learns(learner: Learner, train: LoadedSplit) -> None:
-    batch = train.pick(np.arange(60))
+    batch = train.take(np.arange(60))
     network = Classifier(learner, pretrained=True, seed=0)
     config = dataclasses.replace(
         CONFIG, min_steps=45, batch_size=30, finetune_lr=3e-3, augment=False
@@ -117,7 +117,7 @@ def test_a_loss_that_is_not_finite_stops_it(learner: Learner, train: LoadedSplit
     with torch.no_grad():
         network.head.bias.fill_(float("nan"))
     with pytest.raises(PilarnetError, match="loss of step 1 of training a classifier"):
-        network.fit(train.pick(np.arange(12)), config=CONFIG)
+        network.fit(train.take(np.arange(12)), config=CONFIG)
 
 
 def _features(particles: LoadedSplit) -> Features:
@@ -167,7 +167,7 @@ def test_networks_and_trees_weigh_as_they_are_told(learner: Learner, train: Load
         for weight in CLASS_WEIGHTS:
             network = Classifier(learner, pretrained=True, seed=0)
             config = dataclasses.replace(CONFIG, class_weight=weight, finetune_lr=1e-2)
-            network.fit(train.pick(some), config=config)
+            network.fit(train.take(some), config=config)
             trees = fit_probe(seen, classifier="trees", class_weight=weight, seed=0)
             predicted = network.predict(train.batch), trees(seen.values)
             rare[weight] = [found[:, few].mean() for found in predicted]

@@ -289,7 +289,7 @@ def test_particles_are_matched_by_event_and_track(folders: tuple[Path, Path]) ->
     first.columns["track_id"] = np.arange(len(first))
     order = np.random.default_rng(0).permutation(len(first))[:20]
     second = LoadedSplit(
-        batch=first.pick(order), columns={n: v[order] for n, v in first.columns.items()}
+        batch=first.take(order), columns={n: v[order] for n, v in first.columns.items()}
     )
     rows, others = match_particles(first, second)
     assert len(rows) == 20
