@@ -1,4 +1,4 @@
-"""A server on this machine that answers as the APIs of the two archives are documented to.
+"""A local server that answers as the documented APIs of the two archives do.
 
 The Open Science Framework: ``/v2/guids/ID/`` leads on to ``/v2/files/.../``, whose document has
 name, size, checksums and the link to download, which leads on to the storage; folders and
@@ -72,7 +72,7 @@ class Archives:
         }
 
     def osf_listing(self, path: str, node: str) -> list[dict[str, Any]]:
-        """Give what a folder holds: here, one level of folders."""
+        """Return what a folder holds: here, one level of folders."""
         files = self.component if node == "child" else self.osf
         folder = path.partition("/osfstorage/")[2]
         items = [self.osf_item(i) for i, (inside, _, _) in files.items() if inside == folder]
@@ -199,7 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def served(archives: Archives) -> Iterator[str]:
-    """Serve the archives on a free port, and give the address."""
+    """Serve the archives on a free port, and return the address."""
     handler = type("Handler", (_Handler,), {"archives": archives})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     archives.address = f"http://127.0.0.1:{server.server_address[1]}"

@@ -16,7 +16,7 @@ LAST = 19  # the last event of the sample; its last cluster with a particle is 1
 
 
 class Fault(NamedTuple):
-    """A kind of damage, and what the line about it must hold, in this order."""
+    """A kind of damage, and what the line about it must contain, in this order."""
 
     make: Callable[[Path], Path]
     says: tuple[str, ...]

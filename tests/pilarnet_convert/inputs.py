@@ -20,7 +20,7 @@ SPLIT = _DATA / "split" / "dlprod_512px_00.root"
 
 @dataclass(frozen=True)
 class Example:
-    """A LArCV file and its expected contents, a row a cluster."""
+    """A LArCV file and its expected contents, one row per cluster."""
 
     file: Path
     table: Path

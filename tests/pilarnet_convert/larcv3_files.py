@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 __all__ = ["GRID", "ORIGIN_CM", "SIZE_CM", "Event", "random_events", "write_larcv3"]
 
-#: A cube that is none, and a voxel whose edges differ.
+#: A box with unequal sides, and a voxel with unequal edges.
 GRID = (20, 30, 40)
 SIZE_CM = (6.0, 15.0, 4.0)
 ORIGIN_CM = (-1.0, 2.0, 3.5)

@@ -41,7 +41,7 @@ def run_stats(*args: str | Path) -> Result:
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
-    """Give every file under a folder and its bytes; None for a folder."""
+    """Return every file under a folder and its bytes; None for a folder."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
         for path in sorted(folder.rglob("*"))
@@ -76,7 +76,7 @@ def read_particles(folder: Path) -> list[dict[str, Any]]:
 
 
 def in_small_tasks(*, num_bytes: int = 20_000, delay: float = 0.0) -> list[str]:
-    """Give a command for pilarnet-convert that cuts small files into many tasks.
+    """Return a command for pilarnet-convert that cuts small files into many tasks.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ convert_command()
 
 
 def environment() -> dict[str, str]:
-    """Give an environment in which child processes find the project and keep to one thread."""
+    """Return an environment in which child processes find the project and keep to one thread."""
     paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
 

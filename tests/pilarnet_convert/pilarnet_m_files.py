@@ -129,7 +129,7 @@ def write_parquet(
 
 
 def rows_of(path: Path) -> Iterator[list[Particle]]:
-    """Yield the particles of each event by a plain loop over h5py, a cluster at a time."""
+    """Yield the particles of each event, read by a plain loop over h5py, cluster by cluster."""
     with h5py.File(path) as file:
         for number in range(len(file["point"])):
             point = file["point"][number].reshape(-1, 8)

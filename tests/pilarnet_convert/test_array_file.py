@@ -81,7 +81,7 @@ def test_a_file_cut_short_is_noticed(tmp_path: Path):
 
 
 def test_another_file_of_the_same_size_is_noticed(tmp_path: Path):
-    """As run and subrun may be, which compress to as many bytes."""
+    """Run and subrun, for example, may compress to the same number of bytes."""
     # Random values do not compress, so that all files have one size.
     values = np.random.default_rng(1).integers(0, 2**62, (2, 1000))
     write_array(tmp_path / "a", values[0], attributes={})

@@ -27,13 +27,13 @@ from tests.sample import SAMPLE
 
 @pytest.fixture
 def _small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the damage in the last event be found after the shards of others are written."""
+    """Make small tasks: other shards are written before damage in the last event is found."""
     monkeypatch.setattr(plan, "TASK_BYTES", 100_000)
 
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with a good file and, in ``shards``, what is made of it."""
+    """Return a folder with a good file and, in ``shards``, what is made of it."""
     folder = tmp_path_factory.mktemp("good")
     (folder / "good.root").write_bytes(SAMPLE.read_bytes())
     arguments = ("--input", folder / "good.root", "--out", folder / "shards", "--workers", 1)
@@ -91,7 +91,7 @@ def test_what_is_left_is_valid(tmp_path: Path):
 @pytest.mark.usefixtures("_small_tasks")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_bad_files_stand_in_the_order_of_the_inputs(tmp_path: Path, workers: int):
-    """Whichever worker meets which fault first, the report is the same, to its first fault."""
+    """The report is the same whichever worker finds which fault first."""
     late = FAULTS["nan-in-a-voxel"].make(tmp_path / "late.root")
     twice = damage.with_energy(
         late, tmp_path / "twice.root", entry=2, cluster=0, voxel=0, value=np.inf
@@ -122,7 +122,7 @@ def test_all_bad(tmp_path: Path):
 
 
 def test_bad_only_in_its_events(tmp_path: Path):
-    """A source that is the only one and turns out bad late leaves nothing."""
+    """If the only source turns out to be bad late, nothing is left."""
     bad = FAULTS["-inf-in-a-voxel"].make(tmp_path / "a.root")
     out = tmp_path / "shards"
     result = run_convert("--input", bad, "--out", out, "--skip-bad-files", "--workers", 1)
@@ -261,7 +261,7 @@ def test_companions_of_another_production(tmp_path: Path):
 
 
 def test_bytes_broken_anywhere_are_an_input_error_or_harmless(tmp_path: Path):
-    """Whatever eight bytes a bad disk changes, nothing but `InputError` comes out."""
+    """Whatever eight bytes a bad disk changes, the only error is an `InputError`."""
     whole = QUIRKS.read_bytes()
     random = np.random.default_rng(20)
     path = tmp_path / "a.root"

@@ -1,4 +1,4 @@
-"""``pilarnet-convert --check``: a row an input, nothing written, and what is wrong below."""
+"""``pilarnet-convert --check``: one row per input, nothing written, and what is wrong below."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.sample import SAMPLE
 
 
 def rows(text: str) -> dict[str, list[str]]:
-    """Give the cells of each row by the name of its file, without the head."""
+    """Return the cells of each row by the name of its file, without the head."""
     lines = text.split("\n\n")[0].splitlines()[1:]
     cells = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines]
     return {Path(row[0]).name: row[1:] for row in cells}

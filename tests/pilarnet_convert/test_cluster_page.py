@@ -1,4 +1,4 @@
-"""docs/cluster.md: its scripts, run by shell loops and scripts that stand for batch systems."""
+"""The scripts of docs/cluster.md, run by shell loops and scripts in place of batch systems."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TASK_BYTES = 60_000
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    """Give a folder with input files, and the commands in ``bin``."""
+    """Return a folder with input files, and the commands in ``bin``."""
     (tmp_path / "pilarnet").mkdir()
     for file in (SAMPLE, QUIRKS, MODERN):
         shutil.copy(file, tmp_path / "pilarnet")
@@ -42,7 +42,7 @@ def command(site: Path, name: str, script: str) -> None:
 
 
 def block(site: Path, holds: str) -> str:
-    """Give the block of the page that holds a text, made small and for the site's paths."""
+    """Return the block of the page with this text, with small numbers and the paths of the site."""
     blocks = re.findall(r"^```\w*\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.M)
     (text,) = (text for text in blocks if holds in text)
     changes = {
@@ -58,7 +58,7 @@ def block(site: Path, holds: str) -> str:
 
 
 def run(site: Path, *args: str, **env: str) -> str:
-    """Run a program at the site, and give what it prints."""
+    """Run a program at the site, and return what it prints."""
     done = subprocess.run(
         args,
         cwd=site,
@@ -81,7 +81,7 @@ def check(site: Path) -> None:
 
 
 def test_slurm_array(site: Path):
-    """A loop over the numbers of the array stands for Slurm."""
+    """A loop over the numbers of the array takes the place of Slurm."""
     (site / "convert.sh").write_text(block(site, "SBATCH --array"))
     assert f"#SBATCH --array=1-{PARTS}\n" in block(site, "SBATCH --array")
     loop = (
@@ -96,7 +96,7 @@ def test_slurm_array(site: Path):
 
 
 def test_htcondor_array(site: Path):
-    """Jobs of a submit file, all at the same time, with HTCondor's macros put in by sed."""
+    """Jobs of a submit file, all at the same time, with HTCondor's macros replaced by sed."""
     (site / "convert.sub").write_text(block(site, "should_transfer_files"))
     loop = r"""
         queue=$(sed -n 's/^queue //p' convert.sub)
@@ -121,7 +121,7 @@ def test_scheduler_and_workers_as_programs(site: Path):
     check(site)
 
 
-#: What stands for the command that submits a job: it runs the job at once.
+#: A replacement for the command that submits a job: it runs the job at once.
 SUBMIT = {
     "SLURMCluster": (
         "sbatch",

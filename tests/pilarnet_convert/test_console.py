@@ -65,7 +65,7 @@ def test_errors_are_one_line(kind: str, code: int, line: str):
 @click.command("endless", cls=Command)
 @click.argument("numbers", nargs=-1, type=int)
 def endless(numbers: tuple[int, ...]) -> None:
-    """Get signals, the last of them while the first is acted on, and go on for ever."""
+    """Receive signals, the last of them while the first is handled, and run forever."""
     try:
         os.kill(os.getpid(), numbers[0])
         time.sleep(60)
@@ -78,7 +78,7 @@ def endless(numbers: tuple[int, ...]) -> None:
     "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1], ids=lambda n: n.name
 )
 def test_signals_that_end_a_command(number: signal.Signals):
-    """A batch system and a launcher both send one: the second changes nothing."""
+    """A batch system and a launcher both send a signal: the second changes nothing."""
     before = signal.getsignal(number)
     for _ in range(2):
         result = CliRunner().invoke(endless, [str(int(n)) for n in (number, signal.SIGTERM)])

@@ -1,4 +1,4 @@
-"""From compressed baskets to arrays, against slow loops and other people's compressors."""
+"""From compressed baskets to arrays, against slow loops and other compression libraries."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_numbers(events: list[list[int]], data: st.DataObject):
 
 
 def block(letters: bytes, packed: bytes, size: int) -> bytes:
-    """Give a compressed block as ROOT heads it (core/zip: R__zip)."""
+    """Return a compressed block with the header of ROOT (core/zip: R__zip)."""
     return (
         letters + b"\x08" + len(packed).to_bytes(3, "little") + size.to_bytes(3, "little") + packed
     )
@@ -195,7 +195,7 @@ def test_broken_blocks(letters: bytes):
 
 @pytest.mark.parametrize("letters", PACKERS, ids=lambda letters: letters.decode())
 def test_single_bits_of_blocks(letters: bytes):
-    """A flipped bit is noticed, but in Zstandard's blocks, which ROOT writes without a checksum."""
+    """A flipped bit is noticed, except in Zstandard blocks: ROOT writes them without a checksum."""
     data = np.random.default_rng(3).integers(0, 9, 3000).astype(np.uint8).tobytes()
     record = block(letters, PACKERS[letters](data), len(data))
     for bit in range(9 * 8, 8 * len(record), 7):
@@ -297,7 +297,7 @@ def test_baskets_of_every_compression(tmp_path: Path, letters: bytes):
 
 
 def test_baskets_inside_the_metadata(tmp_path: Path):
-    """uproot writes none, so that a table which says so is read through uproot's own basket."""
+    """uproot does not write any, so a table that claims one is read through uproot's basket."""
     source = index_larcv2("a", [SAMPLE])
     for index, name, method in [
         (source.clusters, "_event", "flat"),

@@ -1,4 +1,4 @@
-"""The reader over ROOT, LArCV2 and dlp_opendata_api gives what the native reader gives."""
+"""The reader through ROOT, LArCV2 and dlp_opendata_api agrees with the native reader."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def installed(monkeypatch):
 
 
 def differences(ours: Events, theirs: Events) -> list[str]:
-    """Name the columns that differ in a bit, in type or in shape."""
+    """Name the fields that differ in a bit, in type or in shape."""
 
     def same(a: Any, b: Any) -> bool:
         if isinstance(a, np.ndarray):

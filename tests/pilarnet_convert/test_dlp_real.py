@@ -1,4 +1,4 @@
-"""The same against ROOT, LArCV2 and dlp_opendata_api themselves, where they are on the path."""
+"""The same with the real ROOT, LArCV2 and dlp_opendata_api, if they are on the path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloads from a server that answers as the archives do, and fails as networks and disks do."""
+"""Downloads from a server that answers as the archives do, with failing networks and disks."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_too_little_space(archives: Archives, tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_disk_that_fills_up(archives: Archives, tmp_path: Path):
-    """The limit on the size of a file fails a write as a full disk does."""
+    """A limit on the size of files makes a write fail, as a full disk does."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
     try:

@@ -39,7 +39,7 @@ def digest(x: Any, y: Any, z: Any, energy: Any) -> str:
 
 
 def same_number(ours: Any, theirs: str) -> bool:
-    """Compare with a number of double precision, which a shard keeps as float32."""
+    """Compare with a number in double precision, which a shard stores as float32."""
     return bool(np.float32(ours) == np.float32(float(theirs)))
 
 

@@ -1,4 +1,4 @@
-"""Exports, read back by other libraries alone, and what goes wrong while they are written."""
+"""Exports, read back by other libraries only, and errors while they are written."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SEMANTIC_OF_ELECTRON |= {"Decay": 2, "muMinusCaptureAtRest": 2}
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
-    """Two files, cut into several shards a split."""
+    """Two files, cut into several shards per split."""
     out = tmp_path_factory.mktemp("export") / "shards"
     return convert([SAMPLE, QUIRKS], out, events_per_shard=8, workers=1)
 
@@ -200,7 +200,7 @@ def test_pilarnet_m_for_the_loader_of_polar_mae(
 @example([((0, 1), 2), ((0, 2), 1)])
 @example([((0, 1), 1), ((0, 2), 1), ((0, 3), 2), ((0, 4), 3), ((1, 5), 1)])
 def test_ancestors_of_any_tracks(tracks: list[tuple[tuple[int, int], int]]):
-    """Tracks with and without parents, unknown ones, and such that go round in circles."""
+    """Tracks with and without parents, unknown ones, and parents that form a cycle."""
     event, track = np.array([key for key, _ in tracks]).T
     parent = np.array([parent for _, parent in tracks])
     start = np.arange(3 * len(tracks)).reshape(-1, 3)
@@ -287,7 +287,7 @@ def test_a_missing_package(shards: Shards, tmp_path: Path, monkeypatch: pytest.M
 
 @contextmanager
 def _largest_file(num_bytes: int) -> Iterator[None]:
-    """Let writing fail, as on a full disk, beyond so many bytes of a file."""
+    """Make writes beyond so many bytes of a file fail, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
     try:

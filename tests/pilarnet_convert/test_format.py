@@ -1,4 +1,4 @@
-"""Shards are as the format says, read with zarr-python and byte by byte."""
+"""Shards agree with the format: read with zarr-python, and byte by byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kind of a file is told from its content; what is of another kind is named."""
+"""The kind of a file is recognised by its content; files of other kinds are reported."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_other_files_are_named(tmp_path: Path, kind: str):
 
 @pytest.mark.parametrize("kind", ["pilarnet-m", "parquet", "larcv3"])
 def test_bytes_broken_anywhere_are_an_input_error_or_harmless(tmp_path: Path, kind: str):
-    """Whatever bytes a bad disk changes, nothing but `InputError` comes out."""
+    """Whatever bytes a bad disk changes, the only error is an `InputError`."""
     path = tmp_path / "a"
     if kind == "larcv3":
         write_larcv3(path, larcv3_events(1), compression="gzip")
@@ -296,7 +296,7 @@ def test_renaming_moves_no_event(tmp_path: Path):
 
 @pytest.mark.parametrize("named", ["both", "folder"])
 def test_two_complete_files_are_two_sources(tmp_path: Path, named: str):
-    """A companion in the archive's layout is taken for a product that is lacking alone."""
+    """A companion in the archive's layout is used only if a product is missing."""
     (tmp_path / "cluster").mkdir()
     image = Path(shutil.copy(SAMPLE, tmp_path / "dlprod_x.root"))
     other = Path(shutil.copy(QUIRKS, tmp_path / "cluster" / "dlprod_cluster_x.root"))

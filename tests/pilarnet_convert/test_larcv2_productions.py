@@ -1,4 +1,4 @@
-"""LArCV2 files of other productions: other names of the products, numbers that are not known."""
+"""LArCV2 files of other productions: other names of the products, and unknown numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.sample import SAMPLE
 
 
 def renamed(target: Path, *, clusters: str, particles: str) -> Path:
-    """Copy the sample with other names of its products, of as many letters."""
+    """Copy the sample with other names of its products, which have the same length."""
     data = SAMPLE.read_bytes()
     for old, new in (("cluster3d_mcst", clusters), ("particle_mcst", particles)):
         assert len(old) == len(new)
@@ -79,7 +79,7 @@ def test_products_are_parsed():
 
 
 def test_numbers_that_are_not_known(tmp_path: Path):
-    """What LArCV2 stores of a number that was never set is -1 or NaN in a shard."""
+    """A number that was never set is -1 or NaN in a shard."""
     path = SAMPLE
     for number, (field, code, value) in enumerate(
         [

@@ -95,7 +95,7 @@ def test_an_event_that_was_never_set(tmp_path: Path):
 
 
 def test_rows_in_any_order(tmp_path: Path):
-    """Tables point into each other; that larcv writes them in order is not relied on."""
+    """Tables point into each other; they need not be in order, as larcv writes them."""
     made = random_events(2)
     path = write_larcv3(tmp_path / "a.h5", made)
     with h5py.File(path, "r+") as file:
@@ -191,7 +191,7 @@ def test_products(tmp_path: Path):
 
 
 def test_what_larcv_wrote(tmp_path: Path):
-    """The file is by larcv 3.5.1; beside it lies what was written."""
+    """The file was written by larcv 3.5.1; a file beside it lists what was written."""
     path = REAL / "toy_larcv3.h5"
     if not path.exists():
         pytest.skip("the real files are not here")
@@ -237,7 +237,7 @@ def test_a_real_file_without_clusters_in_3d(tmp_path: Path):
 
 
 def test_ids_of_any_grid():
-    """Both numberings name each voxel of a cube that is none exactly once."""
+    """Both numberings name each voxel of a box with unequal sides exactly once."""
     from pilarnet_convert.readers.hdf5.larcv3 import _x_fastest
 
     grid = (3, 4, 5)

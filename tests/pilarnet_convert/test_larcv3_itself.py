@@ -1,4 +1,4 @@
-"""Files that larcv (LArCV3) itself writes, where ``make larcv3`` has built it."""
+"""Files that larcv (LArCV3) itself writes, if ``make larcv3`` has built it."""
 
 from __future__ import annotations
 

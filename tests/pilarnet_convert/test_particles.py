@@ -186,7 +186,7 @@ def test_particles_of_several_sources_are_joined_in_order(batches: list[Any]):
 
 
 def rows_of(particles: ParticleArrays) -> list[dict[str, Any]]:
-    """Give every particle as a dict of plain values."""
+    """Return every particle as a dict of plain values."""
     rows = []
     for i, (start, stop) in enumerate(itertools.pairwise(particles.arrays["offset"])):
         row = {

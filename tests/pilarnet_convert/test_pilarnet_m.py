@@ -123,7 +123,7 @@ def test_numbers_of_the_events_of_parquet(tmp_path: Path):
 
 
 def test_numbers_of_any_type_and_tables_of_rows_of_one_length(tmp_path: Path):
-    """The types are stated nowhere, so that what the file says is taken."""
+    """The types are not documented, so those of the file are used."""
     (event,) = random_events(1, num_events=1)
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:

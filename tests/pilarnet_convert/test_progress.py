@@ -39,7 +39,7 @@ class Lines(list[str]):
         assert self.told.wait(PATIENCE_S)
 
     def wait_for_estimate(self) -> None:
-        """Wait for a line with the time left, which needs more time than the first step took."""
+        """Wait for a line with the time left, which comes only after the time of the first step."""
         while not self or not self[-1].split(", loss")[0].endswith(" left"):
             self.wait()
 

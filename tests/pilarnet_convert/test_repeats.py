@@ -55,7 +55,7 @@ def test_a_voxel_occurs_once_in_a_particle(made: list[Any], ascending: bool):
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real files are not here")
 def test_a_real_file(tmp_path: Path):
-    """Its rows are those that LArCV2 reads; a voxel of a particle is there once, with their sum."""
+    """It has the rows that LArCV2 reads; each voxel of a particle occurs once, with their sum."""
     out = tmp_path / "out"
     result = run_convert("--input", REAL, "--out", out, "--workers", 1)
     assert (result.exit_code, result.stderr) == (0, "")

@@ -22,7 +22,7 @@ LABELS = {11: 0, -11: 0, 2212: 1, 22: 2, 13: 3, -13: 3, 211: 4, -211: 4}
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder of the shards of all bundled files under several options."""
+    """Return a folder of the shards of all bundled files under several options."""
     folder = tmp_path_factory.mktemp("converted")
     files = [example.file for example in BUNDLED]
     convert(files, folder / "plain", workers=1)
@@ -33,7 +33,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def event_splits(folder: Path) -> dict[tuple[str, int], str]:
-    """Give the split of each event that has a particle; fail if it has two."""
+    """Return the split of each event that has a particle; fail if it has two."""
     sources = json.loads((folder / "zarr.json").read_text())["attributes"]["sources"]
     found: dict[tuple[str, int], str] = {}
     for particle in read_particles(folder):
@@ -55,7 +55,7 @@ def test_splits_hold_whole_events_whatever_the_order(converted: Path):
 
 @pytest.mark.parametrize("numbers", ["never set", "counted anew in the middle"])
 def test_repeated_numbers_are_found_in_the_whole_source(tmp_path: Path, numbers: str):
-    """However the source is cut into tasks, and whoever runs them."""
+    """Into whatever tasks the source is divided, and whichever worker runs them."""
     file = tmp_path / "a.h5"
     write_larcv3(file, random_events(4, num_events=60))
     with h5py.File(file, "r+") as stream:
@@ -134,7 +134,7 @@ def test_max_events_takes_the_first_of_all(tmp_path: Path, max_events: int):
 
 
 def test_nothing_is_left_to_write(tmp_path: Path):
-    """Every cluster rejected: an empty set, which opens, counts and verifies."""
+    """If every cluster is rejected, the set is empty, and can be opened, counted and verified."""
     out = tmp_path / "shards"
     result = run_convert(
         *("--input", QUIRKS, "--out", out, "--workers", 1, "--min-voxels", 1_000_000)

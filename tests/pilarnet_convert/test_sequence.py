@@ -28,7 +28,7 @@ SCALARS = tuple(n for n in ARRAYS if n not in (*VOXEL_ARRAYS, *VECTORS, "offset"
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
-    """Two files, cut into several shards a split."""
+    """Two files, cut into several shards per split."""
     out = tmp_path_factory.mktemp("sequence") / "shards"
     return convert([SAMPLE, QUIRKS], out, events_per_shard=8, workers=1)
 
@@ -190,7 +190,7 @@ def test_dask_opens_every_array(shards: Shards):
 
 
 def test_awkward_makes_lists_of_a_shard(shards: Shards, expected: list[dict[str, Any]]):
-    """With zarr-python alone, as without this package."""
+    """With zarr-python only, as it is possible without this package."""
     group = zarr.open_group(shards.splits["train"][0].path, mode="r")
     lists = ak.unflatten(ak.from_numpy(group["energy"][:]), np.diff(group["offset"][:]))
     for found, row in zip(lists, expected, strict=False):

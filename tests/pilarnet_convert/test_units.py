@@ -1,4 +1,4 @@
-"""MeV or GeV: told from masses and momenta, forced, converted, or warned of."""
+"""MeV or GeV: determined from masses and momenta, forced, converted, or warned of."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_true_units_are_found(species: list[int], data: Any):
 
 
 def test_neither_is_right():
-    """A kinetic energy is below the mass, and that of no momentum as GeV."""
+    """A kinetic energy is below the mass, and does not fit any momentum if it is in GeV."""
     truth = truth_of([2212, 13], [300.0, 400.0], energy=1, momentum=1)
     kinetic = truth.energy_init - np.array([938.272, 105.658], np.float32)
     assert units_of(truth._replace(energy_init=kinetic)) is None
@@ -82,7 +82,7 @@ def test_a_real_file_of_both_units():
 
 
 def events_in(energy: float, momentum: float) -> list[Event]:
-    """Give events whose energies and momenta are in units of so many MeV and MeV/c."""
+    """Return events whose energies and momenta are in units of so many MeV and MeV/c."""
     events = random_events(4)
     for event in events:
         rows = event.particles
@@ -144,7 +144,7 @@ def test_one_warning_where_some_fit_neither(tmp_path: Path):
 
 
 def test_a_late_particle_decides(tmp_path: Path):
-    """The first events have photons alone, which have no mass: all others are looked at."""
+    """The first events have photons only, which have no mass: all others are read."""
     events = events_in(1000, 1000) * 40
     for event in events[:-1]:
         event.particles["pdg"] = 22

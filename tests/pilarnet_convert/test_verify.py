@@ -60,7 +60,7 @@ def test_nothing_is_wrong(shards: Path):
 
 
 def test_a_flipped_bit_in_every_data_file(shards: Path):
-    """All at once, in the middle of each file: a line for each."""
+    """One in the middle of each file, all at the same time: there is a line for each."""
     files = sorted((shards / "val" / "00001").rglob("c.*"))
     assert len(files) == 22
     for number, path in enumerate(files):
@@ -202,7 +202,7 @@ def test_a_root_that_is_no_group_of_zarr(shards: Path, change: dict[str, Any]):
 
 
 def test_files_exchanged_added_and_of_other_shards(shards: Path):
-    """All that a Zarr reader would take for the data, and is not what was written."""
+    """Files that a Zarr reader would read as the data, but that were not written there."""
     shard = shards / "train" / "00000"
     first, second = shard / "energy_init" / "c.0", shard / "energy_deposit" / "c.0"
     whole = first.read_bytes()
@@ -249,7 +249,7 @@ def test_wrong_values_under_right_checksums(
     ["../outside/train/00000", "train/../../outside/train/00000", "/etc", "train", "x/00000"],
 )
 def test_names_of_shards_never_lead_out_of_the_set(shards: Path, tmp_path: Path, name: str):
-    """Not even with a checksum that holds: nothing is read there, and nothing removed."""
+    """Not even with a correct checksum: nothing outside the set is read or removed."""
     outside = Path(shutil.copytree(shards, shards.parent / "outside"))
     before = contents(outside)
 

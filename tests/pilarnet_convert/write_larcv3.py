@@ -1,6 +1,6 @@
 """Write a LArCV3 file with larcv itself and print what was written, as JSON.
 
-Run by the Python of ``make larcv3``, which has larcv and numpy and nothing of ours:
+Run by the Python of ``make larcv3``, which has larcv and numpy but not this project:
 ``python write_larcv3.py FILE SEED``.
 """
 

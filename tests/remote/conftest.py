@@ -47,7 +47,7 @@ def s3(_s3: S3Server) -> Iterator[S3Server]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests that are repeated soon, and time out soon."""
+    """Make requests time out and be repeated soon."""
     monkeypatch.setattr(connection, "FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr(connection, "TIMEOUT_S", 1)
 

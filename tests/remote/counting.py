@@ -1,4 +1,4 @@
-"""Bytes that a conversion needs, and bytes that servers send."""
+"""Counting the bytes that a conversion needs, and those that servers send."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def needed_bytes(source: Larcv2Source) -> int:
 
 
 class CountingProxy:
-    """Passes connections on to a port of this machine; `num_bytes` counts what comes back."""
+    """Forwards connections to a port of this machine; `num_bytes` counts the bytes of answers."""
 
     def __init__(self, to_port: int) -> None:
         self.num_bytes = 0
@@ -52,7 +52,7 @@ class CountingProxy:
 
 @contextmanager
 def counting_proxy(to_port: int) -> Iterator[CountingProxy]:
-    """Pass on in threads of this process."""
+    """Forward connections in threads of this process."""
     proxy = CountingProxy(to_port)
     threading.Thread(target=proxy.serve, daemon=True).start()
     try:

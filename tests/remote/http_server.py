@@ -1,4 +1,4 @@
-"""A small HTTP server with ranges, which counts what travels and can misbehave.
+"""A small HTTP server with ranges, which counts requests and bytes and can misbehave.
 
     python -m tests.remote.http_server FOLDER PORT
 
@@ -43,7 +43,7 @@ class HttpServer(ThreadingHTTPServer):
         self.count = threading.Lock()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: clients may hang up."""
+        """Print nothing: clients may close the connection."""
 
     @property
     def url(self) -> str:

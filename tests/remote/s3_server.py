@@ -24,7 +24,7 @@ CREDENTIALS = {
 
 
 class S3Server:
-    """Moto's server in threads of this process; it notes what is asked of it."""
+    """Moto's server in threads of this process; it records the requests."""
 
     def __init__(self, *, port: int = 0, delay_s: float = 0.0) -> None:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app

@@ -47,7 +47,7 @@ def test_a_run_on_two_sets(tmp_path, sets):
     identity = load_checkpoint(checkpoint)["stream"]["shards"]
     assert identity == "+".join(open_shards(each).identity for each in sets)
 
-    # The run goes on with the same sets, and with no others: not even these the other way round.
+    # The run continues with the same sets only: not even with these in another order.
     swapped = ("--shards", remote, "--shards", local)
     result = run(train_command, *swapped, "--out", out, "--resume", "--max-steps", 2)
     assert result.exit_code == 1

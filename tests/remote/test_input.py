@@ -28,7 +28,7 @@ def put(folder: Path, *files: Path) -> None:
 
 
 def convert_to(out: Path, *arguments: str | Path, workers: int = 1) -> dict[str, bytes | None]:
-    """Convert, and give every file that was made."""
+    """Convert, and return every file that was made."""
     result = run_convert(*arguments, "--out", out, "--workers", workers)
     assert result.exit_code == 0, result.stderr
     return contents(out)
@@ -39,7 +39,7 @@ def index_remote(url: str) -> Larcv2Source:
 
 
 def error_of(*arguments: str | Path) -> str:
-    """Convert what cannot be converted, and give the line that says so."""
+    """Convert what cannot be converted, and return the line that says so."""
     result = run_convert(*arguments, "--workers", 1)
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()

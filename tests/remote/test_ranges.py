@@ -1,4 +1,4 @@
-"""Planning requests: what holds of any ranges."""
+"""Planning requests: properties that hold for any ranges."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from tests.sample import SAMPLE
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch):
-    """Let the arrays of small shards have many chunks."""
+    """Make the arrays of small shards have many chunks."""
     monkeypatch.setattr(array, "CHUNK_ROWS", 2_000)
 
 
