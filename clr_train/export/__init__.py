@@ -2,7 +2,7 @@
 
 ========== =====================================================================
 encoder    the network with all that it needs to compute features
-arrays     features of arrays at hand
+arrays     features of a user's own arrays
 files      the folder of an exported encoder: writing and loading
 card       its model card
 cli        the command clr-export

@@ -2,7 +2,7 @@
 
 Legend: M sites, N particles, S scales.
 
-Cover a particle by a grid of cubes and count the cubes that it touches, for several edges of the
+Cover a particle with a grid of cubes and count the cubes that it touches, for several edges of the
 cubes. With a longer edge the count falls as 1 / edge for a straight track, and faster for a shower.
 So the counts tell a line from a plane and a volume, and give the length of each, whatever its
 direction.
@@ -100,7 +100,7 @@ def soft_sizes(sites: SiteBatch) -> Tensor:
 
 
 def visibility(energy: Tensor, *, half: float) -> Tensor:
-    """Compute e^2 / (e^2 + half^2): 0 without energy, 1/2 at `half`, and towards 1."""
+    """Compute e^2 / (e^2 + half^2): 0 without energy, 1/2 at `half`, then rising to 1."""
     square = energy.square()
     return square / (square + half * half)
 

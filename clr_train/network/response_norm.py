@@ -24,6 +24,7 @@ GrnSpan: TypeAlias = Literal["particle", "batch"]
 EPSILON: Final = 1e-6
 #: Added under the root, whose derivative is infinite at 0, as where a channel is 0 at all sites.
 TINY: Final = 1e-12
+#: Elements of a piece of a batch that fits the cache.
 _PIECE_ELEMENTS: Final = 200_000
 
 

@@ -73,4 +73,4 @@ class Engine(Protocol):
     name: str
 
     def tensor(self, sites: SiteBatch) -> SparseTensor:
-        """Return a tensor of stride 1."""
+        """Return a tensor of stride 1 with the features of `sites`."""

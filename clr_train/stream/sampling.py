@@ -119,7 +119,7 @@ def plan_epoch(
 
     num_batches = len(sequence) // batch_size
     sequence = sequence[: num_batches * batch_size]
-    # Spans of even length: a short one at the end would mix few blocks.
+    # Spans of equal length: a short one at the end would mix few blocks.
     num_spans = -(-num_batches // span_batches)
     span_start = np.arange(num_spans + 1) * num_batches // max(1, num_spans)
     span = np.repeat(np.arange(num_spans), np.diff(span_start) * batch_size)

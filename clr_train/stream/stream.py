@@ -197,7 +197,7 @@ class ParticleStream:
     def sequential(self, batch_size: int) -> Iterator[ParticleBatch]:
         """Iterate once over every particle that passes the filters, in the order of the shards.
 
-        For evaluation: in this process, whatever the ranks, and nothing is shuffled, balanced or
+        For evaluation: in this process, whatever its rank, and nothing is shuffled, balanced or
         left out. A batch has fewer than `batch_size` particles at the end, and if more would exceed
         the voxel budget.
         """

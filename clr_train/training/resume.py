@@ -36,7 +36,7 @@ class Progress:
     baselines: dict[str, float] = field(default_factory=dict)
     #: Figures of the last step if its evaluation is still to be done.
     unevaluated: dict[str, float] | None = None
-    #: Steps at which the schedule of the learning rate begins and ends; None for those of the run.
+    #: Steps at which the schedule of the learning rate begins and ends; None: with the run.
     schedule: tuple[int, int] | None = None
 
 

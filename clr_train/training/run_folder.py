@@ -7,7 +7,7 @@ checkpoints/    see `clr_train.training.checkpoint`
 tensorboard/    the same figures, options and pictures as event files
 probe.json      scores of the probes on the test split, at the end of training
 log.txt         messages and progress, with versions, host and command line
-nonfinite.json  the particles of a batch whose loss was not finite
+nonfinite.json  the particles of a batch whose loss or gradient was not finite
 ==============  =================================================================================
 """
 
@@ -108,7 +108,7 @@ class RunFolder:
     def begin(self, config: TrainConfig, *, next_step: int) -> None:
         """Write the configuration and open the logs.
 
-        Rows that an interrupted run left of `next_step`, the first to log, and later are removed.
+        `next_step` is the first to log: rows of it and later, of an interrupted run, are removed.
         """
         write_config(self.path / "config.toml", config=config)
         self._cut_metrics(next_step)

@@ -63,7 +63,7 @@ class Tracker(Protocol):
 
 
 class TensorBoard:
-    """Event files in a folder; what an interrupted run left of `next_step` and later is hidden."""
+    """Event files in a folder; those of an interrupted run are hidden from `next_step` on."""
 
     def __init__(self, folder: Path, *, options: Mapping[str, Any], next_step: int) -> None:
         self._writer = SummaryWriter(str(folder), purge_step=next_step)

@@ -45,7 +45,7 @@ _VIEWS_OF_EPOCH = 0
 def open_evaluated(config: TrainConfig) -> tuple[ParticleStream | None, ParticleStream | None]:
     """Open the splits of the validation and of the final probe.
 
-    It is None for a split without particles, and for the test split without `final_probe`.
+    A split without particles is None, and so is the second if the run makes no final probe.
     """
 
     def opened(split: str) -> ParticleStream | None:

@@ -70,7 +70,7 @@ class AugmentedBatch:
         return self.index.broadcast(values, dim=-1)
 
     def bits(self, keys: Tensor) -> Tensor:
-        """Draw 64 random bits a voxel, keyed by its particle and its index therein, int64 [V]."""
+        """Draw 64 random bits for each voxel, int64 [V], keyed by particle and index within it."""
         return fold_in(self.broadcast(keys), self.index.local_index)
 
     def moved(self) -> Tensor:

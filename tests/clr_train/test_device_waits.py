@@ -1,8 +1,9 @@
 """Where a training step would wait for a GPU or add in no fixed order, observed on the CPU.
 
 The step takes the GPU's way wherever the two differ, and a mode of torch's dispatcher watches each
-operation. One that gives a value or a shape to the host would wait for a GPU. One that scatters
-floating-point numbers onto each other would add them there in any order, so that two runs differ.
+operation. One whose result sets a value or a shape on the CPU would be a synchronisation with a
+GPU. One that scatters floating-point numbers onto each other would add them there in arbitrary
+order, so that two runs differ.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def innermost_module() -> str:
 
 
 class Watch(TorchDispatchMode):
-    """Counts by module what would wait, and what would add in no order."""
+    """Counts, by module, what would wait for a GPU and what would add in arbitrary order."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the bar of a training shows, with a clock that the test moves."""
+"""What the progress bar of a run shows, with a clock that the test moves."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_workers_change_nothing_and_leave_torchs_generator_alone(
         assert [batch.particle.tolist() for batch in found] == expected
     for batch in found:
         check(batch, stored)
-    # An iteration given up in its middle spoils nothing.
+    # An iteration that was abandoned in the middle spoils nothing.
     assert next(shared.batches(2)).particle.tolist() == next(alone.batches(2)).particle.tolist()
     assert particles(shared.batches(3)) == particles(alone.batches(3))
     assert torch.equal(torch.get_rng_state(), state)
@@ -271,7 +271,7 @@ def test_an_interrupt_between_the_parts_of_an_answer(
     stored: list[tuple[list[list[int]], list[float], int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What is left of the answer is not taken for the next one."""
+    """The rest of the answer is not read as the next one."""
 
     def interrupted(connection: Connection) -> None:
         connection.recv()

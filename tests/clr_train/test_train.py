@@ -118,7 +118,7 @@ def test_a_run_writes_what_it_says(straight: Path) -> None:
     }
     kept = {path.name for path in (straight / "checkpoints").iterdir()}
     losses = [float(row["val_loss"]) for row in read_metrics(straight) if row["val_loss"]]
-    # Due every second step and when the validation improves, which is looked at every third.
+    # Due every second step and when the validation improves, which is measured every third.
     improved = {3} if losses[1] < losses[2] else {3, 6}
     assert kept == {
         "best.pt",
@@ -226,7 +226,7 @@ def test_more_steps_and_the_learning_rate(
         f"12 steps in place of 6: the learning rate, {rates[6]:.3g} in step 6, is {rates[7]:.3g} "
         f"in the next (--schedule {schedule})"
     )
-    # Going on without a change keeps the plan.
+    # Continuing without a change keeps the plan.
     again = dataclasses.replace(config, schedule="stretch")
     state = load_checkpoint(tmp_path / "run/checkpoints/step-00000012.pt")
     run = start_run(again, world=World(rank=0, size=1, device=torch.device("cpu")))
@@ -286,7 +286,7 @@ def test_supervised_training_uses_the_labels(shards: Path, tmp_path: Path) -> No
 
 def _on_a_rank(rank: int, config: TrainConfig, ports: list[int]) -> None:
     torch.set_num_threads(1)
-    # The first run ends early, the second goes on from its checkpoint.
+    # The first run ends early, the second continues from its checkpoint.
     for steps, port in zip((1, config.max_steps), ports, strict=True):
         os.environ |= {
             "RANK": str(rank),
@@ -349,7 +349,7 @@ def test_energy_that_is_not_finite_stops_the_run(shards: Path, tmp_path: Path) -
         checkpoint_every=1,
         augmentations=("identity",),
         num_augmentations=0,
-        eval_particles=10,  # the evaluation before the first step does not look at it
+        eval_particles=10,  # the evaluation before the first step does not use it
     )
     with pytest.raises(TrainingError) as caught:
         _train(config)

@@ -79,7 +79,7 @@ def test_killed_in_mid_epoch_and_resumed_it_is_the_same_run(shards: Path, tmp_pa
         process.kill()
         process.communicate()
     assert not (out / "checkpoints/step-00000012.pt").exists()
-    # Nothing but the folder is said again: the rest is known from the run.
+    # Only the folder is given again: the rest is read from the run.
     done = _invoke("--out", out, "--resume")
     assert done.exit_code == 0, done.output
     assert "continuing from" in done.stdout

@@ -34,7 +34,7 @@ ALL = tuple(AUGMENTATIONS)
 EFFECTS = 1024
 
 
-# --- a slow second writing, in plain Python integers and numpy, from the definitions
+# --- a slow second implementation, in plain Python integers and numpy, from the definitions
 
 
 def mix(word: int) -> int:

@@ -1,4 +1,4 @@
-"""Kills a reading worker of a stream and prints the error that comes of it.
+"""Kills a reading worker of a stream and prints the error that follows.
 
     python -m tests.clr_train.vanishing SHARDS starting|reading
 
