@@ -35,7 +35,7 @@ class Reading:
     reader : str
         One of `READERS`; for ``auto`` the content of each file decides.
     products : Products, optional
-        What to read of LArCV files, see `choose_products`.
+        The products to read from LArCV files, see `choose_products`.
     energy_unit : {"auto", "MeV", "GeV"}
         The unit of the energies in the files.
     """
