@@ -1,9 +1,9 @@
-// The box of the axes, its grid, ticks and titles. No text is cut or lies upon another.
+// The box of the axes, its grid, ticks and titles. No text is cut off or overlaps another.
 
 // A number as text, without a minus before zero.
 const written = (value, digits) => value.toFixed(digits).replace(/^-(0[.0]*)$/, "$1").replace("-", "\u2212");
 
-// About `most` ticks, 1, 2 or 5 times a power of ten apart; two at least, where they have room.
+// About `most` ticks, 1, 2 or 5 times a power of ten apart; at least two where there is room.
 function ticksBetween(low, high, most) {
   const rough = (high - low) / Math.max(1, most);
   const power = 10 ** Math.floor(Math.log10(rough)), factors = [10, 5, 2, 1, 0.5, 0.2, 0.1];
@@ -102,7 +102,7 @@ function drawBox(pen, box, camera, ticks, colours) {
   pen.stroke();
 }
 
-// Write titles, then ticks where they are free; gives the texts with their boxes.
+// Write titles, then ticks where there is room; returns the texts with their boxes.
 function writeAxes(pen, edges, ticks, { unit, font, size, camera, colours }) {
   const placed = [];
   const apart = ([l, t, r, b], gap) => placed.every(
@@ -113,7 +113,7 @@ function writeAxes(pen, edges, ticks, { unit, font, size, camera, colours }) {
     const [x, y] = [at[0] + away[0] * reach, at[1] + away[1] * reach];
     return [x - w, y - h, x + w, y + h];
   };
-  const rim = 4;  // of the canvas, that stays free
+  const rim = 4;  // pixels at the edge of the canvas that stay free
   const inside = ([l, t, r, b]) => l >= rim && t >= rim && r <= size.width - rim && b <= size.height - rim;
   const moved = ([l, t, r, b]) => {
     const dx = Math.max(rim - l, 0) + Math.min(size.width - rim - r, 0);

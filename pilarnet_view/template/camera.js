@@ -1,4 +1,4 @@
-// Where the viewer stands, and where a place of the cube falls on the canvas.
+// Where the viewer is, and where a point of the cube falls on the canvas.
 // A camera is {azimuth, elevation} in degrees; y is up. See pilarnet_view/camera.py.
 
 const AXES = ["x", "y", "z"];
@@ -26,7 +26,7 @@ function projector(low, high, view, size) {
   const extent = (v) => v.reduce((sum, c, i) => sum + Math.abs(c) * half[i], 0);
   const m = size.margin;
   const [width, height] = [size.width - m.left - m.right, size.height - m.top - m.bottom];
-  // Turned about y, nothing leaves the canvas, and the scale stays.
+  // While it is turned about y, nothing leaves the canvas and the scale stays the same.
   const wide = flat ? extent(basis.right) : Math.hypot(half[0], half[2]);
   const tall = flat ? extent(basis.up)
     : Math.abs(basis.up[1]) * half[1] + Math.abs(basis.toward[1]) * Math.hypot(half[0], half[2]);

@@ -84,7 +84,7 @@ function shown() {
   return state.inEvent ? [group[0].event] : group;
 }
 
-// Only what is in sight is drawn.
+// Only plots in sight are drawn.
 let wanted = new Set();
 const watcher = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
@@ -95,15 +95,15 @@ const watcher = new IntersectionObserver((entries) => {
 }, { rootMargin: "200px" });
 
 function paint(turning) {
-  for (const plot of wanted) {
-    if (!plot.inSight && plots.length > 1) continue;
+  const drawn = [...wanted].filter((plot) => plot.inSight || plots.length === 1);
+  for (const plot of drawn) {
     drawPlot(plot, plot.shows, plots.length > 1, turning);
     plot.drawn = true;
   }
   wanted.clear();
   const { azimuth, elevation } = state.view;
   el("camera").textContent = `${Math.round(azimuth)},${Math.round(elevation)}`;
-  document.body.dataset.drawn = String(Number(document.body.dataset.drawn || 0) + 1);
+  if (drawn.length) document.body.dataset.drawn = String(Number(document.body.dataset.drawn || 0) + 1);
 }
 
 let waiting = null;

@@ -52,7 +52,7 @@ class Plot {
 
   drawVoxels() {
     const { canvas, look, camera } = this;
-    // Twice as fine, where that is cheap, so that few large dots are round.
+    // At twice the resolution where that is cheap, so that large dots look round.
     const fine = !look.turning && look.clouds.reduce((n, c) => n + c.energy.length, 0) < 20000 ? 2 : 1;
     this.ratio = pixelRatio() * fine;
     raster.resize(canvas.width * fine, canvas.height * fine);
@@ -67,7 +67,7 @@ class Plot {
         ? Array.from({ length: SHADES }, (_, i) => along(look.scale, i / (SHADES - 1)))
         : [rgb(faint ? look.colours.faint : look.colourOf(cloud))];
       raster.draw(cloud.voxels, {
-        // Colours that tell energies are not faded.
+        // Colours that stand for energies are not faded.
         shades: shadesOf(colours, ground, energies ? 0 : look.fading), shade: energies ? cloud.shade : null, first,
         symbol: faint ? "circle" : look.symbolOf(cloud), edge: faint ? 0.36 : 0.52,
         least: faint ? 0.8 : 1.2, most: 14, ratio: this.ratio, camera,

@@ -12,7 +12,7 @@ function turn(change) {
 
 const reset = () => turn({ ...scene.camera, zoom: 1, pan: [0, 0] });
 
-// Zoom: what was at `from` on a plot is then at `to`.
+// Zoom so that what was at `from` on a plot comes to lie at `to`.
 function zoom(plot, factor, from, to) {
   const { view } = state, nearer = Math.min(60, Math.max(0.3, view.zoom * factor));
   const pan = view.pan.map((p, i) => (

@@ -8,14 +8,14 @@ const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 const mix = (a, b, part) => a.map((v, i) => v + (b[i] - v) * part);
 const packed = ([r, g, b]) => (255 << 24 | Math.round(b) << 16 | Math.round(g) << 8 | Math.round(r)) >>> 0;
 
-// Colours run through a scale, at `part` of 0 to 1.
+// The colour of a scale at `part`, from 0 to 1.
 function along(scale, part) {
   const at = Math.min(0.9999, Math.max(0, part)) * (scale.length - 1), low = Math.floor(at);
   return mix(rgb(scale[low]), rgb(scale[low + 1]), at - low);
 }
 
-// All that a list of colours becomes: faded with distance towards the ground (up to the part
-// `fading`), and darker at edges.
+// A table of the shades of some colours: faded with distance towards the background, by at most
+// the part `fading`, and darker at the edges of dots.
 function shadesOf(colours, ground, fading) {
   const table = new Uint32Array(colours.length * LEVELS * 2);
   colours.forEach((colour, c) => {
@@ -97,7 +97,7 @@ class Raster {
     }
   }
 
-  // Paint what was drawn over what is on a canvas already.
+  // Paint what was drawn onto a canvas, over what is there.
   paint(pen, width, height) {
     this.canvas.getContext("2d").putImageData(this.image, 0, 0);
     pen.drawImage(this.canvas, 0, 0, width, height);
