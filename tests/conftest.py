@@ -21,7 +21,7 @@ SHARED = Path(__file__).parents[2] / "shared" / "data" / "larcv"
 
 @pytest.fixture(scope="session")
 def shared_larcv() -> Path:
-    """Give the folder of the larger LArCV files, or skip the test."""
+    """Return the folder of the larger LArCV files, or skip the test."""
     if not SHARED.is_dir():
         pytest.skip("the larger test files are not here")
     return SHARED

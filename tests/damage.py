@@ -156,7 +156,7 @@ def with_voxels(
 def with_voxel_id(
     source: Path, target: Path, *, entry: int, cluster: int, voxel: int, value: int
 ) -> Path:
-    """Give a voxel another id."""
+    """Return a voxel another id."""
 
     def edit(clusters: list[Voxels]) -> list[Voxels]:
         clusters[cluster][0][voxel] = value
@@ -168,7 +168,7 @@ def with_voxel_id(
 def with_energy(
     source: Path, target: Path, *, entry: int, cluster: int, voxel: int, value: float
 ) -> Path:
-    """Give a voxel another energy, in MeV: NaN and infinity too."""
+    """Return a voxel another energy, in MeV: NaN and infinity too."""
 
     def edit(clusters: list[Voxels]) -> list[Voxels]:
         clusters[cluster][1][voxel] = value
@@ -224,7 +224,7 @@ def object_wise(source: Path, target: Path) -> Path:
 
 
 def with_pdg(source: Path, target: Path, *, entry: int, particle: int, value: int) -> Path:
-    """Give a particle another PDG code."""
+    """Return a particle another PDG code."""
     return with_field(
         source, target, entry=entry, particle=particle, field="_pdg", code="i", value=value
     )
@@ -245,7 +245,7 @@ def with_field(
 
 
 def with_process(source: Path, target: Path, *, entry: int, particle: int, value: str) -> Path:
-    """Give a particle another creation process, under 255 letters."""
+    """Return a particle another creation process, under 255 letters."""
 
     def change(raw: bytes) -> bytes:
         names = _items(raw, is_string=True)

@@ -18,7 +18,7 @@ __all__ = ["blocks", "check_commands", "run_page"]
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
-    """Give language and text of each block that can be run, in order."""
+    """Return language and text of each block that can be run, in order."""
     return re.findall(r"^```(bash|python)\n(.*?)^```$", page.read_text(), re.DOTALL | re.M)
 
 

@@ -173,7 +173,7 @@ def _libraries(module: str) -> set[str]:
 
 
 def _levels(graph: Mapping[str, set[str]]) -> dict[str, int]:
-    """Give each node one level more than the highest that it imports; a cycle raises."""
+    """Return each node one level more than the highest that it imports; a cycle raises."""
     levels: dict[str, int] = {}
     for name in TopologicalSorter(graph).static_order():
         levels[name] = 1 + max((levels[other] for other in graph.get(name, ())), default=0)

@@ -16,7 +16,7 @@ PACKAGES = ("pilarnet_convert", "clr_train", "clr_eval", "pilarnet_view")
 
 
 def shown(package: str) -> dict[str, object]:
-    """Give what the reference describes under the heading of a package, by its full path."""
+    """Return what the reference describes under the heading of a package, by its full path."""
     (section,) = re.findall(
         rf"^## {package}\n(.*?)(?=^## |\Z)", (DOCS / "api.md").read_text(), re.M | re.DOTALL
     )

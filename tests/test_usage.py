@@ -48,7 +48,7 @@ def line_of(result: Result, *, exit_code: int) -> str:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a home folder with shards in it."""
+    """Return a home folder with shards in it."""
     home = tmp_path_factory.mktemp("home")
     convert(SAMPLE, home / "shards", workers=1)
     return home

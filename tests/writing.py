@@ -68,6 +68,6 @@ def write_array(path: Path, values: NDArray[Any], *, attributes: dict[str, Any])
 
 
 def check_of(path: Path) -> FileCheck:
-    """Give size and CRC-32 of a file."""
+    """Return size and CRC-32 of a file."""
     data = path.read_bytes()
     return FileCheck(len(data), zlib.crc32(data))

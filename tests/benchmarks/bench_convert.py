@@ -131,7 +131,7 @@ def num_bytes(folder: Path) -> int:
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Give the seconds that a piece of work takes."""
+    """Return the seconds that a piece of work takes."""
     begin = time.perf_counter()
     work()
     return time.perf_counter() - begin

@@ -27,12 +27,12 @@ from pilarnet_convert import convert, open_shards
 
 
 def peak_memory_mb() -> float:
-    """Give the peak memory of this process so far."""
+    """Return the peak memory of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def timed(inputs: list[Path], out: Path, **options: Any) -> float:
-    """Give the seconds that a conversion takes."""
+    """Return the seconds that a conversion takes."""
     shutil.rmtree(out, ignore_errors=True)
     begin = time.perf_counter()
     convert(inputs, out, **options)

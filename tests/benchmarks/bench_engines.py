@@ -57,7 +57,7 @@ def read_views(shards: Path, *, num_particles: int) -> SiteBatch:
 def make_step(
     model: ContrastiveModel, sites: SiteBatch, *, engine: Engine, bf16: bool = False
 ) -> Callable[[], float]:
-    """Give a function that trains one step and returns the loss."""
+    """Return a function that trains one step and returns the loss."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     half = sites.num_particles // 2
     kind = sites.device.type

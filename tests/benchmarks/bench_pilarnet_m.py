@@ -69,7 +69,7 @@ def ours(path: Path, *, checked: bool) -> None:
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Give the seconds of the processor that a piece of work takes."""
+    """Return the seconds of the processor that a piece of work takes."""
     begin = time.process_time()
     work()
     return time.process_time() - begin

@@ -117,7 +117,7 @@ def write_npz(shards: Path, folder: Path, *, most: int) -> list[Path]:
 
 
 def rate(epoch: Callable[[int], int], number: int) -> float:
-    """Give the particles per second of an epoch, each with its two views."""
+    """Return the particles per second of an epoch, each with its two views."""
     start = time.perf_counter()
     particles = epoch(number)
     return particles / (time.perf_counter() - start)

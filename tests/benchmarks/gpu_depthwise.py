@@ -132,7 +132,7 @@ def _operations(
 
 
 def _warpconvnet(level: Sites, features: Tensor) -> Operation:
-    """Give WarpConvNet's operation, which keeps its map of neighbours between calls."""
+    """Return WarpConvNet's operation, which keeps its map of neighbours between calls."""
     from warpconvnet.geometry.types.voxels import Voxels
     from warpconvnet.nn.modules.sparse_conv_depth import SparseDepthwiseConv3d
 

@@ -24,7 +24,7 @@ def corrupt(batch: ParticleBatch, *, name: str, level: float, seed: int) -> Part
 
 
 def _voxels(batch: ParticleBatch) -> list[dict[tuple[int, ...], float]]:
-    """Give each particle as its energies by voxel."""
+    """Return each particle as its energies by voxel."""
     xyz, energy, offset = batch.xyz.tolist(), batch.energy.tolist(), batch.offset.tolist()
     return [{tuple(xyz[i]): energy[i] for i in range(low, high)} for low, high in pairwise(offset)]
 

@@ -45,7 +45,7 @@ def slow_detector(
     lifetime: float = 2200.0,
     axis: int = 0,
 ) -> dict[Site, float]:
-    """Give the energies by voxel that another detector reads of one particle."""
+    """Return the energies by voxel that another detector reads of one particle."""
     read: dict[Site, float] = dict.fromkeys(sites, 0.0)
     for site, energy in zip(sites, mev, strict=True):
         distance = (site[axis] + 0.5) * VOXEL_CM

@@ -30,7 +30,7 @@ def _batch(counts: list[int]) -> ParticleBatch:
 
 
 def _listed(batch: ParticleBatch) -> list[Any]:
-    """Give each particle as label, identity, voxels and energies."""
+    """Return each particle as label, identity, voxels and energies."""
     bounds = pairwise(batch.offset.tolist())
     voxels = [(batch.xyz[a:b].tolist(), batch.energy[a:b].tolist()) for a, b in bounds]
     return list(zip(batch.label.tolist(), batch.particle.tolist(), voxels, strict=True))

@@ -31,7 +31,7 @@ def make_shower(num_voxels: int) -> tuple[NDArray[np.int32], NDArray[np.float32]
 def gradients(
     batch: ParticleBatch, *, device: str, model: str, micro_batch_size: int | None = None
 ) -> tuple[float, torch.Tensor]:
-    """Give the loss of a batch and the gradients of all weights, joined."""
+    """Return the loss of a batch and the gradients of all weights, joined."""
     there = torch.device(device)
     learner = Learner(TrainConfig(model=model), device=there)
     loss = backpropagate(

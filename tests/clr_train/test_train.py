@@ -77,7 +77,7 @@ def _train(config: TrainConfig, **options: Any) -> TrainResult:
 
 @pytest.fixture(scope="module")
 def straight(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder of a run that was never stopped."""
+    """Return the folder of a run that was never stopped."""
     out = tmp_path_factory.mktemp("straight") / "run"
     result = _train(_config(shards, out))
     assert (result.step, result.total_steps, result.stopped_by) == (6, 6, 0)
@@ -309,7 +309,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _first_gradient(out: Path) -> torch.Tensor:
-    """Give the gradient of the first step, up to a factor: AdamW's first moment then."""
+    """Return the gradient of the first step, up to a factor: AdamW's first moment then."""
     state = load_checkpoint(out / "checkpoints/step-00000001.pt")["optimizer"]["state"]
     return torch.cat([moments["exp_avg"].flatten() for moments in state.values()])
 

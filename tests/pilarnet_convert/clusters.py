@@ -30,7 +30,7 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 
 def slow(folder: Path, *, seconds: float = 1.0) -> Callable[[Any], Any]:
-    """Give a `run_task` that takes its time, and first leaves a file ``began-TASK-PID``."""
+    """Return a `run_task` that takes its time, and first leaves a file ``began-TASK-PID``."""
     return partial(_slow, folder, seconds)
 
 
@@ -41,7 +41,7 @@ def _slow(folder: Path, seconds: float, request: Any) -> Any:
 
 
 def deadly(folder: Path, *, times: int) -> Callable[[Any], Any]:
-    """Give a `run_task` that kills its worker so many times in the middle of task 2."""
+    """Return a `run_task` that kills its worker so many times in the middle of task 2."""
     return partial(_deadly, folder, times)
 
 

@@ -21,7 +21,7 @@ NUM_OF_KIND = 3
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder of sources: good ones, unreadable ones, and with a fault in the last event."""
+    """Return a folder of sources: good ones, unreadable ones, and with a fault in the last event."""
     folder = tmp_path_factory.mktemp("sources")
     for number in range(NUM_OF_KIND):
         good = folder / f"good{number}.root"
@@ -34,7 +34,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wanted(files: Path) -> dict[str, set[tuple[str, int, int]]]:
-    """Give the particles of each good source: its name, and the entry and cluster of each."""
+    """Return the particles of each good source: its name, and the entry and cluster of each."""
     found = {}
     for path in sorted(files.glob("good*.root")):
         convert(path, files / path.stem, workers=1)

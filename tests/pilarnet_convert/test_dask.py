@@ -38,7 +38,7 @@ def wanted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes | None]:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
-    """Give the client of a cluster of two processes, which are started again when they die."""
+    """Return the client of a cluster of two processes, which are started again when they die."""
     import dask
 
     with (
@@ -150,13 +150,13 @@ def cluster(tmp_path: Path) -> Iterator[Programs]:
 
 
 def begun(tmp_path: Path) -> list[int]:
-    """Give the processes that have begun tasks, in the order of the tasks."""
+    """Return the processes that have begun tasks, in the order of the tasks."""
     return [int(path.name.split("-")[2]) for path in sorted(tmp_path.glob("began-*"))]
 
 
 @pytest.fixture
 def dawdling(tmp_path: Path) -> list[str]:
-    """Give the command whose tasks take a second each, on one worker or another."""
+    """Return the command whose tasks take a second each, on one worker or another."""
     program = (
         "from pathlib import Path\n"
         "from pilarnet_convert import runner\n"

@@ -47,7 +47,7 @@ def run_part(out: Path, number: int, count: int) -> list[str]:
 
 @st.composite
 def schedules(draw: st.DrawFn) -> tuple[int, list[tuple[int, int | None]]]:
-    """Give how many parts there are, and which run in what order and are killed at which step."""
+    """Return how many parts there are, and which run in what order and are killed at which step."""
     count = draw(st.integers(1, NUM_TASKS + 2))
     killed = draw(st.lists(st.tuples(st.integers(1, count), st.integers(0, 700)), max_size=3))
     whole = [(number, None) for number in draw(st.permutations(range(1, count + 1)))]

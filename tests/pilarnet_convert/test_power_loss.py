@@ -27,7 +27,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a conversion that ended before its root was written."""
+    """Return a conversion that ended before its root was written."""
 
     def power_off(*_: object) -> None:
         raise RuntimeError

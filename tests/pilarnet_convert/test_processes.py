@@ -69,7 +69,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def processes_of(session: int) -> dict[int, tuple[int, str]]:
-    """Give the parent and the command line of every process of a session."""
+    """Return the parent and the command line of every process of a session."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:

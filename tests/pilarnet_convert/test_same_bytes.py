@@ -29,7 +29,7 @@ def _small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def wanted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes | None]:
-    """Give the bytes of an uninterrupted conversion in one process."""
+    """Return the bytes of an uninterrupted conversion in one process."""
     out = tmp_path_factory.mktemp("wanted") / "shards"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "TASK_BYTES", 60_000)

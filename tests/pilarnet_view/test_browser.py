@@ -86,7 +86,7 @@ class Browser:
         return self.driver.execute_script(f"return {script}", *args)
 
     def shown(self, at: int = 0) -> list[dict[str, Any]]:
-        """Give what was drawn into a canvas: name, number of voxels and colour of each cloud."""
+        """Return what was drawn into a canvas: name, number of voxels and colour of each cloud."""
         found: list[dict[str, Any]] = self.ask(
             "document.querySelectorAll('canvas')[arguments[0]].shown", at
         )

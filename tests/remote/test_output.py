@@ -21,7 +21,7 @@ OPTIONS = ("--workers", 1, "--events-per-shard", 10, "--splits", "train=1")
 
 
 def objects(s3: S3Server, prefix: str) -> dict[str, bytes]:
-    """Give every object under a prefix, as s3fs alone reads it."""
+    """Return every object under a prefix, as s3fs alone reads it."""
     import s3fs
 
     store = s3fs.S3FileSystem(use_listings_cache=False)
