@@ -21,7 +21,7 @@ NUM_OF_KIND = 3
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of sources: good ones, unreadable ones, and with a fault in the last event."""
+    """Return a folder of sources: good, unreadable, and with a fault in the last event."""
     folder = tmp_path_factory.mktemp("sources")
     for number in range(NUM_OF_KIND):
         good = folder / f"good{number}.root"
