@@ -44,7 +44,7 @@ def views_scene(path: ShardPaths, *, choice: Choice | None = None) -> Scene:
     MissingDependencyError
         If torch is not installed.
     PilarnetError
-        As `pilarnet_view.particles.particle_scene`, or if there is no such augmentation.
+        As `pilarnet_view.particle_scene`, or if there is no such augmentation.
     """
     try:
         import torch  # noqa: F401

@@ -14,7 +14,7 @@ from typing import Any
 from pilarnet_convert.files import replace_file
 from pilarnet_convert.pages import lay_out_page
 
-__all__ = ["Section", "as_html", "as_markdown", "as_percent", "as_rate", "write_report"]
+__all__ = ["Section", "as_html", "as_percent", "as_rate", "write_report"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +69,14 @@ def write_report(
     `particle_map` is as for `as_html`.
     """
     for name, text in (
-        ("report.md", as_markdown(sections, title=title)),
+        ("report.md", _as_markdown(sections, title=title)),
         ("report.html", as_html(sections, title=title, folder=folder, particle_map=particle_map)),
         ("report.json", f"{json.dumps(report, indent=1)}\n"),
     ):
         replace_file(folder / name, text.encode())
 
 
-def as_markdown(sections: Sequence[Section], *, title: str) -> str:
+def _as_markdown(sections: Sequence[Section], *, title: str) -> str:
     """Write sections as Markdown, with the pictures beside it."""
     parts = [f"# {title}"]
     for section in sections:

@@ -19,11 +19,19 @@ from pilarnet_convert.species import OTHER_COLOURS
 if TYPE_CHECKING:
     from pilarnet_convert.pictures import Axes, Figure
 
-__all__ = ["draw_confusion", "draw_domains", "draw_labels", "draw_map", "draw_stability"]
+__all__ = [
+    "DOMAIN_COLOURS",
+    "draw_confusion",
+    "draw_domains",
+    "draw_labels",
+    "draw_map",
+    "draw_stability",
+]
 
 #: Panels in a row.
 _COLUMNS = 3
-_DOMAIN_COLOURS = (OTHER_COLOURS["violet"], OTHER_COLOURS["lime"])
+#: Of the two domains of a map.
+DOMAIN_COLOURS = (OTHER_COLOURS["violet"], OTHER_COLOURS["lime"])
 #: Hatches of bars, by the line style of the method in other figures.
 _HATCHES = {"-": None, "--": "///", "-.": "...", ":": "xxx"}
 
@@ -121,9 +129,9 @@ def draw_map(
     draw_classes(by_class, place, label=label, size=size)
     # Shuffled, so that no domain covers the others.
     order = np.random.default_rng(0).permutation(len(place))
-    colours = np.array(_DOMAIN_COLOURS)[domain[order]]
+    colours = np.array(DOMAIN_COLOURS)[domain[order]]
     by_domain.scatter(*place[order].T, s=size, linewidths=0, c=colours)
-    for name, colour in zip(domains, _DOMAIN_COLOURS, strict=False):
+    for name, colour in zip(domains, DOMAIN_COLOURS, strict=False):
         by_domain.scatter([], [], s=40, color=colour, label=name)
     by_domain.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     for axes, title in ((by_class, "by class"), (by_domain, "by domain")):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from clr_eval.methods import METHODS
 from clr_eval.report import figures
 from clr_eval.study import figures as study_figures
-from clr_eval.study.figures import _DOMAIN_COLOURS
+from clr_eval.study.figures import DOMAIN_COLOURS
 from clr_eval.study.methods import STUDY_METHODS
 from clr_train.probe.figures import frame_map
 from pilarnet_convert.pictures import new_figure, set_log_ticks
@@ -40,7 +40,7 @@ def test_no_colour_can_be_taken_for_that_of_a_class():
         for species in COLOURS.values():
             assert np.linalg.norm(lab(colour) - lab(species)) > 30, (colour, species)
     used = {m.colour for m in (*METHODS.values(), *STUDY_METHODS.values())}
-    assert used | set(_DOMAIN_COLOURS) <= set(OTHER_COLOURS.values())
+    assert used | set(DOMAIN_COLOURS) <= set(OTHER_COLOURS.values())
     particles = {colour.upper() for palette in PARTICLE_COLOURS.values() for colour in palette}
     assert not particles & {colour.upper() for colour in SPECIES_COLOURS.values()}
     # Methods of one colour differ in their lines.
@@ -66,7 +66,7 @@ PROTANOPIA = [
 @pytest.mark.parametrize("seen", [DEUTERANOPIA, PROTANOPIA], ids=["deuteranopia", "protanopia"])
 def test_colours_of_one_picture_are_told_apart_by_colour_blind_readers(seen: list[list[float]]):
     methods = [{m.colour for m in known.values()} for known in (METHODS, STUDY_METHODS)]
-    for colours in (set(SPECIES_COLOURS.values()), set(_DOMAIN_COLOURS), *methods):
+    for colours in (set(SPECIES_COLOURS.values()), set(DOMAIN_COLOURS), *methods):
         for one, other in itertools.combinations(sorted(colours), 2):
             assert np.linalg.norm(lab(one, seen) - lab(other, seen)) > 12, (one, other)
 
