@@ -27,7 +27,7 @@ def binned_metrics(
     resamples: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """Compute metrics in bins that hold equally many particles, as far as equal values allow.
+    """Compute metrics in bins of equally many particles, as far as equal values allow.
 
     Parameters
     ----------

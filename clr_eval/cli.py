@@ -36,7 +36,7 @@ Examples:
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file of --out.")
 def embed_command(**options: Any) -> None:
-    """Write the encoder's features of every particle of a split, or of all.
+    """Write the encoder's features of every particle of a split, or of all splits.
 
     A row for each particle, in the order of the shards: its features, its label, and its origin
     (source, run, subrun, event, entry, cluster, track_id, pdg, num_voxels, energy_init and

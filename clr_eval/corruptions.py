@@ -66,7 +66,7 @@ def _scale(batch: ParticleBatch, level: float, _seed: int) -> ParticleBatch:
 
 
 def _augmented(augmentation: str, parameter: str) -> Function:
-    """Make a corruption of an augmentation; the level is its strength."""
+    """Make a corruption from an augmentation; the level is its strength."""
 
     def apply(batch: ParticleBatch, level: float, seed: int) -> ParticleBatch:
         strength: dict[str, Any] = {parameter: level}

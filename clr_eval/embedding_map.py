@@ -47,7 +47,7 @@ def num_mapped(evaluation: Evaluation) -> int:
 
 
 def example_neighbours(evaluation: Evaluation) -> Arrays:
-    """Find the nearest particles of the training split to a few of the test split.
+    """Find the particles of the training split that are nearest to a few of the test split.
 
     Returns
     -------

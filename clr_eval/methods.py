@@ -11,7 +11,7 @@ from pilarnet_convert.species import OTHER_COLOURS
 
 __all__ = ["CLASSIFYING_PARTS", "CLASS_WEIGHTS", "METHODS", "PARTS", "Method", "main_methods"]
 
-#: The parts of a report, and what each tells.
+#: The parts of a report, and what each contains.
 PARTS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "probe": "linear, neighbour and tree probes of frozen features; baselines",

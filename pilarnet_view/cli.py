@@ -126,7 +126,9 @@ def view_command(
     """
     if out is not None and is_picture(out):
         if picture is not None:
-            raise OptionError("two pictures", field="--out", advice="leave out one of the two")
+            raise OptionError(
+                "both --out and --png name a picture", field="--out", advice="leave out one of them"
+            )
         out, picture = None, out
     if picture is not None:
         picture = check_picture(picture, option="--png")
@@ -173,7 +175,7 @@ def _scene(context: click.Context, path: AnyPath, options: dict[str, Any]) -> tu
         return event_scene(path, entry=entries), name if len(entries) == 1 else f"{name}-on"
     _refuse(context, _OF_EVENTS, "PATH is a folder of shards, and this option is for event files")
     if options["index"]:
-        _refuse(context, _OF_DRAWS, "with --index nothing is drawn")
+        _refuse(context, _OF_DRAWS, "with --index, no particles are drawn at random")
     if not options["views"]:
         _refuse(context, _OF_VIEWS, "this option needs --views")
     choice = Choice(**{field.name: options[field.name] for field in fields(Choice)})

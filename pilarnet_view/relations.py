@@ -79,7 +79,7 @@ def _names_itself(cloud: ParticleCloud) -> bool:
 
 
 def _ancestor(cloud: ParticleCloud, parents: Mapping[int, int], having: Mapping[int, Any]) -> int:
-    """Climb to the first ancestor that is one of `having`; -1 if there is none."""
+    """Return the track of the nearest ancestor that is in `having`; -1 if there is none."""
     seen = {cloud.track_id}
     track = cloud.parent_track_id
     while track not in seen:

@@ -154,7 +154,7 @@ def test_a_part_of_a_set_points_to_the_set(home: Path):
         (
             "pilarnet-view",
             ["--out=x.svg", "--png=y.png"],
-            "--out: two pictures; leave out one of the two",
+            "--out: both --out and --png name a picture; leave out one of them",
         ),
         ("pilarnet-view", ["--out=none/x.html"], "none: --out: no such folder"),
     ],

@@ -1,1 +1,1 @@
-"""The report: `figures` draws, `text` and `sections` write, `report` puts all together."""
+"""The report: `figures` draws, `text` and `sections` write, `report` puts everything together."""

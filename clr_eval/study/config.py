@@ -163,7 +163,7 @@ def _read_train(table: Mapping[str, Any]) -> TrainConfig:
 
 
 def _table(parent: Mapping[str, Any], name: str, *, at: str = "") -> dict[str, Any]:
-    """Return a table in a table, empty if it is not there."""
+    """Return the table `name` of another table, empty if it is missing."""
     found = parent.get(name, {})
     if not isinstance(found, dict):
         raise OptionError("unusable value", field=at + name, expected="a table", found=found)

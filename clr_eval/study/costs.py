@@ -76,7 +76,7 @@ def method_cost(config: StudyConfig, *, name: str) -> float:
 
 
 def step_cost(config: StudyConfig, *, name: str, count: int | None) -> float:
-    """Estimate the cost of a step in which a network learns from so many labels."""
+    """Estimate the cost of a step in which a network learns from `count` labels."""
     views = 2 if STUDY_METHODS[name].fit == "dann" else 1  # as many particles of the target
     return _ONE_VIEW * views * min(config.fit.batch_size, _num_labelled(config, count))
 

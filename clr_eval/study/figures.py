@@ -144,7 +144,7 @@ def draw_map(
 def _grid(
     count: int, *, width: float, height: float, legend: float = 0.0, sharey: bool = False
 ) -> tuple[Figure, list[Any]]:
-    """Make a figure with so many panels in rows of three, and room for a legend, inches."""
+    """Make a figure of `count` panels in rows of three; sizes and room for a legend in inches."""
     columns, rows = min(count, _COLUMNS), -(-count // _COLUMNS)
     figure = new_figure(width * columns + legend, height * rows)
     panels = figure.subplots(rows, columns, sharey=sharey, squeeze=False).ravel()

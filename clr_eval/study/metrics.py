@@ -226,7 +226,7 @@ def _directions(split: LoadedSplit) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def _angle(found: Floats, truth: Floats) -> float:
-    """Return the angle to the lines of unit vectors within which most are, degrees."""
+    """Return the angle to lines along unit vectors within which 68 % are, degrees."""
     size = np.maximum(np.linalg.norm(found, axis=1), 1e-12)
     cosine = (abs((found * truth).sum(axis=1)) / size).clip(max=1)
     return float(np.quantile(np.degrees(np.arccos(cosine)), _WITHIN))
@@ -248,7 +248,7 @@ def _log_energy(split: LoadedSplit) -> Floats:
 
 
 def _inputs(features: NDArray[Any], split: LoadedSplit, kind: str) -> Floats:
-    """Return what the energy is read from, [N, D]: features, or the logarithm of the sum in MeV."""
+    """Return what predicts the energy, [N, D]: features, or the logarithm of the sum in MeV."""
     if kind == "features":
         return features.astype(np.float64)
     total = split.batch.index.sum(split.batch.energy.double(), dim=-1).numpy()

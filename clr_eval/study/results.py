@@ -40,7 +40,7 @@ _BATCH: Final = 256
 
 
 class StudyResults:
-    """Trains and predicts what a study needs.
+    """The results of a study; what is missing is trained and predicted.
 
     Parameters
     ----------

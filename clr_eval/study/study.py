@@ -57,7 +57,7 @@ def run_study(
     dry_run: bool = False,
     show_progress: bool = False,
 ) -> dict[str, Any] | None:
-    """Train and predict what is missing, and write the report when all of it is there.
+    """Train and predict what is missing, and write the report when nothing is.
 
     Parameters
     ----------

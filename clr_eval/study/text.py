@@ -171,12 +171,13 @@ def _features(report: Mapping[str, Any]) -> Section:
     return Section(
         title="What the frozen features hold",
         text="Domain AUC: the area under the ROC curve of a linear classifier that tells the "
-        "domain from the first one; 0.5 if it cannot. Energy: R\u00b2 of the logarithm of the "
-        "deposited energy, read by a ridge regression from the features, and beside it from the "
-        "sum of the voxels' energies. Angle, in degrees: 68 % of the directions read by a ridge "
-        "regression from the features, and beside it of the longest principal axes, are within "
-        "it of the line of the momentum at creation; 71 for random directions. Energy and angle "
-        "are of the first seed.",
+        "domain from the first one; 0.5 if it cannot. Energy: R\u00b2 of the logarithm of "
+        "the deposited energy, as a ridge regression predicts it from the features, and for "
+        "comparison from the sum of the voxels' energies. Angle, in degrees: 68 % of the "
+        "directions that a ridge regression predicts from the features, and for comparison "
+        "of the longest principal axes, are within this angle of the line of the momentum "
+        "at creation; for random directions it is 71. Energy and angle are of the first "
+        "seed.",
         head=[
             *("method", "domain", "domain AUC", "energy, features", "energy, sum"),
             *("angle, features", "angle, axis"),

@@ -145,7 +145,10 @@ def test_large_events_are_thinned_and_say_so(run: Run):
         ([Path(__file__)], "test_cli.py"),
         (["SHARDS", "--entry", "0"], "--entry: PATH is a folder of shards"),
         (["SHARDS", "--split", "test"], "no particles in the split"),
-        (["SHARDS", "--index", "7", "--count", "2"], "--count: with --index nothing is drawn"),
+        (
+            ["SHARDS", "--index", "7", "--count", "2"],
+            "--count: with --index, no particles are drawn",
+        ),
         (["SHARDS", "--index", "70000"], "--index: no such particle"),
         (["SHARDS", "--num-views", "3"], "--num-views: this option needs --views"),
         (["SHARDS/train"], "a part of a set of shards, not the set; name"),
