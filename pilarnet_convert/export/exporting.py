@@ -50,7 +50,7 @@ def export(
     Parameters
     ----------
     shards : Shards or path
-        The shards.
+        The shards, of one or several sets.
     out : path
         The folder to write; it appears whole.
     format : {"pilarnet-m", "parquet", "npz"}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pilarnet_convert.export.numbering import numbered_shards
 from pilarnet_convert.shards.reader import Shards
 
 __all__ = ["write_split"]
@@ -26,8 +27,8 @@ def write_split(shards: Shards, split: str, folder: Path, advance: Callable[[int
     advance : callable
         Called with the number of particles written since its last call.
     """
-    for shard in shards.splits[split]:
-        inside = folder / shard.name
+    for number, shard in numbered_shards(shards, split):
+        inside = folder / split / number
         inside.mkdir(parents=True)
         for particle in shard:
             np.savez(

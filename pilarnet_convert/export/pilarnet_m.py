@@ -33,6 +33,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from pilarnet_convert.export.numbering import numbered_shards
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.shards.particle import BLOCK
 from pilarnet_convert.shards.reader import Shards
@@ -77,7 +78,7 @@ def write_split(
     inside = folder / split
     inside.mkdir()
     voxel_cm = shards.voxel_cm
-    for shard in shards.splits[split]:
+    for number, shard in numbered_shards(shards, split):
         # In memory, as HDF5 crashes if the disk is full. The readers use this libver.
         with h5py.File.in_memory(libver="latest") as file:
             sizes: list[int] = []
@@ -91,7 +92,7 @@ def write_split(
                 advance(len(block["label"]))
             file.flush()
             image = file.id.get_file_image()
-        name = f"generic_v2_{shard.path.name}_{len(sizes)}_{revision}"
+        name = f"generic_v2_{number}_{len(sizes)}_{revision}"
         (inside / f"{name}.h5").write_bytes(image)
         np.save(inside / f"{name}_points.npy", np.array(sizes))
 

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pilarnet_convert import convert
+from pilarnet_convert import convert, open_shards
 from pilarnet_convert.errors import MissingDependencyError
 from pilarnet_convert.export import exporting, pilarnet_m
 from pilarnet_convert.export.cli import export_command
@@ -26,7 +26,7 @@ from pilarnet_convert.export.exporting import FORMATS, export
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.shards.format import ARRAYS, SPLITS, VOXEL_ARRAYS
 from pilarnet_convert.shards.reader import Shards
-from tests.pilarnet_convert.inputs import QUIRKS
+from tests.pilarnet_convert.inputs import MODERN, QUIRKS
 from tests.pilarnet_convert.outputs import contents, read_particles
 from tests.sample import SAMPLE
 
@@ -91,6 +91,30 @@ def test_parquet_a_row_a_particle(shards: Shards, rows: dict[str, Any], tmp_path
             for name in VECTORS:
                 assert np.array_equal(found[name], row[name], equal_nan=True)
                 assert np.array_equal(lists[name], row[name], equal_nan=True)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_several_sets_are_exported_whole(
+    shards: Shards, rows: dict[str, Any], tmp_path: Path, name: str
+):
+    other = convert(MODERN, tmp_path / "other", events_per_shard=8, workers=1)
+    joined = open_shards([shards.path, other.path, shards.path])
+    out = export(joined, tmp_path / "out", format=name)
+    again: dict[str, list[Any]] = {split: [] for split in SPLITS}
+    for row in read_particles(other.path):
+        again[row["split"]].append(row)
+    for split in SPLITS:
+        expected = [*rows[split], *again[split], *rows[split]]
+        energy = np.concatenate([row["energy"] for row in expected])
+        if name == "npz":
+            files = sorted((out / split).glob("*/*.npz"))
+            found = np.concatenate([np.load(file)["energy"] for file in files])
+        elif name == "parquet":
+            found = polars.read_parquet(out / f"{split}.parquet")["energy"].explode().to_numpy()
+        else:
+            points = [row["point"].reshape(-1, 8) for row in _flat_rows(out / split, "v3")]
+            found = np.concatenate(points)[:, 3]
+        assert np.array_equal(found, energy)
 
 
 def _events(particles: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
