@@ -82,15 +82,17 @@ class StudyResults:
         return read_split(self.config.target, split="train")
 
     @cached_property
-    def _cache(self) -> ResultCache:
+    def _shards(self) -> dict[str, str]:
+        """The identity of each set, by its path."""
         folders = {d.shards for d in self.config.domains.values()} | {self.config.nominal}
         if self.config.target is not None:
             folders.add(self.config.target)
+        return {path: open_shards(path).identity for path in sorted(folders)}
+
+    @cached_property
+    def _cache(self) -> ResultCache:
         domains = {n: dataclasses.asdict(d) for n, d in self.config.domains.items()}
-        identity = {
-            "shards": {path: open_shards(path).identity for path in sorted(folders)},
-            "domains": domains,
-        }
+        identity = {"shards": self._shards, "domains": domains}
         return ResultCache(self.out / "results", identity=identity)
 
     def result(self, method: str, *, seed: int) -> Arrays:
@@ -247,15 +249,17 @@ class StudyResults:
         pretraining = PRETRAININGS[name] if name else PRETRAININGS["simclr-nominal"]
         config = self.config
         shards = config.target if pretraining.shards == "target" else config.nominal
+        unlabelled = config.target if pretraining.with_target else None
         chosen = dataclasses.replace(
             config.train,
             shards=str(shards),
-            unlabelled=config.target if pretraining.with_target else None,
+            unlabelled=unlabelled,
             loss=pretraining.loss,
             seed=seed,
         )
-        # Other options go to another folder.
-        digest = hashlib.sha256(repr(chosen.to_dict()).encode()).hexdigest()[:8]
+        # Other options, and other shards under the same path, go to another folder.
+        identities = [self._shards[path] for path in (shards, unlabelled) if path is not None]
+        digest = hashlib.sha256(repr((chosen.to_dict(), identities)).encode()).hexdigest()[:8]
         out = self.out / "runs" / f"{name}-seed{seed}-{digest}"
         return dataclasses.replace(chosen, out=str(out))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,12 @@ from clr_eval.study.metrics import (
     match_particles,
     stability,
 )
+from clr_eval.study.results import StudyResults
 from clr_train.batch import ParticleBatch
 from clr_train.presets import AUGMENTATION_PRESETS
 from clr_train.training import recorder as recorder_module
+from clr_train.training.checkpoint import load_checkpoint
+from pilarnet_convert import open_shards
 from tests.clr_train.species import make_shards
 
 TOML = """
@@ -156,6 +160,27 @@ def test_a_pretraining_that_was_stopped_is_not_taken_for_done(
     assert done.stderr.splitlines()[-1] == "stopped by SIGTERM; what was finished is kept"
     (run,) = (tmp_path / "out/runs").iterdir()
     assert not (run / "done").exists()
+
+
+@pytest.mark.parametrize("replaced", ["nominal", "target"])
+def test_replaced_shards_are_learnt_anew(tmp_path: Path, replaced: str) -> None:
+    sizes = {"train": 40, "val": 10, "test": 20}
+    nominal, target = (make_shards(tmp_path / name, sizes) for name in ("nominal", "target"))
+    study = _write(tmp_path / "study.toml", (nominal, target), ("simclr-both",))
+
+    def trained_on() -> set[str]:
+        StudyResults(read_study(study), out=tmp_path).result("simclr-both", seed=0)
+        runs = (tmp_path / "runs").iterdir()
+        return {load_checkpoint(run)["stream"]["shards"] for run in runs}
+
+    def identities() -> str:
+        return " and ".join(open_shards(path).identity for path in (nominal, target))
+
+    first = identities()
+    assert trained_on() == trained_on() == {first}
+    shutil.rmtree(tmp_path / replaced)
+    make_shards(tmp_path / replaced, sizes, seed=1)
+    assert trained_on() == {first, identities()}
 
 
 def test_methods_that_share_a_pretraining_are_one_group(
