@@ -30,7 +30,13 @@ from typing import Any, BinaryIO, Final, cast
 import torch
 
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.files import link_file, remove_file, sync, written_beside
+from pilarnet_convert.files import (
+    link_file,
+    remove_file,
+    remove_if_empty,
+    sync,
+    written_beside,
+)
 from pilarnet_convert.storage.remote import as_path
 
 __all__ = [
@@ -38,6 +44,7 @@ __all__ = [
     "CheckpointFolder",
     "find_checkpoint",
     "load_checkpoint",
+    "remove_checkpoints",
     "save_checkpoint",
 ]
 
@@ -46,6 +53,8 @@ VERSION: Final = 1
 _FIELDS: Final = ("model", "encoder", "optimizer", "step", "stream", "random", "config", "progress")
 _DAMAGED: Final = "it is damaged or was not written by clr-train; remove it and use an older one"
 _NAME: Final = re.compile(r"step-(\d{8})\.pt")
+#: Checkpoints, and files that an interrupted save left.
+_OURS: Final = re.compile(r"(step-\d{8}|best)\.pt|\.(step-\d{8}|best)\.pt\.(\d+\.)?tmp")
 
 
 class CheckpointError(PilarnetError):
@@ -196,7 +205,8 @@ class CheckpointFolder:
         self.keep_last = keep_last
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.glob(".*.tmp"):
-            remove_file(leftover)
+            if _OURS.fullmatch(leftover.name):
+                remove_file(leftover)
 
     def steps(self) -> list[int]:
         """List the steps that have a checkpoint, ascending."""
@@ -225,3 +235,13 @@ class CheckpointFolder:
         for step in self.steps()[: -self.keep_last]:
             remove_file(self.path(step))
         return path
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints in a folder, and the folder if nothing else is in it."""
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if _OURS.fullmatch(path.name):
+            remove_file(path)
+    remove_if_empty(folder)

@@ -17,14 +17,15 @@ import csv
 import io
 import json
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clr_train.config import TrainConfig, write_config
+from clr_train.config import TrainConfig, read_config, write_config
+from clr_train.training.checkpoint import remove_checkpoints
 from clr_train.training.trackers import TAGS, TensorBoard, Tracker, WeightsAndBiases
 from pilarnet_convert.console.run_log import RunLog
 from pilarnet_convert.errors import PilarnetError
@@ -46,7 +47,7 @@ COLUMNS: Final = ("step", *TAGS)
 _LOG: Final = "log.txt"
 _WRITTEN: Final = ("config.toml", "metrics.csv", "probe.json", "nonfinite.json", "wandb.id", _LOG)
 _LOCK: Final = ".lock"
-_FOLDERS: Final = ("checkpoints", "tensorboard", "wandb")
+_FOLDERS: Final = ("tensorboard", "wandb")
 
 
 class RunFolder:
@@ -58,8 +59,8 @@ class RunFolder:
     Raises
     ------
     PilarnetError
-        The folder is not empty and neither `resume` nor `overwrite` is given, or another process
-        writes to it.
+        The folder is not empty and neither `resume` nor `overwrite` is given, it holds files but no
+        run that `overwrite` could replace, or another process writes to it.
     """
 
     def __init__(
@@ -71,14 +72,16 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise PilarnetError("is not a folder", file=self.path, field="--out")
         self.path.mkdir(parents=True, exist_ok=True)
-        if {entry.name for entry in self.path.iterdir()} - {_LOCK, _LOG} and not (
-            resume or overwrite
-        ):
+        is_run = _is_run(self.path)
+        if not (resume or (overwrite and is_run)) and any(map(_is_content, self.path.iterdir())):
             raise PilarnetError(
                 "the output folder is in use",
                 file=self.path,
                 field="--out",
-                advice="name another, continue it with --resume, or replace it with --overwrite",
+                found=None if is_run else "files, but neither config.toml nor metrics.csv of a run",
+                advice="name another, continue it with --resume, or replace it with --overwrite"
+                if is_run
+                else "name another",
             )
         self._stack = ExitStack()
         in_use = PilarnetError(
@@ -88,7 +91,7 @@ class RunFolder:
             advice="wait for it, stop it, or name another folder",
         )
         self._stack.enter_context(locked(self.path / _LOCK, in_use=in_use))
-        if overwrite and not resume:
+        if overwrite and is_run and not resume:
             self._remove_earlier()
         #: The lines of ``log.txt``.
         self.log_file = self._stack.enter_context(RunLog(self.path / _LOG, facts=facts))
@@ -98,6 +101,7 @@ class RunFolder:
             remove_file(self.path / name)
         for name in _FOLDERS:
             remove_folder(self.path / name)
+        remove_checkpoints(self.checkpoints)
 
     def __enter__(self) -> RunFolder:
         return self
@@ -162,6 +166,22 @@ class RunFolder:
         path = self.path / name
         replace_file(path, (json.dumps(value, indent=2) + "\n").encode())
         return path
+
+
+def _is_run(path: Path) -> bool:
+    """Return whether a folder has the configuration or the metrics of a run."""
+    with suppress(OSError, ValueError), open(path / "metrics.csv", encoding="utf-8") as file:
+        if file.readline().startswith("step,"):
+            return True
+    with suppress(OSError, PilarnetError):
+        return bool(read_config(path / "config.toml").get("shards"))
+    return False
+
+
+def _is_content(entry: Path) -> bool:
+    """Return whether an entry is none of those that a run leaves which failed before it began."""
+    empty_folder = entry.is_dir() and not any(entry.iterdir())
+    return entry.name not in (_LOCK, _LOG) and not (entry.name == "checkpoints" and empty_folder)
 
 
 def _text(value: float) -> str:

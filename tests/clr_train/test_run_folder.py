@@ -43,16 +43,46 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_something_else_is_refused_and_kept(tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(PilarnetError, match="in use"):
-        _open(tmp_path)
-    with _open(tmp_path, overwrite=True) as folder:
-        folder.begin(TrainConfig(), next_step=0)
-        folder.checkpoints.mkdir()
+    files = ["main.py", "checkpoints/epoch=3.ckpt", "log.txt", "config.toml"]
+    (tmp_path / "checkpoints").mkdir()
+    for name in files:
+        (tmp_path / name).write_text("title = 'work'")
+    for overwrite in (False, True):
+        with pytest.raises(
+            PilarnetError, match=r"in use \(found files, but neither config.toml nor"
+        ):
+            _open(tmp_path, overwrite=overwrite)
+    for name in files:
+        assert (tmp_path / name).read_text() == "title = 'work'"
+
+
+def test_overwriting_a_run_leaves_the_files_of_others(tmp_path: Path) -> None:
+    with _open(tmp_path) as folder:
+        folder.begin(TrainConfig(shards="somewhere"), next_step=0)
+    folder.checkpoints.mkdir()
+    ours = ["best.pt", "step-00000003.pt", ".step-00000003.pt.tmp", ".best.pt.77.tmp"]
+    others = ["checkpoints/epoch=3.ckpt", "checkpoints/.notes.tmp", "thesis.txt"]
+    for name in [*(f"checkpoints/{name}" for name in ours), *others]:
+        (tmp_path / name).write_text("years of work")
     with _open(tmp_path, overwrite=True):
-        assert not folder.checkpoints.exists()
+        assert sorted(p.name for p in folder.checkpoints.iterdir()) == [
+            ".notes.tmp",
+            "epoch=3.ckpt",
+        ]
         assert not (tmp_path / "metrics.csv").exists()
-    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+        assert not (tmp_path / "config.toml").exists()
+    for name in others:
+        assert (tmp_path / name).read_text() == "years of work"
+
+
+@pytest.mark.parametrize("kept", ["config.toml", "metrics.csv"])
+def test_a_run_is_known_by_either_of_its_files(tmp_path: Path, kept: str) -> None:
+    with _open(tmp_path) as folder:
+        folder.begin(TrainConfig(shards="somewhere"), next_step=0)
+    for name in {"config.toml", "metrics.csv"} - {kept}:
+        (tmp_path / name).unlink()
+    with _open(tmp_path, overwrite=True):
+        assert not (tmp_path / kept).exists()
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
@@ -62,10 +92,11 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 
 
 def test_what_failed_before_it_began_does_not_block_the_folder(tmp_path: Path) -> None:
-    with _open(tmp_path / "run"):
-        pass
-    with _open(tmp_path / "run"):
-        pass
+    with _open(tmp_path / "run") as folder:
+        folder.checkpoints.mkdir()
+    for overwrite in (False, True):
+        with _open(tmp_path / "run", overwrite=overwrite):
+            pass
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
