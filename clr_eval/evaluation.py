@@ -24,10 +24,9 @@ from clr_train.batch import ParticleBatch
 from clr_train.learner import Learner
 from clr_train.probe.features import Features, collect
 from clr_train.probe.handcrafted import handcrafted_features
-from clr_train.training.checkpoint import find_checkpoint
-from clr_train.training.pretrained import load_learner
+from clr_train.training.checkpoint import read_checkpoint
+from clr_train.training.pretrained import make_learner
 from pilarnet_convert.shards.reader import open_shards
-from pilarnet_convert.storage.identity import file_digest
 
 __all__ = ["Evaluation", "Predictor", "Trial"]
 
@@ -74,6 +73,8 @@ class Evaluation:
         Methods are fitted on `train` and predict the classes of `test`.
     learner : Learner
         The encoder.
+    step : int
+        Steps of its training.
     identity : dict
         What all results depend on, as JSON values.
 
@@ -88,8 +89,10 @@ class Evaluation:
     ) -> None:
         self.config, self.progress = config, progress or CostBar()
         self.say = self.progress.say
-        self.learner = load_learner(
-            config.checkpoint,
+        checkpoint = read_checkpoint(config.checkpoint)
+        self.step = int(checkpoint.state["step"])
+        self.learner = make_learner(
+            checkpoint,
             device=config.device,
             engine=config.engine,
             precision=config.precision,
@@ -99,7 +102,7 @@ class Evaluation:
             for split in (config.train_split, config.test_split)
         )
         self.identity = {
-            "checkpoint": file_digest(find_checkpoint(config.checkpoint)),
+            "checkpoint": checkpoint.sha256,
             "shards": open_shards(config.shards).identity,
             "splits": [config.train_split, config.test_split],
             "particles": [len(self.train), len(self.test)],

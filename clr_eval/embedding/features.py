@@ -20,14 +20,13 @@ from clr_train.batch import ParticleBatch
 from clr_train.probe.features import collect
 from clr_train.stream.config import StreamConfig
 from clr_train.stream.stream import ParticleStream
-from clr_train.training.checkpoint import find_checkpoint
-from clr_train.training.pretrained import load_learner
+from clr_train.training.checkpoint import read_checkpoint
+from clr_train.training.pretrained import make_learner
 from pilarnet_convert.console.progress import progress_bar
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import ShardPaths, open_shards
 from pilarnet_convert.species import CLASS_NAMES
-from pilarnet_convert.storage.identity import file_digest
 
 __all__ = ["Embeddings", "embed", "embed_to_file"]
 
@@ -141,8 +140,9 @@ def embed_to_file(
 
 
 def _make_table(config: EmbedConfig, *, show: bool) -> EmbeddingTable:
-    learner = load_learner(
-        config.checkpoint, device=config.device, engine=config.engine, precision=config.precision
+    checkpoint = read_checkpoint(config.checkpoint)
+    learner = make_learner(
+        checkpoint, device=config.device, engine=config.engine, precision=config.precision
     )
     opened = open_shards(config.shards)
     splits, named = [config.split], {}
@@ -168,7 +168,7 @@ def _make_table(config: EmbedConfig, *, show: bool) -> EmbeddingTable:
         ),
         attributes={
             "checkpoint": config.checkpoint,
-            "checkpoint_sha256": file_digest(find_checkpoint(config.checkpoint)),
+            "checkpoint_sha256": checkpoint.sha256,
             "shards": str(opened),
             "split": config.split,
             "layer": config.layer,

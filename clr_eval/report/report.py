@@ -28,7 +28,6 @@ from clr_eval.report.figures import (
 from clr_eval.report.sections import write_report
 from clr_eval.report.text import format_results, make_sections
 from clr_eval.robustness import robustness
-from clr_train.training.checkpoint import load_checkpoint
 from pilarnet_convert.console.progress import progress_bar
 from pilarnet_convert.console.run_log import RunLog
 from pilarnet_convert.errors import PilarnetError
@@ -168,7 +167,7 @@ def _describe(evaluation: Evaluation) -> dict[str, Any]:
         "checkpoint": {
             "path": config.checkpoint,
             "sha256": evaluation.identity["checkpoint"],
-            "step": int(load_checkpoint(config.checkpoint)["step"]),
+            "step": evaluation.step,
             "model": evaluation.learner.config.model,
             "parameters": sum(p.numel() for p in encoder.parameters()),
             "features": encoder.out_features,

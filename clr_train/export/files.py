@@ -20,8 +20,8 @@ from clr_train.export.card import model_card
 from clr_train.export.encoder import Encoder
 from clr_train.network.models import EncoderConfig
 from clr_train.runtime.processes import pick_device
-from clr_train.training.checkpoint import CheckpointError, find_checkpoint, load_checkpoint
-from clr_train.training.pretrained import config_of, load_learner
+from clr_train.training.checkpoint import CheckpointError, read_checkpoint
+from clr_train.training.pretrained import config_of, make_learner
 from clr_train.views.energy import ENERGY_TRANSFORMS
 from pilarnet_convert import __version__
 from pilarnet_convert.errors import (
@@ -89,10 +89,10 @@ def export_encoder(
         If safetensors is not installed.
     """
     _, save = _safetensors()
-    checkpoint, out = find_checkpoint(checkpoint), as_path(out)
-    state = load_checkpoint(checkpoint)
-    network = load_learner(checkpoint, device="cpu").model.encoder
-    config = config_of(state, file=checkpoint)
+    out, loaded = as_path(out), read_checkpoint(checkpoint)
+    state = loaded.state
+    network = make_learner(loaded, device="cpu").model.encoder
+    config = config_of(state, file=loaded.path)
     weights = save(network.state_dict(), metadata={"format": "pt"})
     options = {k: v for k, v in config.to_dict().items() if k not in _OF_THE_MACHINE}
     about = {
@@ -110,7 +110,7 @@ def export_encoder(
             "particles": state["stream"]["num_particles"],
             "options": options,
             **_training_data(state, given=shards),
-            "scores": _scores(checkpoint, step=state["step"]),
+            "scores": _scores(loaded.path, step=state["step"]),
         },
         "weights": {
             "file": _WEIGHTS,

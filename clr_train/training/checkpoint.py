@@ -21,11 +21,13 @@ progress   seconds trained, the best validation loss, the baselines of the run, 
 
 from __future__ import annotations
 
+import hashlib
+import io
 import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, NamedTuple, cast
 
 import torch
 
@@ -40,10 +42,12 @@ from pilarnet_convert.files import (
 from pilarnet_convert.storage.remote import as_path
 
 __all__ = [
+    "Checkpoint",
     "CheckpointError",
     "CheckpointFolder",
     "find_checkpoint",
     "load_checkpoint",
+    "read_checkpoint",
     "remove_checkpoints",
     "save_checkpoint",
 ]
@@ -59,6 +63,14 @@ _OURS: Final = re.compile(r"(step-\d{8}|best)\.pt|\.(step-\d{8}|best)\.pt\.(\d+\
 
 class CheckpointError(PilarnetError):
     """A checkpoint is missing, damaged, of another version or of another model."""
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint in memory: its file, the SHA-256 of its bytes, and its fields."""
+
+    path: Path
+    sha256: str
+    state: dict[str, Any]
 
 
 def save_checkpoint(path: str | Path, *, state: Mapping[str, Any]) -> None:
@@ -138,8 +150,16 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     CheckpointError
         The file does not exist, is damaged, or is of another format or version.
     """
+    return read_checkpoint(path).state
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint as `load_checkpoint` does, and the SHA-256 of the same bytes.
+
+    The file is read once: a training that goes on may replace it at any time.
+    """
     path = find_checkpoint(path)
-    state = _read_archive(path)
+    sha256, state = _read_archive(path)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(
             "not a checkpoint of clr-train",
@@ -171,18 +191,21 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
                 found=type(state[name]).__name__,
                 advice=_DAMAGED,
             )
-    return state
+    return Checkpoint(path=path, sha256=sha256, state=state)
 
 
-def _read_archive(path: Path) -> Any:
+def _read_archive(path: Path) -> tuple[str, Any]:
+    """Return the SHA-256 of a file, in hexadecimal, and what `torch.save` wrote into it."""
     try:
+        data = path.read_bytes()
         # Checked first: torch.load reads a file that is no zip archive as a pickle, and does not
         # compare checksums.
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             damaged = archive.testzip()
         if damaged is not None:
             raise zipfile.BadZipFile(f"a wrong checksum of {damaged}")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        return hashlib.sha256(data).hexdigest(), state
     except Exception as error:  # a damaged pickle may raise any
         raise CheckpointError(
             "cannot be read as a checkpoint",

@@ -10,10 +10,10 @@ from typing import Any
 from clr_train.config import TrainConfig
 from clr_train.learner import Learner
 from clr_train.runtime.processes import pick_device
-from clr_train.training.checkpoint import CheckpointError, load_checkpoint
+from clr_train.training.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 from pilarnet_convert.options import OptionError
 
-__all__ = ["config_of", "load_learner", "load_weights"]
+__all__ = ["config_of", "load_learner", "load_weights", "make_learner"]
 
 
 def load_learner(
@@ -38,7 +38,14 @@ def load_learner(
     CheckpointError
         The checkpoint cannot be read, or its model does not exist in this version.
     """
-    state = load_checkpoint(path)
+    return make_learner(read_checkpoint(path), device=device, engine=engine, precision=precision)
+
+
+def make_learner(
+    checkpoint: Checkpoint, *, device: str = "auto", engine: str = "auto", precision: str = "auto"
+) -> Learner:
+    """Make the encoder of a checkpoint that has been read, as `load_learner` does."""
+    path, _, state = checkpoint
     config = dataclasses.replace(
         config_of(state, file=path), device=device, engine=engine, precision=precision
     )
