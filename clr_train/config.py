@@ -116,7 +116,8 @@ class TrainConfig(ViewConfig, StreamConfig):
     unlabelled: str | None = option(
         None,
         "More shards, whose labels are not used: half of the particles of each batch come from "
-        "them, each paired with its own other view only. None unless given.",
+        "them, each paired with its own other view only. A set with fewer particles gives all of "
+        "them to each batch, and the other still its half. None unless given.",
         metavar="FOLDER",
         may_change=True,
     )

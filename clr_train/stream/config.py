@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, fields
+from typing import Any, Final
 
 from pilarnet_convert.options import OptionError, check_options, documented, flag, option
 from pilarnet_convert.shards.format import SPLITS
@@ -100,6 +100,11 @@ class StreamConfig:
         if self.cache is None:
             return None
         return RangeCache(as_path(self.cache), most_bytes=int(self.cache_size * 1e9))
+
+    def for_stream(self, **changes: Any) -> StreamConfig:
+        """Return the options of the stream alone, without those of a training, with changes."""
+        own = {field.name: getattr(self, field.name) for field in fields(StreamConfig)}
+        return StreamConfig(**(own | changes))
 
     @property
     def labels(self) -> tuple[int, ...]:

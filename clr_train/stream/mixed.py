@@ -1,4 +1,4 @@
-"""Batches of which one half is labelled particles, and the other particles without labels."""
+"""Batches of labelled particles and of particles without labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class MixedStream:
     """Joins the batches of two streams.
 
     An epoch has as many batches as the labelled stream; the unlabelled one continues from epoch
-    to epoch, and starts again when it ends. The labels of its particles are -1.
+    to epoch, and starts again when it ends. The labels of its particles are -1. A stream with fewer
+    particles than half a batch gives all of them, which does not make the other half smaller.
     """
 
     def __init__(self, labelled: ParticleStream, unlabelled: ParticleStream) -> None:

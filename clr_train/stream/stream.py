@@ -172,7 +172,7 @@ class ParticleStream:
             plan = plan_epoch(
                 self._reader.layout,
                 self._kept,
-                config=dataclasses.replace(self.config, batch_size=self.batch_size),
+                config=self.config.for_stream(batch_size=self.batch_size),
                 epoch=epoch,
                 span_batches=max(1, self._shuffle_particles // self.batch_size),
                 world_size=self._world_size,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -20,7 +19,9 @@ from clr_train.stream.stream import ParticleStream
 from clr_train.training.checkpoint import CheckpointError, load_checkpoint
 from clr_train.training.optimizer import learning_rate, make_optimizer
 from clr_train.training.pretrained import config_of, load_weights
+from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.options import OptionError, flag
+from pilarnet_convert.shards.reader import path_strings
 
 __all__ = ["Progress", "TrainingRun", "start_run"]
 
@@ -197,15 +198,36 @@ def _open_training_stream(config: TrainConfig, *, world: World) -> ParticleStrea
             expected="an even number, as --unlabelled takes half of it",
             found=config.batch_size,
         )
-    half = dataclasses.replace(config, batch_size=config.batch_size // 2)
+    budget = None if config.voxel_budget is None else config.voxel_budget // 2
+    if budget is not None and budget < config.min_voxels:
+        raise OptionError(
+            "unusable value",
+            field="--voxel-budget",
+            expected=f"at least {2 * config.min_voxels}, as --unlabelled takes half of it, and a "
+            "half holds a particle of --min-voxels",
+            found=config.voxel_budget,
+        )
+    half = config.for_stream(batch_size=config.batch_size // 2, voxel_budget=budget)
     # Filters by class and balance would use the labels.
-    target = dataclasses.replace(half, shards=config.unlabelled, classes=(), balanced=False)
+    target = half.for_stream(shards=config.unlabelled, classes=(), balanced=False)
     return MixedStream(ParticleStream(half, **options), ParticleStream(target, **options))
 
 
 def start_run(config: TrainConfig, *, world: World) -> TrainingRun:
-    """Open the training split and make the model and its optimizer."""
+    """Open the training split and make the model and its optimizer.
+
+    A PilarnetError is raised if the shards cannot be read, or no batch has two particles.
+    """
     stream = _open_training_stream(config, world=world)
+    if stream.batch_size < 2:
+        raise PilarnetError(
+            "too few particles to train on",
+            file=", ".join(path_strings(config.shards)),
+            field=config.split,
+            expected="at least 2 in a batch, which are contrasted",
+            found=stream.batch_size,
+            advice="convert more events, or use fewer filters",
+        )
     learner = Learner(config, device=world.device)
     return TrainingRun(
         config=config,
