@@ -29,6 +29,7 @@ from clr_train.probe.features import Features, collect
 from clr_train.probe.handcrafted import handcrafted_features
 from clr_train.runtime.processes import pick_device
 from clr_train.train import pretrain
+from clr_train.training.checkpoint import find_checkpoint
 from clr_train.training.pretrained import load_learner
 from pilarnet_convert.console.signals import Stopped
 from pilarnet_convert.shards.reader import open_shards
@@ -239,7 +240,7 @@ class StudyResults:
                 raise Stopped(result.stopped_by)
             done.touch()
             self.progress.advance(pretraining_cost(self.config, name=name))
-        return done.with_name("checkpoints") / "best.pt"
+        return find_checkpoint(done.parent)
 
     def _done(self, name: str, *, seed: int) -> Path:
         """Name the file that says that a pretraining has ended."""

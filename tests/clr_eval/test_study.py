@@ -183,6 +183,13 @@ def test_replaced_shards_are_learnt_anew(tmp_path: Path, replaced: str) -> None:
     assert trained_on() == {first, identities()}
 
 
+def test_sets_without_a_validation_split(tmp_path: Path) -> None:
+    folder = make_shards(tmp_path / "shards", {"train": 40, "val": 0, "test": 20})
+    study = read_study(_write(tmp_path / "study.toml", (folder, folder), ("simclr-nominal",)))
+    found = StudyResults(study, out=tmp_path).result("simclr-nominal", seed=0)
+    assert found["nominal/0"].shape == (20, 5)
+
+
 def test_methods_that_share_a_pretraining_are_one_group(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
