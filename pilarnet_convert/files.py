@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from pilarnet_convert.errors import PilarnetError
 
@@ -20,11 +21,13 @@ __all__ = [
     "locked",
     "move_file",
     "move_folder",
+    "read_json_object",
     "remove_at_once",
     "remove_file",
     "remove_folder",
     "remove_if_empty",
     "replace_file",
+    "replaceable_folder",
     "sync",
     "written_beside",
 ]
@@ -67,49 +70,107 @@ def replace_file(
 
 
 @contextmanager
-def folder_written_beside(path: Path, *, mark: str, overwrite: bool) -> Iterator[Path]:
+def folder_written_beside(
+    path: Path, *, is_ours: Callable[[Path], bool], overwrite: bool
+) -> Iterator[Path]:
     """Yield a folder to write in that takes the place of `path` at the end, if nothing fails.
 
-    Only one process at a time may write `path`; what a killed process left beside is removed.
+    Only one process at a time may write `path`. What a killed process left beside is removed, or
+    put back if it is the old folder and the new one is not in its place.
 
     Parameters
     ----------
     path : Path
-        The folder; it may exist if it is empty or may be replaced.
-    mark : str
-        A file that is written into every such folder; one without it is never replaced.
-    overwrite : bool
-        Replace a folder that has `mark`.
+        The folder, or a link to it; it may exist if it is empty or may be replaced.
+    is_ours, overwrite
+        As for `replaceable_folder`.
 
     Raises
     ------
     PilarnetError
-        If `path` is in use and may not be replaced.
+        As for `replaceable_folder`.
     """
-    in_use = path.exists() and not (path.is_dir() and not any(path.iterdir()))
-    ours = (path / mark).is_file()
-    if in_use and not (overwrite and ours):
-        raise PilarnetError(
-            "exists already",
-            file=path,
-            advice="replace it with --overwrite, or choose another --out"
-            if ours
-            else "choose another --out",
-        )
-    beside = path.with_name(f".{path.name}.tmp")
+    folder = replaceable_folder(path, is_ours=is_ours, overwrite=overwrite)
+    beside = folder.with_name(f".{folder.name}.tmp")
     remove_folder(beside)
     try:
         beside.mkdir(parents=True)
         yield beside
-        if in_use:
-            shutil.rmtree(path)
-        os.rename(beside, path)
+        if folder.exists():
+            os.rename(folder, _aside(folder))
+        os.rename(beside, folder)
     except OSError as error:  # of a full disk it names no file
         if error.filename is None or Path(error.filename).is_relative_to(beside):
             error.filename = str(path)
         raise
     finally:
         remove_folder(beside)
+        _settle(folder)
+
+
+def replaceable_folder(path: Path, *, is_ours: Callable[[Path], bool], overwrite: bool) -> Path:
+    """Return the folder that `path` leads to, after a check that it can be written.
+
+    Parameters
+    ----------
+    path : Path
+        The folder, or a link to it.
+    is_ours : callable
+        Whether a folder is what the command writes; no other is ever replaced.
+    overwrite : bool
+        Replace a folder that is ours.
+
+    Raises
+    ------
+    PilarnetError
+        If it is in use and not replaced, is a mount point, or has the current folder in it.
+    """
+    folder = Path(os.path.realpath(path))
+    _settle(folder)
+    if not folder.exists():
+        return folder
+    if not folder.is_dir() or any(folder.iterdir()):
+        ours = folder.is_dir() and is_ours(folder)
+        if not (ours and overwrite):
+            raise PilarnetError(
+                "exists already",
+                file=path,
+                field="--out",
+                advice="replace it with --overwrite" if ours else "choose another --out",
+            )
+    with suppress(FileNotFoundError):  # the current folder may be gone
+        if folder.is_mount() or Path.cwd().is_relative_to(folder):
+            raise PilarnetError(
+                "the current folder or a mount point cannot be replaced",
+                file=path,
+                field="--out",
+                advice="choose a folder inside it",
+            )
+    return folder
+
+
+def _aside(folder: Path) -> Path:
+    """Return where an old folder is until the new one is in its place."""
+    return folder.with_name(f".{folder.name}.replaced.tmp")
+
+
+def _settle(folder: Path) -> None:
+    """Remove an old folder if the new one is in its place; otherwise put it back."""
+    if not folder.name:  # the root of the file system
+        return
+    if folder.exists():
+        remove_folder(_aside(folder))
+    elif _aside(folder).exists():
+        os.rename(_aside(folder), folder)
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object; an empty one if the file is missing or holds something else."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def move_file(path: Path, target: Path) -> None:

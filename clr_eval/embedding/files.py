@@ -17,7 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError, how_to_install
-from pilarnet_convert.files import folder_written_beside, written_beside
+from pilarnet_convert.files import (
+    folder_written_beside,
+    read_json_object,
+    replaceable_folder,
+    written_beside,
+)
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.storage.remote import as_path
 
@@ -27,6 +32,8 @@ __all__ = ["EmbeddingTable", "check_target", "write_table"]
 ROWS: Final = 4096
 #: The package that writes a file, by its ending.
 _PACKAGES: Final = {".zarr": "zarr", ".parquet": "pyarrow", ".npz": "numpy", ".h5": "h5py"}
+#: Attributes that every table has, and no other Zarr group.
+_MARKS: Final = {"checkpoint_sha256", "layer"}
 
 Block = NDArray[np.float32]
 
@@ -81,7 +88,8 @@ class EmbeddingTable:
 def check_target(path: str | Path, *, overwrite: bool) -> Path:
     """Check that a table can be written, before anything is computed for it.
 
-    A `PilarnetError` says that the ending is unknown, the file exists, or a package is missing.
+    A `PilarnetError` says that the ending is unknown, the file exists or is a folder of something
+    else, or a package is missing.
     """
     path = as_path(path)
     if path.suffix not in _PACKAGES:
@@ -99,7 +107,13 @@ def check_target(path: str | Path, *, overwrite: bool) -> Path:
             field="--out",
             advice=f"{how_to_install('eval')}; or write .zarr or .npz",
         )
-    if path.exists() and not overwrite:
+    if path.suffix == ".zarr":
+        replaceable_folder(path, is_ours=_is_table, overwrite=overwrite)
+    elif path.is_dir():
+        raise PilarnetError(
+            "a folder, not a file", file=path, field="--out", advice="choose another --out"
+        )
+    elif path.exists() and not overwrite:
         raise PilarnetError(
             "exists already", file=path, field="--out", advice="replace it with --overwrite"
         )
@@ -110,11 +124,17 @@ def write_table(path: Path, table: EmbeddingTable) -> None:
     """Write a table; it appears at `path` complete, by a rename, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".zarr":
-        with folder_written_beside(path, mark="zarr.json", overwrite=True) as folder:
+        with folder_written_beside(path, is_ours=_is_table, overwrite=True) as folder:
             _write_zarr(folder, table)
     else:
         with written_beside(path) as stream:
             _WRITERS[path.suffix](stream, table)
+
+
+def _is_table(folder: Path) -> bool:
+    """Return whether a folder is a table of embeddings, not another Zarr group."""
+    attributes = read_json_object(folder / "zarr.json").get("attributes")
+    return isinstance(attributes, dict) and attributes.keys() >= _MARKS
 
 
 def _write_zarr(folder: Path, table: EmbeddingTable) -> None:

@@ -31,7 +31,7 @@ from pilarnet_convert.errors import (
     brief,
     how_to_install,
 )
-from pilarnet_convert.files import folder_written_beside
+from pilarnet_convert.files import folder_written_beside, read_json_object
 from pilarnet_convert.shards.reader import ShardPaths, open_shards
 from pilarnet_convert.species import CLASS_NAMES, CLASSES
 from pilarnet_convert.storage.remote import as_path
@@ -118,7 +118,7 @@ def export_encoder(
             "sha256": hashlib.sha256(weights).hexdigest(),
         },
     }
-    with folder_written_beside(out, mark=_ABOUT, overwrite=overwrite) as folder:
+    with folder_written_beside(out, is_ours=_is_encoder, overwrite=overwrite) as folder:
         (folder / _WEIGHTS).write_bytes(weights)
         (folder / _CARD).write_text(model_card(about), encoding="utf-8")
         (folder / _ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
@@ -175,6 +175,10 @@ def load_encoder(path: str | Path, *, device: str = "cpu", engine: str = "auto")
             advice="use the release of pilarnet-clr that wrote it",
         ) from error
     return encoder.to(pick_device(device)).eval()
+
+
+def _is_encoder(folder: Path) -> bool:
+    return read_json_object(folder / _ABOUT).get("format") == FORMAT
 
 
 def _read_about(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pilarnet_convert import __version__
 from pilarnet_convert.console.progress import progress_bar
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError, how_to_install
-from pilarnet_convert.files import folder_written_beside
+from pilarnet_convert.files import folder_written_beside, read_json_object
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.shards.reader import Shards, open_shards
@@ -106,7 +106,7 @@ def export(
     if format == "pilarnet-m":
         write_split = partial(write_split, revision=revision)
     out, total = as_path(out), sum(counts.values())
-    with folder_written_beside(out, mark=_ABOUT, overwrite=overwrite) as folder:
+    with folder_written_beside(out, is_ours=_is_export, overwrite=overwrite) as folder:
         with progress_bar(
             total=total, unit="particle", description="exporting", show=show_progress
         ) as bar:
@@ -115,6 +115,11 @@ def export(
         about = _about(shards, format=format, particles=counts)
         (folder / _ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     return out
+
+
+def _is_export(folder: Path) -> bool:
+    about = read_json_object(folder / _ABOUT)
+    return about.get("format") in tuple(FORMATS) and "shards" in about
 
 
 def _about(shards: Shards, *, format: str, particles: dict[str, int]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ COLUMNS = (
     "label", "pdg", "source", "run", "subrun", "event", "entry", "cluster", "track_id",
     "energy_init", "energy_deposit", "num_voxels",
 )  # fmt: skip
+MARKS = {"checkpoint_sha256": "", "layer": "encoder"}
 ON_CPU = {"device": "cpu", "engine": "torch"}
 
 
@@ -115,6 +117,30 @@ def test_each_kind_of_file_holds_the_same(
     assert _invoke(*arguments, "--overwrite").exit_code == 0
 
 
+def test_shards_are_never_replaced(checkpoint: Path, sample_shards: Path, tmp_path: Path) -> None:
+    shards = tmp_path / "data.zarr"
+    shutil.copytree(sample_shards, shards)
+    (shards / "train").rename(shards / "train.zarr")
+    (shards / "train").symlink_to("train.zarr")
+    before = sorted(shards.rglob("*"))
+    for out in (shards, shards / "train.zarr"):
+        line = _line(
+            _invoke("--checkpoint", checkpoint, "--shards", shards, "--out", out, "--overwrite")
+        )
+        assert line.endswith(f"{out}: --out: exists already; choose another --out")
+    assert sorted(shards.rglob("*")) == before
+
+
+def test_a_folder_is_not_a_file(checkpoint: Path, sample_shards: Path, tmp_path: Path) -> None:
+    out = tmp_path / "y.npz"
+    out.mkdir()
+    arguments = ["--checkpoint", checkpoint, "--shards", sample_shards, "--out", out]
+    for more in ([], ["--overwrite"]):
+        line = _line(_invoke(*arguments, *more))
+        assert line.endswith(f"{out}: --out: a folder, not a file; choose another --out")
+    assert [path.name for path in tmp_path.iterdir()] == ["y.npz"]
+
+
 @pytest.mark.parametrize("ending", [".zarr", ".h5", ".npz", ".parquet"])
 def test_files_do_not_depend_on_how_features_come(ending: str, tmp_path: Path) -> None:
     if ending == ".parquet":
@@ -165,7 +191,7 @@ def _table(values: np.ndarray) -> EmbeddingTable:
     """Make a table whose label is the first of the features, [N, D]."""
     features = values.astype(np.float32)
     return EmbeddingTable(
-        columns={"label": values[:, 0]}, width=values.shape[1], blocks=[features], attributes={}
+        columns={"label": values[:, 0]}, width=values.shape[1], blocks=[features], attributes=MARKS
     )
 
 

@@ -292,6 +292,18 @@ def test_an_earlier_export_is_replaced_when_asked(trained: dict[str, Any], encod
     load_encoder(encoder_folder)
 
 
+@pytest.mark.parametrize("text", ['{"model_type": "bert"}', "[]", "{", "[" * 100_000])
+def test_a_model_of_something_else_is_never_replaced(
+    trained: dict[str, Any], tmp_path: Path, text: str
+):
+    (tmp_path / "config.json").write_text(text)
+    for out in (tmp_path, trained["checkpoint"].parents[1]):
+        with pytest.raises(PilarnetError, match="exists already; choose another --out"):
+            export_encoder(trained["checkpoint"], out, overwrite=True)
+    assert (tmp_path / "config.json").read_text() == text
+    assert trained["checkpoint"].exists()
+
+
 def test_it_trains_like_any_module(encoder_folder: Path):
     encoder = load_encoder(encoder_folder)
     head = torch.nn.Linear(encoder.out_features, 5)

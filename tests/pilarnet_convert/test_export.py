@@ -271,18 +271,21 @@ def test_an_earlier_export_is_replaced_when_asked(shards: Shards, tmp_path: Path
     arguments = (shards.path, "--format", "npz", "--split", "val", "--out", out)
     result = run(*arguments)
     assert result.exit_code == 1
-    assert f"{out}: exists already; replace it with --overwrite" in result.stderr
+    assert f"{out}: --out: exists already; replace it with --overwrite" in result.stderr
     assert contents(out) == before
     assert run(*arguments, "--overwrite").exit_code == 0
     assert sorted(path.name for path in out.iterdir()) == ["export.json", "val"]
 
 
 def test_a_folder_of_something_else_is_never_replaced(shards: Shards, tmp_path: Path):
-    (tmp_path / "thesis.tex").write_text("chapter")
-    result = run(shards.path, "--format", "npz", "--out", tmp_path, "--overwrite")
-    assert result.exit_code == 1
-    assert "exists already; choose another --out" in result.stderr
-    assert (tmp_path / "thesis.tex").read_text() == "chapter"
+    (tmp_path / "export.json").write_text('{"format": "csv"}')
+    before = contents(shards.path)
+    for out in (tmp_path, shards.path, shards.path / "train"):
+        result = run(shards.path, "--format", "npz", "--out", out, "--overwrite")
+        assert result.exit_code == 1
+        assert "exists already; choose another --out" in result.stderr
+    assert (tmp_path / "export.json").read_text() == '{"format": "csv"}'
+    assert contents(shards.path) == before
 
 
 def test_wrong_usage(shards: Shards, tmp_path: Path):
