@@ -7,12 +7,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 from clr_train.stream.config import StreamConfig
 from clr_train.views.config import ViewConfig
 from pilarnet_convert.files import replace_file
-from pilarnet_convert.options import OptionError, documented, option, read_toml
+from pilarnet_convert.options import OptionError, broken_kind, documented, option, read_toml
 from pilarnet_convert.shards.format import SPLITS
 from pilarnet_convert.storage.remote import as_path
 
@@ -257,7 +257,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     OptionError
-        The file does not exist or is not TOML, or a key is not an option.
+        The file does not exist or is not TOML, a key is not an option, or a value is of another
+        kind, such as 2.5 for a whole number.
     """
     path = as_path(path)
     table = read_toml(path, field="--config")
@@ -266,11 +267,17 @@ def read_config(path: str | Path) -> dict[str, Any]:
         options["shards"] = [options["shards"]]
     for name in [name for name, value in options.items() if value == ""]:
         raise OptionError("the value is empty", file=path, field=name)
-    known = {field.name for field in dataclasses.fields(TrainConfig)}
-    for name in options.keys() - known:
-        raise OptionError(
-            "unknown option", file=path, field=name, advice="see clr-train --help for the names"
-        )
+    hints = get_type_hints(TrainConfig)
+    for name, value in options.items():
+        if name not in hints:
+            raise OptionError(
+                "unknown option", file=path, field=name, advice="see clr-train --help for the names"
+            )
+        found = tuple(value) if isinstance(value, list) else value
+        if expected := broken_kind(hints[name], found):
+            raise OptionError(
+                "unusable value", file=path, field=name, expected=expected, found=repr(value)
+            )
     return options
 
 

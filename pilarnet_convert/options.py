@@ -20,6 +20,7 @@ from pilarnet_convert.errors import PilarnetError
 
 __all__ = [
     "OptionError",
+    "broken_kind",
     "check_folder",
     "check_options",
     "documented",
@@ -112,7 +113,7 @@ def check_options(record: Any) -> None:
     hints = get_type_hints(type(record))
     for field in dataclasses.fields(record):
         value = getattr(record, field.name)
-        if expected := _broken_kind(hints[field.name], value):
+        if expected := broken_kind(hints[field.name], value):
             raise _unusable(field, expected, value)
         if field.metadata["distinct"] and not 0 < len(value) == len(set(value)):
             raise _unusable(field, "one value or more, each once", value)
@@ -125,7 +126,7 @@ def _unusable(field: dataclasses.Field[Any], expected: str, found: object) -> Op
     return OptionError("unusable value", field=flag(field.name), expected=expected, found=found)
 
 
-def _broken_kind(hint: Any, value: object) -> str | None:
+def broken_kind(hint: Any, value: object) -> str | None:
     """Return the kind that a value should have, or None if it has it."""
     return None if _is_of_kind(hint, value) else _kind_in_words(hint)
 

@@ -74,6 +74,11 @@ def test_dashes_and_underscores_are_one(tmp_path: Path) -> None:
         ("batch_sise = 3", "batch_sise: unknown option; see clr-train --help"),
         ("batch_size = ", "not a TOML file"),
         (None, "no such file"),
+        ("epochs = 2.9", r"epochs: unusable value \(expected a whole number, found 2.9\)"),
+        ('batch-size = "64"', r"batch_size: .*expected a whole number, found '64'"),
+        ("balanced = 1", r"balanced: .*expected true or false, found 1"),
+        ("lr = true", r"lr: .*expected a number, found True"),
+        ('classes = ["muon", 3]', r"classes: .*expected a list of strings, found \['muon', 3\]"),
     ],
 )
 def test_a_bad_file_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
