@@ -184,13 +184,20 @@ class StudyResults:
                 found[f"{domain}/{count or 0}"] = network.predict(split.batch).astype(np.float64)
         return found
 
+    def labelled(self, count: int | None, *, seed: int) -> NDArray[np.int64]:
+        """Return the rows of the nominal set whose labels are learnt, int64 [n], ascending.
+
+        As each class has at least one label, and its share is rounded, n is not exactly `count`.
+        """
+        fraction = 1.0 if count is None else min(1.0, count / len(self.train))
+        return labelled_subset(self.train.label, fraction=fraction, seed=seed)
+
     def _labelled(
         self, method: StudyMethod, *, seed: int
     ) -> Iterator[tuple[int | None, NDArray[np.int64]]]:
         """Yield each count of labels and the rows of the nominal set that have them."""
         for count in self.config.label_counts:
-            fraction = 1.0 if count is None else min(1.0, count / len(self.train))
-            rows = labelled_subset(self.train.label, fraction=fraction, seed=seed)
+            rows = self.labelled(count, seed=seed)
             self.progress.say(f"{method.title}, {len(rows):,} labels, seed {seed}")
             yield count, rows
 

@@ -143,7 +143,7 @@ def _report(
         "setup": _setup(config),
         "domains": {name: len(split) for name, split in study.domains.items()},
         "num_labels": {
-            name: min(count or len(study.train), len(study.train)) for name, count in counts.items()
+            name: len(study.labelled(count, seed=config.seeds[0])) for name, count in counts.items()
         },
         "results": {
             name: {

@@ -124,6 +124,9 @@ def test_a_study_is_computed_once(
         assert said in log
     report = json.loads((out / "report.json").read_text())
     assert list(report["results"]) == ["20", "all"]
+    label = read_split(folders[0], split="train").label
+    share = np.rint(np.bincount(label, minlength=5) / len(label) * 20)  # at least 1 of each class
+    assert report["num_labels"] == {"20": np.maximum(share, 1).sum(), "all": len(label)}
     assert list(report["results"]["all"]) == list(methods)
     for metrics in report["results"]["all"].values():
         assert list(metrics) == ["nominal", "short-lifetime", "noise", "other"]
