@@ -255,7 +255,7 @@ def test_pilarnet_m_is_converted_back(shards: Shards, rows: dict[str, Any], tmp_
 
 def test_what_an_export_says_of_itself(shards: Shards, tmp_path: Path):
     out = tmp_path / "out"
-    result = run(shards.path, "--format", "parquet", "--out", out, "--split", "test")
+    result = run(shards.path, "--format", "parquet", "--out", out, *["--split", "test"] * 2)
     assert result.exit_code == 0
     count = len(shards["test"])
     assert result.output.startswith(f"wrote {out}: {count} particles, ")
