@@ -146,7 +146,7 @@ def _train(run: TrainingRun, *, world: World, stop: StopRequest, recorder: NullR
             "data_wait_share": waited / seconds,
         }
         recorder.record(figures, stopping=bool(stopped_by))
-        if run.is_evaluated:  # a signal may have ended the evaluation
+        if run.is_evaluated or run.is_pictured:  # which a signal may have ended
             stopped_by = world.largest(stop.signal)
     return stopped_by
 

@@ -15,7 +15,8 @@ stream     ``epoch`` and ``batch``, the next to read; ``num_batches``, ``num_par
 random     states of torch's generators; other random numbers are keyed by seed, epoch, particle
 config     options of the run, see `clr_train.config.TrainConfig`
 progress   seconds trained, the best validation loss, the baselines of the run, the figures of a
-           step whose evaluation was interrupted, the steps of the learning rate's schedule
+           step whose evaluation or pictures were interrupted, the steps of the learning rate's
+           schedule
 ========== ================================================================================
 """
 

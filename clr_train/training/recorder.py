@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -150,9 +150,9 @@ class Recorder(NullRecorder):
         for line in [*self._run.stream.lines(), *self._missing]:
             self._say(line)
         if unlogged:
-            self._evaluate(progress.unevaluated or {"epoch": 0})
-        if progress.step == 0:
-            self._draw()
+            figures = progress.unevaluated or {"epoch": 0}
+            self._evaluate(figures)
+            self._draw(figures)
         if progress.step == self._run.total_steps:
             self._steps.close()
 
@@ -160,7 +160,7 @@ class Recorder(NullRecorder):
         """Log a step that is done; evaluate and save where that is due.
 
         `figures` are the columns of metrics.csv except ``step``. If the run is about to end,
-        `stopping`, it is saved and not evaluated; it is evaluated when it is resumed.
+        `stopping`, it is saved, but neither evaluated nor drawn until it is resumed.
         """
         progress, config = self._run.progress, self._config
         self._steps.count(progress.step, figures)
@@ -170,18 +170,23 @@ class Recorder(NullRecorder):
             if not stopping:
                 self._evaluate(figures)
         else:
-            self._log({"step": progress.step, **figures})
+            progress.unevaluated = dict(figures) if stopping and self._run.is_pictured else None
+            if progress.unevaluated is None:
+                self._log({"step": progress.step, **figures})
             if stopping or progress.step % config.checkpoint_every == 0:
                 self._save()
         if not stopping:
-            self._draw()
+            self._draw(figures)
         if progress.step == self._run.total_steps or stopping:
             self._steps.close()
 
     def _evaluate(self, figures: Mapping[str, float]) -> None:
-        """Evaluate the encoder, log the results with `figures`, and save, unless a signal comes."""
+        """Evaluate the encoder where due, log the results with `figures`, and save.
+
+        A signal ends it; it is then done when the run is resumed.
+        """
         progress = self._run.progress
-        if self._validator is None:
+        if self._validator is None or not self._run.is_evaluated:
             if progress.step:
                 self._log({"step": progress.step, **figures})
                 progress.unevaluated = None
@@ -202,14 +207,21 @@ class Recorder(NullRecorder):
             progress.unevaluated = None
             self._save(best=improved)
 
-    def _draw(self) -> None:
-        """Draw what was learned so far, where that is due; a signal ends it."""
-        step, every = self._run.progress.step, self._config.images_every
-        if every is None or self._validator is None:
+    def _draw(self, figures: Mapping[str, float]) -> None:
+        """Draw what was learned so far, where that is due.
+
+        A signal ends it; the step is then logged and drawn again when the run is resumed.
+        """
+        progress = self._run.progress
+        if not self._run.is_pictured or self._validator is None:
             return
-        if step % every == 0 or step == self._run.total_steps:
-            with suppress(Interrupted), self._steps.doing("drawing"), self._stop.interrupting():
-                self._folder.show(self._validator.draw(self._run.learner), step=step)
+        try:
+            with self._steps.doing("drawing"), self._stop.interrupting():
+                self._folder.show(self._validator.draw(self._run.learner), step=progress.step)
+        except Interrupted:
+            if progress.step:
+                progress.unevaluated = dict(figures)
+                self._save()
 
     def _save(self, *, best: bool = False) -> None:
         # The metrics of every step that a checkpoint counts as logged must be on the disk.

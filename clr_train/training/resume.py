@@ -35,7 +35,7 @@ class Progress:
     best_loss: float = float("inf")  # the lowest on the validation split
     #: Scores of the untrained encoder, by the columns of metrics.csv.
     baselines: dict[str, float] = field(default_factory=dict)
-    #: Figures of the last step if its evaluation is still to be done.
+    #: Figures of the last step if its evaluation or its pictures are still to be done.
     unevaluated: dict[str, float] | None = None
     #: Steps at which the schedule of the learning rate begins and ends; None: with the run.
     schedule: tuple[int, int] | None = None
@@ -67,6 +67,12 @@ class TrainingRun:
         """Whether the step that was done last is one to evaluate."""
         step = self.progress.step
         return step == self.total_steps or step % self.config.eval_every == 0
+
+    @property
+    def is_pictured(self) -> bool:
+        """Whether the step that was done last is one to draw pictures of."""
+        step, every = self.progress.step, self.config.images_every
+        return every is not None and (step == self.total_steps or step % every == 0)
 
     def capture(self) -> dict[str, Any]:
         """Collect the fields of a checkpoint, see `clr_train.training.checkpoint`."""

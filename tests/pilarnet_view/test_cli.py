@@ -40,6 +40,7 @@ def test_several_events_are_one_page(run: Run):
     for args, entries, name in (
         ([], range(10), "dlprod_192px_00-entry0-on.html"),
         (["--entry", "15:"], range(15, 20), "dlprod_192px_00-entry15-on.html"),
+        (["--entry", "18:99999999999999999999"], range(18, 20), "dlprod_192px_00-entry18-on.html"),
         (["--entry", "3:5", "--out", "two.html"], range(3, 5), "two.html"),
     ):
         result = run(SAMPLE, *args)
@@ -137,6 +138,9 @@ def test_large_events_are_thinned_and_say_so(run: Run):
         (["no.root"], "no.root: no such file or folder"),
         ([SAMPLE, "--entry", "99"], "no such entry (expected 0 to 19, found 99)"),
         ([SAMPLE, "--entry", "5:5"], "no such entry (expected 0 to 19, found 5)"),
+        ([SAMPLE, "--entry", "-5:"], "no such entry (expected 0 to 19, found -5)"),
+        ([SAMPLE, "--entry", "9" * 20], f"no such entry (expected 0 to 19, found {'9' * 20})"),
+        ([SAMPLE, "--entry", f"0:{'9' * 5000}"], "not an event (expected such as 3 or 10:20"),
         ([SAMPLE, "--entry", "all"], "--entry: not an event (expected such as 3 or 10:20"),
         ([SAMPLE, "--camera", "top"], "--camera: no such camera (expected 3d, zy, zx, xy, or AZ"),
         ([SAMPLE, "--camera", "10,100"], "--camera: no such camera"),
