@@ -172,7 +172,9 @@ def _scene(context: click.Context, path: AnyPath, options: dict[str, Any]) -> tu
         _refuse(context, _OF_SHARDS, "PATH is a file, and this option is for shards")
         entries = _read_entries(options["entries"])
         name = f"{path.stem}-entry{entries.start}"
-        return event_scene(path, entry=entries), name if len(entries) == 1 else f"{name}-on"
+        return event_scene(
+            path, entry=entries
+        ), name if entries.stop == entries.start + 1 else f"{name}-on"
     _refuse(context, _OF_EVENTS, "PATH is a folder of shards, and this option is for event files")
     if options["index"]:
         _refuse(context, _OF_DRAWS, "with --index, no particles are drawn at random")
@@ -188,7 +190,8 @@ def _scene(context: click.Context, path: AnyPath, options: dict[str, Any]) -> tu
 def _read_entries(text: str) -> range:
     """Read the value of ``--entry``: ``"3"``, ``"10:20"`` or ``"10:"``."""
     start, colon, stop = text.partition(":")
-    if not re.fullmatch(r"-?\d+", start) or not re.fullmatch(r"\d*", stop):
+    # No more digits, as int() refuses numbers of thousands of them.
+    if not re.fullmatch(r"-?\d{1,99}", start) or not re.fullmatch(r"\d{0,99}", stop):
         raise OptionError(
             "not an event", field="--entry", expected="such as 3 or 10:20", found=text
         )

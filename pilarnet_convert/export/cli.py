@@ -56,6 +56,7 @@ Examples:
 def export_command(shards: AnyPath, out: Path, splits: tuple[str, ...], **options: Any) -> None:
     """Write the particles of SHARDS for programs that read other formats."""
     opened = open_shards(shards)
+    splits = tuple(dict.fromkeys(splits))
     folder = export(opened, out, splits=splits, show_progress=True, **options)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     particles = sum(len(opened[split]) for split in splits or SPLITS)

@@ -497,6 +497,48 @@ def test_pictures_are_logged_and_change_nothing(
     )
 
 
+def _picture_steps(out: Path) -> list[int]:
+    events = EventAccumulator(str(out / "tensorboard"), size_guidance={"images": 0})
+    events.Reload()
+    return [event.step for event in events.Images("pictures/map of the features")]
+
+
+@pytest.mark.parametrize("drawing", [False, True])
+@pytest.mark.parametrize("step", [2, 3])  # without and with an evaluation
+def test_a_signal_loses_no_picture(
+    shards: Path,
+    straight: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    drawing: bool,
+) -> None:
+    config = _config(shards, tmp_path / "run", images_every=step)
+    log, stopped = RunFolder.log, False
+
+    def log_and_interrupt(self: RunFolder, row: dict[str, float]) -> None:
+        log(self, row)
+        if row["step"] == step - 1 and not drawing:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def draw(_self: Validator, _learner: Learner) -> dict[str, Any]:
+        nonlocal stopped
+        if not stopped and drawing and (tmp_path / f"run/checkpoints/step-{2:08d}.pt").exists():
+            stopped = True
+            os.kill(os.getpid(), signal.SIGTERM)
+            pytest.fail("the signal did not end the drawing")
+        return {"map of the features": np.zeros((4, 4, 3), np.uint8)}
+
+    monkeypatch.setattr(Validator, "draw", draw)
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "log", log_and_interrupt)
+        result = _train(config)
+    assert (result.step, result.stopped_by) == (step, signal.SIGTERM)
+    _train(config, resume=True)
+    assert _picture_steps(tmp_path / "run") == list(range(0, 7, step))
+    assert_same_run(tmp_path / "run", straight)
+
+
 def _validator(config: TrainConfig) -> Validator:
     train, val = (open_stream(config, split=split) for split in ("train", "val"))
     return Validator(config, train=train, val=val)
