@@ -172,9 +172,9 @@ def _scene(context: click.Context, path: AnyPath, options: dict[str, Any]) -> tu
         _refuse(context, _OF_SHARDS, "PATH is a file, and this option is for shards")
         entries = _read_entries(options["entries"])
         name = f"{path.stem}-entry{entries.start}"
-        return event_scene(
-            path, entry=entries
-        ), name if entries.stop == entries.start + 1 else f"{name}-on"
+        if entries.stop != entries.start + 1:
+            name += "-on"
+        return event_scene(path, entry=entries), name
     _refuse(context, _OF_EVENTS, "PATH is a folder of shards, and this option is for event files")
     if options["index"]:
         _refuse(context, _OF_DRAWS, "with --index, no particles are drawn at random")
