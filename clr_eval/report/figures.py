@@ -24,6 +24,7 @@ from clr_train.probe.figures import (
     shift_factor,
 )
 from clr_train.probe.figures import draw_confusion as draw_counts
+from pilarnet_convert.errors import counted
 from pilarnet_convert.pictures import (
     ENERGY_COLOURS,
     colour_map,
@@ -184,7 +185,7 @@ def draw_map(
     by_energy.set_title("by deposited energy")
     for axes in (by_class, by_energy):
         frame_map(axes, place)
-    figure.suptitle(f"features of {len(rows):,} particles of the test split")
+    figure.suptitle(f"features of {counted(len(rows), 'particle')} of the test split")
     save_figure(figure, path, option="--out")
 
 

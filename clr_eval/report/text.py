@@ -10,6 +10,7 @@ import numpy as np
 from clr_eval.binned_metrics import QUANTITIES
 from clr_eval.methods import CLASS_WEIGHTS, METHODS
 from clr_eval.report.sections import Section, as_percent, as_rate
+from pilarnet_convert.errors import counted
 from pilarnet_convert.shards.tables import format_table
 from pilarnet_convert.species import CLASS_NAMES
 
@@ -163,12 +164,12 @@ def _most_frequent_error(confusion: Sequence[Sequence[float]]) -> str:
 
 
 def _map(report: Mapping[str, Any]) -> list[Section]:
+    mapped = counted(report["map"]["particles"], "particle")
     return [
         Section(
             title="The embedding",
-            text=f"t-SNE of the features of {report['map']['particles']:,} particles of the test "
-            "split. Particles that are close are similar; distances between distant groups mean "
-            "little.",
+            text=f"t-SNE of the features of {mapped} of the test split. Particles that are close "
+            "are similar; distances between distant groups mean little.",
             figure="map",
         ),
         Section(

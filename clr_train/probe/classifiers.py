@@ -103,7 +103,11 @@ def project_to_plane(values: Values, *, seed: int) -> NDArray[np.float32]:
     Returns
     -------
     float32 array [N, 2]
+        All zero if all features are the same, as those of a single particle are: t-SNE has no
+        distances to keep then.
     """
+    if (values == values[0]).all():
+        return np.zeros((len(values), 2), np.float32)
     scaled = StandardScaler().fit_transform(values)
     components = min(_COMPONENTS, *scaled.shape)
     reduced = PCA(components, random_state=seed).fit_transform(scaled)

@@ -19,6 +19,7 @@ from clr_train.probe.figures import (
     draw_neighbours,
     frame_map,
 )
+from pilarnet_convert.errors import counted
 from pilarnet_convert.pictures import as_pixels, new_figure
 from pilarnet_convert.species import CLASSES
 
@@ -67,7 +68,7 @@ def _map(val: Features, *, seed: int) -> Figure:
     place = project_to_plane(values, seed=seed)
     draw_classes(axes, place, label=label, size=dot_size(len(label)))
     frame_map(axes, place)
-    axes.set_title(f"features of {len(label):,} particles of the validation split")
+    axes.set_title(f"features of {counted(len(label), 'particle')} of the validation split")
     return figure
 
 
@@ -95,5 +96,7 @@ def _confusion(train: Features, val: Features) -> Figure:
     axes = figure.subplots()
     draw_confusion(axes, counts)
     axes.set_ylabel("true class (each row adds up to 100 %)")
-    axes.set_title(f"linear probe, {len(val.label):,} particles of the validation split", size=10)
+    axes.set_title(
+        f"linear probe, {counted(len(val.label), 'particle')} of the validation split", size=10
+    )
     return figure

@@ -22,6 +22,7 @@ from clr_train.probe.features import Features
 from clr_train.probe.probes import linear_probe
 from clr_train.stream.reader import SplitReader
 from pilarnet_convert.errors import PilarnetError
+from tests.clr_train.species import make_shards
 
 OPTIONS = (
     "--device=cpu",
@@ -260,6 +261,17 @@ def _line(result: Result, *, exit_code: int = 1) -> str:
     (line,) = result.stderr.strip().splitlines()
     assert line.startswith("error: ")
     return line
+
+
+def test_a_test_split_of_one_particle(checkpoint: Path, tmp_path: Path) -> None:
+    shards = make_shards(tmp_path / "shards", {"train": 20, "val": 0, "test": 1})
+    out = tmp_path / "report"
+    options = ["--checkpoint", checkpoint, "--shards", shards, "--out", out, *OPTIONS]
+    done = _invoke(*options, "--parts=map,probe")
+    assert done.exit_code == 0, done.output
+    text = (out / "report.md").read_text()
+    assert "t-SNE of the features of 1 particle of the test split" in text
+    assert (out / "map.png").exists()
 
 
 def test_a_folder_that_holds_something_else(checkpoint: Path, shards: Path, tmp_path: Path) -> None:

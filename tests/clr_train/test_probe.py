@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clr_train.batch import ParticleBatch
+from clr_train.probe.classifiers import project_to_plane
 from clr_train.probe.features import Features, collect
 from clr_train.probe.figures import draw_confusion
 from clr_train.probe.geometry import alignment, uniformity
@@ -173,6 +174,12 @@ def test_extremes_of_alignment_and_uniformity() -> None:
     assert alignment(rows, second=-rows) == pytest.approx(4)
     assert uniformity(rows) == pytest.approx(0, abs=1e-6)
     assert uniformity(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])) == pytest.approx(-8)
+
+
+@pytest.mark.parametrize("count", [1, 2, 60])
+def test_the_same_features_have_the_same_place(count: int) -> None:
+    place = project_to_plane(np.full((count, 8), 0.3, np.float32), seed=0)
+    np.testing.assert_array_equal(place, np.zeros((count, 2)))
 
 
 def test_a_confusion_matrix_is_in_per_cent_of_its_rows() -> None:
