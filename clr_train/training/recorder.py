@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -282,7 +283,7 @@ class Recorder(NullRecorder):
                 for name in ("trained", "untrained")
             )
             facts.append(f"balanced accuracy of its linear probe {trained} (untrained {untrained})")
-        if self._checkpoints.best.exists():
+        if self._checkpoints.best.exists() and math.isfinite(progress.best_loss):
             facts.append(f"best.pt has the lowest validation loss, {progress.best_loss:.3f}")
         return f"wrote {out}: " + "; ".join(facts)
 

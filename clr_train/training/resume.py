@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -24,6 +25,9 @@ from pilarnet_convert.options import OptionError, flag
 from pilarnet_convert.shards.reader import path_strings
 
 __all__ = ["Progress", "TrainingRun", "start_run"]
+
+#: Options of the sample that losses and baselines are of; those of others are not comparable.
+_OF_VALIDATION: Final = ("val_split", "eval_particles")
 
 
 @dataclass(kw_only=True)
@@ -103,6 +107,9 @@ class TrainingRun:
         self.progress = Progress(
             **{**state["progress"], "step": state["step"], "schedule": self._schedule(state)}
         )
+        saved = config_of(state)
+        if any(getattr(saved, name) != getattr(self.config, name) for name in _OF_VALIDATION):
+            self.progress.best_loss, self.progress.baselines = math.inf, {}
 
     def next_rate(self) -> float:
         """Compute the learning rate of the next step."""

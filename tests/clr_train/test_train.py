@@ -390,6 +390,33 @@ def test_a_checkpoint_of_another_run_is_refused(
     assert_same_run(straight, straight)
 
 
+@pytest.mark.parametrize("change", [{"val_split": "test"}, {"eval_particles": 20}])
+def test_losses_of_another_sample_are_not_compared(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    config = _config(shards, tmp_path / "run", max_steps=3)
+    lines: list[str] = []
+    measure = Validator.measure
+
+    def lower(self: Validator, learner: Learner) -> dict[str, float]:
+        return measure(self, learner) | {"val_loss": -1.0}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Validator, "measure", lower)
+        _train(config)
+    best = tmp_path / "run/checkpoints/best.pt"
+    pretrain(dataclasses.replace(config, **change), resume=True, say=lines.append)
+    assert "best.pt" not in lines[-1]
+    for options, step in (({}, 3), (change, 6)):
+        _train(dataclasses.replace(config, max_steps=6, **options), resume=True)
+        assert load_checkpoint(best)["step"] == step
+        (best.parent / "step-00000006.pt").unlink()
+    before, after = (read_metrics(tmp_path / "run")[step] for step in (3, 6))
+    baselines = [name for name in before if "untrained" in name]
+    assert all(before[name] for name in baselines)
+    assert [after[name] for name in baselines] == ["", "", "", ""]
+
+
 def test_a_finished_run_is_resumed_to_its_end(shards: Path, straight: Path) -> None:
     before = read_metrics(straight)
     assert _train(_config(shards, straight), resume=True).step == 6
