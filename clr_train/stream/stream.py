@@ -88,6 +88,8 @@ class ParticleStream:
         #: Particles of a batch over all ranks: fewer than asked for if an epoch has no more.
         self.batch_size = self._cut_batch_size()
         self._last_plan: tuple[int, EpochPlan] | None = None
+        #: Number of the latest iteration, which ends those before it.
+        self._iteration = 0
         on_gpu = device.type == "cuda"
         #: Processes that read.
         self.workers = _WORKERS_FOR_A_GPU if on_gpu else 0
@@ -183,16 +185,22 @@ class ParticleStream:
     def batches(self, epoch: int, start_batch: int = 0) -> Iterator[ParticleBatch]:
         """Iterate over this rank's part of the batches of an epoch, from `start_batch` on.
 
-        Batches before it are not read. A second iteration ends the first. A PilarnetError is raised
+        Batches before it are not read. A second iteration, once it begins, ends the first without
+        an error. A PilarnetError is raised
         if the particles do not fill one batch, a shard is damaged, or a process that reads died.
         """
         if not 0 <= start_batch <= self.num_batches:
             raise ValueError(f"start_batch: expected 0 to {self.num_batches}, found {start_batch}")
         plan = self._plan(epoch)
+        self._iteration += 1
+        iteration = self._iteration
         spans = plan.spans(start_batch)
         wanted = (plan.particles(*span, rank=self._rank) for span in spans)
         for span, batch in zip(spans, self._loader.read(wanted), strict=True):
-            yield from batch.split(plan.sizes(*span))
+            for part in batch.split(plan.sizes(*span)):
+                yield part
+                if iteration != self._iteration:
+                    return
 
     def sequential(self, batch_size: int) -> Iterator[ParticleBatch]:
         """Iterate once over every particle that passes the filters, in the order of the shards.
@@ -228,7 +236,8 @@ class ParticleStream:
         return whole.take(torch.from_numpy(np.searchsorted(ascending, drawn)))
 
     def close(self) -> None:
-        """End the processes that read; the next iteration starts new ones."""
+        """End an iteration and the processes that read; the next iteration starts new ones."""
+        self._iteration += 1
         self._loader.close()
 
 

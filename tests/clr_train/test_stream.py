@@ -112,6 +112,21 @@ def test_workers_change_nothing_and_leave_torchs_generator_alone(
     shared.close()
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_second_iteration_and_closing_end_the_first(shards: Path, workers: int) -> None:
+    stream = open_small(shards, workers=workers)
+    whole = [particles(stream.batches(epoch)) for epoch in (0, 1)]
+    first, second = stream.batches(0), stream.batches(1)
+    assert next(first).particle.tolist() == whole[0][0]
+    assert next(second).particle.tolist() == whole[1][0]
+    assert list(first) == []
+    assert particles(second) == whole[1][1:]
+    third = stream.batches(1)
+    next(third)
+    stream.close()
+    assert list(third) == []
+
+
 def _forbid_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
