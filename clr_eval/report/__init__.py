@@ -1,1 +1,1 @@
-"""The report: `figures` draws, `text` and `sections` write, `report` puts everything together."""
+"""The report: `figures`, `text` and `sections` make it, `folder` locks, `report` is the whole."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,7 @@ from clr_eval.report.figures import (
     draw_nearest,
     draw_robustness,
 )
+from clr_eval.report.folder import LOCK, locked_folder
 from clr_eval.report.sections import write_report
 from clr_eval.report.text import format_results, make_sections
 from clr_eval.robustness import robustness
@@ -42,6 +44,9 @@ FORMAT: Final = "pilarnet-clr-report"
 VERSION: Final = 2
 _RESULTS: Final = "results"
 _LOG: Final = "log.txt"
+_REPORT: Final = "report.json"
+#: What folders of clr-train and of clr-study hold besides.
+_OF_OTHERS: Final = frozenset({"config.toml", "checkpoints", "runs"})
 _TITLE: Final = "Evaluation of a pretrained encoder"
 _RESAMPLING_SEED: Final = 0
 
@@ -67,7 +72,7 @@ def evaluate(config: EvalConfig, *, show_progress: bool = False) -> dict[str, An
     ------
     PilarnetError
         If the checkpoint or the shards cannot be read, a split has no particles, the folder holds
-        something else, or a loss or a feature is not finite.
+        something else, another process writes into it, or a loss or a feature is not finite.
     """
     out = as_path(config.out)
     require_matplotlib("eval")
@@ -77,8 +82,8 @@ def evaluate(config: EvalConfig, *, show_progress: bool = False) -> dict[str, An
     pairs = [(name, fraction) for name in methods for fraction in config.fractions]
     trials = [trial for pair in pairs for trial in evaluation.trials(*pair)]
     report = _describe(evaluation)
-    out.mkdir(parents=True, exist_ok=True)
     with (
+        locked_folder(out),
         RunLog(out / _LOG, facts={"device": evaluation.learner.device_facts}) as log,
         progress_bar(
             total=_total_cost(evaluation, trials),
@@ -145,8 +150,7 @@ def _evaluate(
 
 def _check_unused(out: Path) -> None:
     """Check that the folder of a report is new, empty, or holds an earlier report."""
-    known = any((out / name).exists() for name in ("report.json", _RESULTS, _LOG))
-    if out.exists() and not known and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and not (out.is_dir() and _is_free(out)):
         raise PilarnetError(
             "the output folder is in use",
             file=out,
@@ -154,6 +158,17 @@ def _check_unused(out: Path) -> None:
             expected="a new folder, an empty one, or an earlier report",
             advice="choose another --out",
         )
+
+
+def _is_free(folder: Path) -> bool:
+    """Return whether a folder is empty or holds a report, which may have been interrupted."""
+    names = {entry.name for entry in folder.iterdir()}
+    if _REPORT not in names:
+        return names <= {_LOG, LOCK} or (_RESULTS in names and not names & _OF_OTHERS)
+    try:
+        return bool(json.loads((folder / _REPORT).read_bytes())["format"] == FORMAT)
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
+        return False
 
 
 def _describe(evaluation: Evaluation) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from clr_eval.cache import Arrays
+from clr_eval.report.folder import LOCK, locked_folder
 from clr_eval.report.sections import write_report
 from clr_eval.study.config import StudyConfig
 from clr_eval.study.costs import describe_study, seconds_per_cost
@@ -80,7 +81,7 @@ def run_study(
     Raises
     ------
     PilarnetError
-        Shards cannot be read, or a training fails.
+        Shards cannot be read, a training fails, or another process computes the same part.
     """
     require_matplotlib("eval")
     folder = as_path(out)
@@ -93,12 +94,12 @@ def run_study(
     if dry_run:
         return None
     results: dict[str, list[Arrays]] = {name: [] for name in config.methods}
-    folder.mkdir(parents=True, exist_ok=True)
     facts = {
         "device": str(pick_device(config.train.device)),
         "study": "; ".join(line.strip() for line in lines),
     }
     with (
+        locked_folder(folder, name=f"{LOCK}-{part.number}-of-{part.count}"),
         RunLog(folder / _LOG, facts=facts) as log,
         progress_bar(
             total=left, unit="", description="study", show=show_progress, log=log.write

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -263,6 +264,16 @@ def _line(result: Result, *, exit_code: int = 1) -> str:
     return line
 
 
+def test_two_reports_into_one_folder(checkpoint: Path, shards: Path, tmp_path: Path) -> None:
+    options = ["--checkpoint", checkpoint, "--shards", shards, "--out", tmp_path, *OPTIONS]
+    with (tmp_path / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        line = _line(_invoke(*options, "--parts=map"))
+    assert f"{tmp_path}: --out: another process is writing into this folder" in line
+    assert os.listdir(tmp_path) == [".lock"]
+    assert _invoke(*options, "--parts=map").exit_code == 0
+
+
 def test_a_test_split_of_one_particle(checkpoint: Path, tmp_path: Path) -> None:
     shards = make_shards(tmp_path / "shards", {"train": 20, "val": 0, "test": 1})
     out = tmp_path / "report"
@@ -274,11 +285,25 @@ def test_a_test_split_of_one_particle(checkpoint: Path, tmp_path: Path) -> None:
     assert (out / "map.png").exists()
 
 
-def test_a_folder_that_holds_something_else(checkpoint: Path, shards: Path, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("")
-    options = ["--checkpoint", checkpoint, "--shards", shards, "--out", tmp_path]
-    assert "the output folder is in use" in _line(_invoke(*options))
-    assert os.listdir(tmp_path) == ["notes.txt"]
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["notes.txt"],
+        ["log.txt", ".lock", "config.toml", "checkpoints/best.pt", "metrics.csv"],  # of clr-train
+        ["log.txt", ".lock-1-of-1", "results/a.npz", "runs/a/done"],  # of clr-study
+        ["log.txt", "results/a.npz", "report.json"],  # of clr-study, finished
+    ],
+)
+def test_a_folder_that_holds_something_else(
+    checkpoint: Path, shards: Path, tmp_path: Path, names: list[str]
+) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text('{"format": "pilarnet-clr-study"}')
+    before = sorted(tmp_path.rglob("*"))
+    options = ["--checkpoint", checkpoint, "--shards", shards, "--out", tmp_path, *OPTIONS]
+    assert "the output folder is in use" in _line(_invoke(*options, "--parts=map"))
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

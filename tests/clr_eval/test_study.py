@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -191,6 +192,17 @@ def test_sets_without_a_validation_split(tmp_path: Path) -> None:
     study = read_study(_write(tmp_path / "study.toml", (folder, folder), ("simclr-nominal",)))
     found = StudyResults(study, out=tmp_path).result("simclr-nominal", seed=0)
     assert found["nominal/0"].shape == (20, 5)
+
+
+def test_a_part_that_another_process_computes(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    study, out = _write(tmp_path / "study.toml", folders, ("handcrafted",)), tmp_path / "out"
+    out.mkdir()
+    with (out / ".lock-1-of-2").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused, other = (_invoke(study, "--out", out, "--part", f"{n}/2") for n in (1, 2))
+    assert refused.exit_code == 1
+    assert f"{out}: --out: another process is writing into this folder" in refused.stderr
+    assert other.exit_code == 0
 
 
 def test_methods_that_share_a_pretraining_are_one_group(
