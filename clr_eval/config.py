@@ -43,8 +43,8 @@ class _EncoderConfig:
 class EmbedConfig(_EncoderConfig):
     """The options of `clr_eval.embed` and ``clr-embed``.
 
-    A particle's features depend on no other particle. On the CPU with one thread, batches of 7 and
-    more gave the same bits; a batch of one, or other numbers of threads, differ in the last bit.
+    A particle's features depend on no other particle. With other batches, devices or numbers of
+    threads they differ by rounding.
     """
 
     split: str = option(
@@ -60,8 +60,8 @@ class EmbedConfig(_EncoderConfig):
     )
     batch_size: int = option(
         256,
-        "Particles embedded at once; affects memory and speed, and features may differ in the last "
-        "bit.",
+        "Particles embedded at once; affects memory and speed, and features may differ by "
+        "rounding.",
         least=1,
     )
 
@@ -131,6 +131,13 @@ class _ReportConfig(_EncoderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.train_split == self.test_split:
+            raise OptionError(
+                "methods would be evaluated on the particles whose labels they learnt",
+                field="--test-split",
+                expected="a split other than --train-split",
+                found=self.test_split,
+            )
         for name in ("robustness", "by-energy"):
             if name in self.parts and not set(CLASSIFYING_PARTS) & set(self.parts):
                 raise OptionError(

@@ -342,6 +342,8 @@ def test_wrong_usage() -> None:
         ("--seeds=1,1", "--seeds: unusable value (expected one value or more, each once, found"),
         ("--parts=probe,magic", "expected one of probe, finetune, scratch, robustness,"),
         ("--parts=robustness", "expected one of probe, finetune, scratch as well"),
+        ("--test-split=train", "--test-split: methods would be evaluated on the particles whose"),
+        ("--train-split=test", "(expected a split other than --train-split, found test)"),
         ("--epochs=0", "--epochs: unusable value (expected at least 1, found 0)"),
         ("--lr=0", "--lr: unusable value (expected above 0"),
         ("--max-particles=3", "--max-particles: unusable value (expected at least 10, found 3)"),
