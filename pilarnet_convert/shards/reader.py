@@ -193,14 +193,22 @@ def open_shards(paths: ShardPaths, *, cache: RangeCache | None = None) -> Shards
     ------
     ShardError
         If the folder holds no shards, an unfinished conversion, another format or version, or
-        damaged metadata.
+        damaged metadata, or if two sets have the same contents.
     """
-    sets = []
+    sets: list[tuple[AnyPath, dict[str, Any]]] = []
     for path in list_paths(paths):
         attributes = read_root_attributes(path)
         with damage_reported(path, field="zarr.json"):
             if attributes["checksum"] != attributes_checksum(attributes):
                 raise ValueError("the checksum of the attributes does not hold")
+        for other, others in sets:
+            if others["checksum"] == attributes["checksum"]:
+                raise ShardError(
+                    "the same set of shards twice",
+                    file=path,
+                    found=f"the contents of {other}",
+                    advice="name each set once",
+                )
         sets.append((path, attributes))
     with damage_reported(", ".join(str(path) for path, _ in sets), field="zarr.json"):
         return Shards(*sets, cache=cache)

@@ -143,7 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
             convert(GEANT4, shards)
     device = torch.device(options.device)
-    setting = Setting(device=device, shards=shards, **SIZES[device.type])
+    copies = options.out / "copies"
+    setting = Setting(device=device, shards=shards, copies=copies, **SIZES[device.type])
 
     results: dict[str, Any] = {}
     for name in options.part or PARTS:

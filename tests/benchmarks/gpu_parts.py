@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -21,6 +22,7 @@ from clr_train.train import _train
 from clr_train.training.recorder import NullRecorder
 from clr_train.training.resume import start_run
 from clr_train.views.make import make_views
+from pilarnet_convert.shards.format import SPLITS, attributes_checksum
 from pilarnet_convert.shards.reader import open_shards
 
 __all__ = ["SIZES", "Figures", "Setting", "measure_card", "measure_stream", "measure_training"]
@@ -34,9 +36,11 @@ class Setting:
 
     device: torch.device
     shards: Path
+    #: Folder for copies of the shards.
+    copies: Path
     model: str
     batch_size: int
-    #: Particles of an epoch: shards are named again until there are as many.
+    #: Particles of an epoch: shards are copied until there are as many.
     particles: int
     #: Seconds that a measurement takes after its warm-up, at most.
     seconds: float
@@ -54,7 +58,7 @@ class Setting:
         train = open_shards(self.shards).splits["train"]
         times = -(-self.particles // sum(shard.num_particles for shard in train))
         return TrainConfig(
-            shards=[str(self.shards)] * times,
+            shards=[self.shards, *(self._copy(number) for number in range(1, times))],
             model=self.model,
             batch_size=self.batch_size,
             epochs=1,
@@ -62,6 +66,19 @@ class Setting:
             precision="bf16",
             **options,
         )
+
+    def _copy(self, number: int) -> Path:
+        """Make a set of the same particles, whose files are links, as no set is read twice."""
+        folder = self.copies / str(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        root = json.loads((self.shards / "zarr.json").read_bytes())
+        attributes = root["attributes"] | {"copy": number}
+        root["attributes"] = attributes | {"checksum": attributes_checksum(attributes)}
+        (folder / "zarr.json").write_text(json.dumps(root))
+        for split in SPLITS:
+            if (self.shards / split).exists() and not (folder / split).is_symlink():
+                (folder / split).symlink_to((self.shards / split).resolve())
+        return folder
 
 
 #: By the kind of device.

@@ -349,6 +349,14 @@ def test_sizes_of_nothing_are_refused(shards: Path) -> None:
         stream.sample(0)
 
 
+def test_a_set_named_twice_is_refused(shards: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(shards)
+    message = r"link: the same set of shards twice \(found the contents of .*; name each set once"
+    with pytest.raises(ShardError, match=message):
+        open_shards([shards, link])
+
+
 def test_no_shards_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ShardError, match="no such folder"):
         open_small(tmp_path / "nowhere")
