@@ -268,13 +268,16 @@ def _describe(
 
 def _scores(checkpoint: Path, *, step: int) -> dict[str, float]:
     """Read the validation of a step from the metrics of the run that the checkpoint lies in."""
-    metrics = checkpoint.resolve().parents[1] / "metrics.csv"
-    try:
-        with metrics.open(newline="", encoding="utf-8") as file:
-            row = next(row for row in csv.DictReader(file) if row["step"] == str(step))
-    except (OSError, StopIteration, KeyError):
+    folder = checkpoint.resolve().parent
+    if folder.name != "checkpoints":
         return {}
-    return {name: float(text) for name, text in row.items() if name.startswith("val_") and text}
+    try:
+        with (folder.parent / "metrics.csv").open(newline="", encoding="utf-8") as file:
+            row = next(row for row in csv.DictReader(file) if row["step"] == str(step))
+        names = [name for name in row if (name or "").startswith("val_") and row[name]]
+        return {name: float(row[name]) for name in names}
+    except (OSError, StopIteration, KeyError, ValueError, csv.Error):  # no metrics, or edited ones
+        return {}
 
 
 def _safetensors() -> tuple[Any, Any]:

@@ -248,6 +248,31 @@ def test_without_the_shards(trained: dict[str, Any], tmp_path: Path):
     )
 
 
+_ROW = b"step,val_loss\n2,0.5\n"
+
+
+@pytest.mark.parametrize(
+    ("folder", "metrics", "scores"),
+    [
+        ("checkpoints", _ROW, {"val_loss": 0.5}),
+        ("others", _ROW, {}),
+        ("checkpoints", _ROW.replace(b"0.5", b"abc"), {}),
+        ("checkpoints", b"step,val_loss\n\xff\xfe\n", {}),
+        ("checkpoints", b"step,val_loss\n2,0.5,7\n", {"val_loss": 0.5}),
+        ("checkpoints", b"step,val_loss\n2\n", {}),
+    ],
+)
+def test_scores_are_of_the_run_of_the_checkpoint(
+    trained: dict[str, Any], tmp_path: Path, folder: str, metrics: bytes, scores: dict[str, float]
+):
+    checkpoint = tmp_path / folder / "best.pt"
+    checkpoint.parent.mkdir()
+    shutil.copy(trained["checkpoint"], checkpoint)
+    (tmp_path / "metrics.csv").write_bytes(metrics)
+    out = export_encoder(checkpoint, tmp_path / "encoder")
+    assert json.loads((out / "config.json").read_text())["training"]["scores"] == scores
+
+
 def test_shards_of_another_training(trained: dict[str, Any], tmp_path: Path):
     other = write_shards(tmp_path / "other", {"train": (10,), "val": (5,), "test": ()})
     with pytest.raises(ShardError, match=r"not the shards of .*expected the set \w+, found \w+"):
