@@ -71,6 +71,8 @@ def pretrain(
 ) -> TrainResult:
     """Pretrain an encoder.
 
+    This seeds torch's random generators, or sets them to the state in a checkpoint.
+
     Parameters
     ----------
     config : TrainConfig

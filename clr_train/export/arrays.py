@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import index
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from clr_train.site_keys import MAX_COORDINATE
 from pilarnet_convert.errors import PilarnetError
 
 __all__ = ["embed"]
+
+#: Most energy of a voxel, MeV: far above any, and its square is finite in float32.
+_MOST_MEV: Final = 1e12
 
 
 class _Encoder(Protocol):
@@ -39,7 +42,7 @@ def embed(
         The voxels of all particles, one particle after the other: whole numbers of any integer or
         floating type, of any sign. If a particle has a voxel twice, its energies are summed.
     energy : array [V]
-        The energy deposited in each voxel, MeV, 0 or more.
+        The energy deposited in each voxel, MeV, 0 to 1e12.
     offset : integer array [N + 1]
         Particle i owns the voxels offset[i] to offset[i + 1], end excluded; 0 is the first, V the
         last.
@@ -112,10 +115,12 @@ def _energy(values: NDArray[Any], *, num_voxels: int) -> NDArray[np.float32]:
         raise _refused("energy", f"the shape [{num_voxels}], as of xyz", str(list(values.shape)))
     with np.errstate(over="ignore"):
         energy = np.ascontiguousarray(values, np.float32)
-    bad = np.flatnonzero(~np.isfinite(energy) | (energy < 0))
+    bad = np.flatnonzero(~((energy >= 0) & (energy <= _MOST_MEV)))  # of NaN neither holds
     if len(bad):
         raise _refused(
-            "energy", "MeV, 0 or more, finite in float32", f"{values[bad[0]]} in row {bad[0]}"
+            "energy",
+            f"MeV, 0 or more, finite and at most {_MOST_MEV:g}",
+            f"{values[bad[0]]} in row {bad[0]}",
         )
     return energy
 

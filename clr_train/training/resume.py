@@ -153,7 +153,8 @@ class TrainingRun:
         Raises
         ------
         CheckpointError
-            It cannot be read, or is of another model, other options or other shards.
+            It cannot be read, is of another model, other options or other shards, or has more steps
+            than the run is to have.
         """
         state = load_checkpoint(path)
         saved = config_of(state, file=path)
@@ -178,6 +179,15 @@ class TrainingRun:
                 expected=text.format(**saved_sizes),
                 found=text.format(**sizes),
                 advice="name the shards of the run, or train into another folder",
+            )
+        if state["step"] > self.total_steps:
+            raise CheckpointError(
+                "the run has more steps behind it than it is to have",
+                file=path,
+                field="--max-steps" if self.config.max_steps == self.total_steps else "--epochs",
+                expected=f"at least {state['step']} steps in all",
+                found=self.total_steps,
+                advice="give more, or train into another folder",
             )
         return state
 

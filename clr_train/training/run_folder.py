@@ -130,10 +130,11 @@ class RunFolder:
         path = self.path / "metrics.csv"
         rows: list[list[str]] = []
         if path.exists():
-            with open(path, newline="", encoding="utf-8") as file:
+            with open(path, newline="", encoding="utf-8", errors="replace") as file:
                 rows = list(csv.reader(file))[1:]
         # A killed process may have left an incomplete last row.
-        kept = [row for row in rows if len(row) == len(COLUMNS) and int(row[0]) < next_step]
+        whole = [row for row in rows if len(row) == len(COLUMNS) and row[0].isdecimal()]
+        kept = [row for row in whole if int(row[0]) < next_step]
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([COLUMNS, *kept])
         with written_beside(path, sync=True) as file:

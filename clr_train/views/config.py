@@ -77,22 +77,28 @@ class ViewConfig:
         0.1, "shift-energy: largest relative loss of energy.", least=0, below=1
     )
     shift_energy_sigma: float = option(
-        0.1, "shift-energy-normal: standard deviation of the factor, whose mean is 1.", least=0
+        0.1,
+        "shift-energy-normal: standard deviation of the factor, whose mean is 1.",
+        least=0,
+        most=100,
     )
     scale_energy_sigma: float = option(
-        0.1, "scale-energy: standard deviation of the factors, whose mean is 1.", least=0
+        0.1, "scale-energy: standard deviation of the factors, whose mean is 1.", least=0, most=100
     )
     smear_energy_mev: float = option(
         0.05,
         "smear-energy: standard deviation of the noise, MeV. A minimum-ionising particle "
         "leaves 0.63 MeV in a voxel.",
         least=0,
+        most=1000,
     )
     noise_fraction: float = option(
         0.1, "noise: most voxels added, as a fraction of the particle's.", least=0, most=1
     )
-    noise_energy_mev: float = option(0.15, "noise: mean energy of an added voxel, MeV.", above=0)
-    threshold_mev: float = option(0.2, "threshold: the highest threshold, MeV.", least=0)
+    noise_energy_mev: float = option(
+        0.15, "noise: mean energy of an added voxel, MeV.", above=0, most=1000
+    )
+    threshold_mev: float = option(0.2, "threshold: the highest threshold, MeV.", least=0, most=1000)
     crop_fraction: float = option(
         0.5,
         "crop: half the edge of the smallest cube, as a fraction of the particle's longest extent.",

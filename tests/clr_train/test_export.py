@@ -157,6 +157,7 @@ WRONG = {
     "a negative energy": ({"energy": np.array([1, -1, 1])}, r"energy: .*found -1 in row 1"),
     "an energy of nan": ({"energy": [1, 2, np.nan]}, r"energy: .*finite .*found nan in row 2"),
     "an energy too large": ({"energy": [1, 2, 1e300]}, r"energy: .*found 1e\+300 in row 2"),
+    "an energy whose sums overflow": ({"energy": [1, 3e38, 3e38]}, r"energy: .*3e\+38 in row 1"),
     "counts": ({"offset": np.array([2, 1])}, r"offset: .*0 first and 3 last, found 2 and 1"),
     "offsets without the end": ({"offset": np.array([0, 2])}, r"offset: .*3 last, found 0 and 2"),
     "an empty particle": ({"offset": [0, 3, 3]}, r"offset: .*found 3, 3 for particle 1"),

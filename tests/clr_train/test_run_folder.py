@@ -114,8 +114,9 @@ def test_metrics_are_cut_to_the_checkpoint(tmp_path: Path) -> None:
         folder.begin(TrainConfig(), next_step=0)
         for step in range(5):
             folder.log({"step": step, "epoch": 0, "loss": 0.1 + step})
-    with open(tmp_path / "metrics.csv", "a") as file:
-        file.write("5,0,5.1")  # as a killed process leaves it
+    with open(tmp_path / "metrics.csv", "ab") as file:
+        file.write(b"x" + b"," * (len(COLUMNS) - 1) + b"\n\xff\xfe\n")  # as a loss of power may
+        file.write(b"5,0,5.1")  # as a killed process leaves it
     with _open(tmp_path, resume=True) as folder:
         folder.begin(TrainConfig(), next_step=3)
         folder.log({"step": 3, "epoch": 1, "loss": 7.0, "val_loss": 8.0})

@@ -383,6 +383,8 @@ def test_a_checkpoint_of_another_run_is_refused(
         ({"model": "femto"}, r"--model: the checkpoint is of another model \(expected atto, found"),
         ({"seed": 5}, r"--seed: the checkpoint is of another run \(expected 0, found 5\)"),
         ({"shards": str(other)}, "--shards: the checkpoint was trained on other shards"),
+        ({"max_steps": 3}, r"--max-steps: .*expected at least 6 steps in all, found 3"),
+        ({"epochs": 1}, r"--epochs: .*expected at least 6 steps in all, found 4"),
     ):
         config = dataclasses.replace(_config(shards, straight), **options)
         with pytest.raises(CheckpointError, match=message):

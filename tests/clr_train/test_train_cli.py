@@ -337,6 +337,8 @@ def test_cuda_asked_for_and_absent(shards: Path, tmp_path: Path) -> None:
             "--translate-voxels: unusable value (expected at most 10000",
             2,
         ),
+        ("--smear-energy-mev=1e39", "--smear-energy-mev: unusable value (expected at most 1000", 2),
+        ("--noise-energy-mev=1e300", "--noise-energy-mev: unusable value (expected at most", 2),
         ("--lr=inf", "--lr: unusable value (expected at most 10, found inf)", 2),
     ],
 )
