@@ -236,8 +236,7 @@ class TrainConfig(ViewConfig, StreamConfig):
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> TrainConfig:
         """Make a configuration from what `to_dict` or `read_config` returns."""
-        tuples = {name: tuple(value) for name, value in options.items() if isinstance(value, list)}
-        return cls(**{**options, **tuples})
+        return cls(**options)
 
     def differences(self, other: TrainConfig) -> list[str]:
         """List the options that differ and may not change when a run is resumed."""

@@ -109,10 +109,16 @@ def documented(record: _Record) -> _Record:
 
 
 def check_options(record: Any) -> None:
-    """Check every field of a record of options; `OptionError` for the first bad value."""
+    """Check every field of a record of options; `OptionError` for the first bad value.
+
+    A list in the place of a tuple becomes one.
+    """
     hints = get_type_hints(type(record))
     for field in dataclasses.fields(record):
         value = getattr(record, field.name)
+        if isinstance(value, list) and get_origin(hints[field.name]) is tuple:
+            value = tuple(value)
+            object.__setattr__(record, field.name, value)
         if expected := broken_kind(hints[field.name], value):
             raise _unusable(field, expected, value)
         if field.metadata["distinct"] and not 0 < len(value) == len(set(value)):

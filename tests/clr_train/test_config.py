@@ -109,6 +109,13 @@ def test_values_outside_their_limits_are_refused(options: dict[str, object], mes
         TrainConfig(**options)  # type: ignore[arg-type]
 
 
+def test_lists_are_taken_for_tuples() -> None:
+    listed: dict[str, Any] = {"classes": ["muon"], "augmentations": ["drop", "rotate"]}
+    config = TrainConfig(**listed)
+    assert config == TrainConfig(classes=("muon",), augmentations=("drop", "rotate"))
+    assert hash(config.classes)
+
+
 def test_differences_are_those_that_change_the_run() -> None:
     config = TrainConfig(seed=1)
     other = dataclasses.replace(config, seed=2, out="elsewhere", workers=3, micro_batch_size=8)
