@@ -45,7 +45,7 @@ VERSION: Final = 2
 _RESULTS: Final = "results"
 _LOG: Final = "log.txt"
 _REPORT: Final = "report.json"
-#: What folders of clr-train and of clr-study hold besides.
+#: What folders of clr-train and of clr-study hold, and that of a report does not.
 _OF_OTHERS: Final = frozenset({"config.toml", "checkpoints", "runs"})
 _TITLE: Final = "Evaluation of a pretrained encoder"
 _RESAMPLING_SEED: Final = 0
@@ -163,8 +163,10 @@ def _check_unused(out: Path) -> None:
 def _is_free(folder: Path) -> bool:
     """Return whether a folder is empty or holds a report, which may have been interrupted."""
     names = {entry.name for entry in folder.iterdir()}
+    if names & _OF_OTHERS:
+        return False
     if _REPORT not in names:
-        return names <= {_LOG, LOCK} or (_RESULTS in names and not names & _OF_OTHERS)
+        return _RESULTS in names or names <= {_LOG, LOCK}
     try:
         return bool(json.loads((folder / _REPORT).read_bytes())["format"] == FORMAT)
     except (OSError, ValueError, TypeError, LookupError, RecursionError):

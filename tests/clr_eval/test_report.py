@@ -289,7 +289,7 @@ def test_a_test_split_of_one_particle(checkpoint: Path, tmp_path: Path) -> None:
     "names",
     [
         ["notes.txt"],
-        ["log.txt", ".lock", "config.toml", "checkpoints/best.pt", "metrics.csv"],  # of clr-train
+        ["log.txt", ".lock", "config.toml", "checkpoints/best.pt", "results/a.npz"],  # of clr-train
         ["log.txt", ".lock-1-of-1", "results/a.npz", "runs/a/done"],  # of clr-study
         ["log.txt", "results/a.npz", "report.json"],  # of clr-study, finished
     ],
