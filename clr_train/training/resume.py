@@ -182,7 +182,7 @@ class TrainingRun:
             )
         if state["step"] > self.total_steps:
             raise CheckpointError(
-                "the run has more steps behind it than it is to have",
+                "the run has already done more steps",
                 file=path,
                 field="--max-steps" if self.config.max_steps == self.total_steps else "--epochs",
                 expected=f"at least {state['step']} steps in all",
