@@ -173,7 +173,7 @@ def test_verify_and_statistics_take_the_same_things(shards: Shards, tmp_path: Pa
     (other.splits["train"][0].path / "added").touch()
     both = [str(shards.path), other.path]
     assert verify(both) == verify(open_shards(both)) == verify(other)
-    assert "added: a file that the root does not list" in verify(both)[0]
+    assert "train/00000/added: the root does not list it" in verify(both)[0]
     assert statistics(both).to_json() == statistics(open_shards(both)).to_json()
     for wrong in (5, [], [5], shards["test"]):
         for function in (verify, statistics, open_shards):
