@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +32,7 @@ from clr_eval.robustness import robustness
 from pilarnet_convert.console.progress import progress_bar
 from pilarnet_convert.console.run_log import RunLog
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.files import read_json_object
 from pilarnet_convert.pictures import require_matplotlib
 from pilarnet_convert.shards.reader import path_strings
 from pilarnet_convert.species import CLASS_NAMES, CLASSES, COLOURS
@@ -167,10 +167,7 @@ def _is_free(folder: Path) -> bool:
         return False
     if _REPORT not in names:
         return _RESULTS in names or names <= {_LOG, LOCK}
-    try:
-        return bool(json.loads((folder / _REPORT).read_bytes())["format"] == FORMAT)
-    except (OSError, ValueError, TypeError, LookupError, RecursionError):
-        return False
+    return read_json_object(folder / _REPORT).get("format") == FORMAT
 
 
 def _describe(evaluation: Evaluation) -> dict[str, Any]:

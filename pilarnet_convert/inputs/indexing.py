@@ -34,7 +34,7 @@ def index_inputs(
     """Index all inputs, in their order; one that is named several times is read once."""
     distinct = list(dict.fromkeys(files))
     found: dict[SourceFiles, IndexedInput] = {}
-    if len(distinct) <= _FEW_INPUTS:  # while the workers start
+    if len(distinct) <= _FEW_INPUTS:  # meanwhile the workers' server starts
         workers = Workers.in_this_process()
     calls = workers.completed(partial(index_source, reading=config.reading), distinct)
     with progress_bar(

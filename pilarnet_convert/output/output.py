@@ -54,12 +54,13 @@ class Output(ABC):
             raise PilarnetError(
                 "the output is not a folder", file=self.path, advice="choose another --out"
             )
+        root = self.root()
         if not overwrite:
-            self._refuse_other_version()
+            self._refuse_other_version(root)
         foreign = [name for name in (*SPLITS, "zarr.json") if (self.path / name).exists()]
         # An unfinished set may lack its manifest: it was being cleared when its process ended.
         unfinished = self._manifest.parent.exists() or (foreign and self._working.exists())
-        if unfinished or self.root() is not None:
+        if unfinished or root is not None:
             if not (resume or overwrite):
                 self._refuse()
         elif foreign:
@@ -70,8 +71,7 @@ class Output(ABC):
                 advice="choose another --out",
             )
 
-    def _refuse_other_version(self) -> None:
-        root = self.root()
+    def _refuse_other_version(self, root: Mapping[str, Any] | None) -> None:
         finished = None if root is None else root.get("version")
         unfinished = (self._working / _VERSION_1).exists()
         if unfinished or finished not in (None, FORMAT_VERSION):
