@@ -30,7 +30,7 @@ from tests.sample import SAMPLE
 TASK_BYTES = 60_000
 PATIENCE = 120  # seconds; on a busy machine a process takes its time to start
 ARGUMENTS = ("--input", SAMPLE, QUIRKS, "--min-voxels", 5)
-SLOW = in_small_tasks(num_bytes=TASK_BYTES, delay=3)
+SLOW = in_small_tasks(num_bytes=TASK_BYTES, delay=1)
 
 
 @pytest.fixture(autouse=True)
