@@ -8,6 +8,7 @@ from the environment and from fsspec's configuration.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -59,6 +60,8 @@ def connect(url: str) -> tuple[Any, str]:
         raise RemoteError(
             "no such protocol", file=url, found=protocol, advice="name a local path or a URL"
         ) from error
+    # At exit, XRootD looks at every object for open files; some of torch's warn about that.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="XRootD.client.finalize")
     return fs, path
 
 

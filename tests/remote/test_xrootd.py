@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 
 from tests.pilarnet_convert import larcv3_files
 from tests.pilarnet_convert.inputs import MODERN
@@ -47,3 +49,14 @@ def test_file_that_is_not_there(tmp_path, xrootd):
     result = run_convert("--input", url, "--out", tmp_path / "out", "--workers", 1)
     assert result.exit_code == 1
     assert result.stderr.startswith(f"error: {url}: no such file or folder (found ")
+
+
+def test_nothing_is_printed_at_exit_beside_torch(xrootd):
+    program = (
+        "import sys, torch.distributed\n"
+        "from pilarnet_convert.storage.remote import as_path\n"
+        "print(as_path(sys.argv[1]).exists())\n"
+    )
+    command = [sys.executable, "-c", program, f"{xrootd.url}/none.root"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("False\n", "")
