@@ -54,8 +54,8 @@ def test_file_that_is_not_there(tmp_path, xrootd):
 def test_nothing_is_printed_at_exit_beside_torch(xrootd):
     program = (
         "import sys, torch.distributed\n"
-        "from pilarnet_convert.storage.remote import as_path\n"
-        "print(as_path(sys.argv[1]).exists())\n"
+        "from pilarnet_convert.storage.remote import RemotePath\n"
+        "print(RemotePath(sys.argv[1]).exists())\n"
     )
     command = [sys.executable, "-c", program, f"{xrootd.url}/none.root"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
