@@ -32,6 +32,7 @@ __all__ = [
     "check_picture",
     "colour_map",
     "draw_colour_bar",
+    "energy_range",
     "hide_frames",
     "is_picture",
     "log_norm",
@@ -64,6 +65,18 @@ def require_matplotlib(extra: str = "plot") -> None:
             "pictures are drawn by matplotlib, which is not installed",
             advice=how_to_install(extra),
         ) from error
+
+
+def energy_range(energy_mev: NDArray[np.floating[Any]]) -> tuple[float, float]:
+    """Find the energies at the ends of a colour scale, in MeV, with ``0 < low < high``.
+
+    They are the 2nd percentile of the energies above 0, and the largest energy.
+    """
+    positive = energy_mev[energy_mev > 0]
+    if not len(positive):
+        return 0.1, 1.0
+    high = float(positive.max())
+    return min(float(np.percentile(positive, 2)), high / 2), high
 
 
 def new_figure(

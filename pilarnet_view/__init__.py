@@ -18,7 +18,6 @@ page       a scene as one HTML file
 projection where voxels fall on a picture
 drawing    one set of axes of a picture
 picture    a scene as a picture (needs matplotlib)
-figure     a particle as a figure for a notebook (needs plotly)
 cli        the command pilarnet-view
 ========== =====================================================================
 

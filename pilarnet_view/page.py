@@ -14,7 +14,7 @@ from pilarnet_convert.pages import lay_out_page
 from pilarnet_convert.storage.remote import as_path
 from pilarnet_view.camera import CAMERAS, Camera
 from pilarnet_view.colours import PARTICLE_COLOURS, SCALES, SPECIES_COLOURS, SYMBOLS
-from pilarnet_view.scene import Panel, ParticleCloud, Scene, energy_range
+from pilarnet_view.scene import Panel, ParticleCloud, Scene
 
 __all__ = ["document", "page", "write_page"]
 
@@ -106,7 +106,7 @@ def document(
         "columns": scene.columns,
         "group": scene.group,
         "voxel_cm": scene.voxel_cm,
-        "energy_mev": energy_range(scene.clouds),
+        "energy_mev": scene.energy_range_mev,
         "species": dict(SPECIES_COLOURS),
         "palette": dict(PARTICLE_COLOURS),
         "scale": dict(SCALES),

@@ -13,7 +13,7 @@ from pilarnet_convert.storage.remote import as_path
 from pilarnet_view.camera import CAMERAS, Camera
 from pilarnet_view.colours import SCALES, SPECIES_COLOURS, SYMBOLS
 from pilarnet_view.drawing import Look, colour_of, draw_panel, height_of, symbol_of
-from pilarnet_view.scene import Panel, ParticleCloud, Scene, energy_range
+from pilarnet_view.scene import Panel, ParticleCloud, Scene
 
 __all__ = ["write_picture"]
 
@@ -70,7 +70,7 @@ def write_picture(
     clouds = [cloud for panel in panels for cloud in panel.clouds]
     columns = min(scene.columns, len(panels))
     small = columns > 1
-    limits = energy_range(scene.clouds)
+    limits = scene.energy_range_mev
     look = Look(
         voxel_cm=voxel_cm, colouring=colouring, limits_mev=limits, camera=camera, small=small
     )

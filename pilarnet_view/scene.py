@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from pilarnet_convert.errors import counted
 from pilarnet_convert.options import OptionError
+from pilarnet_convert.pictures import energy_range
 from pilarnet_view.colours import COLOURINGS
 
 __all__ = [
     "Panel",
     "ParticleCloud",
     "Scene",
-    "energy_range",
     "frame",
     "in_voxels",
 ]
@@ -221,6 +221,11 @@ class Scene:
         """The clouds of all panels, in order."""
         return [cloud for panel in self.panels for cloud in panel.clouds]
 
+    @property
+    def energy_range_mev(self) -> tuple[float, float]:
+        """The energies at the ends of the colour scale."""
+        return energy_range(np.concatenate([cloud.energy_mev for cloud in self.clouds]))
+
     def choose(self, *, colouring: str | None, axes: str | None) -> tuple[str, str]:
         """Return the colouring and the unit of the axes; None stands for the default of the scene.
 
@@ -281,16 +286,3 @@ def in_voxels(
 
 def _cube(grid: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return np.full(3, -0.5), grid.astype(np.float64) - 0.5
-
-
-def energy_range(clouds: Sequence[ParticleCloud]) -> tuple[float, float]:
-    """Find the energies at the ends of the colour scale, in MeV, with ``0 < low < high``.
-
-    They are the 2nd percentile of the energies above 0, and the largest energy.
-    """
-    energy = np.concatenate([cloud.energy_mev for cloud in clouds])
-    energy = energy[energy > 0]
-    if not len(energy):
-        return 0.1, 1.0
-    high = float(energy.max())
-    return min(float(np.percentile(energy, 2)), high / 2), high

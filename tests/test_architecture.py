@@ -88,14 +88,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
         "clr_train.network.triton_response_norm",
         "clr_train.triton_keys",
     ),
-    "plotly": ("pilarnet_view.figure",),
-}
-
-#: Imports against the direction, and why.
-UPWARD: dict[tuple[str, str], str] = {
-    ("pilarnet_convert.shards.particle", "pilarnet_view.figure"): (
-        "a particle shows itself in a notebook where the viewer is installed"
-    ),
+    "plotly": ("pilarnet_convert.shards.figure",),
 }
 
 #: Modules that import by a name that is known only when they run, and what they import.
@@ -146,11 +139,8 @@ def _public(tree: ast.Module) -> set[str] | None:
 
 
 IMPORTS = {name: set(_imported(tree)) for name, tree in TREES.items()}
-#: What each module imports of the project, but for `UPWARD`.
-INNER = {
-    name: {other for other in found & MODULES.keys() - {name} if (name, other) not in UPWARD}
-    for name, found in IMPORTS.items()
-}
+#: What each module imports of the project.
+INNER = {name: found & MODULES.keys() - {name} for name, found in IMPORTS.items()}
 
 
 def _package(module: str) -> str:
@@ -197,8 +187,6 @@ def test_every_library_has_its_place():
 
 def test_imports_by_name_are_known():
     assert {module for module, found in IMPORTS.items() if "?" in found} == BY_NAME.keys()
-    for module, other in UPWARD:
-        assert other in IMPORTS[module]
 
 
 def test_packages_import_one_way():

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pilarnet_convert.errors import MissingDependencyError, how_to_install
-from pilarnet_convert.shards.particle import Particle
-from pilarnet_view.colours import SCALES
-from pilarnet_view.scene import ParticleCloud, energy_range
+from pilarnet_convert.pictures import ENERGY_COLOURS, energy_range
+
+if TYPE_CHECKING:
+    from pilarnet_convert.shards.particle import Particle
 
 __all__ = ["particle_figure"]
 
@@ -38,14 +39,7 @@ def particle_figure(particle: Particle) -> Any:
             "particles are drawn by plotly, which is not installed",
             advice=how_to_install("view"),
         ) from error
-    cloud = ParticleCloud.of(
-        particle.xyz,
-        particle.energy,
-        name=f"{particle.split} {particle.index}",
-        species=particle.species,
-        number=0,
-    )
-    low, high = energy_range([cloud])
+    low, high = energy_range(particle.energy)
     decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     x, y, z = particle.xyz.T
     voxels = graph_objects.Scatter3d(
@@ -61,7 +55,7 @@ def particle_figure(particle: Particle) -> Any:
             "color": np.log10(np.clip(particle.energy, low, high)),
             "cmin": np.log10(low),
             "cmax": np.log10(high),
-            "colorscale": list(SCALES["light"]),
+            "colorscale": list(ENERGY_COLOURS),
             "colorbar": {
                 "title": {"text": "MeV"},
                 "tickvals": decades,
@@ -75,7 +69,7 @@ def particle_figure(particle: Particle) -> Any:
     return graph_objects.Figure(
         voxels,
         layout={
-            "title": {"text": cloud.summary},
+            "title": {"text": particle.summary},
             "scene": {"aspectmode": "data", "camera": camera, **axes},
             "margin": {"l": 0, "r": 0, "b": 10},
         },

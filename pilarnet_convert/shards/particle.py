@@ -6,7 +6,6 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
@@ -72,11 +71,16 @@ class Particle:
     def __len__(self) -> int:
         return len(self.energy)
 
-    def __repr__(self) -> str:
+    @property
+    def summary(self) -> str:
+        """Which particle it is, its species and its size, in words."""
         return (
-            f"<Particle {self.split} {self.index}: {self.species}, {len(self):,} voxels, "
-            f"{self.energy.sum(dtype=np.float64):,.1f} MeV>"
+            f"{self.split} {self.index}: {self.species}, {counted(len(self), 'voxel')}, "
+            f"{self.energy.sum(dtype=np.float64):,.1f} MeV"
         )
+
+    def __repr__(self) -> str:
+        return f"<Particle {self.summary}>"
 
     def show(self) -> Any:
         """Draw the particle as a plotly figure, which a notebook shows.
@@ -86,8 +90,9 @@ class Particle:
         MissingDependencyError
             If plotly is not installed.
         """
-        # By name: the viewer imports this package, which works without it.
-        return import_module("pilarnet_view.figure").particle_figure(self)
+        from pilarnet_convert.shards.figure import particle_figure
+
+        return particle_figure(self)
 
 
 class ParticleSequence:
