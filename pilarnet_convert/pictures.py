@@ -120,8 +120,17 @@ def check_picture(path: str | Path, *, option: str) -> Path:
 
 
 def save_figure(figure: Figure, path: str | Path, *, option: str) -> None:
-    """Write a figure to a file, which appears whole or not at all; see `check_picture`."""
+    """Write a figure to a file, which appears whole or not at all; see `check_picture`.
+
+    Texts are drawn as they are: a ``$``, as in the name of a file, does not begin a formula. A text
+    that is not UTF-8 is a `UnicodeEncodeError`.
+    """
+    from matplotlib.text import Text
+
     path = check_picture(path, option=option)
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.get_text().encode()
     with written_beside(path) as stream:
         figure.savefig(stream, format=path.suffix.lower().removeprefix("."))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 from pathlib import Path
@@ -124,6 +125,26 @@ def test_a_picture_alone_or_beside_the_page(run: Run):
         "wrote event.html",
     ]
     assert Path("event.html").stat().st_size > 50_000
+
+
+def test_names_of_files_are_no_formulas(run: Run, tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("names")
+    for name in (r"a $\frac$.root", "$x_$.root", "a [1]* #%41 ü.root"):
+        file = folder / name
+        file.symlink_to(SAMPLE)
+        result = run(file, "--entry", 9, "--png", "event.png", "--out", "event.html")
+        assert result.exit_code == 0, result.output
+        assert f"wrote event.png: {name}, entry 9" in result.output
+        assert data_of(Path("event.html").read_text("utf-8"))["title"] == f"{name}, entry 9"
+
+
+def test_a_name_that_is_not_utf8_is_said_in_a_line(
+    run: Run, tmp_path_factory: pytest.TempPathFactory
+):
+    file = tmp_path_factory.mktemp("names") / os.fsdecode(b"a\xff.root")
+    file.symlink_to(SAMPLE)
+    for option in ("--png=event.png", "--out=event.html"):
+        assert "a name that is not UTF-8 cannot be written here" in one_line(run, file, option)
 
 
 def test_large_events_are_thinned_and_say_so(run: Run):
