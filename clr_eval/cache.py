@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -17,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clr_eval.progress import CostBar
-from pilarnet_convert.files import remove_file, replace_file
+from pilarnet_convert.files import replace_file
 
 __all__ = ["Arrays", "ResultCache"]
 
 #: Increase this when the code computes something else from the same options.
 _GENERATION: Final = 3
 _KEY_LENGTH: Final = 16
+_CHECKSUM_BYTES: Final = hashlib.sha256().digest_size
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -59,22 +59,14 @@ class ResultCache:
         path = self._path(name, depends_on)
         cost = 0.0 if path in self._counted else cost
         self._counted.add(path)
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                result = dict(arrays)
+        if (kept := _read(path)) is not None:
             self._progress.skip(cost)
-            return result
-        except FileNotFoundError:
-            pass
-        except (zipfile.BadZipFile, ValueError, EOFError):
-            remove_file(path)  # damaged: it is made again
+            return kept
         end = self._progress.done + cost
         result = make()
         self._progress.advance(end - self._progress.done)
         self.folder.mkdir(parents=True, exist_ok=True)
-        file = io.BytesIO()
-        np.savez(file, **result)  # type: ignore[arg-type]  # numpy: a name may not be a flag
-        replace_file(path, file.getvalue())
+        _write(path, result)
         return result
 
     def has(self, name: str, *, depends_on: Mapping[str, Any]) -> bool:
@@ -88,3 +80,24 @@ class ResultCache:
         facts = {"generation": _GENERATION, "name": name, "identity": self._identity}
         text = json.dumps(facts | {"of": dict(depends_on)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:_KEY_LENGTH]
+
+
+def _write(path: Path, result: Arrays) -> None:
+    """Write a result as ``.npz``, which other programs read too, with its checksum at the end."""
+    file = io.BytesIO()
+    np.savez(file, **result)  # type: ignore[arg-type]  # numpy: a name may not be a flag
+    file.write(hashlib.sha256(file.getbuffer()).digest())
+    replace_file(path, file.getvalue())
+
+
+def _read(path: Path) -> Arrays | None:
+    """Read a result; None if it is missing or damaged, and has to be made again."""
+    try:
+        data = memoryview(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    data, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
+    if hashlib.sha256(data).digest() != checksum:
+        return None
+    with np.load(io.BytesIO(data)) as arrays:
+        return dict(arrays)
