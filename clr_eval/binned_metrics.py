@@ -32,7 +32,7 @@ def binned_metrics(
     Parameters
     ----------
     values : array [N]
-        The quantity.
+        The quantity; particles of which it is not known (NaN) are in no bin.
     truth, predicted, resamples, seed
         As for `clr_eval.metrics.class_metrics`.
 
@@ -42,12 +42,15 @@ def binned_metrics(
         For each bin that holds particles, in ascending order: ``low``, ``high``, ``median`` of the
         values, ``count``, and what `clr_eval.metrics.class_metrics` gives.
     """
-    edges = np.unique(np.quantile(values.astype(np.float64), np.linspace(0, 1, _BINS + 1)))
+    known = np.flatnonzero(np.isfinite(values))
+    if not len(known):
+        return []
+    edges = np.unique(np.quantile(values[known].astype(np.float64), np.linspace(0, 1, _BINS + 1)))
     edges = np.repeat(edges, 2) if len(edges) == 1 else edges  # all values are the same
-    bin_of = (np.searchsorted(edges, values, side="right") - 1).clip(max=len(edges) - 2)
+    bin_of = (np.searchsorted(edges, values[known], side="right") - 1).clip(max=len(edges) - 2)
     bins = []
     for number in np.unique(bin_of):
-        rows = np.flatnonzero(bin_of == number)
+        rows = known[bin_of == number]
         bins.append(
             {
                 "low": float(edges[number]),

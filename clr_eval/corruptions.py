@@ -46,6 +46,8 @@ class Corruption:
         Its name, and the name of its level, with the unit.
     levels : tuple of float
         The levels that are evaluated; 0 changes nothing.
+    least, most : float
+        The smallest and the largest level that can be applied.
     apply : callable
         Takes particles, a level and a seed; gives the same particles, none without voxels. The
         draw for a particle depends on the seed and ``batch.particle``, not on other particles.
@@ -54,6 +56,8 @@ class Corruption:
     title: str
     axis: str
     levels: tuple[float, ...]
+    least: float = 0.0
+    most: float = 1000.0
     apply: Function
 
 
@@ -119,6 +123,7 @@ CORRUPTIONS: Final[Mapping[str, Corruption]] = MappingProxyType(
             title="energy scale",
             axis="change of all energies [%]",
             levels=(-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3),
+            least=-0.99,
             apply=_scale,
         ),
         "smear-energy": Corruption(
@@ -137,6 +142,7 @@ CORRUPTIONS: Final[Mapping[str, Corruption]] = MappingProxyType(
             title="dropped voxels",
             axis="voxels lost at random [%]",
             levels=(0.0, 0.1, 0.2, 0.3, 0.5),
+            most=0.99,
             apply=_augmented("drop", "drop_probability"),
         ),
         "threshold": Corruption(
@@ -149,12 +155,14 @@ CORRUPTIONS: Final[Mapping[str, Corruption]] = MappingProxyType(
             title="noise voxels added",
             axis="voxels added, of those there [%]",
             levels=(0.0, 0.05, 0.1, 0.2, 0.5),
+            most=10.0,
             apply=_add_noise,
         ),
         "throw": Corruption(
             title="detector throw",
             axis="lifetime, diffusion and field, towards the ends of their ranges [%]",
             levels=(-1.0, -0.5, 0.0, 0.5, 1.0),
+            least=-1000.0,
             apply=_throw,
         ),
     }

@@ -22,6 +22,7 @@ from clr_eval.progress import CostBar, Costs
 from clr_eval.timing import seconds_per_particle
 from clr_train.batch import ParticleBatch
 from clr_train.learner import Learner
+from clr_train.probe.classifiers import MOST_WITHOUT_HOLDOUT
 from clr_train.probe.features import Features, collect
 from clr_train.probe.handcrafted import handcrafted_features
 from clr_train.training.checkpoint import read_checkpoint
@@ -125,7 +126,9 @@ class Evaluation:
 
     def trials(self, name: str, fraction: float) -> list[Trial]:
         """List the trials of a method: one for each seed, or only one if the seed has no effect."""
-        random = METHODS[name].features is None or fraction < 1
+        method = METHODS[name]
+        has_holdout = method.classifier == "trees" and len(self.train) > MOST_WITHOUT_HOLDOUT
+        random = method.features is None or fraction < 1 or has_holdout
         seeds = self.config.seeds if random else self.config.seeds[:1]
         return [Trial(name, fraction, seed) for seed in seeds]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -86,10 +87,10 @@ class EmbeddingTable:
 
 
 def check_target(path: str | Path, *, overwrite: bool) -> Path:
-    """Check that a table can be written, before anything is computed for it.
+    """Check that a table can be written, before anything is computed for it; make its folder.
 
-    A `PilarnetError` says that the ending is unknown, the file exists or is a folder of something
-    else, or a package is missing.
+    A `PilarnetError` says that the ending is unknown, the folder cannot be made, the file exists or
+    is a folder of something else, or a package is missing.
     """
     path = as_path(path)
     if path.suffix not in _PACKAGES:
@@ -117,12 +118,15 @@ def check_target(path: str | Path, *, overwrite: bool) -> Path:
         raise PilarnetError(
             "exists already", file=path, field="--out", advice="replace it with --overwrite"
         )
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.is_dir():
+        raise OptionError("no such folder", file=path.parent, field="--out")
     return path
 
 
 def write_table(path: Path, table: EmbeddingTable) -> None:
     """Write a table; it appears at `path` complete, by a rename, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".zarr":
         with folder_written_beside(path, is_ours=_is_table, overwrite=True) as folder:
             _write_zarr(folder, table)

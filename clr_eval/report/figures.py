@@ -150,7 +150,7 @@ def draw_binned_metrics(binned: Mapping[str, Any], *, path: Path) -> None:
         above.set(xlabel=label, title="all methods")
         below.set(xlabel=label, title=METHODS[first].title)
         for axes in (above, below):
-            if methods[first][0]["median"] > 0:
+            if methods[first] and methods[first][0]["median"] > 0:
                 set_log_ticks(axes)
             axes.grid(alpha=0.3)
     panels[0, 0].set_ylabel("accuracy [%]")

@@ -25,14 +25,12 @@ from clr_eval.report.figures import (
     draw_nearest,
     draw_robustness,
 )
-from clr_eval.report.folder import LOCK, locked_folder
+from clr_eval.report.folder import LOG, RESULTS, RUNS, check_folder, locked_folder
 from clr_eval.report.sections import write_report
 from clr_eval.report.text import format_results, make_sections
 from clr_eval.robustness import robustness
 from pilarnet_convert.console.progress import progress_bar
 from pilarnet_convert.console.run_log import RunLog
-from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.files import read_json_object
 from pilarnet_convert.pictures import require_matplotlib
 from pilarnet_convert.shards.reader import path_strings
 from pilarnet_convert.species import CLASS_NAMES, CLASSES, COLOURS
@@ -42,11 +40,6 @@ __all__ = ["evaluate"]
 
 FORMAT: Final = "pilarnet-clr-report"
 VERSION: Final = 2
-_RESULTS: Final = "results"
-_LOG: Final = "log.txt"
-_REPORT: Final = "report.json"
-#: What folders of clr-train and of clr-study hold, and that of a report does not.
-_OF_OTHERS: Final = frozenset({"config.toml", "checkpoints", "runs"})
 _TITLE: Final = "Evaluation of a pretrained encoder"
 _RESAMPLING_SEED: Final = 0
 
@@ -76,15 +69,15 @@ def evaluate(config: EvalConfig, *, show_progress: bool = False) -> dict[str, An
     """
     out = as_path(config.out)
     require_matplotlib("eval")
-    _check_unused(out)
-    evaluation = Evaluation(config, folder=out / _RESULTS)
+    check_folder(out, kind=FORMAT, others={RUNS})
+    evaluation = Evaluation(config, folder=out / RESULTS)
     methods = [name for name, method in METHODS.items() if method.part in config.parts]
     pairs = [(name, fraction) for name in methods for fraction in config.fractions]
     trials = [trial for pair in pairs for trial in evaluation.trials(*pair)]
     report = _describe(evaluation)
     with (
         locked_folder(out),
-        RunLog(out / _LOG, facts={"device": evaluation.learner.device_facts}) as log,
+        RunLog(out / LOG, facts={"device": evaluation.learner.device_facts}) as log,
         progress_bar(
             total=_total_cost(evaluation, trials),
             unit="",
@@ -146,28 +139,6 @@ def _evaluate(
         report["robustness"] = robustness(evaluation, methods=main)
     if "by-energy" in config.parts:
         report["binned_metrics"] = _binned_metrics(evaluation, main)
-
-
-def _check_unused(out: Path) -> None:
-    """Check that the folder of a report is new, empty, or holds an earlier report."""
-    if out.exists() and not (out.is_dir() and _is_free(out)):
-        raise PilarnetError(
-            "the output folder is in use",
-            file=out,
-            field="--out",
-            expected="a new folder, an empty one, or an earlier report",
-            advice="choose another --out",
-        )
-
-
-def _is_free(folder: Path) -> bool:
-    """Return whether a folder is empty or holds a report, which may have been interrupted."""
-    names = {entry.name for entry in folder.iterdir()}
-    if names & _OF_OTHERS:
-        return False
-    if _REPORT not in names:
-        return _RESULTS in names or names <= {_LOG, LOCK}
-    return read_json_object(folder / _REPORT).get("format") == FORMAT
 
 
 def _describe(evaluation: Evaluation) -> dict[str, Any]:
@@ -270,12 +241,16 @@ def _page_map(
         "y": place[:, 1].round(2).tolist(),
         "class": particles.label[rows].tolist(),
         "facts": [
-            f"{voxels:,} voxels, {energy:,.1f} MeV, run {run}, event {event}, cluster {cluster}"
+            f"{voxels:,} voxels, {_in_mev(energy)}, run {run}, event {event}, cluster {cluster}"
             for voxels, energy, run, event, cluster in zip(*map(columns.get, names), strict=True)
         ],
         "names": list(CLASS_NAMES),
         "colours": [COLOURS[name] for name in CLASS_NAMES],
     }
+
+
+def _in_mev(energy: float) -> str:
+    return f"{energy:,.1f} MeV" if np.isfinite(energy) else "energy not known"
 
 
 def _draw(report: dict[str, Any], config: EvalConfig, out: Path) -> None:

@@ -84,7 +84,8 @@ def _as_markdown(sections: Sequence[Section], *, title: str) -> str:
         if section.rows:
             ruler = ["---", *("---:" for _ in section.head[1:])]
             lines = [section.head, ruler, *section.rows]
-            parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+            cells = ([cell.replace("|", r"\|") for cell in line] for line in lines)
+            parts.append("\n".join(f"| {' | '.join(line)} |" for line in cells))
         if section.figure:
             parts.append(f"![{section.title}]({section.figure}.png)")
     return "\n\n".join(part for part in parts if part) + "\n"

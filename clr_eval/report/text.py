@@ -127,6 +127,7 @@ def _robustness(report: Mapping[str, Any]) -> list[Section]:
 
 def _binned_metrics(report: Mapping[str, Any]) -> list[Section]:
     sections = []
+    total = sum(report["shards"]["test"]["counts"].values())
     for quantity, label in QUANTITIES.items():
         methods = report["binned_metrics"][quantity]
         bins = next(iter(methods.values()))
@@ -141,7 +142,9 @@ def _binned_metrics(report: Mapping[str, Any]) -> list[Section]:
             ]
             for i, b in enumerate(bins)
         ]
-        sections.append(Section(title=f"By {label}", text="", head=head, rows=rows, level=3))
+        unknown = total - sum(b["count"] for b in bins)
+        text = f"It is not known of {counted(unknown, 'particle')}." if unknown else ""
+        sections.append(Section(title=f"By {label}", text=text, head=head, rows=rows, level=3))
     first = METHODS[next(iter(report["binned_metrics"]["num_voxels"]))].title
     whole = Section(
         title="Accuracy by energy and size",

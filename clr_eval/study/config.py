@@ -54,6 +54,15 @@ class Domain:
                 expected="both or none",
                 found="level alone" if self.corruption is None else "corruption alone",
             )
+        if self.corruption is not None and self.level is not None:
+            limits = CORRUPTIONS[self.corruption]
+            if not limits.least <= self.level <= limits.most:
+                raise OptionError(
+                    "unusable value",
+                    field="level",
+                    expected=f"{limits.least:g} to {limits.most:g} for {self.corruption}",
+                    found=self.level,
+                )
 
     @property
     def summary(self) -> str:
@@ -82,7 +91,10 @@ class StudyConfig:
         DEFAULT_METHODS, "The methods to compare.", choices=tuple(STUDY_METHODS), distinct=True
     )
     label_counts: tuple[int | None, ...] = option(
-        (None,), "Numbers of labels to learn from; None stands for all.", least=5, distinct=True
+        (None,),
+        "Numbers of labels to learn from, in any order; None stands for all.",
+        least=5,
+        distinct=True,
     )
     seeds: tuple[int, ...] = option(
         (0, 1, 2),
@@ -99,6 +111,8 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         check_options(self)
+        counts = sorted(self.label_counts, key=lambda count: (count is None, count))
+        object.__setattr__(self, "label_counts", tuple(counts))  # the report ends with the most
         for name in self.methods:
             if STUDY_METHODS[name].needs_target and self.target is None:
                 raise OptionError(

@@ -18,6 +18,7 @@ from clr_eval.timing import seconds_per_particle
 from clr_train.batch import ParticleBatch
 from clr_train.learner import Learner
 from clr_train.runtime.processes import pick_device
+from pilarnet_convert.errors import counted
 from pilarnet_convert.shards.reader import open_shards
 
 __all__ = [
@@ -38,8 +39,8 @@ _SAMPLE: Final = 64
 
 def describe_study(config: StudyConfig, *, groups: Sequence[SeedGroup]) -> list[str]:
     """Describe what a study computes, in lines: all its groups, then those of each name."""
-    seeds = sorted({group.seed for group in groups})
-    lines = [f"{len(groups)} runs, seeds {', '.join(map(str, seeds))}"]
+    seeds = ", ".join(map(str, sorted({group.seed for group in groups})))
+    lines = [f"{counted(len(groups), 'run')}, seeds {seeds or 'none'}"]
     for group in {group.name: group for group in groups}.values():
         times = sum(other.name == group.name for other in groups)
         steps = _pretraining_steps(config, group.name)

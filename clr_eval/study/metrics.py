@@ -140,12 +140,15 @@ def stability(
     return {"particles": len(first)} | {n: float(np.mean(v)) for n, v in found.items()}
 
 
-def domain_auc(results: Sequence[Arrays], *, reference: str, domain: str) -> float:
+def domain_auc(results: Sequence[Arrays], *, reference: str, domain: str) -> float | None:
     """Measure how well a linear classifier tells two domains apart by features.
 
     It is the area under the ROC curve, mean over the seeds, and 0.5 if it cannot. The classifier is
-    fitted on the even particles of both domains and scored on the odd ones.
+    fitted on the even particles of both domains and scored on the odd ones; None if a domain has
+    only one particle.
     """
+    if any(len(results[0][f"{name}/features"]) < 2 for name in (reference, domain)):
+        return None
     areas = []
     for result in results:
         values = [result[f"{name}/features"] for name in (reference, domain)]
@@ -166,22 +169,28 @@ def energy_r2(
     Returns
     -------
     dict
-        For each domain R^2 of the logarithm of the energy in MeV: ``features``, predicted from the
-        features, and ``sum``, from the logarithm of the sum of the voxels' energies. Empty if no
-        deposited energy is known.
+        For each domain where the deposited energies of particles are known and differ, R^2 of the
+        logarithm of the energy in MeV: ``features``, predicted from the features, and ``sum``, from
+        the logarithm of the sum of the voxels' energies. Empty if none is known in `train`.
     """
     wanted = _log_energy(train)
     use = np.isfinite(wanted)
     if not use.any():
         return {}
-    found: dict[str, dict[str, float]] = {name: {} for name in domains}
-    for kind in ("features", "sum"):
-        predict = _ridge(_inputs(result["train_features"], train, kind)[use], wanted[use])
-        for name, split in domains.items():
-            truth = _log_energy(split)
-            known = np.isfinite(truth)
-            error = truth[known] - predict(_inputs(result[f"{name}/features"], split, kind)[known])
-            found[name][kind] = float(1 - error.var() / truth[known].var())
+    kinds = ("features", "sum")
+    predict = {
+        k: _ridge(_inputs(result["train_features"], train, k)[use], wanted[use]) for k in kinds
+    }
+    found: dict[str, dict[str, float]] = {}
+    for name, split in domains.items():
+        truth = _log_energy(split)
+        known = np.isfinite(truth)
+        if not known.any() or not np.ptp(truth[known]):
+            continue
+        found[name] = {}
+        for kind in kinds:
+            read = predict[kind](_inputs(result[f"{name}/features"], split, kind)[known])
+            found[name][kind] = float(1 - (truth[known] - read).var() / truth[known].var())
     return found
 
 

@@ -17,6 +17,7 @@ from clr_eval.embedding.split import LoadedSplit, labelled_subset, read_split
 from clr_eval.finetune import Classifier, num_steps
 from clr_eval.probes import fit_probe
 from clr_eval.progress import CostBar
+from clr_eval.report.folder import RESULTS, RUNS
 from clr_eval.study.config import StudyConfig
 from clr_eval.study.costs import method_cost, pretraining_cost, step_cost
 from clr_eval.study.dann import DomainAdversarialClassifier
@@ -94,7 +95,7 @@ class StudyResults:
     def _cache(self) -> ResultCache:
         domains = {n: dataclasses.asdict(d) for n, d in self.config.domains.items()}
         identity = {"shards": self._shards, "domains": domains}
-        return ResultCache(self.out / "results", identity=identity)
+        return ResultCache(self.out / RESULTS, identity=identity)
 
     def result(self, method: str, *, seed: int) -> Arrays:
         """Predict every domain by a method, training what is missing.
@@ -268,7 +269,7 @@ class StudyResults:
         # Other options, and other shards under the same path, go to another folder.
         identities = [self._shards[path] for path in (shards, unlabelled) if path is not None]
         digest = hashlib.sha256(repr((chosen.to_dict(), identities)).encode()).hexdigest()[:8]
-        out = self.out / "runs" / f"{name}-seed{seed}-{digest}"
+        out = self.out / RUNS / f"{name}-seed{seed}-{digest}"
         return dataclasses.replace(chosen, out=str(out))
 
 

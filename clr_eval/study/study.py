@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from clr_eval.cache import Arrays
-from clr_eval.report.folder import LOCK, locked_folder
+from clr_eval.report.folder import LOCK, LOG, check_folder, locked_folder
 from clr_eval.report.sections import write_report
 from clr_eval.study.config import StudyConfig
 from clr_eval.study.costs import describe_study, seconds_per_cost
@@ -35,13 +35,14 @@ from clr_train.probe.classifiers import project_to_plane
 from clr_train.runtime.processes import pick_device
 from pilarnet_convert.console.progress import print_line, progress_bar
 from pilarnet_convert.console.run_log import RunLog
+from pilarnet_convert.errors import counted
 from pilarnet_convert.pictures import require_matplotlib
 from pilarnet_convert.plan import Part
 from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["run_study"]
 
-_LOG: Final = "log.txt"
+_FORMAT: Final = "pilarnet-clr-study"
 #: Of a study that takes longer, the estimate says how to shorten it.
 _LONG_SECONDS: Final = 3600.0
 _TITLE: Final = "Methods of classification on changed detectors"
@@ -81,10 +82,12 @@ def run_study(
     Raises
     ------
     PilarnetError
-        Shards cannot be read, a training fails, or another process computes the same part.
+        Shards cannot be read, a split has no particles, a training fails, the folder holds
+        something else, or another process computes the same part.
     """
     require_matplotlib("eval")
     folder = as_path(out)
+    check_folder(folder, kind=_FORMAT, others={LOCK})
     groups = list_groups(config)[part.number - 1 :: part.count]
     study = StudyResults(config, out=folder, show_progress=show_progress)
     left = sum(map(study.cost_left, groups))
@@ -93,6 +96,7 @@ def run_study(
         print_line(line)
     if dry_run:
         return None
+    _ = study.domains  # read here, so that one without particles is found before any training
     results: dict[str, list[Arrays]] = {name: [] for name in config.methods}
     facts = {
         "device": str(pick_device(config.train.device)),
@@ -100,7 +104,7 @@ def run_study(
     }
     with (
         locked_folder(folder, name=f"{LOCK}-{part.number}-of-{part.count}"),
-        RunLog(folder / _LOG, facts=facts) as log,
+        RunLog(folder / LOG, facts=facts) as log,
         progress_bar(
             total=left, unit="", description="study", show=show_progress, log=log.write
         ) as bar,
@@ -110,7 +114,7 @@ def run_study(
             for name in group.methods:
                 results[name].append(study.result(name, seed=group.seed))
         if part.count > 1:
-            print_line(f"part {part} is done: {len(groups)} runs, in {folder}")
+            print_line(f"part {part} is done: {counted(len(groups), 'run')}, in {folder}")
             return None
         study.progress.say("report")
         report = _report(config, study, results, out=folder)
@@ -121,7 +125,7 @@ def run_study(
 def _tell_time(config: StudyConfig, cost: float) -> str:
     """Estimate the time that is left; if it is long, say how to shorten it."""
     if not cost:
-        return "  nothing is missing: only the report is written"
+        return "  nothing is missing"
     seconds = cost * seconds_per_cost(config)
     hours, minutes = divmod(max(1, round(seconds / 60)), 60)
     line = f"  about {hours} h {minutes} min" if hours else f"  about {minutes} min"
@@ -139,7 +143,7 @@ def _report(
 ) -> dict[str, Any]:
     counts = {str(count or "all"): count for count in config.label_counts}
     report: dict[str, Any] = {
-        "format": "pilarnet-clr-study",
+        "format": _FORMAT,
         "version": 1,
         "setup": _setup(config),
         "domains": {name: len(split) for name, split in study.domains.items()},

@@ -23,12 +23,20 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-__all__ = ["CLASSIFIERS", "find_neighbours", "fit_classifier", "project_to_plane"]
+__all__ = [
+    "CLASSIFIERS",
+    "MOST_WITHOUT_HOLDOUT",
+    "find_neighbours",
+    "fit_classifier",
+    "project_to_plane",
+]
 
 Values = NDArray[np.floating]
 
 #: Neighbours that vote on the class of a particle.
 NUM_NEIGHBOURS: Final = 20
+#: From more particles, ``trees`` hold a tenth out, drawn by the seed, to find when to stop.
+MOST_WITHOUT_HOLDOUT: Final = 10_000
 #: Principal components that t-SNE starts from; more are mostly noise, and cost time.
 _COMPONENTS: Final = 50
 _PERPLEXITY: Final = 30.0
@@ -70,7 +78,7 @@ def fit_classifier(
     class_weight : str or None
         ``balanced`` gives all classes the same weight, None all particles; ``knn`` ignores it.
     seed : int
-        Seed of ``trees``.
+        Seed of ``trees``; without effect up to `MOST_WITHOUT_HOLDOUT` particles.
 
     Returns
     -------

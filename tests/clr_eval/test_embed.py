@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from clr_eval import embed, embed_to_file
 from clr_eval.cli import embed_command
+from clr_eval.embedding import features as features_module
 from clr_eval.embedding.files import EmbeddingTable, write_table
 from clr_train import load_learner
 from clr_train.stream.reader import SplitReader
@@ -234,7 +235,7 @@ def _line(result: Result) -> str:
 
 
 def test_what_cannot_be_done_is_said_in_a_line(
-    checkpoint: Path, sample_shards: Path, tmp_path: Path
+    checkpoint: Path, sample_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def line_of(**changed: object) -> str:
         options = {
@@ -249,6 +250,12 @@ def test_what_cannot_be_done_is_said_in_a_line(
         out=tmp_path / "a.csv"
     )
     assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(features_module, "read_checkpoint", lambda _path: pytest.fail("too late"))
+        for ending in (".npz", ".zarr"):
+            line = line_of(out=tmp_path / f"file/a{ending}")
+            assert line == f"error: {tmp_path / 'file'}: --out: no such folder"
 
 
 def test_the_library_writes_what_it_returns(

@@ -7,7 +7,9 @@ import json
 import os
 import re
 import shutil
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,9 +18,12 @@ from click.testing import CliRunner, Result
 
 from clr_eval import EvalConfig, embed, evaluate
 from clr_eval.binned_metrics import binned_metrics
+from clr_eval.cache import Arrays, ResultCache
 from clr_eval.cli import eval_command
 from clr_eval.corruptions import CORRUPTIONS, Corruption
+from clr_eval.evaluation import Evaluation
 from clr_eval.methods import CLASS_WEIGHTS, METHODS
+from clr_train.probe.classifiers import fit_classifier
 from clr_train.probe.features import Features
 from clr_train.probe.probes import linear_probe
 from clr_train.stream.reader import SplitReader
@@ -274,14 +279,19 @@ def test_two_reports_into_one_folder(checkpoint: Path, shards: Path, tmp_path: P
     assert _invoke(*options, "--parts=map").exit_code == 0
 
 
-def test_a_test_split_of_one_particle(checkpoint: Path, tmp_path: Path) -> None:
-    shards = make_shards(tmp_path / "shards", {"train": 20, "val": 0, "test": 1})
+def test_a_test_split_of_one_particle_of_unknown_energy(checkpoint: Path, tmp_path: Path) -> None:
+    sizes = {"train": 20, "val": 0, "test": 1}
+    shards = make_shards(tmp_path / "shards", sizes, energy_deposit=np.nan)
     out = tmp_path / "report"
     options = ["--checkpoint", checkpoint, "--shards", shards, "--out", out, *OPTIONS]
-    done = _invoke(*options, "--parts=map,probe")
+    done = _invoke(*options, "--parts=map,probe,by-energy")
     assert done.exit_code == 0, done.output
     text = (out / "report.md").read_text()
     assert "t-SNE of the features of 1 particle of the test split" in text
+    assert "## By deposited energy [MeV]\n\nIt is not known of 1 particle." in text
+    report = json.loads((out / "report.json").read_text(), parse_constant=pytest.fail)
+    binned = report["binned_metrics"]
+    assert [len(binned[name]["linear"]) for name in ("energy_deposit", "num_voxels")] == [0, 1]
     assert (out / "map.png").exists()
 
 
@@ -361,3 +371,46 @@ def test_a_split_that_is_empty(checkpoint: Path, sample_shards: Path, tmp_path: 
     assert "no particles in the split" in _line(_invoke(*options))
     reader = SplitReader(sample_shards, split="test", block_particles=512)
     assert len(reader.layout.label) > 20
+
+
+def test_particles_of_unknown_value_are_in_no_bin() -> None:
+    truth, values = np.arange(40) % 5, np.arange(40.0)
+    rates = {"truth": truth, "predicted": truth[None], "resamples": 0, "seed": 0}
+    known = binned_metrics(values, **rates)
+    rates |= {"truth": np.tile(truth, 2), "predicted": np.tile(truth, 2)[None]}
+    assert binned_metrics(np.append(values, np.full(40, np.nan)), **rates) == known
+    assert binned_metrics(np.full(80, np.nan), **rates) == []
+
+
+@pytest.mark.parametrize(("number", "trials"), [(10_000, 1), (10_001, 3)])
+def test_the_seed_of_trees_has_an_effect_where_they_hold_particles_out(
+    number: int, trials: int
+) -> None:
+    values = np.random.default_rng(0).normal(size=(number, 1))
+    label = (values[:, 0] + np.random.default_rng(1).normal(size=number) > 0).astype(np.int64)
+    found = {
+        fit_classifier("trees", values, label, seed=seed).predict_proba(values).tobytes()
+        for seed in (0, 1, 2)
+    }
+    evaluation = SimpleNamespace(train=range(number), config=SimpleNamespace(seeds=(0, 1, 2)))
+    assert len(found) == len(Evaluation.trials(evaluation, "trees", 1.0)) == trials
+
+
+def test_a_damaged_result_is_made_again(tmp_path: Path) -> None:
+    cache, times = ResultCache(tmp_path, identity={}), count()
+
+    def make() -> Arrays:
+        next(times)
+        return {"a/0": np.arange(3.0), "b": np.ones(2)}
+
+    cache.get("x", depends_on={}, make=make)
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 7):
+        for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]):
+            path.write_bytes(damaged)
+            before = next(times)
+            found = cache.get("x", depends_on={}, make=make)
+            assert next(times) == before + 2
+            assert found.keys() == {"a/0", "b"}
+            assert path.read_bytes() == whole

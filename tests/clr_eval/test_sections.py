@@ -6,7 +6,7 @@ import html
 import json
 from pathlib import Path
 
-from clr_eval.report.sections import Section, as_html
+from clr_eval.report.sections import Section, as_html, write_report
 
 
 def test_no_text_becomes_markup(tmp_path: Path):
@@ -24,3 +24,10 @@ def test_no_text_becomes_markup(tmp_path: Path):
         assert body.count(html.escape(bad)) == (11 if particle_map else 12)
         data = page[page.index('id="data">') + len('id="data">') :]
         assert json.loads(data[: data.index("</script>")]) == particle_map
+
+
+def test_no_text_becomes_a_cell_of_markdown(tmp_path: Path):
+    section = Section(title="a | b", text="a | b", head=["a | b", ""], rows=[["a | b", "1"]])
+    write_report({}, [section], title="t", folder=tmp_path)
+    table = [line for line in (tmp_path / "report.md").read_text().splitlines() if line[:1] == "|"]
+    assert table == [r"| a \| b |  |", "| --- | ---: |", r"| a \| b | 1 |"]

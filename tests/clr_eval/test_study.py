@@ -205,6 +205,53 @@ def test_a_part_that_another_process_computes(folders: tuple[Path, Path], tmp_pa
     assert other.exit_code == 0
 
 
+def test_the_folder_of_something_else_is_refused(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    study = _write(tmp_path / "study.toml", folders, ("handcrafted",))
+    for number, names in enumerate(
+        [
+            ["notes.txt"],
+            [".lock", "log.txt", "config.toml", "checkpoints/best.pt"],  # of clr-train
+            [".lock", "log.txt", "results/a.npz"],  # of clr-eval
+            ["results/a.npz", "report.json"],  # of clr-eval, finished
+        ]
+    ):
+        out = tmp_path / str(number)
+        for name in names:
+            (out / name).parent.mkdir(exist_ok=True, parents=True)
+            (out / name).write_text('{"format": "pilarnet-clr-report"}')
+        before = sorted(out.rglob("*"))
+        refused = _invoke(study, "--out", out)
+        assert refused.exit_code == 1
+        assert "the output folder is in use" in refused.stderr
+        assert sorted(out.rglob("*")) == before
+    interrupted = tmp_path / "interrupted"
+    for name in (".lock-1-of-1", "log.txt", "runs/dann-seed0-0/log.txt"):
+        (interrupted / name).parent.mkdir(exist_ok=True, parents=True)
+        (interrupted / name).touch()
+    assert _invoke(study, "--out", interrupted, "--part", "1/9").exit_code == 0
+
+
+def test_a_domain_without_particles_is_found_before_training(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = make_shards(tmp_path / "empty", {"train": 20})
+    monkeypatch.setattr(results_module, "pretrain", lambda *_a, **_k: pytest.fail("trained"))
+    study = _write(tmp_path / "study.toml", (folders[0], empty), ("simclr-nominal",))
+    found = _invoke(study, "--out", tmp_path / "out")
+    assert found.exit_code == 1
+    assert "no particles in the split" in found.stderr
+
+
+def test_the_largest_number_of_labels_is_the_last(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    study = _write(tmp_path / "study.toml", folders)
+    study.write_text(study.read_text().replace('[20, "all"]', '["all", 50, 20]'))
+    assert read_study(study).label_counts == (20, 50, None)
+
+
 def test_methods_that_share_a_pretraining_are_one_group(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -253,6 +300,7 @@ def test_a_dry_run_says_what_a_study_takes(
         ("[train]", 'split = "all"\n[train]', "domains.other.split: unusable value"),
         ('[domains.other]\nshards = "', '[domains.other]\n# "', "domains.other.shards: missing"),
         ('corruption = "noise"', 'corruption = "fog"', "domains.noise.corruption: unusable value"),
+        ("level = 0.2", "level = -1", "noise.level: unusable value (expected 0 to 10 for noise"),
         ("level = 0.2", "", "domains.noise.level: corruption and level must be given together"),
         ("level = 0.2", 'level = 0.2\nrotate = "yes"', "domains.noise.rotate: unusable value"),
         ("seeds", "sedes", "sedes: unknown key"),
@@ -371,6 +419,7 @@ def test_domains_that_differ_are_told_apart() -> None:
     assert domain_auc([result], reference="a", domain="b") == pytest.approx(0.5, abs=0.1)
     result["b/features"] = same + np.array([3.0, 0.0, 0.0])
     assert domain_auc([result], reference="a", domain="b") > 0.95
+    assert domain_auc([result | {"b/features": same[:1]}], reference="a", domain="b") is None
 
 
 def test_an_energy_that_a_feature_holds_is_read(folders: tuple[Path, Path]) -> None:
@@ -384,6 +433,9 @@ def test_an_energy_that_a_feature_holds_is_read(folders: tuple[Path, Path]) -> N
     assert energy_r2(result, train=train, domains={"a": test})["a"]["features"] > 0.99
     noise = {name: generator.normal(size=v.shape) for name, v in result.items()}
     assert energy_r2(noise, train=train, domains={"a": test})["a"]["features"] < 0.3
+    for energy in (np.nan, 30.0):  # not known, or the same of all
+        test.columns["energy_deposit"] = np.full(len(test), energy)
+        assert energy_r2(result, train=train, domains={"a": test}) == {}
 
 
 def test_a_direction_that_features_hold_is_read(folders: tuple[Path, Path]) -> None:

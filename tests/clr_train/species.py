@@ -31,18 +31,25 @@ def make_particle(
 
 
 def make_shards(
-    path: Path, counts: Mapping[str, int], *, seed: int = 0, in_order: bool = False
+    path: Path,
+    counts: Mapping[str, int],
+    *,
+    seed: int = 0,
+    in_order: bool = False,
+    **known: float,
 ) -> Path:
     """Write shards with this number of particles in each split, in two shards if it can be.
 
-    With `in_order` the particles of each shard are sorted by their class.
+    With `in_order` the particles of each shard are sorted by their class. `known` are the values of
+    columns, float32, the same for all particles.
     """
     shards = {}
     for number, (split, count) in enumerate(counts.items()):
         rng = np.random.default_rng([seed, number])
         halves = [count - count // 2, count // 2]
         for index, size in enumerate(size for size in halves if size):
-            shards[f"{split}/{index:05d}"] = _arrays(size, rng, in_order=in_order)
+            columns = {name: np.full(size, value, np.float32) for name, value in known.items()}
+            shards[f"{split}/{index:05d}"] = _arrays(size, rng, in_order=in_order) | columns
     return write_set(path, shards)
 
 
