@@ -16,7 +16,7 @@ from typing import Any
 from pilarnet_convert import task
 from tests.pilarnet_convert.outputs import environment
 
-__all__ = ["Programs", "deadly", "programs", "slow", "wait_until"]
+__all__ = ["PATIENCE", "Programs", "deadly", "programs", "slow", "wait_until"]
 
 PATIENCE = 120  # seconds; on a busy machine a process takes its time to start
 

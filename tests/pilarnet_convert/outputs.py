@@ -75,30 +75,34 @@ def read_particles(folder: Path) -> list[dict[str, Any]]:
     return particles
 
 
-def in_small_tasks(*, num_bytes: int = 20_000, delay: float = 0.0) -> list[str]:
+def in_small_tasks(*, num_bytes: int = 20_000, until: Path | None = None) -> list[str]:
     """Return a command for pilarnet-convert that cuts small files into many tasks.
 
     Parameters
     ----------
     num_bytes : int
         Compressed bytes of voxels of a task.
-    delay : float
-        Seconds to wait before each task but the first two, so that there is time to interrupt.
+    until : Path, optional
+        When the first shards are in place, the command waits until this file exists.
     """
     program = f"""
 import time
+from pathlib import Path
 from pilarnet_convert import plan
 from pilarnet_convert.cli import convert_command
 from pilarnet_convert.executors import Workers
+from pilarnet_convert.task import run_task
 plan.TASK_BYTES = {num_bytes}
 completed = Workers.completed
-def slowly(items):
+def waiting(workers, items):
     for number, item in enumerate(items):
-        time.sleep({delay} if number > 1 else 0)
+        while number == workers.in_flight and not Path({str(until)!r}).exists():
+            time.sleep(0.02)
         yield item
-def delayed(workers, function, items):
-    return completed(workers, function, slowly(items))
-Workers.completed = delayed
+def paused(workers, function, items):
+    return completed(workers, function, waiting(workers, items) if function is run_task else items)
+if {until is not None}:
+    Workers.completed = paused
 convert_command()
 """
     return [sys.executable, "-c", program]

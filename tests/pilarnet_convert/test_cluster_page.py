@@ -19,7 +19,7 @@ from tests.sample import SAMPLE
 
 PAGE = Path(__file__).parents[2] / "docs" / "cluster.md"
 PARTS = 3
-TASK_BYTES = 60_000
+TASK_BYTES = 120_000
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def test_from_the_command_line(
     dask = ("--dask", client.scheduler.address)
     for there, where in ((tmp_path, ("--workers", 1)), (Path(), dask)):
         inputs = ("--input", there / SAMPLE.name, there / QUIRKS.name)
-        arguments = (*inputs, *ARGUMENTS[3:], "--out", "out", *where)
+        arguments = (*inputs, "--events-per-shard", 15, "--out", "out", *where)
         bad = run_convert(*arguments)
         assert bad.exit_code == 1
         assert not Path("out/zarr.json").exists()

@@ -7,8 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from pilarnet_convert import convert, plan
+from tests.pilarnet_convert.clusters import PATIENCE, wait_until
 from tests.pilarnet_convert.inputs import QUIRKS
 from tests.pilarnet_convert.outputs import (
     contents,
@@ -27,10 +27,8 @@ from tests.pilarnet_convert.outputs import (
 )
 from tests.sample import SAMPLE
 
-TASK_BYTES = 60_000
-PATIENCE = 120  # seconds; on a busy machine a process takes its time to start
+TASK_BYTES = 80_000  # five tasks; two workers have four of them at a time
 ARGUMENTS = ("--input", SAMPLE, QUIRKS, "--min-voxels", 5)
-SLOW = in_small_tasks(num_bytes=TASK_BYTES, delay=1)
 
 
 @pytest.fixture(autouse=True)
@@ -47,10 +45,15 @@ def wanted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes | None]:
     return contents(out)
 
 
+def goes_on(out: Path) -> Path:
+    return out.with_name("goes on")
+
+
 @contextmanager
 def running(out: Path, *, workers: int) -> Iterator[subprocess.Popen[str]]:
-    """Start a conversion that dawdles; when a shard is there, it is in the middle of its work."""
-    process = convert_process(SLOW, *ARGUMENTS, "--out", out, "--workers", workers)
+    """Start a conversion that stays in the middle of its work until the file `goes_on` exists."""
+    command = in_small_tasks(num_bytes=TASK_BYTES, until=goes_on(out))
+    process = convert_process(command, *ARGUMENTS, "--out", out, "--workers", workers)
     try:
         wait_until(lambda: (out / "train" / "00000").exists() or process.poll() is not None)
         assert process.poll() is None, process.communicate()
@@ -59,13 +62,6 @@ def running(out: Path, *, workers: int) -> Iterator[subprocess.Popen[str]]:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def processes_of(session: int) -> dict[int, tuple[int, str]]:
@@ -113,6 +109,7 @@ def test_a_worker_vanishes(tmp_path: Path, wanted: dict[str, Any]):
         ]
         worker = next(pid for pid, (parent, _) in family.items() if parent == server)
         os.kill(worker, signal.SIGKILL)
+        goes_on(out).touch()
         stdout, stderr = process.communicate(timeout=PATIENCE)
         assert (process.returncode, stdout) == (1, "")
         (line,) = stderr.splitlines()

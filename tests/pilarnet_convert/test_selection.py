@@ -17,6 +17,7 @@ from tests.pilarnet_convert.larcv3_files import random_events, write_larcv3
 from tests.pilarnet_convert.outputs import contents, read_particles, run_convert, run_stats
 from tests.sample import SAMPLE
 
+THIRDS = "train=0.34,val=0.33,test=0.33"
 LABELS = {11: 0, -11: 0, 2212: 1, 22: 2, 13: 3, -13: 3, 211: 4, -211: 4}
 
 
@@ -57,27 +58,26 @@ def test_splits_hold_whole_events_whatever_the_order(converted: Path):
 def test_repeated_numbers_are_found_in_the_whole_source(tmp_path: Path, numbers: str):
     """Into whatever tasks the source is divided, and whichever worker runs them."""
     file = tmp_path / "a.h5"
-    write_larcv3(file, random_events(4, num_events=60))
+    write_larcv3(file, random_events(4, num_events=30))
     with h5py.File(file, "r+") as stream:
         ids = stream["Events/event_id"][...]
-        ids["event"] = 0 if numbers == "never set" else np.arange(60) % 50
+        ids["event"] = 0 if numbers == "never set" else np.arange(30) % 25
         stream["Events/event_id"][...] = ids
     found, said = [], []
     for name, options in {
         "one": {"workers": 1},
         "tasks": {"workers": 2, "events_per_shard": 7},
-        "small": {"workers": 1, "events_per_shard": 4},
-        "first": {"workers": 1, "max_events": 30},
+        "first": {"workers": 1, "max_events": 15},
     }.items():
-        convert(file, tmp_path / name, min_voxels=1, **options)
+        convert(file, tmp_path / name, min_voxels=1, splits=THIRDS, **options)
         found.append(event_splits(tmp_path / name))
         root = json.loads((tmp_path / name / "zarr.json").read_text())["attributes"]
         said.append(root["statistics"]["repeated_numbers"])
-    assert found[0] == found[1] == found[2]
-    assert found[3] == {key: split for key, split in found[0].items() if key[1] < 30}
-    assert said == ([60, 60, 60, 30] if numbers == "never set" else [20, 20, 20, 10])
+    assert found[0] == found[1]
+    assert found[2] == {key: split for key, split in found[0].items() if key[1] < 15}
+    assert said == ([30, 30, 15] if numbers == "never set" else [10, 10, 5])
     assert len(set(found[0].values())) == 3
-    convert(file, tmp_path / "again", workers=1, min_voxels=1, events_per_shard=7)
+    convert(file, tmp_path / "again", workers=1, min_voxels=1, splits=THIRDS, events_per_shard=7)
     assert contents(tmp_path / "again") == contents(tmp_path / "tasks")
 
 
