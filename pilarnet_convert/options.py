@@ -11,10 +11,11 @@ import math
 import operator
 import tomllib
 from collections.abc import Mapping
-from numbers import Integral, Real
 from pathlib import Path
 from types import UnionType
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from pilarnet_convert.errors import PilarnetError
 
@@ -111,14 +112,15 @@ def documented(record: _Record) -> _Record:
 def check_options(record: Any) -> None:
     """Check every field of a record of options; `OptionError` for the first bad value.
 
-    A list in the place of a tuple becomes one.
+    A list in the place of a tuple becomes one, and a number of numpy becomes one of Python, as only
+    these can be written to JSON and TOML.
     """
     hints = get_type_hints(type(record))
     for field in dataclasses.fields(record):
-        value = getattr(record, field.name)
+        value = _as_python(getattr(record, field.name))
         if isinstance(value, list) and get_origin(hints[field.name]) is tuple:
-            value = tuple(value)
-            object.__setattr__(record, field.name, value)
+            value = tuple(map(_as_python, value))
+        object.__setattr__(record, field.name, value)
         if expected := broken_kind(hints[field.name], value):
             raise _unusable(field, expected, value)
         if field.metadata["distinct"] and not 0 < len(value) == len(set(value)):
@@ -126,6 +128,10 @@ def check_options(record: Any) -> None:
         for item in value if isinstance(value, tuple) else (value,):
             if item is not None and (expected := _broken_limit(field.metadata, item)):
                 raise _unusable(field, expected, item)
+
+
+def _as_python(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _unusable(field: dataclasses.Field[Any], expected: str, found: object) -> OptionError:
@@ -164,9 +170,9 @@ def _broken_limit(limits: Mapping[str, Any], value: Any) -> str | None:
         # Not by the opposite comparison, so that NaN is refused too.
         if limits[name] is not None and not holds(value, limits[name]):
             return f"{words} {limits[name]}"
-    if limits["most"] is None and isinstance(value, Real):
-        if isinstance(value, Integral):
-            return None if abs(int(value)) <= _LARGEST else f"at most {_LARGEST}"
+    if limits["most"] is None and isinstance(value, int | float):
+        if isinstance(value, int):
+            return None if abs(value) <= _LARGEST else f"at most {_LARGEST}"
         return None if math.isfinite(value) else "a finite number"
     return None
 
@@ -181,8 +187,8 @@ def limits_in_words(limits: Mapping[str, Any], *, several: bool) -> str:
 
 #: The largest number that fits in the 32 bits that libraries use for it.
 _LARGEST: Final = 2**31 - 1
-#: What is accepted as an int and as a float, which includes the numbers of numpy.
-_NUMBERS: Final[Mapping[type, type]] = {int: Integral, float: Real}
+#: What is accepted as an int and as a float.
+_NUMBERS: Final[Mapping[type, Any]] = {int: int, float: int | float}
 _KINDS: Final[Mapping[type, str]] = {
     int: "a whole number",
     float: "a number",

@@ -50,14 +50,10 @@ def required_path(name: str, *, metavar: str, text: str) -> Callable[[Any], Any]
     return click.option(name, required=True, type=PathType(), metavar=metavar, help=text)
 
 
-def make_flags(record: type, *, leave_out: tuple[str, ...] = ()) -> list[click.Parameter]:
-    """Make the flags of a command from a record of options, without the fields `leave_out`."""
+def make_flags(record: type) -> list[click.Parameter]:
+    """Make the flags of a command from a record of options."""
     hints = get_type_hints(record)
-    return [
-        _make_flag(field, hints[field.name])
-        for field in dataclasses.fields(record)
-        if field.name not in leave_out
-    ]
+    return [_make_flag(field, hints[field.name]) for field in dataclasses.fields(record)]
 
 
 def _make_flag(field: dataclasses.Field[Any], hint: Any) -> click.Option:
