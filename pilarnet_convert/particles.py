@@ -87,7 +87,8 @@ def split_of_event(
     uint8 array [E]
         Indices into `SPLITS`.
     """
-    bounds = np.cumsum([splits.get(split, 0.0) for split in SPLITS])[:-1]
+    bounds = np.cumsum([splits.get(split, 0.0) for split in SPLITS])
+    bounds[bounds == bounds[-1]] = np.inf  # rounding gives nothing to a split of no fraction
     numbers = np.stack([events.run, events.subrun, events.event], axis=1)
     names = [f"{identity}:{run}:{subrun}:{event}" for run, subrun, event in numbers.tolist()]
     for i in np.flatnonzero(repeated):

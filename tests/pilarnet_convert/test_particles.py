@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 import json
 from collections import Counter
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,7 @@ from pilarnet_convert.particles import (
 from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.checks import check_events
 from pilarnet_convert.readers.events import Events, repeated_rows
-from pilarnet_convert.shards.format import VOXEL_ARRAYS
+from pilarnet_convert.shards.format import SPLITS, VOXEL_ARRAYS
 from pilarnet_convert.tally import Tally
 
 LABELS = {11: 0, -11: 0, 2212: 1, 22: 2, 13: 3, -13: 3, 211: 4, -211: 4}
@@ -216,6 +218,19 @@ def test_events_without_numbers_are_spread_by_their_entries():
     selection = Selection(min_voxels=1, primaries_only=False, splits=splits)
     _, tally = split_up(unset, identity="a", source=0, selection=selection, repeated=last)
     assert tally.repeated_numbers == 2
+
+
+@pytest.mark.parametrize(
+    "splits", [{"train": 0.5, "val": 0.5}, {"train": 0.3333333, "val": 0.6666666}, {"val": 1.0}]
+)
+def test_the_largest_hash_is_in_the_last_split_with_a_fraction(
+    monkeypatch: pytest.MonkeyPatch, splits: dict[str, float]
+):
+    largest = SimpleNamespace(digest=lambda: b"\xff" * 8)
+    monkeypatch.setattr(hashlib, "blake2b", lambda *_, **__: largest)
+    events = columns_of([([], None)], [(5, 6, 7)])
+    found = split_of_event(events, identity="a", splits=splits, repeated=np.zeros(1, bool))
+    assert found.tolist() == [SPLITS.index("val")]
 
 
 @given(st.lists(st.lists(st.integers(0, 2), min_size=3, max_size=3), max_size=12))
