@@ -49,15 +49,18 @@ def require_same(path: object, before: Mapping[str, Any], manifest: Mapping[str,
         was = before.get(part)
         if was == now:
             continue
-        if part == "options" and isinstance(was, dict):
+        problem, advice = f"has other {part}", "name the same inputs and options"
+        if part == "created_by":
+            problem, advice = "was begun by another version", "continue with that version"
+        elif part == "options" and isinstance(was, dict):
             was = {name: value for name, value in was.items() if value != now.get(name)}
             now = {name: now.get(name) for name in was}
         elif part == "sources":
             was, now = (f"{len(sources or [])} with other contents" for sources in (was, now))
         raise PilarnetError(
-            f"the conversion in the folder has other {part}",
+            f"the conversion in the folder {problem}",
             file=path,
             expected=was,
             found=now,
-            advice="name the same inputs and options, or begin anew with --overwrite",
+            advice=f"{advice}, or begin anew with --overwrite",
         )

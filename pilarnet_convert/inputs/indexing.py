@@ -64,7 +64,8 @@ def readable_sources(
         raise next(iter(faults.values()))
     good = [source for one in indexed for source in one.sources]
     if not good:
-        raise InputError("no input can be converted", found="; ".join(map(str, faults.values())))
+        reasons = "; ".join(map(str, faults.values()))
+        raise InputError("no input can be converted", found=reasons or "none")
     if not config.allow_duplicates:
         for place, first in find_duplicates(good).items():
             raise InputError(

@@ -145,7 +145,7 @@ class OutputFolder(Output):
 
     def done(self) -> set[int]:
         """Return the numbers of the tasks that have a record."""
-        return {int(name.stem) for name in self._tasks.glob("*.json")}
+        return {int(name.stem) for name in self._tasks.glob("[0-9]*.json")}
 
     def write_root(self, attributes: Mapping[str, Any]) -> None:
         """Write the groups of the splits and, last, the root, which makes the set readable.

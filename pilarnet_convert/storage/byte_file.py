@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -143,11 +144,25 @@ def open_file(path: str | AnyPath) -> LocalFile | RemoteFile:
 
     Raises
     ------
-    OSError
+    InputError
         If a local file cannot be opened. A remote file is opened by the first read.
     """
     where = as_any_path(path)
-    return RemoteFile(where) if isinstance(where, RemotePath) else LocalFile(where)
+    with _faults_as_input_errors(where):
+        return RemoteFile(where) if isinstance(where, RemotePath) else LocalFile(where)
+
+
+@contextmanager
+def _faults_as_input_errors(path: AnyPath) -> Iterator[None]:
+    """Turn the errors of the system and of remote files into one that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            "cannot be opened", file=path, found=error.strerror, advice="check the path"
+        ) from error
+    except RemoteError as error:
+        raise while_reading(error) from error
 
 
 def head_in_words(head: bytes, *, size: int) -> str:
@@ -172,16 +187,9 @@ def read_head(path: AnyPath, num_bytes: int) -> tuple[bytes, int]:
     ConnectionFault
         If the connection to its store fails for good.
     """
-    try:
-        with open_file(path) as file:
-            size = file.size  # first, as it refuses servers that send whole files
-            return file.read_at(0, num_bytes), size
-    except OSError as error:
-        raise InputError(
-            "cannot be opened", file=path, found=error.strerror, advice="check the path"
-        ) from error
-    except RemoteError as error:
-        raise while_reading(error) from error
+    with _faults_as_input_errors(path), open_file(path) as file:
+        size = file.size  # first, as it refuses servers that send whole files
+        return file.read_at(0, num_bytes), size
 
 
 def read_if_there(path: AnyPath) -> bytes | None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilarnet_convert import convert, convert_part, open_shards, verify
+from pilarnet_convert import conversion, convert, convert_part, open_shards, verify
 from pilarnet_convert.errors import InputError
 from tests import damage
 from tests.pilarnet_convert.faults import FAULTS
-from tests.pilarnet_convert.outputs import read_particles
+from tests.pilarnet_convert.inputs import QUIRKS
+from tests.pilarnet_convert.outputs import read_particles, run_convert
 from tests.sample import SAMPLE
 
 NUM_OF_KIND = 3
+OPTIONS: dict[str, Any] = {"splits": "train=1", "workers": 1}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,7 @@ def wanted(files: Path) -> dict[str, set[tuple[str, int, int]]]:
     """Return the particles of each good source: its name, and the entry and cluster of each."""
     found = {}
     for path in sorted(files.glob("good*.root")):
-        convert(path, files / path.stem, workers=1)
+        convert(path, files / path.stem, **OPTIONS)
         found[path.name] = particles_of(files / path.stem)
     return found
 
@@ -50,7 +54,7 @@ def particles_of(out: Path) -> set[tuple[str, int, int]]:
     }
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     names=st.lists(
         st.sampled_from(
@@ -60,7 +64,7 @@ def particles_of(out: Path) -> set[tuple[str, int, int]]:
         max_size=6,
         unique=True,
     ),
-    events_per_shard=st.sampled_from([None, 4, 11, 33]),
+    events_per_shard=st.sampled_from([None, 6, 11, 33]),
     num_parts=st.integers(0, 3),
 )
 def test_bad_sources_are_left_out(
@@ -77,7 +81,7 @@ def test_bad_sources_are_left_out(
             convert(inputs, out, **options)
 
     inputs = [files / name for name in names]
-    options = {"events_per_shard": events_per_shard, "skip_bad_files": True, "workers": 1}
+    options = {"events_per_shard": events_per_shard, "skip_bad_files": True, **OPTIONS}
     good = [name for name in names if name.startswith("good")]
     with TemporaryDirectory() as folder:
         out = Path(folder) / "shards"
@@ -92,3 +96,29 @@ def test_bad_sources_are_left_out(
             *(name for name in names if name.startswith("late")),
         ]
         assert verify(out) == []
+
+
+def test_a_file_that_vanishes_is_a_bad_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "a.root"
+    index = conversion.index_inputs
+
+    def index_and_remove(*args: Any, **options: Any) -> Any:
+        indexed = index(*args, **options)
+        file.unlink()
+        return indexed
+
+    monkeypatch.setattr(conversion, "index_inputs", index_and_remove)
+    arguments = ("--input", file, QUIRKS, "--out", tmp_path / "out", "--workers", 1)
+    shutil.copy(SAMPLE, file)
+    result = run_convert(*arguments)
+    assert result.exit_code == 1
+    says = f"{file}: cannot be opened (found No such file or directory); check the path"
+    assert result.stderr == f"error: {says}\n"
+    shutil.copy(SAMPLE, file)
+    assert run_convert(*arguments, "--skip-bad-files").exit_code == 3
+    assert {name for name, _, _ in particles_of(tmp_path / "out")} == {QUIRKS.name}
+
+
+def test_no_input_at_all(tmp_path: Path):
+    with pytest.raises(InputError, match=r"^no input can be converted \(found none\)$"):
+        convert([], tmp_path / "out")

@@ -28,9 +28,9 @@ from tests.pilarnet_convert.outputs import contents, environment, run_convert
 from tests.sample import SAMPLE
 
 INPUTS = [SAMPLE, QUIRKS]
-OPTIONS: dict[str, Any] = {"workers": 1, "events_per_shard": 6, "min_voxels": 5, "max_events": 36}
-ARGUMENTS = ("--events-per-shard", 6, "--min-voxels", 5, "--max-events", 36, "--workers", 1)
-NUM_TASKS = 6
+OPTIONS: dict[str, Any] = {"workers": 1, "events_per_shard": 9, "min_voxels": 5, "max_events": 36}
+ARGUMENTS = ("--events-per-shard", 9, "--min-voxels", 5, "--max-events", 36, "--workers", 1)
+NUM_TASKS = 4
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +49,13 @@ def run_part(out: Path, number: int, count: int) -> list[str]:
 def schedules(draw: st.DrawFn) -> tuple[int, list[tuple[int, int | None]]]:
     """Return how many parts there are, and which run in what order and are killed at which step."""
     count = draw(st.integers(1, NUM_TASKS + 2))
-    killed = draw(st.lists(st.tuples(st.integers(1, count), st.integers(0, 700)), max_size=3))
+    killed = draw(st.lists(st.tuples(st.integers(1, count), st.integers(0, 600)), max_size=3))
     whole = [(number, None) for number in draw(st.permutations(range(1, count + 1)))]
     order = draw(st.permutations([*killed, *whole]))
     return count, list(order)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=10)
 @given(schedule=schedules())
 def test_any_number_and_order_of_parts_killed_at_any_step(
     tmp_path_factory: pytest.TempPathFactory,
@@ -86,6 +86,7 @@ def test_missing_parts_are_named_and_resume_does_their_work(tmp_path: Path, want
     assert result.stdout == "part 2/4 is done; missing: 1/4, 3/4, 4/4\n"
     with pytest.raises(PilarnetError, match="the conversion is unfinished"):
         open_shards(out)
+    (out / ".conversion/begun/tasks/._00000.json").touch()  # as macOS leaves beside each file
     result = run_convert(*base, "--part", "4/4", "--resume")
     assert result.stdout == "part 4/4 is done; missing: 1/4, 3/4\n"
     result = run_convert(*base)
@@ -107,8 +108,9 @@ def test_missing_parts_are_named_and_resume_does_their_work(tmp_path: Path, want
         ("5/4", "--part: no such part (expected 1/4 to 4/4, found 5/4)"),
         ("1/0", "--part: no such part (expected I/N with I from 1 to N, found 1/0)"),
         ("3", "--part: not a part (expected such as 2/5, found 3)"),
-        ("-1/4", "--part: not a part (expected such as 2/5, found -1/4)"),
+        ("-1/4", "--part: no such part (expected 1/4 to 4/4, found -1/4)"),
         ("a/b", "--part: not a part (expected such as 2/5, found a/b)"),
+        ("1/" + "9" * 5000, f"--part: not a part (expected such as 2/5, found 1/{'9' * 5000})"),
     ],
 )
 def test_part_out_of_range(tmp_path: Path, part: str, says: str):
@@ -165,7 +167,7 @@ def test_parts_begun_at_the_same_moment(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_all_at_the_same_time(tmp_path: Path, wanted: dict[str, Any]):
-    """Three parts, two of them twice, as when a batch system starts a job again, and --resume."""
+    """Two parts, one of them twice, as when a batch system starts a job again, and --resume."""
     out = tmp_path / "shards"
     program = (
         "import sys, time\n"
@@ -188,7 +190,7 @@ def test_all_at_the_same_time(tmp_path: Path, wanted: dict[str, Any]):
             stderr=subprocess.PIPE,
             text=True,
         )
-        for n, part in enumerate(["1/3", "2/3", "3/3", "3/3", "1/3", "resume"])
+        for n, part in enumerate(["1/2", "2/2", "2/2", "resume"])
     ]
     while not all((tmp_path / f"ready{n}").exists() for n in range(len(processes))):
         assert all(process.poll() is None for process in processes)
@@ -207,13 +209,13 @@ def test_a_bad_file_in_one_part(tmp_path: Path, wanted: dict[str, Any]):
     whole, out = tmp_path / "whole", tmp_path / "parts"
     inputs = [bad, QUIRKS]
     convert(inputs, whole, skip_bad_files=True, **options)
-    for number in (2, 1, 3, 5):
+    for number in (2, 1, 4, 5):
         assert convert_part(inputs, out, part=f"{number}/5", skip_bad_files=True, **options)
     with pytest.raises(PilarnetError, match="a voxel has no finite energy"):
-        convert_part(inputs, out, part="4/5", **options)
+        convert_part(inputs, out, part="3/5", **options)
     before = contents(out)
     assert [name for name in before if name.startswith("train/")]  # the others' work is kept
-    assert convert_part(inputs, out, part="4/5", skip_bad_files=True, **options) == []
+    assert convert_part(inputs, out, part="3/5", skip_bad_files=True, **options) == []
     assert contents(out) == contents(whole)
     assert [fault["name"] for fault in open_shards(out).attributes["bad_files"]] == ["bad.root"]
     assert not verify(out)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pilarnet_convert import convert, executors, plan, verify
+from pilarnet_convert import convert, executors, manifest, plan, verify
 from pilarnet_convert.errors import PilarnetError, ShardError
 from pilarnet_convert.executors.local import InProcess
 from tests.pilarnet_convert.inputs import QUIRKS
@@ -155,7 +155,12 @@ def test_resume_of_what_is_complete_changes_nothing(tmp_path: Path):
 )
 @pytest.mark.parametrize("complete", [False, True])
 def test_resume_of_something_else_is_refused(
-    tmp_path: Path, inputs: list[Path], options: dict[str, Any], says: str, complete: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    inputs: list[Path],
+    options: dict[str, Any],
+    says: str,
+    complete: bool,
 ):
     out = tmp_path / "shards"
     if complete:
@@ -169,3 +174,7 @@ def test_resume_of_something_else_is_refused(
     assert says in str(error.value)
     assert "begin anew with --overwrite" in str(error.value)
     assert contents(out) == before
+    if complete:
+        monkeypatch.setattr(manifest, "__version__", "0.0")
+        with pytest.raises(PilarnetError, match=r"was begun by another version .*that version, or"):
+            convert(inputs, out, workers=1, resume=True, **options)
