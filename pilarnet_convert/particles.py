@@ -242,8 +242,9 @@ def _tally(
     codes, counts = np.unique(other, return_counts=True)
     wrong = np.flatnonzero(below_mass(events.pdg, events.energy_init))
     entries = events.first_entry + row_of(events.particle_offset, wrong)
+    left_voxels = np.diff(events.voxel_offset[events.cluster_offset]) > 0
     # Some files have other rounding errors in each event.
-    cubes = np.unique(np.hstack([events.grid, events.voxel_size.round(9)]), axis=0)
+    cubes = np.hstack([events.grid, events.voxel_size.round(9)])[left_voxels]
     return Tally(
         events=events.num_events,
         seen=events.num_clusters,
@@ -257,7 +258,7 @@ def _tally(
         other_pdg=Counter(dict(zip(codes.tolist(), counts.tolist(), strict=True))),
         below_mass=len(wrong),
         first_below_mass=(source, int(entries[0])) if len(wrong) else None,
-        cubes={tuple(cube) for cube in cubes.tolist()},
+        cubes={tuple(cube) for cube in np.unique(cubes, axis=0).tolist()},
     )
 
 

@@ -223,6 +223,16 @@ def object_wise(source: Path, target: Path) -> Path:
 # Particles.
 
 
+def with_unset_event(source: Path, target: Path, *, entry: int) -> Path:
+    """Store nothing in an event: LArCV2 then writes what its ``clear_data`` leaves."""
+    with_voxels(source, target, entry=entry, edit=lambda _: [])
+    without_particles(target, target, entry=entry, particles=range(1000))
+    numbers = dict.fromkeys(("_xnum", "_ynum", "_znum", "_num_element"), struct.pack(">Q", 0))
+    numbers |= dict.fromkeys(("_xlen", "_ylen", "_zlen"), struct.pack(">d", -1.0))
+    edits = {f"_meta.{name}": _in_entry(entry, lambda _, n=n: n) for name, n in numbers.items()}
+    return edit_branches(target, target, tree=CLUSTERS, edits=edits)
+
+
 def with_pdg(source: Path, target: Path, *, entry: int, particle: int, value: int) -> Path:
     """Return a particle another PDG code."""
     return with_field(

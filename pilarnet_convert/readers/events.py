@@ -33,7 +33,8 @@ class Events:
     run, subrun, event : int64 arrays [E]
         What identifies each event.
     grid : int64 array [E, 3]
-        Voxels along x, y and z of each event's cube.
+        Voxels along x, y and z of each event's cube. An event without voxels may have no cube in
+        the file; then it has that of an event nearby.
     origin : float64 array [E, 3]
         The corner of the cube at voxel 0, cm.
     voxel_size : float64 array [E, 3]

@@ -26,7 +26,12 @@ from pilarnet_convert.readers.larcv2_trees import (
     VOXELS,
     index_products,
 )
-from pilarnet_convert.readers.larcv_numbers import known_reals, known_tracks, refuse_nan
+from pilarnet_convert.readers.larcv_numbers import (
+    known_cubes,
+    known_reals,
+    known_tracks,
+    refuse_nan,
+)
 from pilarnet_convert.readers.products import Products, common_length
 from pilarnet_convert.readers.root_file import TreeIndex
 from pilarnet_convert.readers.units import Truth
@@ -131,10 +136,15 @@ class Larcv2Reader(Reader):
         clusters, voxels, voxel_id, energy = self._clusters.voxel_sets(VOXELS, start, stop)
         particles, pdg = self._particles.jagged(PDG, start, stop)
         process, process_names = self._process(start, stop, len(pdg))
-        meta = {
-            name: _stack([self._clusters.flat(branch, start, stop) for branch in branches])
-            for name, branches in (("grid", GRID), ("origin", ORIGIN), ("voxel_size", SIZE))
-        }
+        cluster_offset, voxel_offset = offsets_of(clusters), offsets_of(voxels)
+        grid, origin, voxel_size = (
+            _stack([self._clusters.flat(branch, start, stop) for branch in branches])
+            for branches in (GRID, ORIGIN, SIZE)
+        )
+        num_voxels = np.diff(voxel_offset[cluster_offset])
+        grid, origin, voxel_size = known_cubes(
+            grid.astype(np.int64), origin, voxel_size, num_voxels=num_voxels
+        )
         return Events(
             file=self.source.path,
             products=self.source.products,
@@ -142,11 +152,11 @@ class Larcv2Reader(Reader):
             run=run,
             subrun=subrun,
             event=event,
-            grid=meta["grid"].astype(np.int64),
-            origin=meta["origin"],
-            voxel_size=meta["voxel_size"],
-            cluster_offset=offsets_of(clusters),
-            voxel_offset=offsets_of(voxels),
+            grid=grid,
+            origin=origin,
+            voxel_size=voxel_size,
+            cluster_offset=cluster_offset,
+            voxel_offset=voxel_offset,
             voxel_id=voxel_id,
             energy=energy,
             particle_offset=offsets_of(particles),

@@ -98,9 +98,9 @@ def _look(
     file: AnyPath, *, products: Products | None
 ) -> tuple[str, dict[str, TreeIndex], dict[str, str]]:
     head, size = read_head(file, HEAD_BYTES)
-    check_header(head, size=size, file=file)
     choose = partial(_wanted_trees, products=products)
-    uuid, indices, classes = index_trees(file, choose, head=head)
+    record = check_header(head, size=size, file=file)
+    uuid, indices, classes = index_trees(file, choose, head=record)
     return uuid, {tree.removesuffix(TREE_SUFFIX): index for tree, index in indices.items()}, classes
 
 
@@ -134,5 +134,5 @@ def _require_branches(index: TreeIndex, required: Sequence[str]) -> None:
                 field=f"{index.tree}/{name}",
                 expected=f"{index.num_entries} entries",
                 found="none" if table is None else f"{table.entries[-1]}",
-                advice="name LArCV2 files",
+                advice="name files as LArCV2 writes them, or try --reader dlp",
             )

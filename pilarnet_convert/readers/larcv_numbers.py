@@ -1,4 +1,7 @@
-"""The numbers that LArCV stores for unknown values, as its ``DataFormatTypes.h`` defines them."""
+"""The numbers that LArCV stores for unknown values, as its ``DataFormatTypes.h`` defines them.
+
+In an event in which nothing was stored, the cube has no voxels along any axis.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from numpy.typing import NDArray
 from pilarnet_convert.errors import FETCH_OR_SKIP, InputError
 from pilarnet_convert.ragged import row_of
 
-__all__ = ["known_reals", "known_tracks", "no_finite_energy", "refuse_nan"]
+__all__ = ["known_cubes", "known_reals", "known_tracks", "no_finite_energy", "refuse_nan"]
 
 #: ``kINVALID_UINT`` and ``kINVALID_INT``; ``kINVALID_ULONG`` is -1 as int64.
 _NO_TRACK: Final = (2**32 - 1, 2**31 - 1)
@@ -29,6 +32,35 @@ def known_reals(values: NDArray[np.floating]) -> NDArray[np.float32]:
     return (
         np.where(unset, np.nan, values).astype(np.float32) if unset.any() else values.astype("f4")
     )
+
+
+def known_cubes(
+    grid: NDArray[np.int64],
+    origin: NDArray[np.float64],
+    voxel_size: NDArray[np.float64],
+    *,
+    num_voxels: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Give events without voxels whose cube was never set the cube of an event nearby.
+
+    Parameters
+    ----------
+    grid, origin, voxel_size : arrays [E, 3]
+        The cubes, as `Events` has them.
+    num_voxels : int64 array [E]
+        The voxels of each event.
+
+    Returns
+    -------
+    grid, origin, voxel_size : arrays [E, 3]
+        The cubes. If none was set, they are one voxel of 1 cm.
+    """
+    is_set = grid.any(axis=1) | (num_voxels > 0)
+    if not is_set.any():
+        grid, origin, voxel_size = np.ones_like(grid), np.zeros_like(origin), np.ones_like(origin)
+        is_set[:] = True
+    nearby = np.flatnonzero(is_set)[np.maximum(np.cumsum(is_set) - 1, 0)]
+    return grid[nearby], origin[nearby], voxel_size[nearby]
 
 
 def refuse_nan(

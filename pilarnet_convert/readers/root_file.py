@@ -94,7 +94,7 @@ class BasketTable:
 class TreeIndex:
     """A tree of a file: the number of its entries and the tables of the wanted branches.
 
-    `head` has the first bytes of the file, with the time and the UUID that ROOT gave it.
+    `head` is what `check_header` returns: the first bytes of the file, which identify it.
     """
 
     file: str

@@ -10,10 +10,11 @@ from pilarnet_convert.storage.byte_file import head_in_words
 
 __all__ = ["HEAD_BYTES", "check_header"]
 
-HEAD_BYTES: Final = 512
+#: Enough for the header and the first record, which has the path of the file twice.
+HEAD_BYTES: Final = 16_384
 
 
-def check_header(head: bytes, *, size: int, file: object) -> None:
+def check_header(head: bytes, *, size: int, file: object) -> bytes:
     """Check that a file is a ROOT file, closed and whole, by its first bytes.
 
     Parameters
@@ -24,6 +25,11 @@ def check_header(head: bytes, *, size: int, file: object) -> None:
         The bytes of the file.
     file : object
         Its path.
+
+    Returns
+    -------
+    bytes
+        The header and the first record, which has the time and the UUID that ROOT gave the file.
 
     Raises
     ------
@@ -48,6 +54,7 @@ def check_header(head: bytes, *, size: int, file: object) -> None:
         large = version >= 1_000_000
         end, *_ = struct.unpack_from(">q" if large else ">i", head, 12)
         name_bytes, *_ = struct.unpack_from(">i", head, 36 if large else 28)
+        (record_bytes,) = struct.unpack_from(">i", head, begin)
         # TDirectoryFile: version, two dates, sizes of keys and name, then three positions.
         directory = begin + name_bytes
         wide = struct.unpack_from(">h", head, directory)[0] > 1000
@@ -65,6 +72,7 @@ def check_header(head: bytes, *, size: int, file: object) -> None:
         )
     if end > size or seek_keys + keys_bytes > size:
         raise _truncated(file, expected=f"{end} bytes", size=size)
+    return head[: begin + record_bytes]
 
 
 def _truncated(file: object, *, expected: str, size: int) -> InputError:

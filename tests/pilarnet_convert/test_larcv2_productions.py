@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import uproot
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from pilarnet_convert.errors import InputError
 from pilarnet_convert.readers.larcv2 import index_larcv2
 from pilarnet_convert.readers.larcv_numbers import known_reals, known_tracks
 from pilarnet_convert.readers.products import Products, choose_products, parse_products
+from pilarnet_convert.shards.reader import open_shards
 from tests import damage
 from tests.pilarnet_convert.outputs import contents, read_particles, run_convert
 from tests.sample import SAMPLE
@@ -51,6 +53,15 @@ def test_products_of_two_names(tmp_path: Path):
     named = ("--products", "cluster3d_seed,particle_corr")
     result = run_convert("--input", path, "--out", out, "--workers", 1, *named)
     assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_a_file_that_was_written_under_a_long_path(tmp_path: Path):
+    """Its header, which has the path twice, takes more than the usual first bytes."""
+    path = tmp_path / f"{'a' * 250}.root"
+    with uproot.recreate(path) as file:
+        file.mktree("tree", {"number": "i4"})
+    with pytest.raises(InputError, match="a product is missing"):
+        index_larcv2("a", [path])
 
 
 names = st.lists(st.sampled_from(["mcst", "pcluster", "sed", "corrected"]), unique=True)
@@ -103,6 +114,23 @@ def test_numbers_that_are_not_known(tmp_path: Path):
     assert np.isnan(changed["momentum"]).tolist() == [True, False, False]
     assert sum(np.isnan(p["energy_deposit"]) for p in particles) == 1
     assert sum(p["parent_track_id"] == -1 for p in particles) == 1
+
+
+def test_events_that_were_never_set(tmp_path: Path):
+    """An event in which nothing was stored has no cube; all others are as without it."""
+    path, entries = SAMPLE, (0, 3, 4, 19)
+    for entry in entries:
+        path = damage.with_unset_event(path, tmp_path / f"{entry}.root", entry=entry)
+    for name, file in (("ours", path), ("theirs", SAMPLE)):
+        result = run_convert("--input", file, "--out", tmp_path / name, "--workers", 1)
+        assert (result.exit_code, result.stderr) == (0, "")
+    ours, theirs = (read_particles(tmp_path / name) for name in ("ours", "theirs"))
+    theirs = [particle for particle in theirs if particle["entry"] not in entries]
+    assert len(ours) == len(theirs) > 0
+    for one, two in zip(ours, theirs, strict=True):
+        assert all(np.array_equal(one[name], two[name]) for name in one)
+    cubes = [open_shards(tmp_path / name).attributes["geometry"] for name in ("ours", "theirs")]
+    assert cubes[0] == cubes[1]
 
 
 @given(st.lists(st.floats(width=64)), st.sampled_from([np.float32, np.float64]))

@@ -68,6 +68,8 @@ def check_events_are(events: Events, made: list[Event]) -> None:
             assert events.process_names[events.process[number]] == row["process"].decode()
             assert events.track_id[number] == row["trackid"]
             assert events.parent_track_id[number] == row["parent_trackid"]
+        if not event.clusters:
+            continue
         assert events.grid[entry].tolist() == list(GRID)
         assert events.origin[entry].tolist() == list(ORIGIN_CM)
         size = [a / b for a, b in zip(SIZE_CM, GRID, strict=True)]
@@ -92,6 +94,18 @@ def test_an_event_that_was_never_set(tmp_path: Path):
     check_events_are(read(path), made)
     for start, stop in [(0, 3), (2, 3), (2, 5)]:
         check_events_are(read(path, start, stop), made[start:stop])
+
+
+def test_a_file_in_which_nothing_was_set(tmp_path: Path):
+    path = write_larcv3(tmp_path / "a.h5", random_events(1))
+    with h5py.File(path, "r+") as file:
+        for product in ("cluster3d", "particle"):
+            group = file[f"Data/{product}_mcst_group"]
+            group["extents"][:] = np.zeros(7, group["extents"].dtype)
+            for table in group.keys() - {"extents"}:
+                group[table].resize(0, axis=0)
+    events = read(path)
+    assert (events.num_events, events.num_clusters, len(events.pdg)) == (7, 0, 0)
 
 
 def test_rows_in_any_order(tmp_path: Path):

@@ -20,7 +20,12 @@ from pilarnet_convert.ragged import offsets_of
 from pilarnet_convert.readers.dlp.files import Chain, baskets, list_products
 from pilarnet_convert.readers.dlp.packages import Packages, load_packages, quiet
 from pilarnet_convert.readers.events import Events, Reader, Source
-from pilarnet_convert.readers.larcv_numbers import known_reals, known_tracks, refuse_nan
+from pilarnet_convert.readers.larcv_numbers import (
+    known_cubes,
+    known_reals,
+    known_tracks,
+    refuse_nan,
+)
 from pilarnet_convert.readers.products import Products, common_length, find_products
 from pilarnet_convert.readers.units import Truth
 
@@ -138,6 +143,10 @@ class DlpReader(Reader):
         known |= {name: known_reals(table[name]) for name in (*_ENERGIES, *_VECTORS)}
         run, subrun, event = np.array(ids, np.uint64).reshape(-1, 3).T.astype(np.int64)
         box = np.array(meta, np.float64).reshape(-1, 3, 3)
+        num_voxels = np.array([counts.sum() for counts in voxels[0]], np.int64)
+        grid, origin, voxel_size = known_cubes(
+            box[:, 0].astype(np.int64), box[:, 1], box[:, 2], num_voxels=num_voxels
+        )
         return Events(
             file=self.source.path,
             products=_PRODUCTS,
@@ -145,9 +154,9 @@ class DlpReader(Reader):
             run=run,
             subrun=subrun,
             event=event,
-            grid=box[:, 0].astype(np.int64),
-            origin=box[:, 1].copy(),
-            voxel_size=box[:, 2].copy(),
+            grid=grid,
+            origin=origin,
+            voxel_size=voxel_size,
             cluster_offset=offsets_of(np.array([len(counts) for counts in voxels[0]], np.int64)),
             voxel_offset=offsets_of(_join(voxels[0], np.int64)),
             voxel_id=_join(voxels[1], np.int64),

@@ -20,7 +20,12 @@ from pilarnet_convert.errors import FETCH_AGAIN, InputError
 from pilarnet_convert.ragged import gather_rows, offsets_of
 from pilarnet_convert.readers.events import Events, Reader, Source
 from pilarnet_convert.readers.hdf5.file import damage_reported, even_borders, open_hdf5, read_rows
-from pilarnet_convert.readers.larcv_numbers import known_reals, known_tracks, refuse_nan
+from pilarnet_convert.readers.larcv_numbers import (
+    known_cubes,
+    known_reals,
+    known_tracks,
+    refuse_nan,
+)
 from pilarnet_convert.readers.products import (
     Products,
     choose_products,
@@ -130,13 +135,21 @@ class Larcv3Reader(Reader):
         events = self._table(product, "extents", start, stop, entry=start)
         self._check_projections(events["N"], start)
         projections, _ = self._below(product, "projection_extents", events, start)
-        meta = self._meta(events, start)
+        meta = np.zeros(len(events), self._file[f"Data/{product}_group/image_meta"].dtype)
+        meta[events["N"] > 0], _ = self._below(product, "image_meta", events, start)
         clusters, offset = self._below(product, "cluster_extents", projections, start)
         cluster_counts = np.zeros(len(events), np.int64)
         cluster_counts[events["N"] > 0] = np.diff(offset)
         cluster_offset = offsets_of(cluster_counts)
         voxels, voxel_offset = self._below(product, "voxels", clusters, start)
+        num_voxels = np.diff(voxel_offset[cluster_offset])
         grid = meta["number_of_voxels"].astype(np.int64)
+        grid, origin, voxel_size = known_cubes(
+            grid,
+            meta["origin"].astype(np.float64),
+            meta["image_sizes"] / np.maximum(grid, 1),
+            num_voxels=num_voxels,
+        )
         particle_offset, truth = self._particles(start, stop)
         return Events(
             file=self.source.path,
@@ -146,11 +159,11 @@ class Larcv3Reader(Reader):
             subrun=subrun,
             event=event,
             grid=grid,
-            origin=meta["origin"].astype(np.float64),
-            voxel_size=meta["image_sizes"] / np.maximum(grid, 1),
+            origin=origin,
+            voxel_size=voxel_size,
             cluster_offset=cluster_offset,
             voxel_offset=voxel_offset,
-            voxel_id=_x_fastest(voxels["id"], grid, np.diff(voxel_offset[cluster_offset])),
+            voxel_id=_x_fastest(voxels["id"], grid, num_voxels),
             energy=voxels["value"].astype(np.float32),
             particle_offset=particle_offset,
             **truth,
@@ -221,15 +234,6 @@ class Larcv3Reader(Reader):
         if offset[-1] == len(rows) and np.array_equal(first[held], offset[:-1][held] + low):
             return rows, offset  # one after the other, as larcv writes them
         return rows[gather_rows(first - low, counts)[0]], offset
-
-    def _meta(self, events: NDArray[Any], start: int) -> NDArray[Any]:
-        """Read the cube of each event; an event without voxels has that of the one before."""
-        product = self.source.products.clusters
-        cubes, _ = self._below(product, "image_meta", events, start)
-        if not len(cubes):  # no event has voxels
-            cubes = self._table(product, "image_meta", 0, 1, entry=start)
-        rows: NDArray[Any] = cubes[np.maximum(np.cumsum(events["N"], dtype=np.int64) - 1, 0)]
-        return rows
 
     def _check_projections(self, counts: NDArray[Any], start: int) -> None:
         wrong = np.flatnonzero(counts > 1)
