@@ -250,6 +250,36 @@ def test_damage_is_named(tmp_path: Path, change: Any, says: str, kind: str):
     assert line.startswith(f"error: {path}: {says}")
 
 
+@pytest.mark.parametrize("column", ["cluster_extra", "cluster_extra_2"])
+def test_the_truth_must_have_a_row_for_each_cluster(tmp_path: Path, column: str):
+    """Otherwise the particles behind would be given the truth of others."""
+    path = write_hdf5(tmp_path / "a.h5", random_events(1), revision="v3_extra")
+    with h5py.File(path, "r+") as file:
+        width = 5 if column == "cluster_extra_2" else 6
+        before, after = file[column][6], file[column][7]
+        file[column][6] = before[:-width]
+        file[column][7] = np.append(before[-width:], after)
+        clusters = len(file["cluster"][6]) // 6
+    with pytest.raises(InputError) as error:
+        read(path)
+    place = f"{path}: entry 6: {column}: not rows of {width} numbers"
+    found = f"(expected {clusters} rows, one for each cluster, found {(clusters - 1) * width} numb"
+    assert str(error.value).startswith(f"{place} {found}")
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_that_are_not_finite(tmp_path: Path):
+    made = random_events(1)
+    made[2].extra[:, 10] = np.nan
+    (events,) = read(write_hdf5(tmp_path / "a.h5", made, revision="v3_extra"))
+    of_event = slice(*events.particle_offset[2:4])
+    assert set(events.parent_track_id[of_event].tolist()) == {-1}
+    made = [event._replace(cluster=event.cluster.astype(np.float32)) for event in made]
+    made[5].cluster[1, 2] = np.nan
+    with pytest.raises(InputError, match="entry 5: cluster: a number of a cluster is not finite"):
+        read(write_hdf5(tmp_path / "b.h5", made))
+
+
 def test_revision_v1_is_refused(tmp_path: Path):
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:

@@ -71,9 +71,11 @@ def decode(block: Block) -> Events:
         If the columns do not fit each other, or a voxel lies outside the cube.
     """
     points = _table(block, "point", _POINT_WIDTH)
-    cluster = _table(block, "cluster", _CLUSTER_WIDTH).astype(np.int64)
+    numbers = _table(block, "cluster", _CLUSTER_WIDTH)
     per_event = block.columns["cluster"].counts // _CLUSTER_WIDTH
     event = np.repeat(np.arange(len(per_event)), per_event)
+    _check_finite(block, numbers, event)
+    cluster = numbers.astype(np.int64)
     sizes = cluster[:, 0]
     _check_sizes(block, sizes, event)
     grouping = _group_clusters(cluster, event)
@@ -113,7 +115,7 @@ def decode(block: Block) -> Events:
         energy=energy,
         particle_offset=particle_offset,
         energy_deposit=deposit[place].astype(np.float32),
-        **_truth(block, cluster[:, 5], grouping.leading),
+        **_truth(block, per_event, cluster[:, 5], grouping.leading),
     )
 
 
@@ -132,19 +134,36 @@ def join_events(parts: Sequence[Events]) -> Events:
     return replace(first, **joined)
 
 
-def _table(block: Block, name: str, width: int) -> NDArray[Any]:
-    """Return a column as a table [rows, width]; every event must have whole rows of it."""
+def _table(
+    block: Block, name: str, width: int, *, rows: NDArray[np.int64] | None = None
+) -> NDArray[Any]:
+    """Return a column as a table [rows, width]; each event must have whole rows, or so many."""
     column = block.columns[name]
-    wrong = np.flatnonzero(column.counts % width)
-    if len(wrong):
+    wrong = column.counts % width != 0 if rows is None else column.counts != rows * width
+    if wrong.any():
+        at = int(np.argmax(wrong))
         raise _fault(
             block,
-            wrong[0],
+            at,
             f"not rows of {width} numbers",
             field=name,
-            found=f"{column.counts[wrong[0]]} numbers",
+            expected=None if rows is None else f"{rows[at]} rows, one for each cluster",
+            found=f"{column.counts[at]} numbers",
         )
     return column.values.reshape(-1, width)
+
+
+def _check_finite(block: Block, clusters: NDArray[Any], event: NDArray[np.int64]) -> None:
+    finite = np.isfinite(clusters).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise _fault(
+            block,
+            event[row],
+            "a number of a cluster is not finite",
+            field="cluster",
+            found=f"{clusters[row].tolist()}",
+        )
 
 
 def _check_sizes(block: Block, sizes: NDArray[np.int64], event: NDArray[np.int64]) -> None:
@@ -206,23 +225,26 @@ def _voxel_ids(block: Block, points: NDArray[Any]) -> NDArray[np.int64]:
     return ids
 
 
-def _truth(block: Block, pid: NDArray[np.int64], leading: NDArray[np.int64]) -> dict[str, Any]:
+def _truth(
+    block: Block, rows: NDArray[np.int64], pid: NDArray[np.int64], leading: NDArray[np.int64]
+) -> dict[str, Any]:
     """Return the arrays of the particles, from their leading clusters; -1 means unknown."""
-    extra = _table(block, "cluster_extra", block.extra_width)[leading].astype(np.float64)
+    width = block.extra_width
+    extra = _table(block, "cluster_extra", width, rows=rows)[leading].astype(np.float64)
     if "cluster_extra_2" in block.columns:
-        more = _table(block, "cluster_extra_2", 5)[leading].astype(np.float64)
+        more = _table(block, "cluster_extra_2", 5, rows=rows)[leading].astype(np.float64)
     else:
         more = np.full((len(leading), 5), -1.0)
-        more[:, : max(block.extra_width - 6, 0)] = extra[:, 6:]
+        more[:, : max(width - 6, 0)] = extra[:, 6:]
     mass, momentum = extra[:, 0], extra[:, 1] * 1000
     energy = np.where((mass < 0) | (momentum < 0), np.nan, np.hypot(mass, momentum))
     code = pid[leading]
     named = code < len(_PDG_OF_PID)
-    primary = extra[:, 5] == 1 if block.extra_width > 5 else np.zeros(len(leading), bool)
+    primary = extra[:, 5] == 1 if width > 5 else np.zeros(len(leading), bool)
     return {
         "pdg": np.where(named, _PDG_OF_PID[np.where(named, code, 0)], np.int32(0)),
         "track_id": np.full(len(leading), -1),
-        "parent_track_id": more[:, 4].astype(np.int64),
+        "parent_track_id": np.where(np.isfinite(more[:, 4]), more[:, 4], -1).astype(np.int64),
         "energy_init": energy.astype(np.float32),
         "momentum": _known(more[:, :3], scale=1000),
         "start": _known(extra[:, 2:5], scale=_VOXEL_CM),
