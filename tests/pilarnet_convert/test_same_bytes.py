@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pilarnet_convert import convert, executors, manifest, plan, verify
+from pilarnet_convert import convert, executors, manifest, verify
 from pilarnet_convert.errors import PilarnetError, ShardError
 from pilarnet_convert.executors.local import InProcess
 from tests.pilarnet_convert.inputs import QUIRKS
@@ -19,21 +19,14 @@ from tests.pilarnet_convert.killing import Death, dying
 from tests.pilarnet_convert.outputs import contents
 from tests.sample import SAMPLE
 
-OPTIONS: dict[str, Any] = {"events_per_shard": 4, "min_voxels": 5, "max_events": 27}
-
-
-@pytest.fixture(autouse=True)
-def _small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "TASK_BYTES", 60_000)
+OPTIONS: dict[str, Any] = {"events_per_shard": 6, "min_voxels": 5, "max_events": 27}
 
 
 @pytest.fixture(scope="module")
 def wanted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes | None]:
     """Return the bytes of an uninterrupted conversion in one process."""
     out = tmp_path_factory.mktemp("wanted") / "shards"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "TASK_BYTES", 60_000)
-        convert([SAMPLE, QUIRKS], out, workers=1, **OPTIONS)
+    convert([SAMPLE, QUIRKS], out, workers=1, **OPTIONS)
     assert len(list((out / "train").glob("*/"))) > 3
     return contents(out)
 
@@ -92,8 +85,7 @@ def die_and_resume(out: Path, after: int, **how: Any) -> int:
 @pytest.fixture(scope="module")
 def num_steps(tmp_path_factory: pytest.TempPathFactory) -> int:
     out = tmp_path_factory.mktemp("steps") / "shards"
-    with pytest.MonkeyPatch.context() as patch, dying(out) as steps:
-        patch.setattr(plan, "TASK_BYTES", 60_000)
+    with dying(out) as steps:
         convert([SAMPLE, QUIRKS], out, workers=1, **OPTIONS)
     assert steps.done > 300
     return steps.done
@@ -128,7 +120,7 @@ def test_killed_again_and_again(tmp_path: Path, wanted: dict[str, Any], num_step
 @pytest.mark.parametrize("after", [0, 3, 9, 200])
 def test_killed_while_it_replaces_other_shards(tmp_path: Path, wanted: dict[str, Any], after: int):
     out = tmp_path / "shards"
-    convert(SAMPLE, out, workers=1, events_per_shard=4, min_voxels=12, splits="train=1")
+    convert(SAMPLE, out, workers=1, events_per_shard=6, min_voxels=12, splits="train=1")
     with pytest.raises(Death), dying(out, after=after):
         convert([SAMPLE, QUIRKS], out, workers=1, overwrite=True, **OPTIONS)
     resumable = not (out / "zarr.json").exists()
@@ -148,7 +140,7 @@ def test_resume_of_what_is_complete_changes_nothing(tmp_path: Path):
     ("inputs", "options", "says"),
     [
         ([SAMPLE], {**OPTIONS, "min_voxels": 6}, "other options (expected min_voxels 5"),
-        ([SAMPLE], {**OPTIONS, "events_per_shard": 5}, "expected events_per_shard 4"),
+        ([SAMPLE], {**OPTIONS, "events_per_shard": 5}, "expected events_per_shard 6"),
         ([QUIRKS], OPTIONS, "other sources"),
         ([SAMPLE, SAMPLE], {**OPTIONS, "allow_duplicates": True}, "other sources"),
     ],

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from pilarnet_convert.cli import convert_command
 from pilarnet_convert.errors import ConnectionFault, InputError, RemoteError
 from pilarnet_convert.readers.larcv2 import Larcv2Source, index_larcv2
+from pilarnet_convert.storage import connection
 from pilarnet_convert.storage.remote import RemotePath
 from tests.pilarnet_convert.inputs import MODERN, SPLIT
 from tests.pilarnet_convert.outputs import contents, run_convert
@@ -126,13 +127,13 @@ def test_a_lost_server_ends_the_conversion_and_resume_goes_on(tmp_path, web, imp
     assert convert_to(out, *arguments, *options, "--resume") == whole
 
 
-def test_time_out(tmp_path, web, impatient):
+def test_time_out(tmp_path, web, impatient, monkeypatch):
     put(tmp_path / "web", SAMPLE)
     release = threading.Event()
     web.before = lambda _path: release.wait(20)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pilarnet_convert.storage.connection.TRIES", 2)
-        line = error_of("--input", f"{web.url}/{NAME}", "--out", tmp_path / "out")
+    monkeypatch.setattr(connection, "TRIES", 2)
+    monkeypatch.setattr(connection, "TIMEOUT_S", 0.2)
+    line = error_of("--input", f"{web.url}/{NAME}", "--out", tmp_path / "out")
     release.set()
     assert line.startswith(f"error: {web.url}/{NAME}: the connection failed (found ")
     assert "imeout" in line

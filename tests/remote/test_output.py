@@ -97,7 +97,7 @@ def test_overwriting_removes_what_a_conversion_wrote_and_nothing_else(local, s3)
     import s3fs
 
     out = f"s3://{s3.bucket}/set"
-    convert([SAMPLE, MODERN], out, **SETTINGS)
+    convert(MODERN, out, **SETTINGS)
     store = s3fs.S3FileSystem()
     kept = {"notes.txt": b"a", "train/00007/notes.txt": b"b", "train/mine/c": b"c"}
     for name, data in kept.items():
