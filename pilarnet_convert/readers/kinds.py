@@ -19,8 +19,8 @@ READERS: Final = ("auto", "larcv2", "larcv3", "pilarnet-m", "dlp")
 #: What ``--energy-unit`` may be.
 ENERGY_UNITS: Final = ("auto", "MeV", "GeV")
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
-#: Where the signature of an HDF5 file may be.
-_HDF5_PLACES: Final = (0, 512, 1024, 2048)
+#: Where the signature of an HDF5 file is looked for: at its beginning, or behind a user block.
+_HDF5_PLACES: Final = (0, *(512 << doubled for doubled in range(6)))
 _PACKED: Final = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"(\xb5/\xfd": "zstd", b"PK\x03\x04": "zip"}
 _GZIP: Final = b"\x1f\x8b"
 _NAME_FILES: Final = "name LArCV2, LArCV3 or PILArNet-M files"

@@ -111,7 +111,7 @@ def write_parquet(
     events: list[Event],
     *,
     revision: str = "v3",
-    event_id: list[int] | None = None,
+    event_id: list[Any] | None = None,
     row_group_size: int = 5,
 ) -> Path:
     """Write events."""

@@ -16,6 +16,7 @@ from pilarnet_convert.errors import InputError
 from pilarnet_convert.readers.checks import check_events
 from pilarnet_convert.readers.events import Events
 from pilarnet_convert.readers.hdf5.larcv3 import index_larcv3
+from pilarnet_convert.readers.kinds import reader_of
 from pilarnet_convert.readers.products import Products
 from tests.conftest import SHARED
 from tests.pilarnet_convert.larcv3_files import (
@@ -86,6 +87,29 @@ def test_what_was_written(tmp_path: Path, how: str):
     check_events_are(read(path), made)
     for start, stop in [(0, 1), (1, 3), (2, 3), (4, 4), (3, 7)]:
         check_events_are(read(path, start, stop), made[start:stop])
+
+
+@pytest.mark.parametrize("bytes_before", [512, 4096])
+def test_a_user_block(tmp_path: Path, bytes_before: int):
+    """HDF5 allows other contents before its own."""
+    path = write_larcv3(tmp_path / "a.h5", random_events(1))
+    with (
+        h5py.File(path) as source,
+        h5py.File(tmp_path / "b.h5", "w", userblock_size=bytes_before) as target,
+    ):
+        for name in source:
+            source.copy(name, target)
+    assert reader_of(tmp_path / "b.h5") == "larcv3"
+    check_events_are(read(tmp_path / "b.h5"), random_events(1))
+
+
+def test_a_file_that_is_being_written(tmp_path: Path):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        file.swmr_mode = True
+        copy = shutil.copy(path, tmp_path / "b.h5")
+    with pytest.raises(InputError, match=r"open for write.*; wait until it is written"):
+        index_larcv3("b", copy)
 
 
 def test_an_event_that_was_never_set(tmp_path: Path):

@@ -122,6 +122,38 @@ def test_numbers_of_the_events_of_parquet(tmp_path: Path):
     assert events.event.tolist() == numbers[4:9]
 
 
+@pytest.mark.parametrize("wrong", [[None, *range(11)], [f"event {n}" for n in range(12)]])
+def test_events_that_are_not_numbered(tmp_path: Path, wrong: list[Any]):
+    path = write_parquet(tmp_path / "a.parquet", random_events(1), event_id=wrong)
+    with pytest.raises(InputError, match="entry 0: event_id: the events are not numbered"):
+        read(path)
+
+
+def test_rows_in_another_byte_order(tmp_path: Path):
+    made = random_events(1)
+    theirs = write_hdf5(tmp_path / "a.h5", made, revision="v3_extra")
+    with h5py.File(theirs) as source, h5py.File(tmp_path / "b.h5", "w") as target:
+        for name, dataset in source.items():
+            base = h5py.check_vlen_dtype(dataset.dtype).newbyteorder(">")
+            target.create_dataset(name, (len(made),), h5py.vlen_dtype(base))
+            for number, row in enumerate(dataset):
+                target[name][number] = row
+    (one,), (two,) = read(tmp_path / "b.h5"), read(theirs)
+    for name, values in vars(one).items():
+        if isinstance(values, np.ndarray):
+            assert values.tobytes() == getattr(two, name).tobytes()
+
+
+def test_text_in_the_place_of_numbers(tmp_path: Path):
+    path = write_hdf5(tmp_path / "a.h5", random_events(1))
+    for dtype in (h5py.string_dtype(), "S3"):
+        with h5py.File(path, "r+") as file:
+            del file["point"]
+            file.create_dataset("point", (12,), dtype)
+        with pytest.raises(InputError, match="point: not rows of numbers"):
+            read(path)
+
+
 def test_numbers_of_any_type_and_tables_of_rows_of_one_length(tmp_path: Path):
     """The types are not documented, so those of the file are used."""
     (event,) = random_events(1, num_events=1)

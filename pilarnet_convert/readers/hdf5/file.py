@@ -63,11 +63,12 @@ def open_hdf5(path: AnyPath | str) -> Iterator[h5py.File]:
             raise while_reading(error) from error
         except OSError as error:
             truncated = "truncated" in str(error)
+            written = isinstance(error, BlockingIOError) or "open for write" in str(error)
             raise InputError(
                 "truncated" if truncated else "cannot be read as an HDF5 file",
                 file=path,
                 found=brief(error),
-                advice=FETCH_AGAIN,
+                advice="wait until it is written" if written else FETCH_AGAIN,
             ) from error
         yield file
 
@@ -137,11 +138,20 @@ def read_rows(file: h5py.File, name: str, start: int, stop: int, *, entry: int) 
 def read_ragged(file: h5py.File, name: str, start: int, stop: int) -> Ragged:
     """Read the rows ``start`` to ``stop``, end excluded, of a dataset of arrays of any length."""
     rows = read_rows(file, name, start, stop, entry=start)
+    dtype = np.dtype(h5py.check_vlen_dtype(file[name].dtype) or rows.dtype)
+    if dtype.kind not in "iuf":
+        raise InputError(
+            "not rows of numbers",
+            file=file.filename,
+            field=name,
+            found=f"rows of the type {dtype}",
+            advice=FETCH_AGAIN,
+        )
     if rows.dtype != object:  # all rows of one length, stored as a table
         return Ragged(np.full(len(rows), rows[0].size if len(rows) else 0), rows.reshape(-1))
     counts = np.fromiter((len(row) for row in rows), np.int64, len(rows))
-    base = h5py.check_vlen_dtype(file[name].dtype)
-    return Ragged(counts, np.concatenate(rows) if len(rows) else np.empty(0, base))
+    # h5py returns rows in the byte order of the file but with a native dtype.
+    return Ragged(counts, np.concatenate([np.empty(0, dtype), *(row.view(dtype) for row in rows)]))
 
 
 def even_borders(num_events: int, num_bytes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

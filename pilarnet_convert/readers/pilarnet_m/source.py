@@ -167,6 +167,17 @@ class PilarnetMReader(Reader):
 
     def _event_numbers(self, start: int, stop: int) -> NDArray[np.int64]:
         """Return the numbers of the events: ``event_id`` if the file has it, else their entries."""
-        if "event_id" in self._table.names:
-            return self._table.numbers("event_id", start, stop)
-        return np.arange(start, stop)
+        if "event_id" not in self._table.names:
+            return np.arange(start, stop)
+        found = self._table.numbers("event_id", start, stop)
+        is_number = found.shape == (stop - start,) and found.dtype.kind in "iuf"
+        if not (is_number and np.isfinite(found).all()):
+            raise InputError(
+                "the events are not numbered",
+                file=self.source.path,
+                entry=start,
+                field="event_id",
+                expected="a number for each event",
+                found=listed(map(str, found[:3])),
+            )
+        return found.astype(np.int64)

@@ -44,8 +44,8 @@ class Table(Protocol):
             If the file is damaged.
         """
 
-    def numbers(self, name: str, start: int, stop: int) -> NDArray[np.int64]:
-        """Read a column with one whole number per event, int64 [stop - start]."""
+    def numbers(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Read a column with one number per event."""
 
     def borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return where a task may begin or end: two int64 arrays, events and bytes before each."""
@@ -76,9 +76,9 @@ class Hdf5Table:
         """Read a column of arrays."""
         return read_ragged(self._file, name, start, stop)
 
-    def numbers(self, name: str, start: int, stop: int) -> NDArray[np.int64]:
+    def numbers(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Read a column of numbers."""
-        return read_ragged(self._file, name, start, stop).values.astype(np.int64)
+        return read_ragged(self._file, name, start, stop).values
 
     def borders(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return borders as if all events had the same size."""
@@ -130,10 +130,10 @@ class ParquetTable:
         except (AttributeError, *self._errors) as error:
             raise self._damaged(error, name=name, entry=start) from error
 
-    def numbers(self, name: str, start: int, stop: int) -> NDArray[np.int64]:
+    def numbers(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Read a column of numbers."""
         values: NDArray[Any] = self._column(name, start, stop).to_numpy(zero_copy_only=False)
-        return values.astype(np.int64)
+        return values
 
     def _column(self, name: str, start: int, stop: int) -> Any:
         """Read the row groups that hold the events, and return the events only."""
