@@ -145,8 +145,9 @@ def test_names_that_are_not_utf_8(tmp_path: Path, good: Path):
         assert (result.exit_code, result.stderr) == (0, "")
     arguments = ["--input", folder / "none.root", "--out", tmp_path / "out"]
     fails(convert_command, arguments, "no such file")
-    arguments = [file, "--entry", 3, "--out", tmp_path / "a.html"]
-    fails(view_command, arguments, "not UTF-8", "rename it")
+    for name in ("a.html", "a.png"):
+        arguments = [file, "--entry", 3, "--out", tmp_path / name]
+        fails(view_command, arguments, "not UTF-8", "rename it")
 
 
 @pytest.mark.slow

@@ -16,10 +16,13 @@ from click.testing import CliRunner, Result
 from clr_eval.cli import embed_command, eval_command
 from clr_eval.study.cli import study_command
 from clr_train.cli import train_command
+from clr_train.export.cli import export_command
 from pilarnet_convert import convert, open_shards
 from pilarnet_convert.cli import convert_command, stats_command
 from pilarnet_convert.console.command import Command
+from pilarnet_convert.download.cli import download_command
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.export.cli import export_command as export_shards_command
 from pilarnet_convert.shards.reader import ShardError
 from pilarnet_view.cli import view_command
 from tests.sample import SAMPLE
@@ -32,6 +35,10 @@ COMMANDS = {
     "clr-train": train_command,
     "clr-embed": embed_command,
     "clr-eval": eval_command,
+    "pilarnet-export": export_shards_command,
+    "pilarnet-download": download_command,
+    "clr-export": export_command,
+    "clr-study": study_command,
 }
 
 
@@ -113,7 +120,10 @@ def test_a_tilde_is_the_home_folder(home: Path):
     (home / "list.txt").write_text(f"{SAMPLE}\n")
     check = run(convert_command, "--input-list=~/list.txt", "--check", "--workers=1")
     assert check.exit_code == 0
-    cached = run(train_command, "--shards=~/shards", "--cache=~/cache", "--out=~/run", "--dry-run")
+    cached = run(
+        train_command,
+        *("--shards=~/shards", "--cache=~/cache", "--out=~/run", "--model=zepto", "--dry-run"),
+    )
     assert cached.exit_code == 0
     assert (home / "cache").is_dir()
     missing = line_of(run(eval_command, "--checkpoint=~/c.pt", "--shards=~/shards"), exit_code=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import resource
 from pathlib import Path
@@ -136,15 +135,6 @@ def test_names_of_files_are_no_formulas(run: Run, tmp_path_factory: pytest.TempP
         assert result.exit_code == 0, result.output
         assert f"wrote event.png: {name}, entry 9" in result.output
         assert data_of(Path("event.html").read_text("utf-8"))["title"] == f"{name}, entry 9"
-
-
-def test_a_name_that_is_not_utf8_is_said_in_a_line(
-    run: Run, tmp_path_factory: pytest.TempPathFactory
-):
-    file = tmp_path_factory.mktemp("names") / os.fsdecode(b"a\xff.root")
-    file.symlink_to(SAMPLE)
-    for option in ("--png=event.png", "--out=event.html"):
-        assert "a name that is not UTF-8 cannot be written here" in one_line(run, file, option)
 
 
 def test_large_events_are_thinned_and_say_so(run: Run):
