@@ -13,6 +13,7 @@ from pilarnet_convert.console.flags import PathType, TextFile, make_flags
 from pilarnet_convert.console.signals import Stopped
 from pilarnet_convert.conversion import convert, convert_part
 from pilarnet_convert.errors import PilarnetError, counted
+from pilarnet_convert.files import named_in_errors
 from pilarnet_convert.inputs.check import check_inputs
 from pilarnet_convert.options import OptionError
 from pilarnet_convert.pictures import check_picture
@@ -64,26 +65,23 @@ def _convert(
     if out is None:
         raise click.UsageError("Missing option '--out'.")
     options["show_progress"] = True
+    if part is not None and overwrite:
+        raise OptionError(
+            "--part and --overwrite exclude each other",
+            advice="choose another --out, for the other parts may have begun",
+        )
     try:
-        if part is None:
-            shards = convert(inputs, out, resume=resume, overwrite=overwrite, **options)
-        elif overwrite:
-            raise OptionError(
-                "--part and --overwrite exclude each other",
-                advice="choose another --out, for the other parts may have begun",
-            )
-        elif missing := convert_part(inputs, out, part=part, **options):
-            click.echo(f"part {part} is done; missing: {', '.join(missing)}")
-            return
-        else:
-            shards = open_shards(out)
+        with named_in_errors(out):
+            if part is None:
+                shards = convert(inputs, out, resume=resume, overwrite=overwrite, **options)
+            elif missing := convert_part(inputs, out, part=part, **options):
+                click.echo(f"part {part} is done; missing: {', '.join(missing)}")
+                return
+            else:
+                shards = open_shards(out)
     except Stopped as stop:
         how = f"continue with the same command{'' if part else ' and --resume'}"
         raise Stopped(stop.number, f"{how} ({out} keeps what is finished)") from stop
-    except OSError as error:
-        if error.filename is None:  # as of a full disk
-            error.filename = str(out)
-        raise
     found = statistics(shards)
     click.echo(render(found, brief=True))
     size = f"{counted(len(shards), 'particle')}, {counted(found.num_shards, 'shard')}"

@@ -21,6 +21,7 @@ __all__ = [
     "locked",
     "move_file",
     "move_folder",
+    "named_in_errors",
     "read_json_object",
     "remove_at_once",
     "remove_file",
@@ -47,16 +48,13 @@ def written_beside(
     """
     beside = beside or path.with_name(f".{path.name}.tmp")
     try:
-        with beside.open("wb") as stream:
-            yield stream
-            if sync:
-                stream.flush()
-                os.fsync(stream.fileno())
-        move_file(beside, path)
-    except OSError as error:
-        if error.filename is None:  # as of a full disk
-            error.filename = str(path)
-        raise
+        with named_in_errors(path):
+            with beside.open("wb") as stream:
+                yield stream
+                if sync:
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            move_file(beside, path)
     finally:
         remove_file(beside)
 
@@ -162,6 +160,17 @@ def _settle(folder: Path) -> None:
         remove_folder(_aside(folder))
     elif _aside(folder).exists():
         os.rename(_aside(folder), folder)
+
+
+@contextmanager
+def named_in_errors(path: object) -> Iterator[None]:
+    """Name a path in those errors of the system that name no file, as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pilarnet_convert.console.progress import progress_bar
 from pilarnet_convert.download import web
 from pilarnet_convert.download.catalogue import ListedFile, list_files
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.files import locked, move_file, remove_file
+from pilarnet_convert.files import locked, move_file, named_in_errors, remove_file
 from pilarnet_convert.storage.identity import file_digest
 from pilarnet_convert.storage.remote import as_path
 from pilarnet_convert.storage.retries import TRIES, pause
@@ -205,7 +205,11 @@ def _fetch(file: ListedFile, out: Path, advance: Callable[[int], object]) -> Non
 def _append(url: str, part: Path, advance: Callable[[int], object], *, resume: bool) -> None:
     size = part.stat().st_size
     begin = size if resume else 0
-    with web.read_from(url, start=begin) as (start, pieces), part.open("r+b") as stream:
+    with (
+        named_in_errors(part),
+        web.read_from(url, start=begin) as (start, pieces),
+        part.open("r+b") as stream,
+    ):
         stream.truncate(start)
         stream.seek(start)
         advance(start - size)

@@ -98,7 +98,7 @@ def _pieces(response: requests.Response) -> Iterator[bytes]:
 def _get(url: str, headers: dict[str, str]) -> Iterator[requests.Response]:
     try:
         response = requests.get(url, headers=_HEADERS | headers, timeout=_TIMEOUT_S, stream=True)
-    except (requests.ConnectionError, requests.Timeout) as error:
+    except requests.RequestException as error:
         raise ConnectionLost(_innermost(error)) from error
     with response:
         if response.status_code in _LATER:

@@ -182,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
             have.running += 1
             have.most_running = max(have.most_running, have.running)
             drop = have.drops.pop(0) if have.drops else None
-        for _ in range(200):
+        for _ in range(3000):
             if have.most_running < have.together:
                 time.sleep(0.01)
         self.send_response(206 if start else 200)

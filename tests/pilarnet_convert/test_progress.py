@@ -94,6 +94,8 @@ def test_much_work_is_told_once_with_what_shortens_it(capsys: pytest.CaptureFixt
     lines = Lines()
     bar = progress_bar(total=10**9, unit="step", description="train", log=lines, advice="buy time")
     bar.update(1)
+    while not any("buy time" in line for line in lines):
+        lines.wait()
     for _ in range(3):
         lines.wait()
     bar.close()
