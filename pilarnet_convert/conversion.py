@@ -160,7 +160,16 @@ def _cleared_if_nothing_is_done(folder: Output) -> Iterator[None]:
 
 
 def _output_at(path: AnyPath) -> Output:
-    return RemoteOutput(path) if isinstance(path, RemotePath) else OutputFolder(path)
+    if not isinstance(path, RemotePath):
+        return OutputFolder(path)
+    if "?" in path.url:
+        raise OptionError(
+            "the URL of a folder has no query",
+            field="--out",
+            found=path,
+            advice="leave out the question mark and what follows it",
+        )
+    return RemoteOutput(path)
 
 
 @contextmanager

@@ -94,7 +94,7 @@ def _expand(path: AnyPath, note: Callable[[str], object]) -> Sequence[AnyPath]:
 def _expand_remote(path: RemotePath) -> list[RemotePath]:
     """List the files of a remote folder or glob; a single file is checked when it is read."""
     if _GLOB.search(path.url):
-        found = path.glob()
+        found = path.glob(SUFFIXES)
     elif path.suffix.lower() in SUFFIXES or not path.is_dir():
         return [path]
     else:

@@ -40,7 +40,7 @@ class RemotePath:
     @property
     def name(self) -> str:
         """The last part, without a query."""
-        return PurePosixPath(urlsplit(self.url).path).name or urlsplit(self.url).netloc
+        return PurePosixPath(self.url.partition("?")[0]).name
 
     @property
     def stem(self) -> str:
@@ -115,10 +115,21 @@ class RemotePath:
         paths = map(RemotePath, sorted(found))
         return [path for path in paths if path.suffix.lower() in suffixes]
 
-    def glob(self) -> list[RemotePath]:
-        """List what the URL, a pattern with ``*`` and ``[]``, matches, in order."""
-        found = self._with_retries(lambda fs, path: [fs.unstrip_protocol(p) for p in fs.glob(path)])
-        return [RemotePath(url) for url in sorted(found)]
+    def glob(self, suffixes: Sequence[str]) -> list[RemotePath]:
+        """List what the URL, a pattern with ``*`` and ``[]``, matches, in order.
+
+        A folder is replaced by the files with these endings at all of its levels.
+        """
+
+        def matches(fs: Any, path: str) -> dict[RemotePath, bool]:
+            found = sorted(fs.glob(path, detail=True).items())
+            return {
+                RemotePath(fs.unstrip_protocol(name)): info["type"] == "directory"
+                for name, info in found
+            }
+
+        found = self._with_retries(matches).items()
+        return [file for one, folder in found for file in (one.find(suffixes) if folder else [one])]
 
     def sizes(self) -> dict[str, int]:
         """Return the size of each file under this folder by its path from here."""

@@ -193,18 +193,32 @@ def test_no_set_there(s3):
 def test_input_from_the_store(tmp_path, s3):
     import s3fs
 
-    s3fs.S3FileSystem().put([str(SAMPLE), str(MODERN)], f"{s3.bucket}/in/")
+    store = s3fs.S3FileSystem()
+    store.put([str(SAMPLE), str(MODERN)], f"{s3.bucket}/in/")
+    store.pipe_file(f"{s3.bucket}/in/notes.txt", b"mine")
     expected = tmp_path / "local"
     assert run_convert("--input", MODERN, SAMPLE, "--out", expected, *OPTIONS).exit_code == 0
-    for number, name in enumerate(("in", "in/*_192px_*.root")):
+    for number, name in enumerate(("in", "in/*_192px_*.root", "*")):
         out = tmp_path / str(number)
-        result = run_convert("--input", f"s3://{s3.bucket}/{name}", "--out", out, *OPTIONS)
+        few = ("--max-events", 1)
+        result = run_convert("--input", f"s3://{s3.bucket}/{name}", "--out", out, *OPTIONS, *few)
         assert result.exit_code == 0, result.stderr
         named = Counter(s["name"] for s in open_shards(out).attributes["sources"])
         assert named == Counter([SAMPLE.name, MODERN.name])
     swapped = [f"s3://{s3.bucket}/in/{path.name}" for path in (MODERN, SAMPLE)]
     assert run_convert("--input", *swapped, "--out", tmp_path / "x", *OPTIONS).exit_code == 0
     assert files(tmp_path / "x") == files(expected)
+
+
+def test_names_with_signs_that_urls_give_a_meaning(tmp_path, s3):
+    import s3fs
+
+    s3fs.S3FileSystem().put(str(MODERN), f"{s3.bucket}/in/a #1 %20.root")
+    for number, name in enumerate(("in", "in/a #1 %20.root")):
+        shards = convert(f"s3://{s3.bucket}/{name}", tmp_path / str(number), **SETTINGS)
+        assert [source["name"] for source in shards.attributes["sources"]] == ["a #1 %20.root"]
+    line = run_convert("--input", MODERN, "--out", f"s3://{s3.bucket}/a?b", *OPTIONS).stderr
+    assert line.startswith("error: --out: the URL of a folder has no query (found s3://")
 
 
 def test_parts_write_the_same_objects(local, s3):
