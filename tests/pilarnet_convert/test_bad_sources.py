@@ -54,7 +54,7 @@ def particles_of(out: Path) -> set[tuple[str, int, int]]:
     }
 
 
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(
     names=st.lists(
         st.sampled_from(

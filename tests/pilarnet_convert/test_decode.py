@@ -215,7 +215,7 @@ def test_blocks_that_hold_more_than_they_say(
 ):
     if not use_libdeflate:
         monkeypatch.setattr(baskets, "deflate", None)
-    record = block(letters, PACKERS[letters](bytes(100_000_000)), 1000)
+    record = block(letters, PACKERS[letters](bytes(30_000_000)), 1000)
     tracemalloc.start()
     with pytest.raises(ValueError, match="block"):
         decompress(memoryview(record), 1000)

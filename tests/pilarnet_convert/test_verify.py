@@ -244,25 +244,28 @@ def test_wrong_values_under_right_checksums(
     assert any(f"{shards / 'train' / '00000'}: {says}" in fault for fault in faults)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["../outside/train/00000", "train/../../outside/train/00000", "/etc", "train", "x/00000"],
-)
-def test_names_of_shards_never_lead_out_of_the_set(shards: Path, tmp_path: Path, name: str):
+def test_names_of_shards_never_lead_out_of_the_set(shards: Path):
     """Not even with a correct checksum: nothing outside the set is read or removed."""
     outside = Path(shutil.copytree(shards, shards.parent / "outside"))
     before = contents(outside)
+    for name in (
+        "../outside/train/00000",
+        "train/../../outside/train/00000",
+        "/etc",
+        "train",
+        "x/00000",
+    ):
 
-    def change(document: dict[str, Any]) -> None:
-        document["attributes"]["shards"][0]["name"] = name
-        document["attributes"]["checksum"] = attributes_checksum(document["attributes"])
+        def change(document: dict[str, Any], name: str = name) -> None:
+            document["attributes"]["shards"][0]["name"] = name
+            document["attributes"]["checksum"] = attributes_checksum(document["attributes"])
 
-    edit(shards / "zarr.json", change)
-    for read in (open_shards, verify):
-        with pytest.raises(PilarnetError, match="no name of a shard"):
-            read(shards)
-    convert(SAMPLE, shards, workers=1, overwrite=True)
-    assert contents(outside) == before
+        edit(shards / "zarr.json", change)
+        for read in (open_shards, verify):
+            with pytest.raises(PilarnetError, match="no name of a shard"):
+                read(shards)
+        convert(SAMPLE, shards, max_events=2, splits="train=1", workers=1, overwrite=True)
+        assert contents(outside) == before
 
 
 def test_wrong_metadata_of_an_array(shards: Path):
