@@ -62,15 +62,14 @@ class ParticleBatch:
     particle: Tensor
 
     def __post_init__(self) -> None:
-        num_voxels = self.xyz.shape[0]
-        num_particles = self.offset.shape[0] - 1
         _require(self.xyz, "xyz", dtype=torch.int32, shape=(None, 3))
+        _require(self.offset, "offset", dtype=torch.int64, shape=(None,))
+        if len(self.offset) == 0:
+            raise ValueError("offset: expected at least one element, found none")
+        num_voxels, num_particles = len(self.xyz), len(self.offset) - 1
         _require(self.energy, "energy", dtype=torch.float32, shape=(num_voxels,))
-        _require(self.offset, "offset", dtype=torch.int64, shape=(num_particles + 1,))
         _require(self.label, "label", dtype=torch.int64, shape=(num_particles,))
         _require(self.particle, "particle", dtype=torch.int64, shape=(num_particles,))
-        if num_particles < 0:
-            raise ValueError("offset: expected at least one element, found none")
         # Values are checked on the CPU only: this avoids a synchronisation with the GPU.
         if self.offset.device.type != "cpu":
             return

@@ -81,6 +81,9 @@ def test_pieces_share_the_memory_of_the_batch() -> None:
     [
         ({"offset": torch.tensor([0, 2, 4])}, "expected to run from 0 to 5"),
         ({"offset": torch.tensor([0, 6, 5])}, "found a descent"),
+        ({"offset": torch.tensor(0)}, r"offset: expected torch.int64 \[\*\], found .* \[\]"),
+        ({"offset": torch.tensor([], dtype=torch.int64)}, "offset: expected at least one element"),
+        ({"xyz": torch.tensor(0, dtype=torch.int32)}, r"xyz: expected torch.int32 \[\*, 3\]"),
         ({"energy": torch.zeros(5, dtype=torch.float64)}, "energy: expected torch.float32"),
         ({"label": torch.zeros(3, dtype=torch.int64)}, r"label: expected torch.int64 \[2\]"),
     ],
