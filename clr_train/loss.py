@@ -15,10 +15,18 @@ from torch.utils.checkpoint import checkpoint
 
 from clr_train.runtime.processes import all_gather_rows, all_gather_sizes, sum_over_ranks
 
-__all__ = ["contrastive_loss"]
+__all__ = ["contrastive_loss", "loss_bytes"]
 
 #: Most similarities held at once: a block of anchors has at most this many, anchors x 2N.
 _BLOCK_ELEMENTS = 1 << 25
+
+
+def loss_bytes(num_particles: int) -> int:
+    """Estimate the memory that the loss of a batch and its gradient take at most, bytes.
+
+    It is that of six float32 arrays of the similarities of a block, as measured.
+    """
+    return 6 * 4 * min((2 * num_particles) ** 2, _BLOCK_ELEMENTS)
 
 
 def contrastive_loss(

@@ -186,8 +186,8 @@ class ParticleStream:
         """Iterate over this rank's part of the batches of an epoch, from `start_batch` on.
 
         Batches before it are not read. A second iteration, once it begins, ends the first without
-        an error. A PilarnetError is raised
-        if the particles do not fill one batch, a shard is damaged, or a process that reads died.
+        an error. A PilarnetError is raised if the particles do not fill one batch, a shard is
+        damaged, or a process that reads died.
         """
         if not 0 <= start_batch <= self.num_batches:
             raise ValueError(f"start_batch: expected 0 to {self.num_batches}, found {start_batch}")

@@ -12,6 +12,7 @@ from torch import Tensor
 from clr_train.batch import ParticleBatch
 from clr_train.config import TrainConfig
 from clr_train.learner import Learner
+from clr_train.loss import loss_bytes
 from clr_train.runtime.processes import World, pick_device
 from clr_train.training.optimizer import learning_rate
 from clr_train.training.resume import TrainingRun, start_run
@@ -71,8 +72,7 @@ def _describe_memory(run: TrainingRun) -> str:
     moments = _BYTES_PER_MOMENTS * num_weights
     weights = _BYTES_PER_WEIGHT * num_weights + moments
     activations = saved_bytes(run.learner, piece.to(run.learner.device))
-    # Similarities, their exponentials and the positives of all anchors, float32.
-    contrast = 3 * 4 * (2 * run.stream.batch_size) ** 2
+    contrast = loss_bytes(run.stream.batch_size)
     total = _peak_bytes(run, piece) + moments + contrast
     return (
         f"about {_mib(total)} of the {'GPU' if run.learner.device.type == 'cuda' else 'process'}, "
