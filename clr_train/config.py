@@ -183,7 +183,7 @@ class TrainConfig(ViewConfig, StreamConfig):
     )
     precision: str = option(
         "auto",
-        "auto is bf16 on a GPU and fp32 elsewhere.",
+        "auto is bf16 on a GPU that computes in it (compute capability 8.0 or more), else fp32.",
         choices=("auto", "fp32", "bf16"),
         may_change=True,
     )

@@ -15,6 +15,7 @@ from clr_train.keys import fold_in, key
 from clr_train.loss import contrastive_loss
 from clr_train.network.encoder import ContrastiveModel, evaluating
 from clr_train.network.models import MODELS, EncoderConfig
+from clr_train.runtime.kernels import has_triton
 from clr_train.sparse import get_engine
 from clr_train.views.make import as_sites, make_views
 from pilarnet_convert.options import OptionError
@@ -49,11 +50,10 @@ class Learner:
         # oneDNN reads the variable at its first use.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
         self.engine = get_engine(config.engine, device)
-        self.precision = config.precision
-        if config.precision == "auto":
-            self.precision = "bf16" if device.type == "cuda" else "fp32"
+        self.precision = _pick_precision(config.precision, device)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+            # Not torch.manual_seed, which seeds the GPUs too.
+            torch.default_generator.manual_seed(config.seed)
             self.model = ContrastiveModel(_encoder_config(config))
         self.model.to(device)
 
@@ -117,7 +117,8 @@ class Learner:
         gpu = self.device.type == "cuda"
         name = f" ({torch.cuda.get_device_name(self.device)})" if gpu else ""
         threads = "" if gpu else f", {torch.get_num_threads()} threads"
-        return f"{self.device}{name}{threads}, engine {self.engine.name}, {self.precision}"
+        plain = " without Triton" if gpu and not has_triton() else ""
+        return f"{self.device}{name}{threads}, engine {self.engine.name}{plain}, {self.precision}"
 
     def describe(self) -> dict[str, Any]:
         """Return the sizes of the encoder, for a checkpoint."""
@@ -125,6 +126,24 @@ class Learner:
             name: list(value) if isinstance(value, tuple) else value
             for name, value in dataclasses.asdict(self.model.encoder.config).items()
         }
+
+
+def _pick_precision(name: str, device: torch.device) -> str:
+    """Return "fp32" or "bf16"; an OptionError is raised if the GPU does not compute in bf16."""
+    if device.type != "cuda":
+        return "fp32" if name == "auto" else name
+    has_bf16 = torch.cuda.get_device_capability(device) >= (8, 0)
+    if name == "auto":
+        return "bf16" if has_bf16 else "fp32"
+    if name == "bf16" and not has_bf16:
+        raise OptionError(
+            "the GPU does not compute in bf16",
+            field="--precision",
+            expected="a GPU of compute capability 8.0 or more",
+            found=torch.cuda.get_device_name(device),
+            advice="use --precision fp32",
+        )
+    return name
 
 
 def _encoder_config(config: TrainConfig) -> EncoderConfig:

@@ -82,8 +82,9 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "torch.utils.tensorboard": ("clr_train.training.trackers",),
     "wandb": ("clr_train.training.trackers",),
     "MinkowskiEngine": ("clr_train.sparse.minkowski_engine",),
-    # A kernel is beside the code in PyTorch that it replaces.
+    # A kernel is beside the code in PyTorch that it replaces; one module asks whether Triton works.
     "triton": (
+        "clr_train.runtime.kernels",
         "clr_train.sparse.triton_depthwise",
         "clr_train.network.triton_response_norm",
         "clr_train.triton_keys",

@@ -9,7 +9,7 @@ but cached embeddings take two.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -63,7 +63,7 @@ class World:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(flat)
+        _run_collective(dist.all_reduce, flat)
         pieces = torch.split(flat, [gradient.numel() for gradient in gradients])
         for gradient, piece in zip(gradients, pieces, strict=True):
             gradient.copy_(piece.view_as(gradient))
@@ -73,7 +73,7 @@ class World:
         if self.size == 1:
             return value
         box = [value]
-        dist.broadcast_object_list(box, src=0, device=self.device)
+        _run_collective(dist.broadcast_object_list, box, src=0, device=self.device)
         return box[0]
 
     def largest(self, value: int) -> int:
@@ -81,7 +81,7 @@ class World:
         if self.size == 1:
             return value
         shared = torch.tensor([value], device=self.device)
-        dist.all_reduce(shared, op=dist.ReduceOp.MAX)
+        _run_collective(dist.all_reduce, shared, op=dist.ReduceOp.MAX)
         return int(shared)
 
 
@@ -118,7 +118,15 @@ def pick_device(name: str, *, local_rank: int = 0) -> torch.device:
             field="--device",
             expected=f"cuda:0 to cuda:{count - 1}",
             found=f"cuda:{index}",
-            advice="start at most one process per GPU",
+            advice="start at most one process per GPU; if each process sees only its own GPU, use "
+            "--device cuda:0",
+        )
+    if device.index is not None and local_rank and count > 1:
+        raise OptionError(
+            "one GPU for several processes",
+            field="--device",
+            expected="cuda, of which each process takes its own GPU",
+            found=name,
         )
     return torch.device("cuda", index)
 
@@ -167,10 +175,30 @@ def join_world(device: str) -> Iterator[World]:
             found=brief(error),
             advice="see whether torchrun and all processes still run, and start the run again",
         ) from error
+    failed = True
     try:
         yield World(rank=rank, size=size, device=picked)
+        failed = False
     finally:
-        dist.destroy_process_group()
+        # NCCL ends a group together: after an error this process would wait for the others, which
+        # wait for it.
+        if not (failed and backend == "nccl"):
+            dist.destroy_process_group()
+
+
+def _run_collective(operation: Callable[..., object], *arguments: Any, **options: Any) -> None:
+    """Call an operation that all processes take part in.
+
+    A PilarnetError is raised if another process has ended, or does not answer.
+    """
+    try:
+        operation(*arguments, **options)
+    except RuntimeError as error:  # of gloo; that of NCCL is a subclass
+        raise PilarnetError(
+            "another process of the run has ended or does not answer",
+            found=brief(error),
+            advice="see what it printed, and continue the run with --resume",
+        ) from error
 
 
 def all_gather_sizes(rows: Tensor) -> tuple[list[int], int]:
@@ -179,7 +207,7 @@ def all_gather_sizes(rows: Tensor) -> tuple[list[int], int]:
         return [len(rows)], 0
     own = torch.tensor([len(rows)], device=rows.device)
     sizes = [torch.empty_like(own) for _ in range(dist.get_world_size())]
-    dist.all_gather(sizes, own)
+    _run_collective(dist.all_gather, sizes, own)
     return [int(size) for size in sizes], dist.get_rank()
 
 
@@ -211,13 +239,13 @@ class _AllGatherRows(torch.autograd.Function):
         padded = rows.new_zeros((max(sizes), *rows.shape[1:]))
         padded[: len(rows)] = rows
         parts = [torch.empty_like(padded) for _ in sizes]
-        dist.all_gather(parts, padded)
+        _run_collective(dist.all_gather, parts, padded)
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         gradient = gradients[0].clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(gradient)
+        _run_collective(dist.all_reduce, gradient)
         rank = dist.get_rank()
         start = sum(ctx.sizes[:rank])
         return gradient[start : start + ctx.sizes[rank]], None
@@ -227,7 +255,7 @@ class _SumOverRanks(torch.autograd.Function):
     @staticmethod
     def forward(_ctx: Any, value: Tensor) -> Tensor:
         total = value.clone()
-        dist.all_reduce(total)
+        _run_collective(dist.all_reduce, total)
         return total
 
     @staticmethod

@@ -100,7 +100,7 @@ class TorchEngine:
     ----------
     use_triton : bool, optional
         Whether depth-wise convolutions on CUDA run as Triton kernels. By default they do where
-        Triton imports.
+        Triton works.
     """
 
     name = "torch"

@@ -71,8 +71,8 @@ class Recorder(NullRecorder):
     """Writes the folder of a run, on the first of its processes.
 
     A PilarnetError is raised if the folder is in use, or the training split is empty. A signal
-    that `stop` receives ends an evaluation at once. `resume`, `overwrite`,
-    `show_progress` and `say` are those of `clr_train.train.pretrain`.
+    that `stop` receives ends an evaluation at once. `resume`, `overwrite`, `show_progress` and
+    `say` are those of `clr_train.train.pretrain`.
     """
 
     def __init__(

@@ -28,6 +28,8 @@ __all__ = ["Progress", "TrainingRun", "start_run"]
 
 #: Options of the sample that losses and baselines are of; those of others are not comparable.
 _OF_VALIDATION: Final = ("val_split", "eval_particles")
+#: Options that concern the machine of a process: only these may differ between processes.
+_OF_A_PROCESS: Final = ("shards", "unlabelled", "out", "cache", "cache_size", "device", "workers")
 
 
 @dataclass(kw_only=True)
@@ -191,6 +193,24 @@ class TrainingRun:
             )
         return state
 
+    def check_processes(self, world: World) -> None:
+        """Raise a PilarnetError if this process would not train as the first of `world` does.
+
+        Such processes would train different weights, or wait for each other for hours.
+        """
+        options = self.config.to_dict()
+        own = {name: options[name] for name in options if name not in _OF_A_PROCESS}
+        own["shards"] = self.stream.identity
+        for name, expected in world.share(own).items():
+            if own[name] != expected:
+                raise PilarnetError(
+                    "the processes of the run differ",
+                    field=flag(name),
+                    expected=f"{expected}, as in the first process",
+                    found=own[name],
+                    advice="start all with the same options, and with the same shards",
+                )
+
     def _stream_sizes(self) -> dict[str, int | str]:
         """Collect what differs between streams of other particles or batches."""
         stream = self.stream
@@ -239,7 +259,8 @@ def _open_training_stream(config: TrainConfig, *, world: World) -> ParticleStrea
 def start_run(config: TrainConfig, *, world: World) -> TrainingRun:
     """Open the training split and make the model and its optimizer.
 
-    A PilarnetError is raised if the shards cannot be read, or no batch has two particles.
+    A PilarnetError is raised if the shards cannot be read, no batch has two particles, or another
+    process has other options or shards.
     """
     stream = _open_training_stream(config, world=world)
     if stream.batch_size < 2:
@@ -252,7 +273,7 @@ def start_run(config: TrainConfig, *, world: World) -> TrainingRun:
             advice="convert more events, or use fewer filters",
         )
     learner = Learner(config, device=world.device)
-    return TrainingRun(
+    run = TrainingRun(
         config=config,
         stream=stream,
         learner=learner,
@@ -263,3 +284,5 @@ def start_run(config: TrainConfig, *, world: World) -> TrainingRun:
         ),
         total_steps=_total_steps(config, stream),
     )
+    run.check_processes(world)
+    return run

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from clr_train import loss as loss_module
-from clr_train.loss import contrastive_loss
+from clr_train.loss import contrastive_loss, loss_bytes
+from pilarnet_convert.errors import PilarnetError
 
 
 def _pair(num: int, width: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -154,6 +155,11 @@ def test_blocks_change_neither_value_nor_gradient(monkeypatch: pytest.MonkeyPatc
         torch.testing.assert_close(other, results[0])
 
 
+def test_memory_does_not_grow_beyond_that_of_a_block() -> None:
+    assert loss_bytes(1000) == 6 * 4 * 2000**2
+    assert loss_bytes(10_000) == loss_bytes(100_000) < 2**30
+
+
 def test_half_precision_is_computed_in_float32() -> None:
     first, second = (t.bfloat16() for t in _pair(8, 16, seed=4))
     expected = contrastive_loss(first.float(), second.float(), temperature=0.05)
@@ -197,6 +203,9 @@ def _on_a_rank(rank: int, folder: str) -> None:
         },
         f"{folder}/{rank}.pt",
     )
+    if rank == 0:  # the other leaves
+        with pytest.raises(PilarnetError, match="another process of the run has ended"):
+            contrastive_loss(*rows, temperature=0.2, gather=True)
     dist.destroy_process_group()
 
 

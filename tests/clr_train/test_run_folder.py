@@ -10,16 +10,20 @@ import sys
 import time
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
+import torch.distributed as dist
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from clr_train.config import TrainConfig, read_config
 from clr_train.runtime import processes
-from clr_train.runtime.processes import join_world
+from clr_train.runtime.processes import join_world, pick_device
 from clr_train.runtime.signals import Interrupted, StopRequest
 from clr_train.training.run_folder import COLUMNS, RunFolder
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.options import OptionError
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
@@ -215,3 +219,48 @@ def test_half_a_launcher_is_one_line(
     monkeypatch.setattr(processes, "_JOINING", timedelta(seconds=0.2))
     with pytest.raises(PilarnetError, match=f"cannot be joined.*found {found}"), join_world("cpu"):
         pass
+
+
+@pytest.mark.parametrize(("device", "ends"), [("cpu", [1, 2]), ("cuda", [2])])
+def test_after_an_error_a_process_with_a_gpu_does_not_wait_for_the_others(
+    monkeypatch: pytest.MonkeyPatch, device: str, ends: list[int]
+) -> None:
+    variables = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a"}
+    for name, value in (variables | {"MASTER_PORT": "1"}).items():
+        monkeypatch.setenv(name, value)
+    store = SimpleNamespace(set_timeout=lambda _time: None)
+    monkeypatch.setattr(processes, "rendezvous", lambda *_, **__: iter([(store, 0, 2)]))
+    monkeypatch.setattr(processes, "pick_device", lambda name, **_: torch.device(name))
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _device: None)
+    monkeypatch.setattr(dist, "init_process_group", lambda *_, **__: None)
+    ended: list[int] = []
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: ended.append(number))
+    number = 1
+    with pytest.raises(OSError, match="full"), join_world(device):
+        raise OSError("full")
+    number = 2
+    with join_world(device):
+        pass
+    assert ended == ends
+
+
+@pytest.mark.parametrize(
+    ("name", "local_rank", "count", "expected"),
+    [
+        ("auto", 1, 2, "cuda:1"),
+        ("cuda:1", 0, 2, "cuda:1"),
+        ("cuda:0", 1, 1, "cuda:0"),  # each process sees its own GPU only
+        ("cuda:0", 1, 2, "--device: one GPU for several processes"),
+        ("cuda", 1, 1, "no such GPU .*--device cuda:0"),
+    ],
+)
+def test_each_process_takes_its_own_gpu(
+    monkeypatch: pytest.MonkeyPatch, name: str, local_rank: int, count: int, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    if expected.startswith("cuda"):
+        assert str(pick_device(name, local_rank=local_rank)) == expected
+        return
+    with pytest.raises(OptionError, match=expected):
+        pick_device(name, local_rank=local_rank)

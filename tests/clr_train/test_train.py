@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -333,6 +333,35 @@ def test_two_processes_give_the_weights_of_one(shards: Path, tmp_path: Path) -> 
             assert two_row[name] == one_row[name]
         for name in ("loss", "gradient_norm") if two_row["loss"] else ():
             assert float(two_row[name]) == pytest.approx(float(one_row[name]), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"max_steps": 5}, r"--max-steps: .*expected 6, as in the first process, found 5"),
+        ({"shards": "other"}, "--shards: the processes of the run differ"),
+        ({"out": "elsewhere", "workers": 1}, None),
+    ],
+)
+def test_processes_that_differ_are_refused(
+    shards: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    said: str | None,
+) -> None:
+    shared: list[Any] = []
+    monkeypatch.setattr(World, "share", lambda _self, value: (shared.append(value), shared[0])[1])
+    config = _config(shards, tmp_path / "run")
+    start_run(config, world=World(rank=0, size=2, device=torch.device("cpu")))
+    if "shards" in options:
+        options = {"shards": str(make_shards(tmp_path / "other", {"train": 100}, seed=1))}
+    expected = nullcontext() if said is None else pytest.raises(PilarnetError, match=said)
+    with expected:
+        start_run(
+            dataclasses.replace(config, **options),
+            world=World(rank=1, size=2, device=torch.device("cpu")),
+        )
 
 
 def test_energy_that_is_not_finite_stops_the_run(shards: Path, tmp_path: Path) -> None:
