@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,24 @@ def test_damage_is_named(tmp_path: Path, table: str, field: str, value: Any, say
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"error: {path}: entry 0: {says}")
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["Events/event_id", *(f"Data/cluster3d_mcst_group/{t}" for t in ("extents", "image_meta"))]
+    + [f"Data/particle_mcst_group/{t}" for t in ("extents", "particles")],
+)
+def test_other_things_in_the_place_of_tables(tmp_path: Path, table: str):
+    path = write_larcv3(tmp_path / "a.h5", random_events(1))
+    for other in (np.zeros(7), np.float32(1), np.zeros((1, 7)), np.full(7, b"text"), None):
+        with h5py.File(path, "r+") as file:
+            del file[table]
+            if other is None:
+                file.create_group(table)
+            else:
+                file[table] = other
+        with pytest.raises(InputError, match=re.escape(str(path))):
+            read(path)
 
 
 def test_products(tmp_path: Path):

@@ -122,6 +122,19 @@ def test_numbers_of_the_events_of_parquet(tmp_path: Path):
     assert events.event.tolist() == numbers[4:9]
 
 
+def test_the_revision_of_a_file_that_begins_with_empty_events(tmp_path: Path):
+    (full,) = random_events(1, num_events=1)
+    empty = Event(*(table[:0] for table in full))
+    path = write_hdf5(tmp_path / "a.h5", [*[empty] * 20, full])
+    assert index_pilarnet_m("a", path).schema == "PILArNet-M v3"
+    (events,) = read(path, (20, 21))
+    (wanted,) = read(write_hdf5(tmp_path / "b.h5", [full]))
+    assert events.start.tobytes() == wanted.start.tobytes()
+    path = write_hdf5(tmp_path / "c.h5", [Event(empty.point, empty.cluster, full.extra)])
+    with pytest.raises(InputError, match=r"found \d+ for 0 clusters"):
+        index_pilarnet_m("c", path)
+
+
 @pytest.mark.parametrize("wrong", [[None, *range(11)], [f"event {n}" for n in range(12)]])
 def test_events_that_are_not_numbered(tmp_path: Path, wrong: list[Any]):
     path = write_parquet(tmp_path / "a.parquet", random_events(1), event_id=wrong)

@@ -95,14 +95,14 @@ def _no_collection() -> Iterator[None]:
 def damage_reported(
     path: AnyPath | str, dataset: str | None = None, *, entry: int | None = None
 ) -> Iterator[None]:
-    """Turn what h5py raises on damaged files into an `InputError`."""
+    """Turn what h5py and numpy raise on damaged files into an `InputError`."""
     try:
         yield
     except RemoteError as error:
         if error.details["entry"] is not None:
             raise
         raise while_reading(error, entry=entry) from error
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             "the file is damaged here",
             file=path,

@@ -24,7 +24,7 @@ _REQUIRED: Final = ("point", "cluster", "cluster_extra")
 _MORE: Final = "cluster_extra_2"
 #: Revisions by the columns of cluster_extra.
 _REVISIONS: Final = {5: "v2", 6: "v3", 9: "v3, packed 9", 11: "v3, packed 11"}
-#: Events whose columns show the revision; few are empty.
+#: Events whose columns show the revision; all are read if these are empty.
 _LOOKED_AT: Final = 16
 
 
@@ -66,7 +66,7 @@ def index_pilarnet_m(name: str, path: AnyPath) -> PilarnetMSource:
         columns = (*_REQUIRED, *((_MORE,) if _MORE in table.names else ()))
         lengths = {column: table.lengths[column] for column in columns}
         num_entries = common_length(lengths, file=path)
-        width = _extra_width(table, path, min(num_entries, _LOOKED_AT))
+        width = _extra_width(table, path, num_entries)
         entries, num_bytes = table.borders()
     finally:
         table.close()
@@ -103,12 +103,14 @@ def _not_pilarnet_m(path: AnyPath, names: Sequence[str], missing: str) -> InputE
 
 
 def _extra_width(table: Table, path: AnyPath, num_events: int) -> int:
-    """Return the number of values of a cluster in ``cluster_extra``, from the first events."""
-    clusters = table.read("cluster", 0, num_events)
-    extra = table.read("cluster_extra", 0, num_events)
-    num_clusters, num_values = int(clusters.counts.sum()) // 6, int(extra.counts.sum())
+    """Return the number of values of a cluster in ``cluster_extra``, from the first clusters."""
+    for stop in (min(num_events, _LOOKED_AT), num_events):
+        num_clusters = int(table.read("cluster", 0, stop).counts.sum()) // 6
+        num_values = int(table.read("cluster_extra", 0, stop).counts.sum())
+        if num_clusters:
+            break
     width, rest = divmod(num_values, max(num_clusters, 1))
-    if rest or (width not in _REVISIONS and num_clusters):
+    if rest or (width not in _REVISIONS and num_values):
         raise InputError(
             "an unknown revision of PILArNet-M",
             file=path,
@@ -178,6 +180,6 @@ class PilarnetMReader(Reader):
                 entry=start,
                 field="event_id",
                 expected="a number for each event",
-                found=listed(map(str, found[:3])),
+                found=listed(map(str, found[:3]))[:80],
             )
         return found.astype(np.int64)

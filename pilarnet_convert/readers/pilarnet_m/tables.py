@@ -68,8 +68,8 @@ class Hdf5Table:
         with ExitStack() as stack:
             self._file = stack.enter_context(open_hdf5(path))
             with damage_reported(path):
-                self.names = tuple(self._file)
                 self.lengths = {n: len(d) for n, d in self._file.items() if getattr(d, "shape", ())}
+                self.names = tuple(self.lengths)
             self._open = stack.pop_all()
 
     def read(self, name: str, start: int, stop: int) -> Ragged:
