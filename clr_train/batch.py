@@ -5,12 +5,14 @@ Shapes: N particles, V voxels as stored, M sites, C features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import accumulate, pairwise
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from clr_train.ragged import RaggedIndex, list_rows, offsets_of
@@ -80,6 +82,11 @@ class ParticleBatch:
             )
         if bool((self.offset.diff() < 0).any()):
             raise ValueError("offset: expected ascending values, found a descent")
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> ParticleBatch:
+        """Make a batch of arrays, by the names of the parameters; it shares their memory."""
+        return cls(**{name: torch.from_numpy(array) for name, array in arrays.items()})
 
     def __repr__(self) -> str:
         size = f"{counted(self.num_particles, 'particle')}, {counted(self.num_voxels, 'voxel')}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
+from clr_train.site_keys import MAX_KERNEL
 from clr_train.stream.config import StreamConfig
 from clr_train.views.config import ViewConfig
 from pilarnet_convert.files import replace_file
@@ -23,8 +24,6 @@ DEVICE_HELP: Final = "auto, cpu, cuda or cuda:N; auto takes a GPU if there is on
 
 #: Options that replace sizes of the encoder that ``model`` sets.
 SHAPE_OPTIONS: Final = ("stem", "kernel_size", "pooling", "neck", "grn", "drop_path")
-#: `clr_train.site_keys.MAX_KERNEL`, which cannot be imported here: ``--help`` needs no torch.
-_LARGEST_KERNEL: Final = 31
 
 
 @documented
@@ -72,7 +71,7 @@ class TrainConfig(ViewConfig, StreamConfig):
         None,
         "Edge of the depth-wise kernels, odd; by default that of the model.",
         least=1,
-        most=_LARGEST_KERNEL,
+        most=MAX_KERNEL,
     )
     pooling: str | None = option(
         None,

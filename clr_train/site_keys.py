@@ -9,10 +9,10 @@ of y in it, are consecutive.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # the processes that read shards, and --help, need no torch
+    from torch import Tensor
 
 __all__ = [
     "AXIS_BITS",
@@ -42,7 +42,7 @@ def pack(particle: Tensor, xyz: Iterable[Tensor]) -> Tensor:
     """Pack particles, int64 [M], and three coordinates, integers [M] each, into keys, int64 [M]."""
     keys = particle
     for axis in xyz:
-        keys = torch.add(axis, keys, alpha=1 << AXIS_BITS)
+        keys = axis.add(keys, alpha=1 << AXIS_BITS)
     return keys + sum(_HALF << axis * AXIS_BITS for axis in range(3))
 
 

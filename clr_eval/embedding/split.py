@@ -82,7 +82,7 @@ def read_split(shards: ShardPaths, *, split: str, max_particles: int | None = No
     momenta = [shard.read(("momentum",)) for shard in open_shards(shards).splits[split]]
     columns["momentum"] = np.concatenate([table["momentum"] for table in momenta])
     return LoadedSplit(
-        batch=reader.read(np.arange(count)),
+        batch=ParticleBatch.from_arrays(reader.read(np.arange(count))),
         columns={name: values[:count] for name, values in columns.items()},
     )
 

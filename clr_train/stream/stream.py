@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from clr_train.batch import ParticleBatch
 from clr_train.keys import key, permutation
@@ -216,7 +217,7 @@ class ParticleStream:
             particles = self._kept[first : first + step]
             num_voxels = self._reader.layout.num_voxels[particles]
             sizes = fill_batches(num_voxels, batch_size, budget=self.config.voxel_budget)
-            yield from self._reader.read(particles).split(sizes)
+            yield from self._read(particles).split(sizes)
 
     def sample(self, most: int) -> ParticleBatch:
         """Read a sample of at most `most` of the particles that pass the filters, in random order.
@@ -232,8 +233,12 @@ class ParticleStream:
         num_blocks = max(1, self._shuffle_particles // self._reader.layout.block_particles)
         group = self._reader.layout.block_of(ascending) // num_blocks
         pieces = np.split(ascending, np.flatnonzero(np.diff(group)) + 1)
-        whole = ParticleBatch.concatenate([self._reader.read(piece) for piece in pieces])
+        whole = ParticleBatch.concatenate([self._read(piece) for piece in pieces])
         return whole.take(torch.from_numpy(np.searchsorted(ascending, drawn)))
+
+    def _read(self, particles: NDArray[np.int64]) -> ParticleBatch:
+        """Read particles, int64 [n], in this process."""
+        return ParticleBatch.from_arrays(self._reader.read(particles))
 
     def close(self) -> None:
         """End an iteration and the processes that read; the next iteration starts new ones."""

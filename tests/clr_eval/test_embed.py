@@ -20,6 +20,7 @@ from clr_eval.cli import embed_command
 from clr_eval.embedding import features as features_module
 from clr_eval.embedding.files import EmbeddingTable, write_table
 from clr_train import load_learner
+from clr_train.batch import ParticleBatch
 from clr_train.stream.reader import SplitReader
 from pilarnet_convert import open_shards
 
@@ -59,8 +60,8 @@ def test_features_are_the_encoder_s_of_each_particle_alone(
     learner = load_learner(checkpoint, device="cpu", engine="torch", precision="fp32")
     reader = SplitReader(sample_shards, split="test", block_particles=512)
     for row in (0, 17, len(found.label) - 1):
-        alone = learner.represent(reader.read(np.array([row]))).numpy()[0]
-        np.testing.assert_allclose(found.features[row], alone, atol=1e-5)
+        alone = learner.represent(ParticleBatch.from_arrays(reader.read(np.array([row]))))
+        np.testing.assert_allclose(found.features[row], alone.numpy()[0], atol=1e-5)
 
 
 def test_the_batch_size_does_not_matter(found: Any, checkpoint: Path, sample_shards: Path) -> None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from clr_train.batch import ParticleBatch
 from clr_train.stream import loader
 from clr_train.stream.config import StreamConfig
+from clr_train.stream.reader import BatchArrays
 from clr_train.stream.stream import ParticleStream
 from pilarnet_convert.errors import PilarnetError, ShardError
 from pilarnet_convert.shards.reader import open_shards
@@ -80,7 +81,7 @@ def test_seeking_gives_the_rest_of_the_epoch_and_reads_no_more(
     asked: list[int] = []
     read = stream._reader.read
 
-    def noted(wanted: NDArray[np.int64]) -> ParticleBatch:
+    def noted(wanted: NDArray[np.int64]) -> BatchArrays:
         asked.extend(wanted.tolist())
         return read(wanted)
 
@@ -125,6 +126,12 @@ def test_a_second_iteration_and_closing_end_the_first(shards: Path, workers: int
     next(third)
     stream.close()
     assert list(third) == []
+
+
+def test_a_worker_needs_no_torch() -> None:
+    script = "import sys, clr_train.stream.worker; print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout == "False\n"
 
 
 def _forbid_files() -> None:
@@ -294,7 +301,7 @@ def test_an_interrupt_between_the_parts_of_an_answer(
 
     stream = open_small(shards, workers=1)
     with monkeypatch.context() as patch:
-        patch.setattr(loader, "_receive", interrupted)
+        patch.setattr(loader, "receive", interrupted)
         with pytest.raises(KeyboardInterrupt):
             next(stream.batches(0))
     batches = list(stream.batches(0))

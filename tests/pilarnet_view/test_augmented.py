@@ -12,6 +12,7 @@ from pilarnet_convert.errors import MissingDependencyError, PilarnetError
 
 torch = pytest.importorskip("torch")
 
+from clr_train.batch import ParticleBatch  # noqa: E402
 from clr_train.stream.reader import SplitReader  # noqa: E402
 from clr_train.views.config import ViewConfig  # noqa: E402
 from clr_train.views.make import drawn_augmentations, make_views  # noqa: E402
@@ -22,7 +23,8 @@ from pilarnet_view.particles import Choice  # noqa: E402
 def test_views_are_those_that_training_makes(shards: Path):
     # Read as training reads them, in another company.
     indices = (5, 90, 17)
-    batch = SplitReader(shards, split="train", block_particles=64).read(np.arange(100))
+    reader = SplitReader(shards, split="train", block_particles=64)
+    batch = ParticleBatch.from_arrays(reader.read(np.arange(100)))
     scene = views_scene(shards, choice=Choice(index=indices, seed=7, num_views=3, epoch=2))
     assert len(scene.panels) == 3 * 4
     config = ViewConfig(energy_transform="none")
