@@ -122,15 +122,16 @@ def check_picture(path: str | Path, *, option: str) -> Path:
 def save_figure(figure: Figure, path: str | Path, *, option: str) -> None:
     """Write a figure to a file, which appears whole or not at all; see `check_picture`.
 
-    Texts are drawn as they are: a ``$``, as in the name of a file, does not begin a formula. A text
-    that is not UTF-8 is a `UnicodeEncodeError`.
+    A ``$`` in a text, as in the name of a file, does not begin a formula. A text that is not UTF-8
+    is a `UnicodeEncodeError`.
     """
     from matplotlib.text import Text
 
     path = check_picture(path, option=option)
     for text in figure.findobj(Text):
-        text.set_parse_math(False)
         text.get_text().encode()
+        if "$" in text.get_text():  # not yet in matplotlib's own numbers at ticks
+            text.set_parse_math(False)
     with written_beside(path) as stream:
         figure.savefig(stream, format=path.suffix.lower().removeprefix("."))
 
@@ -160,6 +161,8 @@ def log_norm(low: float, high: float) -> LogNorm:
 
 def set_log_ticks(axes: Axes) -> None:
     """Make the x axis logarithmic, with as many ticks as there is room for their numbers."""
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
@@ -171,6 +174,10 @@ def set_log_ticks(axes: Axes) -> None:
         gaps = np.diff(np.log10(ticks)) / np.log10(high / low)
         if np.all(gaps > _LETTER * ((lengths[1:] + lengths[:-1]) / 2 + 1)):
             break
+    if len(ticks) < 2:  # less than from one round number to the next
+        places = np.asarray(MaxNLocator(2).tick_values(low, high))
+        ticks = places[(places >= low) & (places <= high)]
+        names = [f"{tick:,.8g}" for tick in ticks]
     axes.set_xticks(ticks, names)
     axes.minorticks_off()
 

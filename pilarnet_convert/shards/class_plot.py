@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pilarnet_convert.pictures import hide_frames, new_figure, save_figure
+from pilarnet_convert.pictures import hide_frames, new_figure, save_figure, set_log_ticks
 from pilarnet_convert.shards.reader import Shards
 from pilarnet_convert.shards.statistics import particle_table
 from pilarnet_convert.species import CLASS_NAMES, CLASSES, COLOURS, PUBLISHED_COUNTS
@@ -52,7 +52,7 @@ def plot_classes(shards: Shards, path: Path) -> None:
                     color=COLOURS[species.name],
                     label=species.name,
                 )
-            axes.set_xscale("log")
+            set_log_ticks(axes)
         axes.set(xlabel=label, ylabel="particles per bin", title=title)
     handles, labels = voxels.get_legend_handles_labels()
     if handles:
