@@ -201,7 +201,9 @@ def _own_classes() -> Iterator[None]:
 def _index_tree(
     path: AnyPath, head: bytes, name: str, tree: Any, wanted: Mapping[str, Layout]
 ) -> TreeIndex:
-    if not hasattr(tree, "itervalues"):
+    import uproot
+
+    if not isinstance(tree, uproot.TTree):
         raise InputError(
             "not a tree",
             file=path,
@@ -240,16 +242,17 @@ def _table(path: AnyPath, branch: Any, layout: Layout) -> BasketTable:
 
 
 def _dtype(path: AnyPath, branch: Any, layout: Layout) -> str:
-    interpretation = branch.interpretation
-    content = interpretation.content if layout == "jagged" else interpretation
+    content: Any = branch.interpretation
+    if layout == "jagged":
+        content = getattr(content, "content", None)
     if type(content).__name__ != "AsDtype" or content.from_dtype.shape:
         raise InputError(
             "a branch is of another type than in LArCV2",
             file=path,
-            field=branch.name,
+            field=f"{branch.tree.name}/{branch.name}",
             expected=f"{layout} numbers",
             found=branch.typename,
-            advice="name LArCV2 files of PILArNet",
+            advice="name LArCV2 files",
         )
     return str(content.from_dtype.str)
 

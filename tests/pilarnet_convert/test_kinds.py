@@ -22,6 +22,7 @@ from pilarnet_convert.readers import index_source
 from pilarnet_convert.readers.kinds import Reading, reader_of
 from pilarnet_convert.readers.repeats import merge_repeats
 from pilarnet_convert.readers.sources import SourceFiles
+from tests import damage
 from tests.conftest import SHARED
 from tests.pilarnet_convert.inputs import QUIRKS, SPLIT
 from tests.pilarnet_convert.larcv3_files import random_events as larcv3_events
@@ -63,6 +64,22 @@ def ntuple(path: Path) -> Path:
     return path
 
 
+def ntuple_of_products(path: Path) -> Path:
+    with uproot.recreate(path) as file:
+        for name in (damage.CLUSTERS, damage.PARTICLES):
+            file.mkrntuple(name, {"_run": np.arange(5.0)})
+    return path
+
+
+def single_numbers(path: Path) -> Path:
+    """Write trees with one number where LArCV2 has one for each particle."""
+    with uproot.recreate(path) as file:
+        for name in (damage.CLUSTERS, damage.PARTICLES):
+            file.mktree(name, {"_part_v._pdg": "int32"})
+            file[name].extend({"_part_v._pdg": np.arange(5, dtype=np.int32)})
+    return path
+
+
 def images(path: Path) -> Path:
     with h5py.File(path, "w") as file:
         for number in range(15):
@@ -86,6 +103,11 @@ OTHERS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "histograms": (histograms, "cluster3d_mcst_tree: a ROOT file of histograms (found"),
     "another-tree": (another_tree, "cluster3d_mcst_tree: a product is missing (found Events"),
     "rntuple": (ntuple, "an RNTuple file, which LArCV2 does not write"),
+    "rntuple-of-products": (ntuple_of_products, "cluster3d_mcst_tree: not a tree (expected"),
+    "single-numbers": (
+        single_numbers,
+        "particle_mcst_tree/_part_v._pdg: a branch is of another type than in LArCV2 (expected",
+    ),
     "hdf5": (images, "an HDF5 file of another kind (expected the groups Data and Events"),
     "larcv1": (real("proton_roi.root"), "a file of LArCV1, which has no clusters of particles in"),
     "no-3d": (real("electron.root"), "cluster3d_mctruth_tree: a product is missing (found part"),
