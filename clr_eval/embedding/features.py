@@ -1,4 +1,4 @@
-"""Features of a split before the projection head, in the order of the shards."""
+"""Features of a split, or of all splits, in the order of the shards."""
 
 from __future__ import annotations
 
@@ -38,13 +38,14 @@ class Embeddings:
     Parameters
     ----------
     features : float32 array [N, D]
-        The output of the encoder, before the projection head.
+        The output of the encoder, or of the projection head.
     columns : dict of str to array [N]
         ``label`` and ``pdg``; ``source`` (an index into ``attributes["sources"]``), ``run``,
         ``subrun``, ``event``, ``entry``, ``cluster`` and ``track_id``, which say where a particle
-        comes from; ``num_voxels``; ``energy_init`` and ``energy_deposit``, MeV.
+        comes from; ``num_voxels``; ``energy_init`` and ``energy_deposit``, MeV; with all splits,
+        ``split``, an index into ``attributes["splits"]``.
     attributes : dict
-        Checkpoint, shards, split, names of the classes and of the sources.
+        Checkpoint, shards, split, layer, names of the classes and of the sources.
     """
 
     features: NDArray[np.float32]

@@ -1,1 +1,1 @@
-"""The report: `figures`, `text` and `sections` make it, `folder` locks, `report` is the whole."""
+"""The report: `report` is the whole, made of `figures` and `text` in `sections`, in a `folder`."""

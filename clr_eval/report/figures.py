@@ -74,8 +74,8 @@ def draw_fractions(results: Sequence[Mapping[str, Any]], *, path: Path) -> None:
     axes.set_xticks(counts, [f"{count:,}" for count in counts])
     axes.minorticks_off()
     axes.set(
-        xlabel="labelled particles of the training split",
-        ylabel="balanced accuracy on the test split [%]",
+        xlabel="labelled particles",
+        ylabel="balanced accuracy [%]",
         title="accuracy over the number of labels (bars: 95 % bootstrap intervals)",
     )
     axes.grid(axis="y", alpha=0.3)
@@ -185,7 +185,7 @@ def draw_map(
     by_energy.set_title("by deposited energy")
     for axes in (by_class, by_energy):
         frame_map(axes, place)
-    figure.suptitle(f"features of {counted(len(rows), 'particle')} of the test split")
+    figure.suptitle(f"features of {counted(len(rows), 'particle')}")
     save_figure(figure, path, option="--out")
 
 

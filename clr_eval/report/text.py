@@ -62,7 +62,7 @@ def _head(report: Mapping[str, Any]) -> Section:
 
 
 def _results(report: Mapping[str, Any]) -> Section:
-    results = report["results"]
+    results, options = report["results"], report["options"]
     fractions = sorted({r["fraction"] for r in results})
     by_place = {(r["method"], r["fraction"]): r for r in results}
     rows = []
@@ -81,9 +81,9 @@ def _results(report: Mapping[str, Any]) -> Section:
     ]
     return Section(
         title="Labels and accuracy",
-        text="Balanced accuracy on the test split, per cent, with the 95 % bootstrap interval of "
-        "the mean over the seeds, and after ± the standard deviation over the seeds where "
-        "there are several. " + CLASS_WEIGHTS[report["options"]["class_weight"]],
+        text=f"Balanced accuracy on the {options['test_split']} split, per cent, with the 95 % "
+        "bootstrap interval of the mean over the seeds, and after ± the standard deviation over "
+        "the seeds where there are several. " + CLASS_WEIGHTS[options["class_weight"]],
         head=head,
         rows=rows,
         figure="label_fractions",
@@ -168,17 +168,18 @@ def _most_frequent_error(confusion: Sequence[Sequence[float]]) -> str:
 
 def _map(report: Mapping[str, Any]) -> list[Section]:
     mapped = counted(report["map"]["particles"], "particle")
+    train, test = (report["options"][f"{name}_split"] for name in ("train", "test"))
     return [
         Section(
             title="The embedding",
-            text=f"t-SNE of the features of {mapped} of the test split. Particles that are close "
+            text=f"t-SNE of the features of {mapped} of the {test} split. Particles that are close "
             "are similar; distances between distant groups mean little.",
             figure="map",
         ),
         Section(
             title="Nearest neighbours",
-            text="Particles of the test split (thick frame) and their nearest neighbours in the "
-            "training split.",
+            text=f"Particles of the {test} split (thick frame) and their nearest neighbours in the "
+            f"{train} split.",
             figure="neighbours",
             level=3,
         ),

@@ -22,6 +22,8 @@ __all__ = ["Domain", "StudyConfig", "read_study"]
 
 _Record = TypeVar("_Record")
 _PRESETS = {"augmentations-preset": AUGMENTATION_PRESETS, "recipe": RECIPES}
+#: Options of pretraining that each run has its own of.
+_SET_FOR_EACH_RUN = ("shards", "unlabelled", "loss", "seed", "out", "final-probe")
 
 
 @documented
@@ -160,6 +162,9 @@ def _read(table: Mapping[str, Any]) -> StudyConfig:
 
 
 def _read_train(table: Mapping[str, Any]) -> TrainConfig:
+    for key in table:
+        if key.replace("_", "-") in _SET_FOR_EACH_RUN:
+            raise OptionError("set for each run", field=f"train.{key}", advice="leave it out")
     options: dict[str, Any] = {"final_probe": False}
     for key, presets in _PRESETS.items():
         if key not in table:

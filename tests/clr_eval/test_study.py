@@ -16,6 +16,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from clr_eval.corruptions import CORRUPTIONS
 from clr_eval.embedding.split import LoadedSplit, read_split
 from clr_eval.study import results as results_module
 from clr_eval.study.cli import study_command
@@ -308,6 +309,7 @@ def test_a_dry_run_says_what_a_study_takes(
         ("batch-size = 16", 'batch-size = "big"', "expected a whole number, found big"),
         ("batch-size = 16", "batch-size = [16]", "train.batch-size: unusable value"),
         ("batch-size = 16", "bach-size = 1", "train.bach-size: unknown key"),
+        ("batch-size = 16", "seed = 1", "train.seed: set for each run; leave it out"),
         ("min-steps", "max-steps", "fit.max-steps: unknown key"),
         ("nominal = ", "nominal ", "not a TOML file"),
     ],
@@ -332,7 +334,7 @@ def test_the_study_of_the_documentation_is_one(tmp_path: Path) -> None:
     config = read_study(tmp_path / "study.toml")
     assert config.train.augmentations == AUGMENTATION_PRESETS["detector"]["augmentations"]
     assert config.domains["short-lifetime"].throw == "throw-8"
-    for name in STUDY_METHODS:
+    for name in (*STUDY_METHODS, *CORRUPTIONS):
         assert f"| `{name}` |" in page
     whole = read_study(Path(__file__).parents[2] / "docs/study.toml")
     assert list(whole.domains)[:2] == ["nominal", "shifted"]
