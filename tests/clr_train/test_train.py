@@ -9,10 +9,9 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sys
 import time
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,11 +19,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from clr_train import train
 from clr_train.config import TrainConfig, read_config
 from clr_train.learner import Learner
 from clr_train.runtime.processes import World
@@ -34,7 +33,7 @@ from clr_train.training import recorder
 from clr_train.training.checkpoint import CheckpointError, load_checkpoint
 from clr_train.training.dry_run import describe, saved_bytes
 from clr_train.training.pretrained import load_learner, load_weights
-from clr_train.training.resume import start_run
+from clr_train.training.resume import TrainingRun, start_run
 from clr_train.training.run_folder import COLUMNS, RunFolder
 from clr_train.training.validation import Validator
 from pilarnet_convert.errors import MissingDependencyError, PilarnetError
@@ -256,7 +255,7 @@ def test_more_epochs_and_a_rate_that_falls_each_epoch(
         assert longer.next_rate() == expected[(step - 8) // 4]
 
 
-def _distance(out: Path, other: Path, config: TrainConfig) -> float:
+def distance(out: Path, other: Path, config: TrainConfig) -> float:
     """Compare the weights that two runs end with, relative to how far they moved."""
     step = config.max_steps or 0
     ends = [load_checkpoint(o / f"checkpoints/step-{step:08d}.pt")["model"] for o in (out, other)]
@@ -273,7 +272,7 @@ def test_pieces_and_whole_batches_give_the_same_weights(shards: Path, tmp_path: 
     whole = _config(shards, tmp_path / "whole", max_steps=3)
     _train(whole)
     _train(dataclasses.replace(whole, out=str(tmp_path / "pieces"), micro_batch_size=7))
-    assert _distance(tmp_path / "pieces", tmp_path / "whole", whole) < 1e-3
+    assert distance(tmp_path / "pieces", tmp_path / "whole", whole) < 1e-3
 
 
 def test_supervised_training_uses_the_labels(shards: Path, tmp_path: Path) -> None:
@@ -281,58 +280,38 @@ def test_supervised_training_uses_the_labels(shards: Path, tmp_path: Path) -> No
     _train(config)
     paired = dataclasses.replace(config, out=str(tmp_path / "paired"), loss="simclr")
     _train(paired)
-    assert _distance(tmp_path / "run", tmp_path / "paired", config) > 0.1
+    assert distance(tmp_path / "run", tmp_path / "paired", config) > 0.1
 
 
-def _on_a_rank(rank: int, config: TrainConfig, ports: list[int]) -> None:
-    torch.set_num_threads(1)
-    # The first run ends early, the second continues from its checkpoint.
-    for steps, port in zip((1, config.max_steps), ports, strict=True):
-        os.environ |= {
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": "2",
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-        }
-        result = _train(dataclasses.replace(config, max_steps=steps), resume=True)
-        assert result.step == steps
-        assert (result.checkpoint is None) == (rank == 1)
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
-def _first_gradient(out: Path) -> torch.Tensor:
+def first_gradient(out: Path) -> torch.Tensor:
     """Return the gradient of the first step, up to a factor: AdamW's first moment then."""
     state = load_checkpoint(out / "checkpoints/step-00000001.pt")["optimizer"]["state"]
     return torch.cat([moments["exp_avg"].flatten() for moments in state.values()])
 
 
-def test_two_processes_give_the_weights_of_one(shards: Path, tmp_path: Path) -> None:
-    # A constant rate: the schedule of a shorter run would be another.
-    config = _config(
-        shards, tmp_path / "two", max_steps=3, lr=1e-4, warmup=0.0, final_lr=1.0, checkpoint_every=1
-    )
-    mp.spawn(_on_a_rank, args=(config, _free_ports(2)), nprocs=2)
-    one = dataclasses.replace(config, out=str(tmp_path / "one"))
-    _train(one)
-    found, expected = _first_gradient(tmp_path / "two"), _first_gradient(tmp_path / "one")
-    assert float((found - expected).norm() / expected.norm()) < 1e-5
-    # AdamW divides by the gradient's size: rounding moves weights that hardly matter by a step.
-    assert _distance(tmp_path / "two", tmp_path / "one", config) < 0.02
-    for two_row, one_row in zip(
-        read_metrics(tmp_path / "two"), read_metrics(tmp_path / "one"), strict=True
-    ):
-        for name in ("step", "epoch", "particles"):
-            assert two_row[name] == one_row[name]
-        for name in ("loss", "gradient_norm") if two_row["loss"] else ():
-            assert float(two_row[name]) == pytest.approx(float(one_row[name]), rel=1e-3)
+def test_another_process_continues_from_what_the_first_shares(
+    shards: Path, straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _config(shards, tmp_path / "run")
+    state = load_checkpoint(straight / "checkpoints/step-00000006.pt")
+    learners: list[Learner] = []
+    restore = TrainingRun.restore
+
+    def noted(self: TrainingRun, *arguments: Any, **options: Any) -> None:
+        restore(self, *arguments, **options)
+        learners.append(self.learner)
+
+    monkeypatch.setattr(TrainingRun, "restore", noted)
+    monkeypatch.setattr(World, "share", lambda _self, own: state if own is None else own)
+    monkeypatch.setattr(World, "largest", lambda _self, value: value)
+    second = World(rank=1, size=2, device=torch.device("cpu"))
+    monkeypatch.setattr(train, "join_world", lambda _device: nullcontext(second))
+    result = _train(config)
+    assert (result.step, result.checkpoint, result.probe) == (6, None, {})
+    (learner,) = learners
+    for name, weight in learner.model.state_dict().items():
+        assert torch.equal(weight, state["model"][name])
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
