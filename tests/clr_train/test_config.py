@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clr_train.config import TrainConfig, read_config, write_config
@@ -17,6 +17,7 @@ from clr_train.presets import AUGMENTATION_PRESETS, RECIPES
 from pilarnet_convert.options import OptionError
 
 
+@settings(max_examples=15)  # each writes a file and waits for the disk
 @given(
     shards=st.text(st.characters(codec="utf-8"), max_size=20),
     lr=st.floats(1e-300, 10),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import torch
@@ -36,6 +36,9 @@ OPTIONS = [
     "--no-final-probe",
 ]
 
+#: The environment of a process whose sums are those of this one with one thread.
+ONE_THREAD: Final = os.environ | {"OMP_NUM_THREADS": "1"}
+
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -47,25 +50,23 @@ def _invoke(*arguments: object) -> Result:
     return CliRunner().invoke(train_command, [str(argument) for argument in arguments])
 
 
-def _start(*arguments: object, group: bool = False) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "clr_train", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        start_new_session=group,
-    )
+#: Runs clr-train, killed after the metrics of step 4.
+_KILLED: Final = """
+import os
+import signal
+from clr_train.cli import train_command
+from clr_train.training.run_folder import RunFolder
 
+log = RunFolder.log
 
-def _wait_for_step(out: Path, step: int) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        path = out / "metrics.csv"
-        if path.exists() and f"\n{step}," in path.read_text():
-            return
-        time.sleep(0.01)
-    raise TimeoutError(f"step {step} did not come")
+def log_and_die(folder, row):
+    log(folder, row)
+    if row["step"] == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+RunFolder.log = log_and_die
+train_command()
+"""
 
 
 def test_killed_in_mid_epoch_and_resumed_it_is_the_same_run(shards: Path, tmp_path: Path) -> None:
@@ -73,13 +74,10 @@ def test_killed_in_mid_epoch_and_resumed_it_is_the_same_run(shards: Path, tmp_pa
     straight = _invoke("--shards", shards, "--out", tmp_path / "straight", *OPTIONS)
     assert straight.exit_code == 0, straight.output
     out = tmp_path / "killed"
-    process = _start("--shards", shards, "--out", out, *OPTIONS)
-    try:
-        _wait_for_step(out, 4)
-    finally:
-        process.kill()
-        process.communicate()
-    assert not (out / "checkpoints/step-00000012.pt").exists()
+    arguments = ["--shards", str(shards), "--out", str(out), *OPTIONS]
+    killed = subprocess.run([sys.executable, "-c", _KILLED, *arguments], env=ONE_THREAD)
+    assert killed.returncode == -signal.SIGKILL
+    assert find_checkpoint(out).name == "step-00000003.pt"
     # Only the folder is given again: the rest is read from the run.
     done = _invoke("--out", out, "--resume")
     assert done.exit_code == 0, done.output
@@ -96,7 +94,7 @@ def test_torchrun_starts_two_processes_that_train_as_one(shards: Path, tmp_path:
         capture_output=True,
         text=True,
         timeout=120,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=ONE_THREAD,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("linear") == 3  # validated by one of the two, at steps 0, 2 and 3
@@ -115,42 +113,39 @@ def test_torchrun_starts_two_processes_that_train_as_one(shards: Path, tmp_path:
     assert kept[0] == kept[1]
 
 
-def _assert_stopped(code: int, stderr: str, out: Path, *, number: signal.Signals) -> None:
-    assert code == 128 + number, stderr
-    assert "Traceback" not in stderr
-    line = stderr.splitlines()[-1]
-    assert line.startswith(f"stopped by {number.name}; kept ")
-    assert line.endswith("; continue with --resume")
-    kept = max((out / "checkpoints").glob("step-*.pt"))
-    assert str(kept) in line
-    assert load_checkpoint(kept)["step"] >= 4
-
-
+@pytest.mark.parametrize(
+    ("number", "code", "workers"), [(signal.SIGTERM, 143, 0), (signal.SIGINT, 130, 1)]
+)
 def test_a_signal_ends_the_run_with_a_checkpoint(
-    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shards: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    code: int,
+    workers: int,
 ) -> None:
     log = RunFolder.log
 
     def log_and_stop(self: RunFolder, row: dict[str, float]) -> None:
         log(self, row)
         if row["step"] == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
+            # To the processes that read too, as a terminal and a batch system do.
+            for child in multiprocessing.active_children():
+                assert child.pid is not None
+                os.kill(child.pid, number)
+            os.kill(os.getpid(), number)
 
     monkeypatch.setattr(RunFolder, "log", log_and_stop)
-    done = _invoke("--shards", shards, *OPTIONS, "--out", tmp_path / "run")
-    _assert_stopped(done.exit_code, done.stderr, tmp_path / "run", number=signal.SIGTERM)
-
-
-def test_ctrl_c_on_a_terminal_does_so_too(shards: Path, tmp_path: Path) -> None:
-    options = [*OPTIONS, "--epochs=500", "--workers=1", "--out", tmp_path / "run"]
-    process = _start("--shards", shards, *options, group=True)
-    try:
-        _wait_for_step(tmp_path / "run", 4)
-        os.killpg(process.pid, signal.SIGINT)  # to the worker too, as a terminal does
-        _, stderr = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    _assert_stopped(process.returncode, stderr, tmp_path / "run", number=signal.SIGINT)
+    options = [*OPTIONS, f"--workers={workers}", "--out", tmp_path / "run"]
+    done = _invoke("--shards", shards, *options)
+    assert done.exit_code == code, done.output
+    assert "Traceback" not in done.stderr
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith(f"stopped by {number.name}; kept ")
+    assert line.endswith("; continue with --resume")
+    kept = max((tmp_path / "run/checkpoints").glob("step-*.pt"))
+    assert str(kept) in line
+    assert load_checkpoint(kept)["step"] == 5
 
 
 def test_a_preset_gives_values_that_flags_win_over(shards: Path, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""Kills a reading worker of a stream and prints the error that follows.
+"""Kills a reading worker of a stream, as it starts and as it reads, and prints the errors.
 
-    python -m tests.clr_train.vanishing SHARDS starting|reading
+    python -m tests.clr_train.vanishing SHARDS
 
-A process of its own, whose end shows that none is waited for.
+A process of its own, whose end shows that no worker is waited for.
 """
 
 from __future__ import annotations
@@ -17,23 +17,22 @@ from pilarnet_convert.errors import PilarnetError
 
 
 def main() -> None:
-    stream = ParticleStream(
-        StreamConfig(shards=sys.argv[1], split="train", batch_size=8, workers=1),
-        shuffle_particles=32,
-    )
-    batches = stream.batches(0)
-    if sys.argv[2] == "reading":
-        next(batches)
-    else:
-        stream._loader._start()
-    (worker,) = stream._loader._running
-    assert worker.process.pid is not None
-    os.kill(worker.process.pid, signal.SIGKILL)
-    try:
-        list(batches)
-    except PilarnetError as error:
-        print(error)
-        assert not stream._loader._running
+    config = StreamConfig(shards=sys.argv[1], split="train", batch_size=8, workers=1)
+    for is_reading in (False, True):
+        stream = ParticleStream(config, shuffle_particles=32)
+        batches = stream.batches(0)
+        if is_reading:
+            next(batches)
+        else:
+            stream._loader._start()
+        (worker,) = stream._loader._running
+        assert worker.process.pid is not None
+        os.kill(worker.process.pid, signal.SIGKILL)
+        try:
+            list(batches)
+        except PilarnetError as error:
+            print(error)
+            assert not stream._loader._running
 
 
 if __name__ == "__main__":
