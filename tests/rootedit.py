@@ -63,8 +63,7 @@ class RootFile:
             number of entries.
         """
         original = self.tree(tree)
-        chunk, cursor = self._file.key(tree).get_uncompressed_chunk_cursor()
-        body = bytearray(cursor.bytes(chunk, self._file.key(tree).fObjlen, {}).tobytes())
+        body = self.metadata_of(tree)
         counts = set()
         for name, edit in edits.items():
             branch = original[name]
@@ -84,7 +83,13 @@ class RootFile:
                 if branch.num_baskets == 0:
                     _patch_branch(body, branch, [], count)
             _patch_tree(body, original, count)
-        self._append_tree(tree, body)
+        self.append_metadata(tree, body)
+
+    def metadata_of(self, tree: str) -> bytearray:
+        """Return the serialised ``TTree`` object, as it was."""
+        key = self._file.key(tree)
+        chunk, cursor = key.get_uncompressed_chunk_cursor()
+        return bytearray(cursor.bytes(chunk, key.fObjlen, {}).tobytes())
 
     def save(self, target: Path) -> Path:
         """Write the file with an honest ``fEND`` and return its path."""
@@ -105,7 +110,8 @@ class RootFile:
         key = self._file.key(name)
         return bytes(self.data[key.fSeekKey : key.fSeekKey + key.fKeylen])
 
-    def _append_tree(self, name: str, body: bytes | bytearray) -> None:
+    def append_metadata(self, name: str, body: bytes | bytearray) -> None:
+        """Put a serialised ``TTree`` object, which may be compressed, in the place of a tree."""
         old = self._key_header(name)
         at = self.data.index(old, *keys_record(self.data))
         new = bytearray(old)

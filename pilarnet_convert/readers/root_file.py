@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pilarnet_convert.errors import FETCH_AGAIN, InputError, brief
+from pilarnet_convert.errors import FETCH_AGAIN, InputError, PilarnetError, brief
 from pilarnet_convert.ragged import row_of
 from pilarnet_convert.storage.byte_file import RemoteFile
 from pilarnet_convert.storage.remote import AnyPath, RemotePath, as_any_path
@@ -164,8 +164,12 @@ def _opened(path: str | AnyPath) -> Iterator[Any]:
             uproot.open(RemoteFile(where) if isinstance(where, RemotePath) else where) as file,
         ):
             yield file
-    except uproot.deserialization.DeserializationError as error:
-        raise ValueError(str(error)) from error
+    except (PilarnetError, *DAMAGE):
+        raise
+    except (
+        Exception
+    ) as error:  # uproot's own, and those of the libraries with which it decompresses
+        raise ValueError(brief(error)) from error
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from pilarnet_convert.readers.larcv2 import index_larcv2
 from pilarnet_convert.readers.root_file import BasketTable, TreeIndex, index_trees
 from tests import damage, voxelcodec
 from tests.pilarnet_convert.inputs import MODERN, QUIRKS
+from tests.rootedit import RootFile
 from tests.sample import SAMPLE
 
 #: Headers of entries: member-wise, class version 0 (a checksum follows) and another (none does).
@@ -294,6 +295,20 @@ def test_baskets_of_every_compression(tmp_path: Path, letters: bytes):
                 one, two = getattr(ours, method)(name, *span), getattr(theirs, method)(name, *span)
                 assert repr(one) == repr(two)
                 assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+@pytest.mark.parametrize("letters", PACKERS, ids=lambda letters: letters.decode())
+def test_damaged_metadata_of_every_compression(tmp_path: Path, letters: bytes):
+    file = RootFile(SAMPLE)
+    body = file.metadata_of(damage.CLUSTERS)
+    packed = bytearray(block(letters, PACKERS[letters](body), len(body)))
+    file.append_metadata(damage.CLUSTERS, packed)
+    path = file.save(tmp_path / "a.root")
+    assert index_larcv2("a", [path]).clusters.num_entries == 20
+    where = len(file.data) - len(packed) // 2
+    file.data[where : where + 9] = b"\xa5" * 9
+    with pytest.raises(InputError, match="cannot be read as a ROOT file"):
+        index_larcv2("a", [file.save(path)])
 
 
 def test_baskets_inside_the_metadata(tmp_path: Path):
