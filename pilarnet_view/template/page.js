@@ -84,6 +84,7 @@ function shown() {
   return state.inEvent ? [group[0].event] : group;
 }
 
+let changes = 0;  // of what is shown; a test reads which of them is drawn
 // Only plots in sight are drawn.
 let wanted = new Set();
 const watcher = new IntersectionObserver((entries) => {
@@ -91,7 +92,9 @@ const watcher = new IntersectionObserver((entries) => {
     target.plot.inSight = isIntersecting;
     if (isIntersecting && !target.plot.drawn) wanted.add(target.plot);
   }
-  if (wanted.size) requestAnimationFrame(() => paint());
+  if (!wanted.size) return;
+  changes += 1;
+  requestAnimationFrame(() => paint());
 }, { rootMargin: "200px" });
 
 function paint(turning) {
@@ -103,17 +106,18 @@ function paint(turning) {
   wanted.clear();
   const { azimuth, elevation } = state.view;
   el("camera").textContent = `${Math.round(azimuth)},${Math.round(elevation)}`;
-  if (drawn.length) document.body.dataset.drawn = String(Number(document.body.dataset.drawn || 0) + 1);
+  if (drawn.length) document.body.dataset.drawn = String(changes);
 }
 
 let waiting = null;
-function redraw(turning) {
+function redraw(turning, settled) {
+  if (!settled) changes += 1;
   for (const plot of plots) {
     plot.drawn = false;
     wanted.add(plot);
   }
   clearTimeout(redraw.settle);
-  if (turning) redraw.settle = setTimeout(() => redraw(), 150);
+  if (turning) redraw.settle = setTimeout(() => redraw(false, true), 150);
   cancelAnimationFrame(waiting);
   waiting = requestAnimationFrame(() => paint(turning));
 }

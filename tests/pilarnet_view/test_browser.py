@@ -57,7 +57,7 @@ class Browser:
         self.wait()
 
     def wait(self) -> None:
-        """Wait until the page has been drawn once more."""
+        """Wait until a change of what is shown, made since the last wait, is drawn."""
         from selenium.webdriver.support.ui import WebDriverWait
 
         def drawn(driver: Any) -> int:
