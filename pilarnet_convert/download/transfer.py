@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final
 
 from pilarnet_convert.console.progress import progress_bar
@@ -106,9 +106,14 @@ def fetch_all(files: Sequence[ListedFile], out: Path, *, show_progress: bool = F
 def _fetch_in_threads(
     files: Sequence[ListedFile], out: Path, advance: Callable[[int], object]
 ) -> list[PilarnetError]:
-    """Fetch files and return the errors; other exceptions and Ctrl-C stop all of them."""
+    """Fetch files and return the errors; other exceptions and Ctrl-C stop all of them.
+
+    Threads of a pool would delay the end of the program until their servers answer.
+    """
     failures: list[PilarnetError] = []
     stop, lock = threading.Event(), threading.Lock()
+    waiting = iter(files)
+    ended: SimpleQueue[BaseException | None] = SimpleQueue()
 
     def tell(num_bytes: int) -> None:
         if stop.is_set():
@@ -116,17 +121,31 @@ def _fetch_in_threads(
         with lock:
             advance(num_bytes)
 
-    pool = ThreadPoolExecutor(_AT_A_TIME)
-    try:
-        for future in as_completed([pool.submit(_fetch, file, out, tell) for file in files]):
+    def fetch() -> None:
+        while file := _next(waiting, lock):
             try:
-                future.result()
-            except PilarnetError as error:
+                _fetch(file, out, tell)
+                ended.put(None)
+            except BaseException as error:
+                ended.put(error)
+
+    try:
+        for _ in range(_AT_A_TIME):
+            threading.Thread(target=fetch, daemon=True).start()
+        for _ in files:
+            error = ended.get()
+            if isinstance(error, PilarnetError):
                 failures.append(error)
+            elif error is not None:
+                raise error
     finally:
         stop.set()
-        pool.shutdown(cancel_futures=True)
     return failures
+
+
+def _next(files: Iterator[ListedFile], lock: threading.Lock) -> ListedFile | None:
+    with lock:
+        return next(files, None)
 
 
 def _part(file: ListedFile, out: Path) -> Path:
@@ -214,8 +233,8 @@ def _append(url: str, part: Path, advance: Callable[[int], object], *, resume: b
         stream.seek(start)
         advance(start - size)
         for piece in pieces:
+            advance(len(piece))  # first, as it ends a thread that was stopped
             stream.write(piece)
-            advance(len(piece))
 
 
 def _check(file: ListedFile, part: Path) -> None:

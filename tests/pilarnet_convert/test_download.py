@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import resource
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from pilarnet_convert.download.cli import download_command
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.options import OptionError
 from tests.pilarnet_convert.archives import Archives, served
+from tests.pilarnet_convert.clusters import PATIENCE
 
 NUMBER = 10
 
@@ -280,6 +283,29 @@ def test_two_downloads_into_one_folder(archives: Archives, tmp_path: Path):
         result = run("pilarnet-512", "--out", tmp_path)
         other.kill()
     assert (result.exit_code, "another download is running here" in result.stderr) == (1, True)
+
+
+def test_ctrl_c_does_not_wait_for_a_server_that_does_not_answer(tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/a"
+        program = (
+            "import sys\n"
+            "from pathlib import PurePosixPath\n"
+            "from pilarnet_convert.download import catalogue, web\n"
+            "from pilarnet_convert.download.cli import download_command\n"
+            "file = dict(path=PurePosixPath('a'), url=sys.argv[1], size=5, sha256=None)\n"
+            "catalogue.list_files = lambda *_, **__: [catalogue.ListedFile(**file)]\n"
+            "web._TIMEOUT_S = None\n"
+            "download_command(['pilarnet-512', '--out', sys.argv[2]])\n"
+        )
+        command = [sys.executable, "-c", program, address, str(tmp_path)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            connection, _ = server.accept()
+            process.send_signal(signal.SIGINT)
+            _, stderr = process.communicate(timeout=PATIENCE)
+            connection.close()
+    assert process.returncode == 130
+    assert stderr == "stopped by SIGINT; what was finished is kept\n"
 
 
 def test_wrong_usage(archives: Archives, tmp_path: Path):
