@@ -1,16 +1,35 @@
-"""Reading ahead in threads, while what was read before is used."""
+"""Reading ahead in threads, while what was read before is used.
+
+A program that ends does not wait for these threads, as it does for those of a pool: a server may
+take minutes to answer.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from threading import Thread
 from typing import TypeVar
 
-__all__ = ["in_threads"]
+__all__ = ["in_thread", "in_threads"]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+
+
+def in_thread(function: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
+    """Call a function in a thread of its own."""
+    future: Future[_Result] = Future()
+
+    def call() -> None:
+        try:
+            future.set_result(function(item))
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=call, daemon=True).start()
+    return future
 
 
 def in_threads(
@@ -21,14 +40,10 @@ def in_threads(
     The error of a call is raised here. Calls that have not begun when the iteration ends are not
     made.
     """
-    pool = ThreadPoolExecutor(ahead)
     running: deque[Future[_Result]] = deque()
-    try:
-        for item in items:
-            running.append(pool.submit(function, item))
-            if len(running) > ahead:
-                yield running.popleft().result()
-        while running:
-            yield running.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    for item in items:
+        done = [running.popleft().result()] if len(running) == ahead else []
+        running.append(in_thread(function, item))
+        yield from done
+    while running:
+        yield running.popleft().result()

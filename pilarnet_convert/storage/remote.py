@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
+
+from pilarnet_convert.storage.ahead import in_threads
 
 __all__ = ["AnyPath", "RemotePath", "as_any_path", "as_path", "is_url"]
 
@@ -146,8 +147,11 @@ class RemotePath:
 
     def write_files(self, files: Mapping[str, bytes]) -> None:
         """Write files by their paths from this folder, several at once."""
-        with ThreadPoolExecutor(_UPLOADS_AT_ONCE) as pool:
-            list(pool.map(lambda item: (self / item[0]).write_bytes(item[1]), files.items()))
+        list(in_threads(self._write_file, files.items(), ahead=_UPLOADS_AT_ONCE))
+
+    def _write_file(self, file: tuple[str, bytes]) -> None:
+        name, data = file
+        (self / name).write_bytes(data)
 
     def remove(self) -> None:
         """Remove the file, or all files under the folder, if there are any."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.storage.ahead import in_thread
+from pilarnet_convert.storage.ranges import Range
 from pilarnet_convert.storage.remote import RemotePath
 from pilarnet_convert.storage.seekable import SeekableReader
 
@@ -59,14 +62,12 @@ class RemoteStream(SeekableReader):
         self.path = path
         self._size = path.size()
         self._spans: list[_Span] = []  # those used last at the end
-        self._pool = ThreadPoolExecutor(2)
 
     def __repr__(self) -> str:
         return str(self.path)  # by which h5py names the file
 
     def close(self) -> None:
         """Drop what is held."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
         self._spans.clear()
         super().close()
 
@@ -111,13 +112,13 @@ class RemoteStream(SeekableReader):
         start = position if before is None else before.stop
         size = _FIRST_BYTES if before is None else min(2 * before.num_bytes, _MOST_BYTES)
         stop = min([start + size, self._size, *(s.start for s in self._spans if s.start > start)])
-        data = self._pool.submit(_read, self.path, start, stop)
+        data = in_thread(partial(_read, self.path), (start, stop))
         return _Span(start, stop, before is not None, data)
 
 
-def _read(path: RemotePath, start: int, stop: int) -> bytes | PilarnetError:
+def _read(path: RemotePath, wanted: Range) -> bytes | PilarnetError:
     """Read a range; return an error without its traceback, as another thread will raise it."""
     try:
-        return path.read_ranges([(start, stop)])[0]
+        return path.read_ranges([wanted])[0]
     except PilarnetError as error:
         return copy(error)

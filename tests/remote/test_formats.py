@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +23,8 @@ from pilarnet_convert.storage import stream
 from pilarnet_convert.storage.remote import RemotePath
 from pilarnet_convert.storage.stream import RemoteStream
 from tests.pilarnet_convert import larcv3_files, pilarnet_m_files
-from tests.pilarnet_convert.outputs import contents, run_convert
+from tests.pilarnet_convert.clusters import PATIENCE
+from tests.pilarnet_convert.outputs import contents, convert_process, run_convert
 
 NUM_EVENTS = 50
 COMPRESSED = {"chunks": (20,), "compression": "gzip", "shuffle": True}
@@ -128,6 +132,27 @@ def test_a_connection_that_dies_names_file_and_entry(tmp_path, web, impatient, f
         with pytest.raises(ConnectionFault) as caught:
             reader.read(40, 41)
     assert str(caught.value).startswith(f"{web.url}/{name}: entry 40: the connection failed")
+
+
+def test_ctrl_c_does_not_wait_for_a_server_that_does_not_answer(tmp_path, web, files):
+    shutil.copy(files["larcv3.h5"], tmp_path / "web")
+    stalls, release = threading.Event(), threading.Event()
+
+    def stall(_path: str) -> None:
+        if web.num_requests >= 10:  # in the middle of reading
+            stalls.set()
+            release.wait(PATIENCE)
+
+    web.before = stall
+    command = [sys.executable, "-m", "pilarnet_convert"]
+    arguments = ("--input", f"{web.url}/larcv3.h5", "--out", tmp_path / "out", "--workers", 1)
+    process = convert_process(command, *arguments)
+    assert stalls.wait(PATIENCE)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=PATIENCE)  # a time-out of a request is repeated
+    release.set()
+    assert process.returncode == 130
+    assert stderr.startswith("stopped by SIGINT; continue with the same command and --resume")
 
 
 @pytest.mark.parametrize(
