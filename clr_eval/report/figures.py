@@ -76,7 +76,9 @@ def draw_fractions(results: Sequence[Mapping[str, Any]], *, path: Path) -> None:
     axes.set(
         xlabel="labelled particles",
         ylabel="balanced accuracy [%]",
-        title="accuracy over the number of labels (bars: 95 % bootstrap intervals)",
+        title=_title(
+            "accuracy over the number of labels", results[0]["balanced_accuracy"], marks="bars"
+        ),
     )
     axes.grid(axis="y", alpha=0.3)
     handles, titles = axes.get_legend_handles_labels()
@@ -125,7 +127,8 @@ def draw_robustness(robustness: Mapping[str, Any], *, path: Path) -> None:
         axes.set_ylabel("balanced accuracy [%]")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    figure.suptitle("corrupted test data (bands: 95 % bootstrap intervals)")
+    (curves, *_) = next(iter(robustness.values()))["methods"].values()
+    figure.suptitle(_title("corrupted test data", curves["balanced_accuracy"][0], marks="bands"))
     _save(figure, path)
 
 
@@ -218,6 +221,11 @@ def _draw_bins(
     values, errors = _with_errors([rates[i] for i in defined])
     place = [aside * bins[i]["median"] for i in defined]
     axes.errorbar(place, values, yerr=errors, marker="o", markersize=4, capsize=2, **style)
+
+
+def _title(text: str, metric: Mapping[str, Any], *, marks: str) -> str:
+    """Return a title that says what the marks around values are, if they have intervals."""
+    return text if metric["low"] is None else f"{text} ({marks}: 95 % bootstrap intervals)"
 
 
 def _with_errors(metrics: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:

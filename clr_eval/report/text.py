@@ -81,9 +81,10 @@ def _results(report: Mapping[str, Any]) -> Section:
     ]
     return Section(
         title="Labels and accuracy",
-        text=f"Balanced accuracy on the {options['test_split']} split, per cent, with the 95 % "
-        "bootstrap interval of the mean over the seeds, and after ± the standard deviation over "
-        "the seeds where there are several. " + CLASS_WEIGHTS[options["class_weight"]],
+        text=f"Balanced accuracy on the {options['test_split']} split, per cent, mean over the "
+        "seeds; after ± their standard deviation where there are several"
+        + (", in brackets the 95 % bootstrap interval" if options["resamples"] else "")
+        + f". {CLASS_WEIGHTS[options['class_weight']]}",
         head=head,
         rows=rows,
         figure="label_fractions",
