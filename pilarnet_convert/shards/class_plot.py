@@ -32,6 +32,7 @@ def plot_classes(shards: Shards, path: Path) -> None:
         label="original study, scaled",
     )
     counts.set(ylabel="particles", title="particles of each class")
+    counts.yaxis.get_major_locator().set_params(integer=True)
     counts.yaxis.set_major_formatter("{x:,.0f}")
     counts.legend(frameon=False)
     for axes, column, label, title in (

@@ -14,6 +14,7 @@ import pytest
 import zarr
 
 from pilarnet_convert import convert, open_shards, statistics
+from pilarnet_convert.shards import class_plot
 from pilarnet_convert.shards.tables import render
 from tests.pilarnet_convert.inputs import QUIRKS
 from tests.pilarnet_convert.outputs import read_particles, run_stats
@@ -188,6 +189,18 @@ def test_plot(tmp_path: Path, shards: Path, name: str):
         assert picture.shape[1] > 1500
         shown = set(np.unique((picture * 255).round().astype(int) @ [65536, 256, 1]).tolist())
         assert shown >= {0x0072B2, 0xD55E00, 0xE69F00, 0x009E73, 0xCC79A7}
+
+
+def test_few_particles_are_counted_in_whole_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    made: list[Any] = []
+    monkeypatch.setattr(class_plot, "save_figure", lambda figure, *_, **__: made.append(figure))
+    few = convert(QUIRKS, tmp_path / "few", max_events=1, min_voxels=200, workers=1)
+    class_plot.plot_classes(few, tmp_path / "a.png")
+    made[0].draw_without_rendering()
+    counts = [label.get_text() for label in made[0].axes[0].get_yticklabels()]
+    assert counts[:3] == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize("name", ["a.nothing", "missing/a.png"])
