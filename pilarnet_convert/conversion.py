@@ -146,7 +146,7 @@ def _unless_others_finish(runner: TaskRunner) -> Iterator[None]:
 
 
 @contextmanager
-def _cleared_if_nothing_is_done(folder: Output) -> Iterator[None]:
+def _cleared_if_nothing_is_done(folder: Output[Any]) -> Iterator[None]:
     """Leave nothing behind if the conversion fails before a task is done."""
     try:
         yield
@@ -159,7 +159,7 @@ def _cleared_if_nothing_is_done(folder: Output) -> Iterator[None]:
         raise
 
 
-def _output_at(path: AnyPath) -> Output:
+def _output_at(path: AnyPath) -> Output[Any]:
     if not isinstance(path, RemotePath):
         return OutputFolder(path)
     if "?" in path.url:
@@ -175,7 +175,7 @@ def _output_at(path: AnyPath) -> Output:
 @contextmanager
 def _indexed(
     inputs: str | AnyPath | Sequence[str | AnyPath],
-    folder: Output,
+    folder: Output[Any],
     executor: Executor | Client | None,
     show_progress: bool,
     options: Mapping[str, Any],

@@ -49,7 +49,7 @@ class TaskRunner:
 
     sources: list[Source]
     unreadable: list[dict[str, str]]
-    folder: Output
+    folder: Output[Any]
     config: ConvertConfig
     workers: Workers
     show_progress: bool

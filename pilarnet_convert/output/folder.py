@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import filecmp
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,14 +21,14 @@ from pilarnet_convert.files import (
     replace_file,
     sync,
 )
-from pilarnet_convert.output.output import Output, record_bytes
+from pilarnet_convert.output.output import Output, record_bytes, scratch_name
 from pilarnet_convert.shards.format import CONVERSION_FOLDER, SHARD_NAME, SPLITS, shard_name
 from pilarnet_convert.shards.writer import group_document
 
 __all__ = ["OutputFolder"]
 
 
-class OutputFolder(Output):
+class OutputFolder(Output[Path]):
     """The folder of a set of shards; while a conversion runs, it holds ``.conversion``.
 
     =================================== ========================================================
@@ -54,12 +53,6 @@ class OutputFolder(Output):
         From `begin` on, where shards are written before they are put in place.
     """
 
-    path: Path
-    scratch: Path
-    _working: Path
-    _manifest: Path
-    _tasks: Path
-
     def __init__(self, path: Path) -> None:
         self._begun = path / CONVERSION_FOLDER / "begun"
         super().__init__(path, begun=self._begun)
@@ -78,7 +71,7 @@ class OutputFolder(Output):
     def begin(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         """Write the manifest, unless there is one already; return the one that is there."""
         data = json.dumps(manifest).encode()
-        scratch = f"scratch-{hashlib.sha256(data).hexdigest()[:16]}"
+        scratch = scratch_name(data)
         self.scratch = self._begun / scratch
         building = self._working / uuid4().hex
         for folder in (building / self._tasks.name, building / scratch):
@@ -139,9 +132,6 @@ class OutputFolder(Output):
     def _put(self, path: Path, data: bytes) -> None:
         """Write a file so that it appears whole, in place of what was there."""
         replace_file(path, data, beside=self.scratch / uuid4().hex, sync=True)
-
-    def _record(self, task: int) -> Path:
-        return self._tasks / f"{task:05d}.json"
 
     def done(self) -> set[int]:
         """Return the numbers of the tasks that have a record."""

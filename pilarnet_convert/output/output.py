@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
 
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.shards.format import (
@@ -17,15 +19,19 @@ from pilarnet_convert.shards.format import (
     attributes_checksum,
 )
 from pilarnet_convert.storage.byte_file import read_if_there
-from pilarnet_convert.storage.remote import AnyPath
+from pilarnet_convert.storage.remote import AnyPath, RemotePath
 
-__all__ = ["Output", "record_bytes"]
+__all__ = ["Output", "record_bytes", "scratch_name"]
 
 #: What an unfinished conversion of version 1 of the format left in ``.conversion``.
 _VERSION_1: Final = "record.json"
 
 
-class Output(ABC):
+#: The type of the paths of an output.
+_PathT = TypeVar("_PathT", Path, RemotePath)
+
+
+class Output(ABC, Generic[_PathT]):
     """The folder of a set of shards; while a conversion runs, it holds ``.conversion``.
 
     Attributes
@@ -36,13 +42,13 @@ class Output(ABC):
         From `begin` on, what is particular to this conversion.
     """
 
-    scratch: AnyPath
+    scratch: _PathT
 
-    def __init__(self, path: AnyPath, *, begun: AnyPath) -> None:
-        self.path = path
-        self._working = path / CONVERSION_FOLDER
-        self._manifest = begun / "manifest.json"
-        self._tasks = begun / "tasks"
+    def __init__(self, path: _PathT, *, begun: _PathT) -> None:
+        self.path: _PathT = path
+        self._working: _PathT = path / CONVERSION_FOLDER
+        self._manifest: _PathT = begun / "manifest.json"
+        self._tasks: _PathT = begun / "tasks"
 
     def check(self, *, resume: bool, overwrite: bool) -> None:
         """Check, without a change, that a conversion may write here; `PilarnetError` if not.
@@ -115,7 +121,7 @@ class Output(ABC):
         record: Mapping[str, Any] = sealed.get("record", {})
         return record if sealed == json.loads(record_bytes(record)) else None
 
-    def _record(self, task: int) -> AnyPath:
+    def _record(self, task: int) -> _PathT:
         return self._tasks / f"{task:05d}.json"
 
     @abstractmethod
@@ -149,6 +155,11 @@ class Output(ABC):
     @abstractmethod
     def clear(self) -> None:
         """Remove what a conversion wrote, and nothing else."""
+
+
+def scratch_name(manifest: bytes) -> str:
+    """Return the name of `Output.scratch`, which belongs to one manifest."""
+    return f"scratch-{hashlib.sha256(manifest).hexdigest()[:16]}"
 
 
 def record_bytes(record: Mapping[str, Any]) -> bytes:

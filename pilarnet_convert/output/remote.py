@@ -8,7 +8,6 @@ may overwrite what the other put.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.output.output import Output, record_bytes
+from pilarnet_convert.output.output import Output, record_bytes, scratch_name
 from pilarnet_convert.shards.array import SHARD_PATHS
 from pilarnet_convert.shards.format import (
     ARRAYS,
@@ -33,7 +32,7 @@ __all__ = ["RemoteOutput", "put_shards"]
 _GROUP: Final = "zarr.json"
 
 
-class RemoteOutput(Output):
+class RemoteOutput(Output[RemotePath]):
     """A set of shards in a remote store; while a conversion runs, it holds ``.conversion``.
 
     =============================== ===========================================================
@@ -49,12 +48,6 @@ class RemoteOutput(Output):
         Where to write.
     """
 
-    path: RemotePath
-    scratch: RemotePath
-    _working: RemotePath
-    _manifest: RemotePath
-    _tasks: RemotePath
-
     def __init__(self, path: RemotePath) -> None:
         super().__init__(path, begun=path / CONVERSION_FOLDER)
 
@@ -65,7 +58,7 @@ class RemoteOutput(Output):
     def begin(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         """Write the manifest, unless there is one already; return the one that is there."""
         data = json.dumps(manifest).encode()
-        self.scratch = self._working / f"scratch-{hashlib.sha256(data).hexdigest()[:16]}"
+        self.scratch = self._working / scratch_name(data)
         self._manifest.write_bytes(data, only_new=True)
         if (finished := self.root()) is not None:  # by another that was quicker
             self._working.remove()

@@ -61,9 +61,6 @@ class LocalFile:
         """Read `num_bytes` bytes from `position` on, fewer at the end of the file."""
         return os.pread(self._descriptor, num_bytes, position)
 
-    def prefetch(self, ranges: Iterable[Range]) -> None:
-        """Do nothing: the system reads ahead."""
-
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)
