@@ -169,7 +169,8 @@ def _check_page(path: Path) -> Path:
 def _scene(context: click.Context, path: AnyPath, options: dict[str, Any]) -> tuple[Scene, str]:
     """Make the scene, and a name for its file."""
     if path.suffix == ".root" if isinstance(path, RemotePath) else not path.is_dir():
-        _refuse(context, _OF_SHARDS, "PATH is a file, and this option is for shards")
+        if isinstance(path, RemotePath) or path.exists():
+            _refuse(context, _OF_SHARDS, "PATH is a file, and this option is for shards")
         entries = _read_entries(options["entries"])
         name = f"{path.stem}-entry{entries.start}"
         if entries.stop != entries.start + 1:

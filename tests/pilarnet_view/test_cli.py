@@ -147,6 +147,7 @@ def test_large_events_are_thinned_and_say_so(run: Run):
     ("args", "message"),
     [
         (["no.root"], "no.root: no such file or folder"),
+        (["shrads", "--label", "muon"], "shrads: no such file or folder"),
         ([SAMPLE, "--entry", "99"], "no such entry (expected 0 to 19, found 99)"),
         ([SAMPLE, "--entry", "5:5"], "no such entry (expected 0 to 19, found 5)"),
         ([SAMPLE, "--entry", "-5:"], "no such entry (expected 0 to 19, found -5)"),
