@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -80,7 +81,9 @@ def match_particles(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Find the particles that are in both, by event and track.
 
-    If all of `PROVENANCE` is the same, as under a throw, so are the particles.
+    If all of `PROVENANCE` is the same, as under a throw, so are the particles. Otherwise those of
+    unknown track are left out, and those whose numbers others of the same domain have too, as
+    events of several files may.
 
     Returns
     -------
@@ -91,15 +94,23 @@ def match_particles(
         np.array_equal(first.columns[name], second.columns[name]) for name in PROVENANCE
     ):
         return np.arange(len(first)), np.arange(len(first))
-    rows = [
-        {key: row for row, key in enumerate(zip(*(s.columns[c] for c in _IDENTITY), strict=True))}
-        for s in (first, second)
-    ]
-    both = [key for key in rows[0] if key in rows[1]]
+    rows, others = (_rows_by_identity(split) for split in (first, second))
+    both = [identity for identity in rows if identity in others]
     return (
-        np.array([rows[0][key] for key in both], np.int64),
-        np.array([rows[1][key] for key in both], np.int64),
+        np.array([rows[identity] for identity in both], np.int64),
+        np.array([others[identity] for identity in both], np.int64),
     )
+
+
+def _rows_by_identity(split: LoadedSplit) -> dict[tuple[int, ...], int]:
+    """Return the row of each particle whose identity is known and its own."""
+    identities = list(zip(*(split.columns[name].tolist() for name in _IDENTITY), strict=True))
+    times = Counter(identities)
+    return {
+        identity: row
+        for row, identity in enumerate(identities)
+        if times[identity] == 1 and split.columns["track_id"][row] >= 0
+    }
 
 
 def stability(

@@ -384,6 +384,11 @@ def test_particles_are_matched_by_event_and_track(folders: tuple[Path, Path]) ->
     rows, others = match_particles(first, second)
     assert len(rows) == 20
     assert np.array_equal(rows, order[others])
+    # Not where a track is unknown, or where the numbers are those of several particles.
+    second.columns["track_id"][:4] = [-1, -1, first.columns["track_id"][order[5]], 10_000]
+    rows, others = match_particles(first, second)
+    assert sorted(others) == [4, *range(6, 20)]
+    assert np.array_equal(rows, order[others])
 
 
 def test_stability_of_known_probabilities(folders: tuple[Path, Path]) -> None:
