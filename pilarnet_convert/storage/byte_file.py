@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -44,6 +45,8 @@ class LocalFile:
     """
 
     def __init__(self, path: Path) -> None:
+        if path.is_fifo():  # opening it would wait for its writer
+            raise OSError(errno.ESPIPE, "a pipe, not a file", str(path))
         self._descriptor = os.open(path, os.O_RDONLY)
 
     def __enter__(self) -> LocalFile:

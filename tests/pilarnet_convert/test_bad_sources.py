@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -117,6 +118,13 @@ def test_a_file_that_vanishes_is_a_bad_source(tmp_path: Path, monkeypatch: pytes
     shutil.copy(SAMPLE, file)
     assert run_convert(*arguments, "--skip-bad-files").exit_code == 3
     assert {name for name, _, _ in particles_of(tmp_path / "out")} == {QUIRKS.name}
+
+
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "a.root")
+    result = run_convert("--input", tmp_path, "--out", tmp_path / "out")
+    says = f"{tmp_path}/a.root: cannot be opened (found a pipe, not a file); check the path"
+    assert (result.exit_code, result.stderr) == (1, f"error: {says}\n")
 
 
 def test_no_input_at_all(tmp_path: Path):
