@@ -91,7 +91,8 @@ def match_particles(
         Positions of the same particles in either.
     """
     if len(first) == len(second) and all(
-        np.array_equal(first.columns[name], second.columns[name]) for name in PROVENANCE
+        np.array_equal(first.columns[name], second.columns[name], equal_nan=True)
+        for name in PROVENANCE
     ):
         return np.arange(len(first)), np.arange(len(first))
     rows, others = (_rows_by_identity(split) for split in (first, second))

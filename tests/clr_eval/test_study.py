@@ -391,6 +391,13 @@ def test_particles_are_matched_by_event_and_track(folders: tuple[Path, Path]) ->
     assert np.array_equal(rows, order[others])
 
 
+def test_the_same_particles_are_matched_whatever_is_not_known_of_them(tmp_path: Path) -> None:
+    sizes = {"train": 1, "test": 20}
+    shards = make_shards(tmp_path, sizes, track_id=-1, energy_init=np.nan, energy_deposit=np.nan)
+    first, second = (read_split(shards, split="test") for _ in range(2))
+    assert [rows.tolist() for rows in match_particles(first, second)] == [list(range(20))] * 2
+
+
 def test_stability_of_known_probabilities(folders: tuple[Path, Path]) -> None:
     split = _split(folders)
     number = len(split)

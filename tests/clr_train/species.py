@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pilarnet_convert.shards.format import ARRAYS
 from tests.writing import write_set
 
 #: Energy of a voxel, MeV, and steps sideways, by label.
@@ -41,14 +42,16 @@ def make_shards(
     """Write shards with this number of particles in each split, in two shards if it can be.
 
     With `in_order` the particles of each shard are sorted by their class. `known` are the values of
-    columns, float32, the same for all particles.
+    columns, the same for all particles.
     """
     shards = {}
     for number, (split, count) in enumerate(counts.items()):
         rng = np.random.default_rng([seed, number])
         halves = [count - count // 2, count // 2]
         for index, size in enumerate(size for size in halves if size):
-            columns = {name: np.full(size, value, np.float32) for name, value in known.items()}
+            columns = {
+                name: np.full(size, value, ARRAYS[name].dtype) for name, value in known.items()
+            }
             shards[f"{split}/{index:05d}"] = _arrays(size, rng, in_order=in_order) | columns
     return write_set(path, shards)
 
