@@ -100,7 +100,8 @@ def _pretraining_steps(config: StudyConfig, name: str) -> int:
     shards = config.target if pretraining.shards == "target" else config.nominal
     assert shards is not None
     size = train.batch_size // 2 if pretraining.with_target else train.batch_size
-    steps = train.epochs * (open_shards(shards).num_particles("train") // size)
+    # A batch that is larger than the split becomes as large as the split.
+    steps = train.epochs * max(1, open_shards(shards).num_particles("train") // size)
     return steps if train.max_steps is None else min(steps, train.max_steps)
 
 

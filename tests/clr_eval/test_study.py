@@ -275,6 +275,11 @@ def test_a_dry_run_says_what_a_study_takes(
         "  labels: 20, all; domains: nominal, short-lifetime, noise, other",
     ]
     assert not (tmp_path / "out").exists()
+    study.write_text(
+        study.read_text().replace("batch-size = 16\nmax-steps = 2", "batch-size = 999")
+    )
+    said = _invoke(study, "--out", tmp_path / "out", "--dry-run")
+    assert "simclr-nominal: pretraining, 20 steps of two views" in said.stdout  # one each epoch
     monkeypatch.setattr("clr_eval.study.study.seconds_per_cost", lambda _config: 10.0)
     long = _invoke(study, "--out", tmp_path / "out", "--dry-run").stdout.splitlines()[-1]
     assert re.match(r"  about \d+ h \d+ min .*; fewer methods, seeds or label-counts", long)
