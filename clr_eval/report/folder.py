@@ -10,7 +10,7 @@ from typing import Final
 from pilarnet_convert.errors import PilarnetError
 from pilarnet_convert.files import locked, read_json_object
 
-__all__ = ["LOCK", "LOG", "RESULTS", "RUNS", "check_folder", "locked_folder"]
+__all__ = ["LOCK", "LOG", "RESULTS", "RUNS", "check_report_folder", "locked_folder"]
 
 #: The file that is locked.
 LOCK: Final = ".lock"
@@ -23,7 +23,7 @@ RUNS: Final = "runs"
 _OF_A_RUN: Final = frozenset({"config.toml", "checkpoints"})
 
 
-def check_folder(folder: Path, *, kind: str, others: Collection[str]) -> None:
+def check_report_folder(folder: Path, *, kind: str, others: Collection[str]) -> None:
     """Check that a folder is new, empty, or holds an earlier report of a kind.
 
     Parameters

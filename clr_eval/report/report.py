@@ -25,7 +25,7 @@ from clr_eval.report.figures import (
     draw_nearest,
     draw_robustness,
 )
-from clr_eval.report.folder import LOG, RESULTS, RUNS, check_folder, locked_folder
+from clr_eval.report.folder import LOG, RESULTS, RUNS, check_report_folder, locked_folder
 from clr_eval.report.sections import write_report
 from clr_eval.report.text import format_results, make_sections
 from clr_eval.robustness import robustness
@@ -69,7 +69,7 @@ def evaluate(config: EvalConfig, *, show_progress: bool = False) -> dict[str, An
     """
     out = as_path(config.out)
     require_matplotlib("eval")
-    check_folder(out, kind=FORMAT, others={RUNS})
+    check_report_folder(out, kind=FORMAT, others={RUNS})
     evaluation = Evaluation(config, folder=out / RESULTS)
     methods = [name for name, method in METHODS.items() if method.part in config.parts]
     pairs = [(name, fraction) for name in methods for fraction in config.fractions]

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from clr_eval.cache import Arrays
-from clr_eval.report.folder import LOCK, LOG, check_folder, locked_folder
+from clr_eval.report.folder import LOCK, LOG, check_report_folder, locked_folder
 from clr_eval.report.sections import write_report
 from clr_eval.study.config import StudyConfig
 from clr_eval.study.costs import describe_study, seconds_per_cost
@@ -87,7 +87,7 @@ def run_study(
     """
     require_matplotlib("eval")
     folder = as_path(out)
-    check_folder(folder, kind=_FORMAT, others={LOCK})
+    check_report_folder(folder, kind=_FORMAT, others={LOCK})
     groups = list_groups(config)[part.number - 1 :: part.count]
     study = StudyResults(config, out=folder, show_progress=show_progress)
     left = sum(map(study.cost_left, groups))
