@@ -1,4 +1,4 @@
-"""The script that measures a GPU runs on a CPU too, at a small size."""
+"""The scripts that measure a GPU and the engines run on a CPU too, at a small size."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pilarnet_convert.conversion import convert
+from tests.benchmarks import bench_engines
 from tests.benchmarks.bench_gpu import PARTS, as_markdown, main, run_limited
 from tests.sample import SAMPLE
 
@@ -38,12 +39,20 @@ def test_each_part_gives_figures(part: str, shards: Path, tmp_path: Path) -> Non
         assert rates
 
 
+def test_the_engines_are_timed_in_turn(shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--model", "zepto", "--particles", "8", "--repeat", "1", "--threads", "1"]
+    bench_engines.main([str(shards), *options])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("two views of 8 particles")
+    assert any(line.startswith("torch ") and "1.00 times torch's" in line for line in lines)
+
+
 def test_what_hangs_or_fails_is_told_and_ends() -> None:
-    def run(code: str) -> str | None:
-        return run_limited([sys.executable, "-c", code], seconds=0.7)
+    def run(code: str, *, seconds: float = 60.0) -> str | None:
+        return run_limited([sys.executable, "-c", code], seconds=seconds)
 
     assert run("pass") is None
-    assert run("import time; time.sleep(60)") == "took longer than 1 s"
+    assert run("import time; time.sleep(60)", seconds=0.6) == "took longer than 1 s"
     assert run("raise SystemExit('no memory')") == "exit code 1: no memory"
 
 

@@ -17,7 +17,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +33,10 @@ from clr_train.views.make import make_views
 from pilarnet_convert.conversion import convert
 from pilarnet_convert.errors import MissingDependencyError
 from pilarnet_convert.shards.reader import open_shards
+from tests.sample import SAMPLE
 
-SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "dlprod_192px_00.root"
 
-
-def read_views(shards: Path, *, num_particles: int) -> SiteBatch:
+def read_views(shards: Path, *, num_particles: int, device: torch.device) -> SiteBatch:
     """Two views of the first particles of the training split, repeated where it has fewer."""
     shard = open_shards(shards).splits["train"][0]
     columns = shard.read(["x", "y", "z", "energy", "offset", "label"], 0, num_particles)
@@ -49,7 +48,7 @@ def read_views(shards: Path, *, num_particles: int) -> SiteBatch:
         label=torch.from_numpy(columns["label"].astype(np.int64)),
         particle=torch.arange(found),
     )
-    pair = make_views(once, seed=0, epoch=0, view=0, count=2, config=ViewConfig())
+    pair = make_views(once.to(device), seed=0, epoch=0, view=0, count=2, config=ViewConfig())
     print(f"two views of {found} particles: {pair.num_sites} sites")
     return pair
 
@@ -87,7 +86,8 @@ def measure(steps: dict[str, Callable[[], float]], *, repeat: int) -> dict[str, 
     return seconds
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Time the engines in turn, and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("shards", nargs="?", type=Path)
     parser.add_argument("--model", choices=MODELS, default="atto")
@@ -95,14 +95,14 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--cuda", action="store_true")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
     device = torch.device("cuda" if args.cuda else "cpu")
     with tempfile.TemporaryDirectory() as scratch:
         shards = args.shards or Path(scratch) / "shards"
         if args.shards is None:
             convert([SAMPLE], shards)
-        sites = read_views(shards, num_particles=args.particles).to(device)
+        sites = read_views(shards, num_particles=args.particles, device=device)
     torch.manual_seed(0)
     model = ContrastiveModel(MODELS[args.model]).to(device)
     steps = {"torch": make_step(copy.deepcopy(model), sites, engine=get_engine("torch", device))}
