@@ -234,11 +234,12 @@ def _open_training_stream(config: TrainConfig, *, world: World) -> ParticleStrea
     }
     if config.unlabelled is None:
         return ParticleStream(config, **options)
-    if config.batch_size % 2:
+    if config.batch_size % (2 * world.size):
         raise OptionError(
-            "a batch cannot be halved",
+            "a batch cannot be shared evenly",
             field="--batch-size",
-            expected="an even number, as --unlabelled takes half of it",
+            expected=f"a multiple of {2 * world.size}, twice the number of processes, as "
+            "--unlabelled takes half of it",
             found=config.batch_size,
         )
     budget = None if config.voxel_budget is None else config.voxel_budget // 2

@@ -54,10 +54,15 @@ def test_half_of_a_batch_has_no_label_and_both_go_on_by_themselves(
     assert any(line.startswith("unlabelled train: ") for line in stream.lines())
 
 
-def test_an_odd_batch_is_refused(folders: tuple[Path, Path]) -> None:
+@pytest.mark.parametrize(("size", "batch_size", "least"), [(1, 21, 2), (4, 20, 8)])
+def test_a_batch_whose_halves_cannot_be_shared_is_refused(
+    folders: tuple[Path, Path], size: int, batch_size: int, least: int
+) -> None:
     nominal, target = (str(path) for path in folders)
-    with pytest.raises(OptionError, match=r"--batch-size: .*found 21"):
-        start_run(TrainConfig(shards=nominal, unlabelled=target, batch_size=21), world=CPU)
+    config = TrainConfig(shards=nominal, unlabelled=target, batch_size=batch_size)
+    message = rf"--batch-size: .*a multiple of {least}, twice the number .*found {batch_size}"
+    with pytest.raises(OptionError, match=message):
+        start_run(config, world=World(rank=0, size=size, device=torch.device("cpu")))
 
 
 def test_both_halves_together_keep_the_voxel_budget(folders: tuple[Path, Path]) -> None:
