@@ -26,7 +26,7 @@ _Found = TypeVar("_Found")
 _PREFERRED: Final[tuple[str, ...]] = ("mcst", "pcluster")
 _LARCV1: Final = re.compile(r"(partroi|pgraph|pixel2d|voxel3d)_\w+_tree")
 _LARCV2: Final = re.compile(r"(particle|cluster[23]d|sparse[23]d|tensor[23]d|neutrino)_\w+_tree")
-_WANTED: Final = re.compile(r"(cluster3d_\w+)\s*,\s*(particle_\w+)")
+_WANTED: Final = re.compile(r"(cluster3d_[^\s,]+)\s*,\s*(particle_[^\s,]+)")
 
 
 class Products(NamedTuple):
@@ -192,7 +192,7 @@ def _missing(names: Iterable[str], wanted: Products | None) -> str:
     """Name a product that is missing among `names`, in which `choose_products` finds no pair."""
     if wanted is not None:
         return next(product for product in wanted if product not in set(names))
-    halves = [re.fullmatch(r"(cluster3d|particle)_(\w+)", name) for name in names]
+    halves = [re.fullmatch(r"(cluster3d|particle)_(.+)", name) for name in names]
     for half in sorted((h for h in halves if h), key=lambda h: h[2] not in _PREFERRED):
         return f"{'particle' if half[1] == 'cluster3d' else 'cluster3d'}_{half[2]}"
     return f"cluster3d_{_PREFERRED[0]}"

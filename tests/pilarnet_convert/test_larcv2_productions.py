@@ -85,6 +85,7 @@ def test_which_pair_is_chosen(clusters: list[str], particles: list[str], others:
 
 def test_products_are_parsed():
     assert parse_products("cluster3d_a, particle_b_c") == ("cluster3d_a", "particle_b_c")
+    assert parse_products("cluster3d_a-1,particle_a-1") == ("cluster3d_a-1", "particle_a-1")
     for wrong in ("", "cluster3d_a", "particle_a,cluster3d_a", "cluster3d_a,particle_a,b"):
         assert parse_products(wrong) is None
 
