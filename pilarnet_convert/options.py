@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ __all__ = [
     "broken_kind",
     "check_folder",
     "check_options",
+    "check_parent",
     "documented",
     "flag",
     "limits_in_words",
@@ -220,7 +222,14 @@ def read_toml(path: Path, *, field: str | None = None) -> dict[str, Any]:
 
 def check_folder(path: Path, *, option: str) -> None:
     """Check that a file can be written to its folder; an `OptionError` names `option`."""
-    if not path.parent.is_dir():
-        raise OptionError("no such folder", file=path.parent, field=option)
+    check_parent(path, option=option)
     if path.is_dir():
         raise OptionError("a folder, not a file", file=path, field=option)
+
+
+def check_parent(path: Path, *, option: str) -> None:
+    """Check that something can be written beside `path`; an `OptionError` names `option`."""
+    if not path.parent.is_dir():
+        raise OptionError("no such folder", file=path.parent, field=option)
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OptionError("the folder cannot be written", file=path.parent, field=option)

@@ -177,6 +177,25 @@ def test_what_cannot_be_written_is_refused_before_the_work(
     assert line_of(run(COMMANDS[name], "shards", *arguments), exit_code=2) == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "option", "file"),
+    [
+        ("pilarnet-stats", ["none"], "--plot", "x.png"),
+        ("pilarnet-view", ["none"], "--png", "x.png"),
+        ("pilarnet-view", ["none"], "--out", "x.html"),
+        ("clr-embed", ["--shards=none", "--checkpoint=none"], "--out", "x.npz"),
+        ("clr-embed", ["--shards=none", "--checkpoint=none"], "--out", "x.zarr"),
+    ],
+)
+def test_a_folder_that_is_read_only_is_refused_before_the_work(
+    small_disk: Path, name: str, arguments: list[str], option: str, file: str
+):
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    result = run(COMMANDS[name], *arguments, f"{option}={small_disk / file}")
+    line = line_of(result, exit_code=2)
+    assert line == f"{small_disk}: {option}: the folder cannot be written"
+
+
 def test_a_picture_is_made_where_one_is_named(home: Path, tmp_path: Path):
     result = run(view_command, home / "shards", "--count=1", "--out", tmp_path / "one.png")
     assert result.exit_code == 0, result.output

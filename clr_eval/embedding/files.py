@@ -24,7 +24,7 @@ from pilarnet_convert.files import (
     replaceable_folder,
     written_beside,
 )
-from pilarnet_convert.options import OptionError
+from pilarnet_convert.options import OptionError, check_parent
 from pilarnet_convert.storage.remote import as_path
 
 __all__ = ["EmbeddingTable", "check_target", "write_table"]
@@ -120,8 +120,7 @@ def check_target(path: str | Path, *, overwrite: bool) -> Path:
         )
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.parent.is_dir():
-        raise OptionError("no such folder", file=path.parent, field="--out")
+    check_parent(path, option="--out")
     return path
 
 
