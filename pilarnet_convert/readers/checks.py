@@ -86,9 +86,8 @@ def _check_voxels(events: Events) -> None:
         )
     num_cells = events.grid.prod(axis=1)
     voxels = events.voxel_offset[events.cluster_offset]
-    limit: Any = num_cells[0] if len(np.unique(num_cells)) == 1 else None
-    if limit is None:
-        limit = np.repeat(num_cells, np.diff(voxels))
+    all_same = len(np.unique(num_cells)) == 1  # one number is compared faster than an array
+    limit: Any = num_cells[0] if all_same else np.repeat(num_cells, np.diff(voxels))
     outside = (events.voxel_id < 0) | (events.voxel_id >= limit)
     if outside.any():
         voxel = int(np.argmax(outside))

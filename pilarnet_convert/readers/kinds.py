@@ -70,12 +70,13 @@ def reader_of(path: AnyPath) -> str:
         return "pilarnet-m"
     if any(head[place:].startswith(_HDF5) for place in _HDF5_PLACES):
         return _reader_of_hdf5(path)
+    packed = _packed(path, head)
     raise InputError(
-        _packed(path, head) or "not a kind of file that can be read",
+        packed or "not a kind of file that can be read",
         file=path,
         expected="ROOT, HDF5 or parquet",
         found=head_in_words(head, size=size),
-        advice="unpack it first" if _packed(path, head) else _NAME_FILES,
+        advice="unpack it first" if packed else _NAME_FILES,
     )
 
 

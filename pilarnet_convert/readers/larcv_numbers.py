@@ -29,9 +29,7 @@ def known_tracks(values: NDArray[np.integer]) -> NDArray[np.int64]:
 def known_reals(values: NDArray[np.floating]) -> NDArray[np.float32]:
     """Return numbers as float32; ``kINVALID_FLOAT`` and ``kINVALID_DOUBLE`` become NaN."""
     unset = np.isfinite(values) & (np.abs(values) >= np.finfo(np.float32).max)
-    return (
-        np.where(unset, np.nan, values).astype(np.float32) if unset.any() else values.astype("f4")
-    )
+    return np.where(unset, np.nan, values).astype(np.float32)
 
 
 def known_cubes(

@@ -274,13 +274,10 @@ def read_embedded(
         Where each entry begins in `data`, and the end; None if all entries have the same size.
     """
     with _opened(index.file) as file:
-        basket = _branch(file[index.tree], name).basket(number)
+        branches = file[index.tree].itervalues(recursive=True)
+        basket = next(branch for branch in branches if branch.name == name).basket(number)
         starts = basket.byte_offsets
         return basket.data.tobytes(), None if starts is None else starts.astype(np.int64)
-
-
-def _branch(tree: Any, name: str) -> Any:
-    return next(branch for branch in tree.itervalues(recursive=True) if branch.name == name)
 
 
 def damaged(index: TreeIndex, name: str, entry: int, error: BaseException) -> InputError:
