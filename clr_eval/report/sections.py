@@ -82,7 +82,8 @@ def _as_markdown(sections: Sequence[Section], *, title: str) -> str:
     for section in sections:
         parts += [f"{'#' * section.level} {section.title}", section.text]
         if section.rows:
-            ruler = ["---", *("---:" for _ in section.head[1:])]
+            numbers = "---:" if any(section.head) else "---"
+            ruler = ["---", *(numbers for _ in section.head[1:])]
             lines = [section.head, ruler, *section.rows]
             cells = ([cell.replace("|", r"\|") for cell in line] for line in lines)
             parts.append("\n".join(f"| {' | '.join(line)} |" for line in cells))
