@@ -13,8 +13,6 @@ nonfinite.json  the particles of a batch whose loss or gradient was not finite
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -128,27 +126,19 @@ class RunFolder:
 
     def _cut_metrics(self, next_step: int) -> None:
         path = self.path / "metrics.csv"
-        rows: list[list[str]] = []
-        if path.exists():
-            with open(path, newline="", encoding="utf-8", errors="replace") as file:
-                rows = list(csv.reader(file))[1:]
-        # A killed process may have left an incomplete last row.
-        whole = [row for row in rows if len(row) == len(COLUMNS) and row[0].isdecimal()]
-        kept = [row for row in whole if int(row[0]) < next_step]
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([COLUMNS, *kept])
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        kept = [line for line in text.split("\n") if _is_row(line, before=next_step)]
         with written_beside(path, sync=True) as file:
-            file.write(text.getvalue().encode())
+            file.write("\n".join([",".join(COLUMNS), *kept, ""]).encode())
 
     def log(self, row: Mapping[str, float]) -> None:
         """Add a row to all logs: figures by the names of `COLUMNS`, ``step`` among them."""
         unknown = set(row) - set(COLUMNS)
         if unknown:
             raise ValueError(f"no such columns of metrics.csv: {sorted(unknown)}")
-        with open(self.path / "metrics.csv", "a", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerow(
-                [_text(row[name]) if name in row else "" for name in COLUMNS]
-            )
+        cells = (_text(row[name]) if name in row else "" for name in COLUMNS)
+        with open(self.path / "metrics.csv", "a", encoding="utf-8") as file:
+            file.write(",".join(cells) + "\n")
         figures = {name: value for name, value in row.items() if name != "step"}
         for tracker in self._trackers:
             tracker.log(figures, step=int(row["step"]))
@@ -183,6 +173,17 @@ def _is_content(entry: Path) -> bool:
     """Return whether an entry is none of those that a run leaves which failed before it began."""
     empty_folder = entry.is_dir() and not any(entry.iterdir())
     return entry.name not in (_LOCK, _LOG) and not (entry.name == "checkpoints" and empty_folder)
+
+
+def _is_row(line: str, *, before: int) -> bool:
+    """Return whether a line of metrics.csv is the row of a step before `before`.
+
+    A killed process may have left an incomplete last row.
+    """
+    cells = line.split(",")
+    step = cells[0]
+    is_whole = len(cells) == len(COLUMNS) and step.isdecimal() and len(step) < 16
+    return is_whole and int(step) < before
 
 
 def _text(value: float) -> str:

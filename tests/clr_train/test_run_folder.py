@@ -118,9 +118,11 @@ def test_metrics_are_cut_to_the_checkpoint(tmp_path: Path) -> None:
         folder.begin(TrainConfig(), next_step=0)
         for step in range(5):
             folder.log({"step": step, "epoch": 0, "loss": 0.1 + step})
-    with open(tmp_path / "metrics.csv", "ab") as file:
-        file.write(b"x" + b"," * (len(COLUMNS) - 1) + b"\n\xff\xfe\n")  # as a loss of power may
-        file.write(b"5,0,5.1")  # as a killed process leaves it
+    path, rest = tmp_path / "metrics.csv", b"," * (len(COLUMNS) - 1) + b"\n"
+    header, rows = path.read_bytes().split(b"\n", 1)
+    damaged = [b"x" + rest, b"9" * 5000 + rest, b"\xff\xfe\n", b'"\n', b"x" * 200_000 + b"\n"]
+    killed = b"5,0,5.1"  # an incomplete row
+    path.write_bytes(b"".join([header, b"\n", *damaged, rows, killed]))
     with _open(tmp_path, resume=True) as folder:
         folder.begin(TrainConfig(), next_step=3)
         folder.log({"step": 3, "epoch": 1, "loss": 7.0, "val_loss": 8.0})
