@@ -55,7 +55,7 @@ def schedules(draw: st.DrawFn) -> tuple[int, list[tuple[int, int | None]]]:
     return count, list(order)
 
 
-@settings(max_examples=10)
+@settings(max_examples=8)
 @given(schedule=schedules())
 def test_any_number_and_order_of_parts_killed_at_any_step(
     tmp_path_factory: pytest.TempPathFactory,
