@@ -1,6 +1,6 @@
 """Reading particles of a split by their numbers, in whole blocks, into the arrays of a batch.
 
-Nothing here needs torch, nor does `worker`: a process that reads starts in a tenth of the time and
+Nothing here needs torch, nor does `worker`: a process that reads starts in a fifth of the time and
 needs a fifth of the memory without it.
 """
 
