@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Final
 
 from pilarnet_convert.console.progress import progress_bar
 from pilarnet_convert.download import web
 from pilarnet_convert.download.catalogue import ListedFile, list_files
 from pilarnet_convert.errors import PilarnetError
+from pilarnet_convert.executors import Workers
 from pilarnet_convert.files import locked, move_file, named_in_errors, remove_file
+from pilarnet_convert.storage.ahead import ThreadPerCall
 from pilarnet_convert.storage.identity import file_digest
 from pilarnet_convert.storage.remote import as_path
 from pilarnet_convert.storage.retries import TRIES, pause
@@ -106,14 +107,9 @@ def fetch_all(files: Sequence[ListedFile], out: Path, *, show_progress: bool = F
 def _fetch_in_threads(
     files: Sequence[ListedFile], out: Path, advance: Callable[[int], object]
 ) -> list[PilarnetError]:
-    """Fetch files and return the errors; other exceptions and Ctrl-C stop all of them.
-
-    Threads of a pool would delay the end of the program until their servers answer.
-    """
+    """Fetch files and return the errors; other exceptions and Ctrl-C stop all of them."""
     failures: list[PilarnetError] = []
     stop, lock = threading.Event(), threading.Lock()
-    waiting = iter(files)
-    ended: SimpleQueue[BaseException | None] = SimpleQueue()
 
     def tell(num_bytes: int) -> None:
         if stop.is_set():
@@ -121,31 +117,16 @@ def _fetch_in_threads(
         with lock:
             advance(num_bytes)
 
-    def fetch() -> None:
-        while file := _next(waiting, lock):
-            try:
-                _fetch(file, out, tell)
-                ended.put(None)
-            except BaseException as error:
-                ended.put(error)
-
+    threads = Workers(executor=ThreadPerCall(), in_flight=_AT_A_TIME)
     try:
-        for _ in range(_AT_A_TIME):
-            threading.Thread(target=fetch, daemon=True).start()
-        for _ in files:
-            error = ended.get()
-            if isinstance(error, PilarnetError):
+        for _, future in threads.completed(lambda file: _fetch(file, out, tell), files):
+            try:
+                future.result()
+            except PilarnetError as error:
                 failures.append(error)
-            elif error is not None:
-                raise error
     finally:
         stop.set()
     return failures
-
-
-def _next(files: Iterator[ListedFile], lock: threading.Lock) -> ListedFile | None:
-    with lock:
-        return next(files, None)
 
 
 def _part(file: ListedFile, out: Path) -> Path:

@@ -8,28 +8,32 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
-__all__ = ["in_thread", "in_threads"]
+__all__ = ["ThreadPerCall", "in_threads"]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-def in_thread(function: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
-    """Call a function in a thread of its own."""
-    future: Future[_Result] = Future()
+class ThreadPerCall(Executor):
+    """Makes each call in a thread of its own."""
 
-    def call() -> None:
-        try:
-            future.set_result(function(item))
-        except BaseException as error:
-            future.set_exception(error)
+    def submit(self, fn: Callable[..., _Result], /, *args: Any, **kwargs: Any) -> Future[_Result]:
+        """Begin the call."""
+        future: Future[_Result] = Future()
+        future.set_running_or_notify_cancel()
 
-    Thread(target=call, daemon=True).start()
-    return future
+        def call() -> None:
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:
+                future.set_exception(error)
+
+        Thread(target=call, daemon=True).start()
+        return future
 
 
 def in_threads(
@@ -40,10 +44,11 @@ def in_threads(
     The error of a call is raised here. Calls that have not begun when the iteration ends are not
     made.
     """
+    threads = ThreadPerCall()
     running: deque[Future[_Result]] = deque()
     for item in items:
         done = [running.popleft().result()] if len(running) == ahead else []
-        running.append(in_thread(function, item))
+        running.append(threads.submit(function, item))
         yield from done
     while running:
         yield running.popleft().result()

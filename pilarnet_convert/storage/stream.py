@@ -5,12 +5,10 @@ from __future__ import annotations
 from concurrent.futures import Future
 from copy import copy
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from pilarnet_convert.errors import PilarnetError
-from pilarnet_convert.storage.ahead import in_thread
-from pilarnet_convert.storage.ranges import Range
+from pilarnet_convert.storage.ahead import ThreadPerCall
 from pilarnet_convert.storage.remote import RemotePath
 from pilarnet_convert.storage.seekable import SeekableReader
 
@@ -112,13 +110,13 @@ class RemoteStream(SeekableReader):
         start = position if before is None else before.stop
         size = _FIRST_BYTES if before is None else min(2 * before.num_bytes, _MOST_BYTES)
         stop = min([start + size, self._size, *(s.start for s in self._spans if s.start > start)])
-        data = in_thread(partial(_read, self.path), (start, stop))
+        data = ThreadPerCall().submit(_read, self.path, start, stop)
         return _Span(start, stop, before is not None, data)
 
 
-def _read(path: RemotePath, wanted: Range) -> bytes | PilarnetError:
+def _read(path: RemotePath, start: int, stop: int) -> bytes | PilarnetError:
     """Read a range; return an error without its traceback, as another thread will raise it."""
     try:
-        return path.read_ranges([wanted])[0]
+        return path.read_ranges([(start, stop)])[0]
     except PilarnetError as error:
         return copy(error)
