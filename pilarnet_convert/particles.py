@@ -242,9 +242,9 @@ def _tally(
     codes, counts = np.unique(other, return_counts=True)
     wrong = np.flatnonzero(below_mass(events.pdg, events.energy_init))
     entries = events.first_entry + row_of(events.particle_offset, wrong)
-    left_voxels = np.diff(events.voxel_offset[events.cluster_offset]) > 0
+    has_voxels = np.diff(events.voxel_offset[events.cluster_offset]) > 0
     # Some files have other rounding errors in each event.
-    cubes = np.hstack([events.grid, events.voxel_size.round(9)])[left_voxels]
+    cubes = np.hstack([events.grid, events.voxel_size.round(9)])[has_voxels]
     return Tally(
         events=events.num_events,
         seen=events.num_clusters,

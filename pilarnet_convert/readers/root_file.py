@@ -166,9 +166,8 @@ def _opened(path: str | AnyPath) -> Iterator[Any]:
             yield file
     except (PilarnetError, *DAMAGE):
         raise
-    except (
-        Exception
-    ) as error:  # uproot's own, and those of the libraries with which it decompresses
+    except Exception as error:
+        # Of uproot itself, or of a library with which it decompresses.
         raise ValueError(brief(error)) from error
 
 

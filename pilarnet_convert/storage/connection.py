@@ -39,6 +39,9 @@ _WEB: Final = ("http", "https")
 _LASTING: Final = ("NoCredentialsError", "PartialCredentialsError", "ParamValidationError")
 _LASTING_TYPES: Final = (FileExistsError, IsADirectoryError, NotADirectoryError, TypeError)
 
+# At exit, XRootD looks at every object for open files; some of torch's warn about that.
+warnings.filterwarnings("ignore", category=FutureWarning, module="XRootD.client.finalize")
+
 
 def connect(url: str) -> tuple[Any, str]:
     """Return the file system of fsspec for a URL, and the path in it."""
@@ -60,8 +63,6 @@ def connect(url: str) -> tuple[Any, str]:
         raise RemoteError(
             "no such protocol", file=url, found=protocol, advice="name a local path or a URL"
         ) from error
-    # At exit, XRootD looks at every object for open files; some of torch's warn about that.
-    warnings.filterwarnings("ignore", category=FutureWarning, module="XRootD.client.finalize")
     return fs, path
 
 
